@@ -1,0 +1,151 @@
+"""Strict settings: YAML files, `key=value` overrides, and one way to say what is wrong. No torch here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from .errors import ConfigError, UserError, did_you_mean
+
+MAX_YAML_BYTES = 1_000_000
+MAX_DEPTH = 20
+
+
+class Strict(pydantic.BaseModel):
+    """Frozen; an unknown key is an error; numbers must be finite."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def validate(
+    model: type[Model], fields: Mapping[str, Any], where: str, error: type[UserError] = ConfigError
+) -> Model:
+    """`model` from `fields`. Raises `error` with every faulty field, what came, and the nearest known name."""
+    try:
+        return model.model_validate(dict(fields))
+    except pydantic.ValidationError as fault:
+        raise error("\n".join(f"{where}: {_explain(model, one)}" for one in fault.errors())) from None
+
+
+def _explain(model: type[pydantic.BaseModel], fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(model, fault["loc"][:-1])
+        return f"unknown setting '{path}'. {did_you_mean(str(fault['loc'][-1]), known)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return f"'{path}' is missing"
+    got = "" if not path else f", got {_short(fault['input'])}"
+    return f"'{path}': {message}{got}" if path else message
+
+
+def _fields_at(model: type[pydantic.BaseModel], path: Sequence[Any]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, pydantic.BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML as data only: no tags beyond the plain ones, no aliases (which can blow up), no repeated keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not accepted")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.YAMLError(f"'{key.value}' is given twice (line {key.start_mark.line + 1})")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, where: str, error: type[UserError] = ConfigError) -> Any:
+    """Plain data from YAML text; anything else is `error`."""
+    if len(text) > MAX_YAML_BYTES:
+        raise error(f"{where}: larger than {MAX_YAML_BYTES:,} bytes; that is no settings file")
+    try:
+        value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader with more refused, see above
+    except yaml.YAMLError as fault:
+        raise error(f"{where}: not valid YAML: {' '.join(str(fault).split())}") from None
+    except (RecursionError, ValueError, TypeError) as fault:
+        raise error(f"{where}: cannot be read as settings ({type(fault).__name__}: {_short(str(fault))})") from None
+    _check_depth(value, where, error)
+    return value
+
+
+def _check_depth(value: Any, where: str, error: type[UserError], depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise error(f"{where}: nested deeper than {MAX_DEPTH} levels")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        _check_depth(item, where, error, depth + 1)
+
+
+def read_yaml(path: str | Path, error: type[UserError] = ConfigError) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `error` where the file is missing, too large, or no mapping."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise error(f"{path}: larger than {MAX_YAML_BYTES:,} bytes; that is no settings file")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or str(fault)
+        raise error(f"{path}: cannot be read ({reason})") from None
+    value = parse_yaml(text, str(path), error)
+    if not isinstance(value, dict):
+        raise error(f"{path}: expected 'name: value' lines, got {type(value).__name__}")
+    for key in value:
+        if not isinstance(key, str):
+            raise error(f"{path}: setting names must be text, got {_short(key)}")
+    return value
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """'a.b=value' as ('a.b', value), the value read as YAML. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key or any(not part for part in key.split(".")):
+        raise ConfigError(f"'{_short(text)[1:-1]}' is not of the form key=value (or section.key=value)")
+    parsed = parse_yaml(value, key)
+    if isinstance(parsed, str):  # YAML 1.1 reads 1e5 and 3e-4 as text
+        try:
+            number = float(parsed)
+            parsed = number if math.isfinite(number) else parsed
+        except ValueError:
+            pass
+    return key, parsed
+
+
+def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Puts `value` at 'a.b.c' into nested dicts. Raises ConfigError where a part of the way is no section."""
+    *sections, last = key.split(".")
+    for part in sections:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"'{key}': '{part}' is a single value, not a section")
+    tree[last] = value
+
+
+def dump_yaml(value: Any) -> str:
+    """YAML text with the order kept."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

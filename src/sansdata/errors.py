@@ -1,0 +1,84 @@
+"""One tree of errors. Each says what was expected, what came, and how to mend it.
+
+`UserError` and its children are faults of the input: the command prints them without a traceback and exits with 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SansdataError(Exception):
+    """Anything sansdata raises on purpose. `exit_code` is what the command returns for it."""
+
+    exit_code = 1
+
+
+class UserError(SansdataError):
+    """The input is wrong; nothing was started and nothing was lost."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A setting is unknown, of the wrong type, or out of range."""
+
+
+class TaskError(UserError):
+    """A task file or name does not describe a task we know."""
+
+
+class TeacherError(UserError):
+    """The teacher cannot be read, is out of scope, or does not fit the task."""
+
+
+class UnsafeFileError(TeacherError):
+    """A model file would have to run code to be read, or lies about its contents."""
+
+
+class StudentError(UserError):
+    """The student cannot be built or does not fit the task."""
+
+
+class MethodError(UserError):
+    """The method is unknown or cannot work with this teacher or these options."""
+
+
+class DataError(UserError):
+    """An evaluation set cannot be found or read."""
+
+
+class RunDirectoryError(UserError):
+    """The output directory exists, is locked, or does not belong to this run."""
+
+
+class ResumeError(UserError):
+    """A run cannot be continued exactly: settings, machine, threads or files differ."""
+
+
+class MissingLibraryError(UserError):
+    """An optional library is needed here and cannot be imported."""
+
+
+class DivergedError(SansdataError):
+    """A loss or a gradient is not finite. The last checkpoint is intact."""
+
+
+class NoDataViolation(SansdataError):
+    """A strict run read a file that was not declared."""
+
+
+class Interrupted(SansdataError):
+    """A signal stopped the run after it was saved; `--resume` continues it."""
+
+    exit_code = 75
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The sentence that names the nearest match, or lists what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return "Known: " + ", ".join(known) + "."

@@ -1,0 +1,1 @@
+"""The papers' networks and generators, and reading a model from the outside."""

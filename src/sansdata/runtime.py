@@ -1,0 +1,168 @@
+"""Where and how tensors are computed: device, precision, memory layout, one process or several."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .contracts import Counters, Outputs
+from .errors import ConfigError
+from .models.taps import forward
+from .tasks import ImageTask
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Runtime:
+    """One process's view of the machine; `rank` of `world`, several under torchrun."""
+
+    def __init__(self, device: str = "cpu", precision: str = "fp32", rank: int = 0, world: int = 1) -> None:
+        self.device = torch.device(device)
+        self.precision = precision
+        self.rank, self.world = rank, world
+        self._scale: dict[ImageTask, tuple[Tensor, Tensor]] = {}
+
+    # -- one process
+
+    def place(self, value):
+        """A module or a 4-d tensor on the device, channels last."""
+        if isinstance(value, nn.Module) or value.ndim == 4:
+            return value.to(self.device, memory_format=torch.channels_last)
+        return value.to(self.device)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _mean_std(self, task: ImageTask) -> tuple[Tensor, Tensor]:
+        if task not in self._scale:
+            column = [torch.tensor(v, device=self.device).view(1, -1, 1, 1) for v in (task.mean, task.std)]
+            self._scale[task] = (column[0], column[1])
+        return self._scale[task]
+
+    def normalise(self, task: ImageTask, images: Tensor) -> Tensor:
+        """Unit space -> what the model takes."""
+        mean, std = self._mean_std(task)
+        return (images - mean) / std
+
+    def denormalise(self, task: ImageTask, inputs: Tensor) -> Tensor:
+        """What the model takes -> unit space."""
+        mean, std = self._mean_std(task)
+        return inputs * std + mean
+
+    def forward(
+        self,
+        module: nn.Module,
+        task: ImageTask,
+        images: Tensor,
+        taps: Sequence[str] = (),
+        counters: Counters | None = None,
+        name: str = "student",
+    ) -> Outputs:
+        """images (B, C, H, W) in unit space through `module`; counted as forwards, and backwards where one can follow."""
+        if counters is not None:
+            counters.add(f"{name}_forwards", len(images))
+            if torch.is_grad_enabled() and (images.requires_grad or name == "student"):
+                counters.add(f"{name}_backwards", len(images))
+        with self.autocast():
+            return forward(module, self.normalise(task, images), taps)
+
+    def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
+        """The only way to step: gradients averaged over ranks in a fixed order, clipped, applied, cleared."""
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        if self.world > 1:
+            for p in params:
+                if p.grad is None:
+                    p.grad = torch.zeros_like(p)
+                dist.all_reduce(p.grad)
+                p.grad /= self.world
+        if clip is not None:
+            nn.utils.clip_grad_norm_(params, clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    # -- several processes
+
+    def broadcast(self, module: nn.Module) -> None:
+        """Rank 0's parameters and buffers, everywhere."""
+        if self.world > 1:
+            for value in module.state_dict().values():
+                dist.broadcast(value, 0)
+
+    def agree(self, value: bool) -> bool:
+        """True on every rank if it is true on any: every data-dependent branch goes through here."""
+        if self.world == 1:
+            return value
+        flag = torch.tensor([int(value)])
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag.item())
+
+    def sum(self, values: Iterable[float]) -> list[float]:
+        """Element-wise sum over ranks."""
+        values = list(values)
+        if self.world == 1:
+            return values
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def from_rank_0(self, value: object) -> object:
+        """Rank 0's plain value, everywhere."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def barrier(self) -> None:
+        if self.world > 1:
+            dist.barrier()
+
+
+def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
+    """The runtime for this process; joins the group where torchrun started several.
+
+    Raises ConfigError for a device or precision that is not there.
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    device = resolve_device(device)
+    if device.startswith("cuda") and world > 1:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+    return Runtime(device, resolve_precision(precision, device), rank, world)
+
+
+def resolve_device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise ConfigError(f"device '{name}' is not a device name; use auto, cpu, cuda or cuda:N") from None
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(f"device '{name}' is not supported; use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device '{name}' was asked for, but this torch sees no CUDA device; use --device cpu")
+    return name
+
+
+def resolve_precision(name: str, device: str) -> str:
+    if name not in PRECISIONS:
+        raise ConfigError(f"precision '{name}' is unknown; use one of {', '.join(PRECISIONS)}")
+    if name == "auto":
+        return "bf16" if has_fast_bf16(device) else "fp32"
+    return name
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Whether the machine multiplies bf16 in hardware; emulated bf16 is slower than fp32."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    probe = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return "AVX512" in probe and bool(supported is not None and supported())

@@ -1,0 +1,1 @@
+"""Frozen sources of knowledge: understood once, then only asked."""

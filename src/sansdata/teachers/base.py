@@ -1,0 +1,124 @@
+"""The teacher: frozen, counted, asked in unit space."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts import Access, Counters, Outputs
+from ..runtime import Runtime
+from ..errors import TeacherError
+from ..models.taps import execution_order, logits_of
+from ..tasks import ImageTask
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a white-box classifier is made of."""
+
+    batch_norms: tuple[str, ...]
+    """Paths of BatchNorm2d layers with running statistics, in the order they run."""
+    head: str | None
+    """Path of the linear layer that gives the logits, or None."""
+    parameters: int
+
+
+class Teacher:
+    """A frozen classifier. Called with images (B, C, H, W) in unit space, it gives logits (B, K) float32.
+
+    The module is a private copy in eval mode whose parameters carry no gradient; the caller's module stays as it was.
+    """
+
+    access = Access.WEIGHTS
+
+    def __init__(
+        self,
+        module: nn.Module,
+        task: ImageTask,
+        architecture: dict | None = None,
+        source: str = "a module in Python",
+        sha256: str | None = None,
+    ) -> None:
+        """architecture: how to build the module again (models.build), None where only the caller knows."""
+        self.module = module
+        self.task = task
+        self.architecture = architecture
+        self.source = source
+        self.sha256 = sha256
+        self.counters = Counters()
+        self.runtime = Runtime()
+        self._anatomy: Anatomy | None = None
+
+    @classmethod
+    def from_module(cls, module: nn.Module, task: ImageTask | str | dict) -> Teacher:
+        """A teacher from a module that takes normalised images. Raises TeacherError for what is no image classifier."""
+        from ..tasks import load_task
+
+        if not isinstance(module, nn.Module):
+            raise TeacherError(f"expected a torch.nn.Module, got {type(module).__name__}")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TeacherError(
+                "TorchScript modules are out of scope: their parts cannot be read. Give the nn.Module it was made from."
+            )
+        return cls(freeze(copy.deepcopy(module)), load_task(task))
+
+    @property
+    def members(self) -> tuple[Teacher, ...]:
+        return (self,)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        if self._anatomy is None:
+            self._anatomy = dissect(self.module, self.task)
+        return self._anatomy
+
+    def to(self, runtime: Runtime) -> Teacher:
+        """Moves the teacher to the runtime's device and memory layout, and answers in its precision."""
+        self.runtime = runtime
+        runtime.place(self.module)
+        return self
+
+    def __call__(self, images: Tensor, taps: Sequence[str] = ()) -> Outputs:
+        """images (B, C, H, W) in unit space; taps as in models.taps.forward. Gradients flow to the images."""
+        return self.runtime.forward(self.module, self.task, images, taps, self.counters, "teacher")
+
+    predict = __call__
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all parameters and buffers: unchanged after any run."""
+        return fingerprint(self.module)
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def dissect(module: nn.Module, task: ImageTask) -> Anatomy:
+    """Runs two blank images through the module and notes what ran. Raises what the module raises."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    probe = torch.zeros(2, *task.shape, device=device)
+    ran = execution_order(module, probe, lambda part: isinstance(part, (nn.BatchNorm2d, nn.Linear, nn.Conv2d)))
+    with torch.no_grad():
+        logits = logits_of(module(probe))
+    norms, head = [], None
+    for path, output in ran:
+        part = module.get_submodule(path)
+        if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and path not in norms:
+            norms.append(path)
+        if isinstance(part, nn.Linear) and isinstance(output, Tensor) and torch.equal(output, logits):
+            head = path
+    return Anatomy(tuple(norms), head, sum(p.numel() for p in module.parameters()))
