@@ -1,0 +1,1 @@
+"""One file per published method; index.py is the table of them."""

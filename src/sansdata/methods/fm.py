@@ -1,0 +1,176 @@
+"""FM, "Up to 100x faster data-free knowledge distillation" (Fang et al., AAAI 2022, arXiv 2112.06253).
+
+Images share low-level features, so a generator whose initialisation is meta-learned needs only k = 2, 5 or 10 steps to
+make a batch. Each round clones it, adapts the clone and its latents, and returns the summed gradients to it (FOMAML).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from ..config import Strict
+from ..contracts import Access, Batch, Context, Forward, Losses, Method, Outputs, Requirements, Stateful
+from ..memory import Pool, Slot
+from ..models.modes import fixed
+from ..objectives.batch_stats import BatchStatistics
+from ..objectives.logits import cross_entropy, decision_adversarial
+from ..synthesis.augment import Augment, augment
+from ..synthesis.generator import Width, images_from, latents, make_generator
+from ..synthesis.labels import random_labels
+from ..training.student import StudentSettings
+from .pooled import draw, keep
+
+RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
+"""k -> learning rates of the generator and of the latents (paper, supplementary; released scripts)."""
+
+
+class FMConfig(Strict):
+    """Defaults are the released CIFAR-10 values for ResNets."""
+
+    k: int = pydantic.Field(5, ge=1)  # inner steps; paper: 2, 5, 10
+    latent: int = pydantic.Field(256, ge=1)  # released
+    width: Width = "auto"  # released: 64
+    generator_lr: float | None = pydantic.Field(None, gt=0)  # by k, see RATES
+    latent_lr: float | None = pydantic.Field(None, gt=0)  # by k, see RATES
+    batch: int = pydantic.Field(256, ge=2)  # images a round; released
+    bn: float = pydantic.Field(10.0, ge=0)  # released
+    bn_momentum: float = pydantic.Field(0.9, ge=0, lt=1)  # released
+    ce: float = pydantic.Field(0.5, ge=0)  # released
+    adversarial: float = pydantic.Field(1.33, ge=0)  # released, R34
+    meta: bool = True  # off: the ablation, every round starts from the same random generator
+    warmup_rounds: int = pydantic.Field(20, ge=0)  # rounds without student steps; released
+    steps_per_round: int = pydantic.Field(400, ge=1)  # released
+    reset_round: int = pydantic.Field(140, ge=0)  # first layer made anew: 120 after warm-up, released; 0 never
+    pool: int = pydantic.Field(60_000, ge=1)  # released: 220 rounds of 256 images
+    view: Augment = "crop+flip"  # released
+    steps: int = pydantic.Field(80_000, ge=1)  # released: 200 rounds of 400
+    student: StudentSettings = StudentSettings(lr=0.2, lr_end=2e-4, temperature=20.0)  # released
+
+    @pydantic.model_validator(mode="after")
+    def _rates_known(self) -> FMConfig:
+        if self.k not in RATES and (self.generator_lr is None or self.latent_lr is None):
+            raise ValueError(f"k={self.k} has no published rates (only {list(RATES)}): give generator_lr and latent_lr")
+        return self
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Learning rates of generator and latents."""
+        generator, latent = RATES.get(self.k, (0.0, 0.0))
+        return self.generator_lr or generator, self.latent_lr or latent
+
+
+class FM(Method):
+    """A round of synthesis, then student steps on everything kept so far."""
+
+    Config: ClassVar[type] = FMConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @classmethod
+    def requires(cls, config: FMConfig) -> Requirements:
+        return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
+
+    @classmethod
+    def plan(cls, config: FMConfig, steps: int) -> dict[str, int]:
+        return {"acquire": config.warmup_rounds + -(-steps // config.steps_per_round), "transfer": steps}
+
+    @classmethod
+    def rehearsal(cls, config: FMConfig) -> FMConfig:
+        return config.model_copy(update={"warmup_rounds": 0, "steps_per_round": 2})
+
+    def __init__(self, config: FMConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.generator = make_generator(context, config.latent, config.width, "unit")
+        lr, _ = config.rates
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=lr * config.k, betas=(0.5, 0.999))
+        norms = context.teacher.anatomy.batch_norms if config.bn else ()
+        self.bn = BatchStatistics(context.teacher.module, norms, momentum=config.bn_momentum)
+        self.pool = Pool(config.pool)
+        self.schedule = Slot(round=0, transfers_left=0)
+
+    def next_move(self) -> str:
+        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+
+    def acquire(self) -> Losses:
+        config, context = self.config, self.context
+        if config.reset_round and self.schedule["round"] == config.reset_round:
+            self._reset_first_layer()
+        clone = copy.deepcopy(self.generator).train()
+        codes = latents(config.batch, config.latent, context).requires_grad_()
+        targets = random_labels(config.batch, context.task.classes, context.streams("labels")).to(codes.device)
+        lr, latent_lr = config.rates
+        inner = torch.optim.Adam(
+            [{"params": clone.parameters(), "lr": lr}, {"params": [codes], "lr": latent_lr}], betas=(0.5, 0.999)
+        )
+        best_loss, best, losses = float("inf"), codes, Losses()
+        with fixed(context.student):
+            for _ in range(config.k):
+                images = images_from(clone, codes, context)
+                losses = self._losses(images, targets)
+                total = losses.total()
+                if (value := total.item()) < best_loss:
+                    best_loss, best = value, images.detach()
+                inner.zero_grad(set_to_none=True)
+                total.backward()
+                if config.meta:
+                    add_gradients(self.generator, clone)
+                inner.step()
+        if config.meta:
+            context.runtime.step(self.optimizer)
+        self.bn.remember()
+        keep(self.pool, best, targets, context, config.view)
+        self.schedule["round"] += 1
+        if self.schedule["round"] > config.warmup_rounds:
+            self.schedule["transfers_left"] = config.steps_per_round
+        return losses
+
+    def _losses(self, images: Tensor, targets: Tensor) -> Losses:
+        config, context = self.config, self.context
+        seen = augment(images, config.view, context.streams("synthesis-view"))
+        outputs = context.teacher(seen, self.bn.taps)
+        warm = self.schedule["round"] >= config.warmup_rounds
+        losses = Losses()
+        losses.add("ce", config.ce, lambda: cross_entropy(outputs.logits, targets))
+        losses.add("bn", config.bn, lambda: self.bn(outputs.taps))
+        losses.add(
+            "adversarial",
+            config.adversarial if warm else 0.0,
+            lambda: decision_adversarial(context.student_outputs(seen).logits, outputs.logits),
+        )
+        return losses
+
+    def _reset_first_layer(self) -> None:
+        """The first linear layer and BatchNorm afresh, for diversity (released code, `reset_l0`)."""
+        with self.context.streams.as_global("reset", shared=True), torch.no_grad():
+            nn.init.normal_(self.generator.project.weight, 0.0, 0.02)
+            nn.init.zeros_(self.generator.project.bias)
+            nn.init.normal_(self.generator.norm0.weight, 1.0, 0.02)
+            nn.init.zeros_(self.generator.norm0.bias)
+
+    def transfer_batch(self) -> Batch:
+        self.schedule["transfers_left"] -= 1
+        return draw(self.pool, self.context, self.config.student, self.config.view)
+
+    def student_loss(self, student: Forward, batch: Batch) -> Losses:
+        losses = Losses()
+        teacher: Outputs = batch.teacher_outputs  # type: ignore[assignment]
+        losses.add("match", 1, lambda: self.config.student.matching(student(batch.inputs), teacher))
+        return losses
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {
+            "generator": self.generator, "optimizer": self.optimizer, "bn": self.bn, "pool": self.pool,
+            "schedule": self.schedule,
+        }  # fmt: skip
+
+
+def add_gradients(into: nn.Module, source: nn.Module) -> None:
+    """FOMAML: the clone's gradients, summed over the inner steps, become the initialisation's."""
+    for mine, other in zip(into.parameters(), source.parameters()):
+        if other.grad is not None:
+            mine.grad = other.grad.clone() if mine.grad is None else mine.grad.add_(other.grad)

@@ -1,0 +1,80 @@
+"""The one table of methods. Third parties add theirs by the entry-point group 'sansdata.methods'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from ..config import validate
+from ..contracts import Method
+from ..errors import MethodError, did_you_mean
+
+METHODS = {
+    "noise": ("noise:Noise", "the floor: the teacher's answers on random images"),
+    "dafl": ("dafl:DAFL", "a generator the teacher judges; fresh batches (Chen et al. 2019)"),
+    "deepinversion": ("deepinversion:DeepInversion", "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)"),
+    "fm": ("fm:FM", "meta-learned generator, k steps a batch; pool (Fang et al. 2022)"),
+}
+"""name -> (module:class in this package, one line)."""
+
+GROUP = "sansdata.methods"
+
+
+def method_names() -> dict[str, str]:
+    """Every known method and one line about it, our own first."""
+    names = {name: line for name, (_, line) in METHODS.items()}
+    for entry in entry_points(group=GROUP):
+        names.setdefault(entry.name, f"from the package {entry.dist.name if entry.dist else entry.module}")
+    return names
+
+
+def find_method(name: str) -> type[Method]:
+    """The class of a method. Raises MethodError for an unknown name or one whose package does not load."""
+    if name in METHODS:
+        module, _, attribute = METHODS[name][0].partition(":")
+        return getattr(import_module(f".{module}", __package__), attribute)
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            try:
+                return entry.load()
+            except Exception as fault:
+                raise MethodError(f"method '{name}' of {entry.value} does not load: {fault}") from fault
+    raise MethodError(f"unknown method '{name}'. {did_you_mean(name, method_names())}")
+
+
+def method_config(name: str, preset: str, options: Mapping[str, Any]) -> Any:
+    """The method's settings: its defaults, then the preset's, then the user's.
+
+    Raises MethodError for an unknown preset, ConfigError for a wrong setting.
+    """
+    cls = find_method(name)
+    presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
+    if preset != "default" and preset not in presets:
+        known = did_you_mean(preset, ["default", *presets])
+        raise MethodError(f"method '{name}' has no preset '{preset}'. {known}")
+    fields = merged(presets.get(preset, {}), options)
+    defaults = cls.Config()
+    # A section that is given in part keeps the other defaults of this method, not those of its type.
+    for key, value in fields.items():
+        section = getattr(defaults, key, None)
+        if isinstance(value, Mapping) and hasattr(section, "model_dump"):
+            fields[key] = merged(section.model_dump(), value)
+    return validate(cls.Config, fields, f"method '{name}'")
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on it, section by section."""
+    result = dict(base)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def choose_method(batch_norm: bool) -> tuple[str, str]:
+    """What `--method auto` takes, and the rule that decided."""
+    if batch_norm:
+        return "fm", "the teacher has BatchNorm statistics: fm"
+    return "dafl", "the teacher has no BatchNorm statistics: dafl"

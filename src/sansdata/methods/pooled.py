@@ -1,0 +1,30 @@
+"""What methods that keep a pool share: filling it, and teaching from it with or without fresh views."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..contracts import Batch, Context
+from ..memory import Pool, dequantise, quantise
+from ..synthesis.augment import Augment, augment
+from ..training.student import StudentSettings
+
+
+def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Augment) -> None:
+    """Adds images (B, C, H, W); where views are not augmented, the teacher is asked now and its answers are kept."""
+    logits = None
+    if view == "none" and not context.teacher_taps:
+        with torch.no_grad():
+            logits = context.teacher(context.runtime.place(dequantise(quantise(images)))).logits
+    pool.add(images, targets, logits)
+    context.counters.add("samples", len(images))
+
+
+def draw(pool: Pool, context: Context, student: StudentSettings, view: Augment) -> Batch:
+    """A batch from the pool, seen afresh, with the teacher's answers."""
+    drawn = pool.sample(student.batch, context.streams("pool"))
+    images = augment(context.runtime.place(drawn.inputs), view, context.streams("view"))
+    logits = drawn.extras.get("logits")
+    device = context.runtime.device
+    return context.teach(images, targets=drawn.targets, logits=None if logits is None else logits.to(device))

@@ -1,0 +1,51 @@
+"""Generators of images from latents. The range of what they give is part of their type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Range = Literal["unit", "standard"]
+"""'unit': images in 0..1. 'standard': zero mean and unit variance per channel, as a normalised batch is."""
+
+
+class UpsamplingGenerator(nn.Module):
+    """Linear -> three convolutions over two nearest-neighbour doublings: the generator of the whole lineage.
+
+    latents (B, Z) -> images (B, C, H, W). `width` is the channels of the last hidden layer; the papers use 64.
+    DAFL: range 'standard' (tanh, then BatchNorm without parameters), norm_eps 0.8, biased convolutions.
+    FM, NAYER: range 'unit' (sigmoid), norm_eps 1e-5, unbiased convolutions.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        width: int = 64,
+        range: Range = "unit",
+        norm_eps: float = 1e-5,
+        conv_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        channels, height, width_px = shape
+        self.range: Range = range
+        self.sizes = [(-(-height // 2), -(-width_px // 2)), (height, width_px)]
+        self.start = (2 * width, -(-height // 4), -(-width_px // 4))
+        self.project = nn.Linear(latent, self.start[0] * self.start[1] * self.start[2])
+        self.norm0 = nn.BatchNorm2d(2 * width)
+        self.conv1 = nn.Conv2d(2 * width, 2 * width, 3, padding=1, bias=conv_bias)
+        self.norm1 = nn.BatchNorm2d(2 * width, eps=norm_eps)
+        self.conv2 = nn.Conv2d(2 * width, width, 3, padding=1, bias=conv_bias)
+        self.norm2 = nn.BatchNorm2d(width, eps=norm_eps)
+        self.to_image = nn.Conv2d(width, channels, 3, padding=1)
+        self.standardise = nn.BatchNorm2d(channels, affine=False) if range == "standard" else None
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.norm0(self.project(latents).unflatten(1, self.start))
+        x = F.leaky_relu(self.norm1(self.conv1(F.interpolate(x, self.sizes[0]))), 0.2)
+        x = F.leaky_relu(self.norm2(self.conv2(F.interpolate(x, self.sizes[1]))), 0.2)
+        x = self.to_image(x)
+        return x.sigmoid() if self.standardise is None else self.standardise(x.tanh())

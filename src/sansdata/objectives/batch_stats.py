@@ -1,0 +1,93 @@
+"""How far a batch's statistics are from those a BatchNorm layer remembers (DeepInversion, eq. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class _ChannelStatistics(torch.autograd.Function):
+    """Mean and biased variance per channel, with a backward of one fused multiply-add.
+
+    Autograd's own backward of `var_mean` makes several tensors of the input's size; this one makes one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        ctx.save_for_backward(x, mean)
+        return mean.float(), var.float()
+
+    @staticmethod
+    def backward(ctx: Any, grad_mean: Tensor, grad_var: Tensor) -> Tensor:  # type: ignore[override]
+        x, mean = ctx.saved_tensors
+        n = x.numel() // x.shape[1]
+        slope = (2 / n) * grad_var
+        offset = grad_mean / n - slope * mean
+        column = (1, -1, 1, 1)
+        return torch.addcmul(offset.to(x.dtype).view(column), x, slope.to(x.dtype).view(column))
+
+
+def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance, both (C,) float32, of x (B, C, H, W)."""
+    return _ChannelStatistics.apply(x)  # type: ignore[return-value]
+
+
+def statistics_distance(mean: Tensor, var: Tensor, running_mean: Tensor, running_var: Tensor) -> Tensor:
+    """||mean - running_mean||_2 + ||var - running_var||_2, un-squared, a scalar."""
+    return torch.linalg.vector_norm(mean - running_mean) + torch.linalg.vector_norm(var - running_var)
+
+
+class BatchStatistics:
+    """The BatchNorm prior of a frozen module: which taps to read, and the distance of a batch's statistics.
+
+    momentum m > 0 (FM): once `remember` was called, m * remembered + (1 - m) * current enters the distance.
+    first: multiplier of the first layer (10 in DeepInversion's ImageNet code).
+    """
+
+    def __init__(self, module: nn.Module, norms: Iterable[str], momentum: float = 0.0, first: float = 1.0) -> None:
+        self.norms = tuple(norms)
+        self.taps = tuple(f"{path}:input" for path in self.norms)
+        self.momentum, self.first = momentum, first
+        layers = [module.get_submodule(path) for path in self.norms]
+        self._target = [(layer.running_mean, layer.running_var) for layer in layers]
+        self._remembered: list[tuple[Tensor, Tensor]] | None = None
+        self._current: list[tuple[Tensor, Tensor]] | None = None
+
+    def __call__(self, taps: Mapping[str, Tensor]) -> Tensor:
+        """The distance, a scalar, summed over layers; taps as read in one forward pass in eval mode."""
+        total, current = [], []
+        for i, tap in enumerate(self.taps):
+            mean, var = channel_statistics(taps[tap])
+            current.append((mean.detach(), var.detach()))
+            if self._remembered is not None:
+                old_mean, old_var = self._remembered[i]
+                mean = self.momentum * old_mean + (1 - self.momentum) * mean
+                var = self.momentum * old_var + (1 - self.momentum) * var
+            distance = statistics_distance(mean, var, *self._target[i])  # type: ignore[arg-type]
+            total.append(self.first * distance if i == 0 else distance)
+        self._current = current
+        return torch.stack(total).sum()
+
+    def remember(self) -> None:
+        """Takes the last seen statistics into the running ones; once per round, after its last step (FM)."""
+        if self.momentum == 0 or self._current is None:
+            return
+        if self._remembered is None:
+            self._remembered = self._current
+            return
+        m = self.momentum
+        self._remembered = [
+            (m * old_mean + (1 - m) * mean, m * old_var + (1 - m) * var)
+            for (old_mean, old_var), (mean, var) in zip(self._remembered, self._current)
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"remembered": self._remembered}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        remembered = state["remembered"]
+        self._remembered = None if remembered is None else [(mean, var) for mean, var in remembered]

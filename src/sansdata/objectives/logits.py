@@ -1,0 +1,50 @@
+"""Losses between a student's and a teacher's logits, both (B, K). Each returns (B,), one value per sample."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """temperature^2 * KL(teacher || student) of the softened outputs (Hinton et al. 2015, eq. 1 and section 2)."""
+    log_s = F.log_softmax(student / temperature, dim=1)
+    log_t = F.log_softmax(teacher / temperature, dim=1)
+    return temperature**2 * (log_t.exp() * (log_t - log_s)).sum(1)
+
+
+def l1(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over classes of |S - T|: keeps its gradient where the softmax saturates (DFAD, eq. 2)."""
+    return (student - teacher).abs().mean(1)
+
+
+def mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over classes of (S - T)^2."""
+    return (student - teacher).square().mean(1)
+
+
+def decision_adversarial(student: Tensor, teacher: Tensor) -> Tensor:
+    """-KL(teacher || student) where both decide alike, 0 elsewhere, to be minimised by the image maker.
+
+    Only samples on which the student still agrees are pushed away from it (CMI, eq. 9; FM, section 3.3).
+    """
+    same = (student.argmax(1) == teacher.argmax(1)).to(student.dtype)
+    return -same * kl(student, teacher)
+
+
+def match(name: str, student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """The named loss: 'kl', 'l1' or 'mse'; temperature counts for 'kl' only."""
+    if name == "kl":
+        return kl(student, teacher, temperature)
+    return {"l1": l1, "mse": mse}[name](student, teacher)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """CE(logits (B, K), targets (B,) int64) per sample."""
+    return F.cross_entropy(logits, targets, reduction="none")
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """-sum p ln p over the last dimension, with 0 ln 0 = 0."""
+    return -torch.special.xlogy(probabilities, probabilities).sum(-1)

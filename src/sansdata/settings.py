@@ -1,0 +1,116 @@
+"""The settings of a run, without those of its method. No torch here: a wrong key answers at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from .config import Strict, parse_override, read_yaml, set_dotted, validate
+from .errors import ConfigError
+
+
+class FeatureTerms(Strict):
+    """Feature alignment, as an option of any method; weight 0 is off.
+
+    hint: FitNets, mean squared error after a 1x1 regressor (Romero et al. 2015).
+    attention: attention transfer (Zagoruyko & Komodakis 2017); ZSKT uses 250.
+    teacher, student: module paths to align, in pairs; empty chooses the ends of the stages.
+    """
+
+    hint: float = pydantic.Field(0.0, ge=0)
+    attention: float = pydantic.Field(0.0, ge=0)
+    teacher: tuple[str, ...] = ()
+    student: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _pairs(self) -> FeatureTerms:
+        if len(self.teacher) != len(self.student):
+            raise ValueError(
+                f"teacher names {len(self.teacher)} module(s) and student {len(self.student)}; they go in pairs"
+            )
+        return self
+
+    @property
+    def active(self) -> bool:
+        return self.hint > 0 or self.attention > 0
+
+
+class EngineSettings(Strict):
+    """How the run is kept and shown; none of these changes the student."""
+
+    checkpoint_seconds: float = pydantic.Field(120.0, gt=0)
+    log_every: int = pydantic.Field(10, ge=1, description="student steps between lines of metrics.jsonl")
+    snapshots: int = pydantic.Field(6, ge=1, le=100, description="students kept over the run, scored at the end")
+    sample_grids: int = pydantic.Field(6, ge=0, le=100, description="sample grids kept over the run")
+    tensorboard: bool = False
+
+
+class RunSettings(Strict):
+    """One run. `options` are the method's own settings, checked by the method."""
+
+    teacher: str = "a module in Python"
+    task: str | dict[str, Any] = ""
+    student: str = "shrink:0.5"
+    method: str = "auto"
+    preset: str = "default"
+    budget: str | None = None
+    seed: int = pydantic.Field(0, ge=0, lt=2**63)
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: int = pydantic.Field(0, ge=0, le=1024, description="0 leaves torch's own choice")
+    strict: bool = False
+    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    features: FeatureTerms = FeatureTerms()
+    engine: EngineSettings = EngineSettings()
+
+
+def resolve_settings(
+    file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()
+) -> RunSettings:
+    """Settings from a YAML file, then the command's flags, then key=value overrides.
+
+    A key whose first part is no field of RunSettings is one of the method's own settings. Raises ConfigError.
+    """
+    tree = read_yaml(file) if file else {}
+    where = str(file) if file else "settings"
+    tree.update({name: value for name, value in given.items() if value is not None})
+    for text in overrides:
+        key, value = parse_override(text)
+        top = key.split(".")[0] in RunSettings.model_fields
+        set_dotted(tree, key if top else f"options.{key}", value)
+    return validate(RunSettings, tree, where)
+
+
+_UNITS = {"s": "seconds", "sec": "seconds", "m": "seconds", "min": "seconds", "h": "seconds", "steps": "steps",
+          "samples": "samples", "queries": "queries"}  # fmt: skip
+_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+_BUDGET = re.compile(r"^\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*([a-z]+)\s*$", re.IGNORECASE)
+
+
+class Budget(Strict):
+    """How much a run may spend: `amount` of seconds, student steps, samples made, or teacher queries."""
+
+    unit: Literal["seconds", "steps", "samples", "queries"]
+    amount: float = pydantic.Field(gt=0)
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.unit}"
+
+
+def parse_budget(text: str) -> Budget:
+    """'10m', '90s', '2000steps', '1e5queries', '5e4 samples'. Raises ConfigError."""
+    match = _BUDGET.match(text)
+    unit = match.group(2).lower() if match else ""
+    if match is None or unit not in _UNITS:
+        raise ConfigError(
+            f"budget '{text}' is not an amount with a unit; write for instance 10m, 90s, 2h, 2000steps, "
+            "50000samples or 1e5queries"
+        )
+    amount = float(match.group(1)) * _SECONDS.get(unit, 1)
+    if not 0 < amount < 1e15:
+        raise ConfigError(f"budget '{text}' must be above 0 and below 1e15")
+    return Budget(unit=_UNITS[unit], amount=amount)  # type: ignore[arg-type]

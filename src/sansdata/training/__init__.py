@@ -1,0 +1,1 @@
+"""How the student takes a step."""

@@ -1,0 +1,90 @@
+"""Feature alignment that any method can carry, read from the same forward passes as its own loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts import Losses, Outputs
+from ..errors import MethodError
+from ..models.modes import fixed
+from ..models.taps import forward
+from ..objectives.features import attention_transfer, hint
+from ..settings import FeatureTerms
+from ..tasks import ImageTask
+
+
+class AddedTerms(nn.Module):
+    """The pairs of taps, and the regressors a hint needs where widths differ (trained with the student, then dropped)."""
+
+    def __init__(self, settings: FeatureTerms, teacher: nn.Module, student: nn.Module, task: ImageTask) -> None:
+        """Raises MethodError where the modules cannot be paired."""
+        super().__init__()
+        self.settings = settings
+        self.teacher_taps = settings.teacher or stage_ends(teacher, task)
+        self.student_taps = settings.student or stage_ends(student, task)
+        if not self.teacher_taps or len(self.teacher_taps) != len(self.student_taps):
+            raise MethodError(
+                f"features: found {len(self.teacher_taps)} stage(s) in the teacher and {len(self.student_taps)} in the "
+                "student, which cannot be paired. Name them: features.teacher=[layer1,layer2] features.student=[a,b]."
+            )
+        widths = [(_width(student, s, task), _width(teacher, t, task)) for t, s in self.pairs]
+        needed = [nn.Conv2d(s, t, 1, bias=False) if s != t else nn.Identity() for s, t in widths]
+        self.regressors = nn.ModuleList(needed if settings.hint else [])
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return list(zip(self.teacher_taps, self.student_taps))
+
+    def add_to(self, losses: Losses, student: Outputs, teacher: Outputs) -> None:
+        """Adds 'hint' and 'attention' to the student's loss."""
+        losses.add("hint", self.settings.hint, lambda: self._hint(student, teacher))
+        losses.add("attention", self.settings.attention, lambda: self._attention(student, teacher))
+
+    def _hint(self, student: Outputs, teacher: Outputs) -> Tensor:
+        terms = []
+        for regressor, (t, s) in zip(self.regressors, self.pairs):
+            mine, other = regressor(student.taps[s].float()), teacher.taps[t]
+            if mine.shape[2:] != other.shape[2:]:
+                mine = nn.functional.adaptive_avg_pool2d(mine, other.shape[2:])
+            terms.append(hint(mine, other))
+        return torch.stack(terms).sum(0)
+
+    def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
+        return torch.stack([attention_transfer(student.taps[s], teacher.taps[t]) for t, s in self.pairs]).sum(0)
+
+
+def stage_ends(module: nn.Module, task: ImageTask) -> tuple[str, ...]:
+    """Top-level children that give (B, C, H, W) with more than one pixel, the last of each resolution."""
+    children = [name for name, _ in module.named_children()]
+    shapes: dict[str, torch.Size] = {}
+
+    def note(name: str):
+        def hook(_, __, output):
+            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
+                shapes[name] = output.shape
+
+        return hook
+
+    handles = [module.get_submodule(name).register_forward_hook(note(name)) for name in children]
+    try:
+        _probe(module, task)
+    finally:
+        for handle in handles:
+            handle.remove()
+    last_of_size = {shape[2:]: name for name, shape in shapes.items()}
+    return tuple(last_of_size.values())
+
+
+def _width(module: nn.Module, tap: str, task: ImageTask) -> int:
+    value = _probe(module, task, (tap,)).taps[tap]
+    if value.ndim != 4:
+        raise MethodError(f"features: '{tap}' gives {tuple(value.shape)}; alignment needs (batch, channels, height, width)")
+    return value.shape[1]
+
+
+def _probe(module: nn.Module, task: ImageTask, taps: tuple[str, ...] = ()) -> Outputs:
+    """A blank image through the module in eval mode, without a trace."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    with torch.no_grad(), fixed(module):
+        return forward(module, torch.zeros(2, *task.shape, device=device), taps)

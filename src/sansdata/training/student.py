@@ -1,0 +1,52 @@
+"""The student's side that every method shares: optimiser, schedule, batch and the loss that matches logits."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from ..config import Strict
+from ..contracts import Outputs
+from ..objectives import logits
+
+
+class StudentSettings(Strict):
+    """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient's norm."""
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = pydantic.Field(0.1, gt=0)
+    lr_end: float = pydantic.Field(0.0, ge=0)
+    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
+    weight_decay: float = pydantic.Field(1e-4, ge=0)
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    batch: int = pydantic.Field(256, ge=2, le=65536)
+    match: Literal["kl", "l1", "mse"] = "kl"
+    temperature: float = pydantic.Field(20.0, gt=0)
+    clip: float | None = pydantic.Field(None, gt=0)
+
+    def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        params = [p for p in module.parameters() if p.requires_grad]
+        if self.optimizer == "adam":
+            return torch.optim.Adam(params, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(params, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def lr_at(self, progress: float) -> float:
+        """The learning rate at progress 0..1. 'step' divides by 10 at 40 % and 80 % (DAFL: epochs 800, 1600 of 2000)."""
+        if self.schedule == "constant":
+            return self.lr
+        if self.schedule == "step":
+            return self.lr * (0.01 if progress >= 0.8 else 0.1 if progress >= 0.4 else 1.0)
+        return self.lr_end + (self.lr - self.lr_end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def matching(self, student: Outputs, teacher: Outputs) -> Tensor:
+        """(B,) the loss between the two logits."""
+        return logits.match(self.match, student.logits, teacher.logits, self.temperature)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
