@@ -126,7 +126,10 @@ class Streams:
     def as_global(self, name: str, shared: bool = False) -> Iterator[None]:
         """For code that only knows the global generator (initialisers, dropout): seeds it, and puts it back after."""
         with torch.random.fork_rng(devices=_cuda_devices()):
-            torch.manual_seed(self._number(name, shared))
+            number = self._number(name, shared)
+            torch.default_generator.manual_seed(number)
+            if _cuda_devices():
+                torch.cuda.manual_seed(number)
             yield
 
     def _number(self, name: str, shared: bool) -> int:
@@ -246,17 +249,23 @@ class Method(ABC):
     def next_move(self) -> str:
         """'acquire', 'transfer' or the name of a move of its own; a function of saved state only."""
 
-    @abstractmethod
     def acquire(self) -> Losses:
-        """Makes or chooses inputs. Owns its optimisers."""
+        """Makes or chooses inputs. Owns its optimisers. Only called where `next_move` says so."""
+        raise TypeError(f"{type(self).__name__} asks for a move 'acquire' that it does not define")
 
     @abstractmethod
     def transfer_batch(self) -> Batch:
         """What the student learns from next. All randomness of the student's step is drawn here."""
 
-    @abstractmethod
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        """Pure in `student`, which may be called more than once per step with other weights."""
+        """Pure in `student`, which may be called more than once per step with other weights.
+
+        Default: the configured loss between the student's and the teacher's logits.
+        """
+        losses = Losses()
+        outputs = student(batch.inputs)
+        losses.add("match", 1, lambda: self.config.student.matching(outputs, batch.teacher_outputs))
+        return losses
 
     @abstractmethod
     def state(self) -> Mapping[str, Stateful]:

@@ -68,9 +68,7 @@ class RunSettings(Strict):
     engine: EngineSettings = EngineSettings()
 
 
-def resolve_settings(
-    file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()
-) -> RunSettings:
+def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
     """Settings from a YAML file, then the command's flags, then key=value overrides.
 
     A key whose first part is no field of RunSettings is one of the method's own settings. Raises ConfigError.

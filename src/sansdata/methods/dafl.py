@@ -13,7 +13,7 @@ import pydantic
 import torch
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Outputs, Requirements, Stateful
+from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
 from ..memory import Slot
 from ..objectives import class_priors
 from ..synthesis.generator import Width, images_from, latents, make_generator
@@ -55,7 +55,9 @@ class DAFL(Method):
 
     @classmethod
     def requires(cls, config: DAFLConfig) -> Requirements:
-        return Requirements(access=Access.WEIGHTS if config.activation else Access.GRADIENTS, head=config.activation > 0)
+        return Requirements(
+            access=Access.WEIGHTS if config.activation else Access.GRADIENTS, head=config.activation > 0
+        )
 
     @classmethod
     def plan(cls, config: DAFLConfig, steps: int) -> dict[str, int]:
@@ -89,12 +91,6 @@ class DAFL(Method):
         images, logits = self.pending["images"], self.pending["logits"]
         self.pending["images"] = self.pending["logits"] = None
         return self.context.teach(images, logits=logits)
-
-    def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        losses = Losses()
-        teacher: Outputs = batch.teacher_outputs  # type: ignore[assignment]
-        losses.add("match", 1, lambda: self.config.student.matching(student(batch.inputs), teacher))
-        return losses
 
     def state(self) -> Mapping[str, Stateful]:
         return {"generator": self.generator, "optimizer": self.optimizer, "pending": self.pending}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Outputs, Requirements, Stateful
+from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
 from ..memory import Pool, Slot
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
@@ -147,12 +147,6 @@ class DeepInversion(Method):
     def transfer_batch(self) -> Batch:
         self.schedule["transfers_left"] -= 1
         return draw(self.pool, self.context, self.config.student, self.config.view)
-
-    def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        losses = Losses()
-        teacher: Outputs = batch.teacher_outputs  # type: ignore[assignment]
-        losses.add("match", 1, lambda: self.config.student.matching(student(batch.inputs), teacher))
-        return losses
 
     def state(self) -> Mapping[str, Stateful]:
         return {"inversion": self.inversion, "pool": self.pool, "schedule": self.schedule}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Outputs, Requirements, Stateful
+from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
 from ..memory import Pool, Slot
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
@@ -105,7 +105,8 @@ class FM(Method):
         targets = random_labels(config.batch, context.task.classes, context.streams("labels")).to(codes.device)
         lr, latent_lr = config.rates
         inner = torch.optim.Adam(
-            [{"params": clone.parameters(), "lr": lr}, {"params": [codes], "lr": latent_lr}], betas=(0.5, 0.999)
+            [{"params": clone.parameters(), "lr": lr}, {"params": [codes], "lr": latent_lr}],
+            betas=(0.5, 0.999),
         )
         best_loss, best, losses = float("inf"), codes, Losses()
         with fixed(context.student):
@@ -155,12 +156,6 @@ class FM(Method):
     def transfer_batch(self) -> Batch:
         self.schedule["transfers_left"] -= 1
         return draw(self.pool, self.context, self.config.student, self.config.view)
-
-    def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        losses = Losses()
-        teacher: Outputs = batch.teacher_outputs  # type: ignore[assignment]
-        losses.add("match", 1, lambda: self.config.student.matching(student(batch.inputs), teacher))
-        return losses
 
     def state(self) -> Mapping[str, Stateful]:
         return {

@@ -14,7 +14,10 @@ from ..errors import MethodError, did_you_mean
 METHODS = {
     "noise": ("noise:Noise", "the floor: the teacher's answers on random images"),
     "dafl": ("dafl:DAFL", "a generator the teacher judges; fresh batches (Chen et al. 2019)"),
-    "deepinversion": ("deepinversion:DeepInversion", "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)"),
+    "deepinversion": (
+        "deepinversion:DeepInversion",
+        "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)",
+    ),
     "fm": ("fm:FM", "meta-learned generator, k steps a batch; pool (Fang et al. 2022)"),
 }
 """name -> (module:class in this package, one line)."""

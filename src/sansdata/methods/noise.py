@@ -13,7 +13,7 @@ import pydantic
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Forward, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Method, Requirements, Stateful
 from ..synthesis import noise
 from ..training.student import StudentSettings
 
@@ -54,11 +54,6 @@ class Noise(Method):
         if self.config.source == "dead-leaves":
             return runtime.place(noise.dead_leaves(count, shape, stream))
         return runtime.denormalise(self.context.task, runtime.place(noise.gaussian(count, shape, stream)))
-
-    def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        losses = Losses()
-        losses.add("match", 1, lambda: self.config.student.matching(student(batch.inputs), batch.teacher_outputs))
-        return losses
 
     def state(self) -> Mapping[str, Stateful]:
         return {}

@@ -79,7 +79,9 @@ def stage_ends(module: nn.Module, task: ImageTask) -> tuple[str, ...]:
 def _width(module: nn.Module, tap: str, task: ImageTask) -> int:
     value = _probe(module, task, (tap,)).taps[tap]
     if value.ndim != 4:
-        raise MethodError(f"features: '{tap}' gives {tuple(value.shape)}; alignment needs (batch, channels, height, width)")
+        raise MethodError(
+            f"features: '{tap}' gives {tuple(value.shape)}; alignment needs (batch, channels, height, width)"
+        )
     return value.shape[1]
 
 

@@ -12,7 +12,9 @@ from ..contracts import Batch, Context, Forward, Losses, Stateful
 class Plain:
     """Steps `optimizer` on the loss at the student's present weights."""
 
-    def __init__(self, context: Context, forward: Forward, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
+    def __init__(
+        self, context: Context, forward: Forward, optimizer: torch.optim.Optimizer, clip: float | None
+    ) -> None:
         self.context, self.forward, self.optimizer, self.clip = context, forward, optimizer, clip
 
     def step(self, loss: Callable[[Forward, Batch], Losses], batch: Batch) -> Losses:
