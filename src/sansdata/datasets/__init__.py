@@ -1,0 +1,1 @@
+"""Real sets, for evaluation, benchmarks and reproduction. Never imported below `evaluate`."""

@@ -1,0 +1,183 @@
+"""Images in a folder with one sub-folder per class."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import DataError, did_you_mean
+from ..tasks import ImageTask
+from .fit import check_memory
+from .imageset import ImageSet
+from .limits import IMAGE_FORMATS, IMAGE_SUFFIXES, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_SKIPPED_SHARE
+
+
+class Unreadable(Exception):
+    """This one image is left out, for the reason given."""
+
+
+def load(root: Path, task: ImageTask | None) -> ImageSet:
+    """The set in `root`, in the task's size and channels; without a task RGB, in the size of the first image.
+
+    Sub-folders are classes: by the task's class names where it has them, else in sorted order. Unreadable
+    images are skipped and counted in `notes`, up to MAX_SKIPPED_SHARE. Raises DataError.
+    """
+    folders = _class_folders(root)
+    names = _class_names(root, folders, task)
+    files = [(path, names.index(name)) for name, folder in folders.items() for path in _image_files(folder)]
+    if not files:
+        raise DataError(_no_images(root, folders))
+    shape = task.shape if task else None
+    pictures: list[np.ndarray] = []
+    labels: list[int] = []
+    remarks: Counter[str] = Counter()
+    skipped: list[str] = []
+    for path, label in files:
+        try:
+            picture, said = decode(path, shape)
+        except Unreadable as fault:
+            skipped.append(f"{path.parent.name}/{path.name}: {fault}")
+            continue
+        if shape is None:
+            shape = (3, *picture.shape[:2])
+        if not pictures:
+            check_memory(len(files), shape, str(root))
+        if picture.shape != (*shape[1:], shape[0]):
+            raise DataError(f"{path}: {_size(picture)}, the images before it {shape[1]}x{shape[2]}; give a task")
+        pictures.append(picture)
+        labels.append(label)
+        remarks.update(said)
+    _check_skipped(root, skipped, len(files))
+    notes = [f"{n} of {len(files)} images: {what}" for what, n in sorted(remarks.items())]
+    notes += [f"{len(skipped)} of {len(files)} images skipped, the first is {skipped[0]}"] if skipped else []
+    empty = sorted(set(range(len(names))) - set(labels))
+    notes += [f"no images of {len(empty)} class(es), the first is '{names[empty[0]]}'"] if empty else []
+    return ImageSet(np.stack(pictures), np.array(labels, np.int64), names, str(root), tuple(notes))
+
+
+def _class_folders(root: Path) -> dict[str, Path]:
+    """Class name -> folder, sorted. Names are composed (NFC), because some file systems store accents apart."""
+    try:
+        folders = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError as fault:
+        raise DataError(f"{root}: cannot be listed ({fault.strerror})") from None
+    if not folders:
+        raise DataError(f"{root}: expected one sub-folder per class, found none")
+    return dict(sorted((unicodedata.normalize("NFC", path.name), path) for path in folders))
+
+
+def _class_names(root: Path, folders: dict[str, Path], task: ImageTask | None) -> tuple[str, ...]:
+    """The names in the order of their numbers."""
+    if task is None:
+        return tuple(folders)
+    if not task.class_names:
+        if len(folders) != task.classes:
+            raise DataError(
+                f"{root}: {len(folders)} sub-folders, but the task has {task.classes} classes without names. "
+                "Give the task class_names, or one sub-folder for each class"
+            )
+        return tuple(folders)
+    names = tuple(unicodedata.normalize("NFC", name) for name in task.class_names)
+    for name in folders:
+        if name not in names:
+            raise DataError(
+                f"{root}: sub-folder '{name}' is no class of the task. {did_you_mean(name, names[:50])}"
+                + _deeper(folders)
+            )
+    return names
+
+
+def _image_files(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as fault:
+        raise DataError(f"{folder}: cannot be listed ({fault.strerror})") from None
+    # is_file, because a pipe named like an image would block for ever
+    return [
+        path
+        for path in entries
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+    ]
+
+
+def _no_images(root: Path, folders: dict[str, Path]) -> str:
+    return f"{root}: no image files ({', '.join(IMAGE_SUFFIXES)}) in its {len(folders)} sub-folder(s)" + _deeper(
+        folders
+    )
+
+
+def _deeper(folders: dict[str, Path]) -> str:
+    """Advice where the classes seem to lie one level further down."""
+    for path in folders.values():
+        if not _image_files(path) and any(entry.is_dir() for entry in path.iterdir()):
+            return f" '{path.name}' holds sub-folders itself: did you mean {path}?"
+    return ""
+
+
+def _check_skipped(root: Path, skipped: list[str], files: int) -> None:
+    if len(skipped) > MAX_SKIPPED_SHARE * files or len(skipped) == files:
+        raise DataError(
+            f"{root}: {len(skipped)} of {files} images cannot be read, more than {MAX_SKIPPED_SHARE:.0%}: "
+            + "; ".join(skipped[:3])
+        )
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[0]}x{picture.shape[1]}"
+
+
+def decode(path: Path, shape: tuple[int, int, int] | None) -> tuple[np.ndarray, list[str]]:
+    """(uint8 (H, W, C), what was done to it). shape (C, H, W): None leaves the size and gives RGB.
+
+    Raises Unreadable with the reason.
+    """
+    said: list[str] = []
+    try:
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            raise Unreadable(f"larger than {MAX_IMAGE_BYTES // 2**20} MiB")
+        # warnings off, because Pillow's own size warning comes at another limit than ours
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise Unreadable(f"{image.width}x{image.height} pixels; at most {MAX_IMAGE_PIXELS:,} are read")
+            if getattr(image, "is_animated", False):
+                said.append("animated, its first frame taken")
+                image.seek(0)
+            upright = ImageOps.exif_transpose(image)
+            plain = _eight_bit(upright, said).convert("L" if shape and shape[0] == 1 else "RGB")
+        if shape and plain.size != (shape[2], shape[1]):
+            said.append(f"resized to {shape[1]}x{shape[2]} (bilinear)")
+            plain = plain.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
+    except Unreadable:
+        raise
+    except Exception as fault:  # decoders raise anything on broken bytes: struct.error, SyntaxError, IndexError ...
+        raise Unreadable(_reason(fault)) from None
+    array = np.asarray(plain)
+    return (array[..., None] if array.ndim == 2 else array), said
+
+
+def _eight_bit(image: Image.Image, said: list[str]) -> Image.Image:
+    if image.mode == "F":
+        raise Unreadable("float pixels; save it with 8 bits a channel")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65_535:
+            raise Unreadable("32-bit pixels; save it with 8 bits a channel")
+        said.append("16 bits a pixel, the upper 8 taken")
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        said.append("transparency dropped")
+    if image.mode == "CMYK":
+        said.append("CMYK converted to RGB")
+    return image
+
+
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, Image.UnidentifiedImageError):
+        return "not an image, or of a kind that is not read"
+    text = " ".join(str(fault).split())[:120]
+    return text or type(fault).__name__

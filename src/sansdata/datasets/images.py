@@ -1,0 +1,64 @@
+"""Labelled images in memory, from a known name, a folder or an .npz file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import DataError, did_you_mean
+from ..tasks import ImageTask, load_task
+from . import folder, known, npz
+from .fit import fit
+from .imageset import ImageSet, pick
+
+SPLITS = ("train", "test")
+
+
+def load_images(spec: str | Path, task: ImageTask | str | Path | None = None, split: str = "test") -> ImageSet:
+    """The set `spec`, resized (bilinear) and with its channels converted for `task`; `notes` says so.
+
+    spec: one of known.NAMES (a name wins over a folder of that name: write ./digits for the folder), a folder
+    with one sub-folder per class, or an .npz file with `x` uint8 (N, H, W) or (N, H, W, C) and `y` (N,).
+    task: None leaves the images as they are. split: 'train' or 'test' of a known set; a folder or file is one
+    split by itself.
+    Raises DataError for what cannot be found or read, or does not fit the task; TaskError for a wrong task.
+    """
+    if split not in SPLITS:
+        raise DataError(f"split '{split}' is unknown; use one of {', '.join(SPLITS)}")
+    if task is not None:
+        task = load_task(task)
+    if str(spec) in known.NAMES:
+        return fit(known.load(str(spec), split), task)
+    try:
+        path = Path(spec).expanduser()
+        if path.is_dir():
+            return folder.load(path, task)
+        if path.is_file() and path.suffix.lower() == ".npz":
+            return fit(npz.load(path), task, all_classes=False)
+        found = path.exists()
+    except (OSError, ValueError, RuntimeError) as fault:  # NUL in the name, too long, no permission, ~nobody
+        raise DataError(f"'{_short(spec)}' cannot be opened ({fault})") from None
+    if found:
+        raise DataError(f"'{_short(spec)}' is neither a folder with one sub-folder per class nor an .npz file")
+    raise DataError(
+        f"'{_short(spec)}' is neither a known set nor an existing folder or .npz file. "
+        f"{did_you_mean(str(spec), known.NAMES)}"
+    )
+
+
+def holdout(data: ImageSet, n: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    """(rest, held): `n` images set apart at random, classes in the proportions of the whole.
+
+    For choosing settings on training data. The same data, n and seed give the same split on every machine.
+    Raises DataError unless 0 < n < len(data) and 0 <= seed < 2**32.
+    """
+    if not 0 < n < len(data):
+        raise DataError(f"cannot hold out {n} of {len(data)} images; n must be from 1 to {len(data) - 1}")
+    if not 0 <= seed < 2**32:
+        raise DataError(f"seed must be from 0 to 2**32 - 1, got {seed}")
+    rest, held = pick(data.labels, n, seed)
+    return data.subset(rest, f"without {n} held out"), data.subset(held, f"{n} held out")
+
+
+def _short(spec: str | Path) -> str:
+    text = str(spec)
+    return text if len(text) <= 200 else text[:197] + "..."
