@@ -1,0 +1,40 @@
+"""Sample images as data URIs, within a budget of bytes for the whole page."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+_SIDES = (224, 160, 112, 80, 56, 40, 28)
+
+
+def data_uri(image: np.ndarray, limit: int) -> str:
+    """`image` (H, W, 1 or 3) uint8 as a data URI of about `limit` bytes at most.
+
+    Exact pixels (PNG) where they fit; otherwise a smaller JPEG, because large noise does not compress.
+    """
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    exact = _encode(picture, "PNG") if image.size <= 4 * limit else b""
+    if exact and len(exact) * 4 <= limit * 3:
+        return _uri(exact, "png")
+    small = b""
+    for side in _SIDES:
+        scale = min(1.0, side / max(picture.size))
+        shape = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        small = _encode(picture.resize(shape, Image.Resampling.BOX), "JPEG")
+        if len(small) * 4 <= limit * 3:
+            break
+    return _uri(small, "jpeg")
+
+
+def _encode(picture: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 80}))
+    return buffer.getvalue()
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,220 @@
+"""Plots as inline SVG text. Colours are the page's CSS variables, so that one drawing serves light, dark and paper.
+
+Only the object API of matplotlib: no pyplot, no state shared with the caller's own plots.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from .words import brief, clip
+
+# The page gives each name its colour (Okabe-Ito tones); the hex value only marks the place inside the SVG.
+_MARKS = {
+    "ink": "#010101", "muted": "#020202", "rule": "#030303", "blue": "#040404", "orange": "#050505",
+    "green": "#060606", "purple": "#070707", "red": "#080808", "paper": "#090909",
+}  # fmt: skip
+_BLUE = (0.0, 0.447, 0.698)
+_STYLE: Any = {
+    "svg.hashsalt": "sansdata", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8,
+    "text.parse_math": False, "text.usetex": False, "text.color": _MARKS["ink"],
+    "axes.labelcolor": _MARKS["muted"], "axes.edgecolor": _MARKS["rule"], "axes.facecolor": "none",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": _MARKS["rule"], "grid.linewidth": 0.6, "xtick.color": _MARKS["rule"], "ytick.color": _MARKS["rule"],
+    "xtick.labelcolor": _MARKS["muted"], "ytick.labelcolor": _MARKS["muted"], "xtick.major.size": 0,
+    "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0, "figure.facecolor": "none",
+    "path.simplify": True, "path.simplify_threshold": 0.2, "axes.unicode_minus": True, "image.composite_image": False,
+}  # fmt: skip
+MAX_NAMED = 24  # more classes than this are drawn without their names
+MAX_CELLS = 200
+
+
+@contextmanager
+def _canvas(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters its own font lacks: the browser has them
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def _svg(figure: Figure, name: str, label: str) -> str:
+    """The figure without file header; ids carry `name`, because ids are shared by all drawings of a page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    box = re.search(r'viewBox="[^"]*"', text)
+    head = f'<svg role="img" aria-label="{label}" {box.group(0) if box else ""}'
+    text = re.sub(r"^<svg[^>]*", head, text, count=1)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text).replace("xlink:href", "href")
+    for colour, mark in _MARKS.items():
+        text = re.sub(rf"\b(fill|stroke): {mark}", rf"\1: var(--{colour})", text)
+    return re.sub(r"\n\s*", "\n", text)
+
+
+def _tidy(axes: Any, x: bool = True, y: bool = True) -> None:
+    for axis, on in ((axes.xaxis, x), (axes.yaxis, y)):
+        if on:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: brief(value)))
+            axis.set_minor_formatter(NullFormatter())
+            if axis.get_scale() == "linear":
+                axis.set_major_locator(MaxNLocator(4))
+
+
+def thin(steps: Sequence[float], values: Sequence[float], bins: int) -> tuple[np.ndarray, ...]:
+    """At most 2 x `bins` raw points that keep every peak (x, y), and `bins` means smoothed (x, y)."""
+    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    starts = np.unique(np.linspace(0, len(y), min(bins, len(y)), endpoint=False).astype(int))
+    sizes = np.diff(np.append(starts, len(y)))
+    middle, mean = np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
+    width = max(1, len(mean) // 12) | 1
+    window = np.ones(min(width, len(mean)))
+    smooth = np.convolve(mean, window, "same") / np.convolve(np.ones_like(mean), window, "same")
+    if len(y) <= 2 * bins:
+        return x, y, middle, smooth
+    ends = np.stack([np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)], 1)
+    ends[1::2] = ends[1::2, ::-1]  # low-high, high-low: one line without jumping back each time
+    return np.repeat(middle, 2), ends.ravel(), middle, smooth
+
+
+def wants_log(values: Sequence[float]) -> bool:
+    """Whether a curve spans so much that a linear axis would show only its beginning."""
+    if len(values) < 3 or min(values) <= 0:
+        return False
+    low, high = np.quantile(np.asarray(values), [0.01, 0.99])
+    return bool(high / low > 30)
+
+
+def curve(
+    name: str,
+    label: str,
+    steps: Sequence[float],
+    values: Sequence[float],
+    colour: str = "blue",
+    bins: int = 150,
+    log: bool = False,
+) -> str:
+    """One small line plot: raw in a light stroke, smoothed on top."""
+    with _canvas(3.4, 1.7) as (figure, axes):
+        x, y, middle, smooth = thin(steps, values, bins)
+        few = len(y) <= 12
+        mark = {"marker": "o", "markersize": 3} if few else {}
+        axes.plot(x, y, color=_MARKS[colour], linewidth=1.4 if few else 0.7, alpha=1 if few else 0.35, **mark)
+        if not few:
+            axes.plot(middle, smooth, color=_MARKS[colour], linewidth=1.6)
+        if log:
+            axes.set_yscale("log")
+        _tidy(axes)
+        return _svg(figure, name, label)
+
+
+def agreement(name: str, rows: Sequence[tuple[float, float, float | None]], best: float | None) -> str:
+    """Agreement of each snapshot with the teacher, and its accuracy where known. rows: (step, agreement, accuracy)."""
+    with _canvas(5.6, 2.5) as (figure, axes):
+        steps = [row[0] for row in rows]
+        axes.plot(steps, [row[1] for row in rows], "o-", color=_MARKS["blue"], markersize=4, label="agreement")
+        known = [(row[0], row[2]) for row in rows if row[2] is not None]
+        if known:
+            axes.plot(*zip(*known), "s--", color=_MARKS["orange"], markersize=4, label="accuracy (real data)")
+        chosen = [row for row in rows if row[0] == best]
+        if chosen:
+            axes.plot(chosen[0][0], chosen[0][1], "o", markersize=11, markerfacecolor="none",
+                      markeredgecolor=_MARKS["green"], markeredgewidth=1.8, linestyle="none", label="best")  # fmt: skip
+        _tidy(axes)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+        axes.set_xlabel("student step")
+        axes.margins(y=0.15)
+        axes.legend(frameon=False, labelcolor=_MARKS["ink"], loc="best")
+        return _svg(figure, name, "agreement of each snapshot with the teacher")
+
+
+def bars(
+    name: str,
+    label: str,
+    names: Sequence[str],
+    values: Sequence[float],
+    colour: str,
+    line: float | None,
+    line_text: str,
+) -> str:
+    """A bar per class, with its name where there is room, and a dashed line to compare with (0..1, in per cent)."""
+    total = len(values)
+    named = total <= MAX_NAMED
+    with _canvas(5.6, 0.7 + 0.19 * total if named else 2.3) as (figure, axes):
+        if named:
+            axes.barh(range(total), values, color=_MARKS[colour], height=0.72)
+            axes.set_yticks(range(total), [clip(text, 22) for text in names])
+            axes.invert_yaxis()
+            axes.grid(visible=False, axis="y")
+        else:  # sorted, as one shape: a thousand bars would be a thousand paths
+            axes.stairs(sorted(values, reverse=True), fill=True, color=_MARKS[colour], linewidth=0, baseline=0)
+            axes.set_xlabel(f"{total:,} classes, sorted")
+            axes.set_xlim(0, total)
+        percents = axes.xaxis if named else axes.yaxis
+        percents.set_major_locator(MaxNLocator(5))
+        percents.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+        (axes.set_xlim if named else axes.set_ylim)(0, min(1.0, max([*values, line or 0, 1e-9]) * 1.08))
+        if line is not None:
+            draw = axes.axvline if named else axes.axhline
+            draw(line, color=_MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label=line_text)
+            figure.legend(frameon=False, labelcolor=_MARKS["ink"], loc="outside upper right")
+        return _svg(figure, name, label)
+
+
+def confusion(name: str, names: Sequence[str], matrix: np.ndarray) -> str:
+    """Heat map, each row (true class) as shares; many classes are pooled into at most MAX_CELLS blocks a side."""
+    total = len(matrix)
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1e-12)
+    if total > MAX_CELLS:
+        edges = np.unique(np.linspace(0, total, MAX_CELLS, endpoint=False).astype(int))
+        shares = np.add.reduceat(np.add.reduceat(shares, edges, 0), edges, 1)
+        shares = shares / np.maximum(np.diff(np.append(edges, total))[:, None], 1)
+    # The blue's alpha carries the value, so zero is the page itself, light or dark. The root shows rare confusions.
+    picture = np.empty((*shares.shape, 4))
+    picture[..., :3] = _BLUE
+    picture[..., 3] = np.sqrt(np.clip(shares, 0, 1))
+    with _canvas(5.2, 4.9) as (figure, axes):
+        axes.imshow(picture, interpolation="none", aspect="equal", extent=(0, total, total, 0))
+        axes.grid(visible=False)
+        axes.set_xlabel("student says")
+        axes.set_ylabel("true class")
+        if total <= MAX_NAMED:
+            ticks, texts = np.arange(total) + 0.5, [clip(text, 14) for text in names]
+            axes.set_xticks(ticks, texts, rotation=45, ha="right", rotation_mode="anchor")
+            axes.set_yticks(ticks, texts)
+        if total <= 12:
+            for row, column in np.argwhere(shares >= 0.005):
+                share = shares[row, column]
+                axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
+                          color="#ffffff" if share > 0.3 else _MARKS["ink"])  # fmt: skip
+        return _svg(figure, name, "confusion matrix, in per cent of each true class")
+
+
+def reliability(name: str, bins: Sequence[tuple[float, float, float, float, float]]) -> str:
+    """Accuracy against confidence. bins: (low, high, count, confidence, accuracy), empty ones without a bar."""
+    filled = [one for one in bins if one[2] > 0]
+    with _canvas(4.2, 3.9) as (figure, axes):
+        axes.plot([0, 1], [0, 1], color=_MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
+        axes.bar([one[0] for one in filled], [one[4] for one in filled], [one[1] - one[0] for one in filled],
+                 align="edge", color=_MARKS["blue"], edgecolor=_MARKS["paper"], label="accuracy")  # fmt: skip
+        peak = max([one[2] for one in filled], default=1)
+        axes.scatter([one[3] for one in filled], [one[4] for one in filled], zorder=3, color=_MARKS["orange"],
+                     s=[8 + 60 * one[2] / peak for one in filled], label="mean confidence; area: how many")  # fmt: skip
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="the student's confidence", ylabel="share that is right")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        axes.legend(frameon=False, labelcolor=_MARKS["ink"], loc="upper left")
+        return _svg(figure, name, "reliability diagram")
