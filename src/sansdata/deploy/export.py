@@ -1,0 +1,199 @@
+"""A student as a file: ONNX or torch.export, checked against the module before it gets its name."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, MissingLibraryError, SansdataError, StudentError, did_you_mean
+from ..tasks import ImageTask
+from .bundle import Deployable
+from .parity import Parity, compare
+
+Format = Literal["onnx", "pt2"]
+TOLERANCE = {"onnx": 1e-4, "pt2": 1e-5}
+TRACED_BATCH = 2
+INPUT, OUTPUT = "images", "logits"
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how close it is to the module.
+
+    size: bytes. opset: of ONNX, else None. max_abs_difference: of logits, over seeded images in `batch_sizes`, none of
+    which is the traced one. argmax_agreement: 0..1. passed: always true of a file that was kept.
+    """
+
+    file: str
+    format: str
+    size: int
+    opset: int | None
+    max_abs_difference: float
+    allowed_difference: float
+    argmax_agreement: float
+    batch_sizes: tuple[int, ...]
+    passed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def export(module: nn.Module, task: ImageTask, path: str | Path, to: Format = "onnx") -> ExportReport:
+    """Writes `module` with its normalisation to `path`: images float32 (B, C, H, W) in 0..1 -> logits (B, K), any B.
+
+    module: takes normalised images; or a Deployable. Task and class names travel as metadata: `metadata_props` of
+    ONNX, the extra file `task.json` of pt2. The file appears under its name only after it agreed with the module.
+    Raises ConfigError for an unknown format or a path that cannot be written, MissingLibraryError without onnx,
+    onnxscript or onnxruntime, StudentError where the module cannot be traced, SansdataError where the file disagrees.
+    """
+    if to not in get_args(Format):
+        raise ConfigError(f"export format '{to}' is unknown. {did_you_mean(to, get_args(Format))}")
+    if to == "onnx":
+        _need_onnx()
+    path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: the folder {path.parent} does not exist")
+    model = module if isinstance(module, Deployable) else Deployable(module, task)
+    write, load = (_write_onnx, _load_onnx) if to == "onnx" else (_write_pt2, _load_pt2)
+    # ends in the format's suffix, which torch.export.save asks for
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{to}")
+    try:
+        opset = write(model, task, draft)
+        parity = compare(model, load(draft), task, TOLERANCE[to])
+        _check(parity, path)
+        with open(draft, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be written ({fault.strerror or fault})") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return ExportReport(str(path), to, path.stat().st_size, opset, **asdict(parity), passed=parity.passed)
+
+
+def _check(parity: Parity, path: Path) -> None:
+    if not parity.passed:
+        raise SansdataError(
+            f"{path}: not written, because the exported model disagrees with the module: logits differ by "
+            f"{parity.max_abs_difference:.2g} (at most {parity.allowed_difference:.2g}), the class agrees on "
+            f"{parity.argmax_agreement:.1%} of the images. Does its forward pass depend on the batch or on randomness?"
+        )
+
+
+def metadata(task: ImageTask) -> dict[str, str]:
+    """What travels in the file, as text."""
+    return {
+        "sansdata.task": task.model_dump_json(),
+        "class_names": json.dumps([task.name_of(label) for label in range(task.classes)]),
+        "input": f"{INPUT}: float32 (B, {', '.join(map(str, task.shape))}), 0..1, normalised inside",
+        "output": f"{OUTPUT}: float32 (B, {task.classes})",
+    }
+
+
+def _example(task: ImageTask) -> tuple[Tensor]:
+    return (torch.rand(TRACED_BATCH, *task.shape, generator=torch.Generator().manual_seed(0)),)
+
+
+def _any_batch() -> tuple[dict[int, Any]]:
+    return ({0: torch.export.Dim("batch", min=1, max=65_536)},)
+
+
+def _trace(model: nn.Module, task: ImageTask) -> torch.export.ExportedProgram:
+    try:
+        with _quiet(), torch.no_grad():
+            return torch.export.export(model, _example(task), dynamic_shapes=_any_batch())
+    except Exception as fault:  # tracing runs the module's own code, which may raise anything
+        raise StudentError(
+            f"the module cannot be traced for any batch size ({_first_line(fault)}). Its forward pass must be plain "
+            "tensor code: no branch on values, and no number of images written into a reshape"
+        ) from None
+
+
+def _write_onnx(model: nn.Module, task: ImageTask, path: Path) -> int:
+    program = _trace(model, task)
+    try:
+        with _quiet():
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=_any_batch(),  # traced in already; given again, the axis keeps its name
+                external_data=False,
+                verbose=False,
+            )
+            assert exported is not None
+            exported.model.metadata_props.update(metadata(task))
+            exported.save(path, external_data=False)
+    except OSError:
+        raise
+    except Exception as fault:  # an operator without a counterpart in ONNX, and many more
+        raise StudentError(
+            f"the module cannot be written as ONNX ({_first_line(fault)}); to='pt2' may still work"
+        ) from None
+    return exported.model.opset_imports[""]
+
+
+def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+
+def _write_pt2(model: nn.Module, task: ImageTask, path: Path) -> None:
+    program = _trace(model, task)
+    try:
+        with _quiet():
+            torch.export.save(program, path, extra_files={"task.json": json.dumps(metadata(task))})
+    except RuntimeError as fault:  # torch's own file writer raises it for a full disk or a folder without permission
+        raise ConfigError(f"{path.parent}: the pt2 file cannot be written ({_first_line(fault)})") from None
+
+
+def _load_pt2(path: Path) -> Callable[[Tensor], Tensor]:
+    with _quiet():
+        return torch.export.load(path).module()
+
+
+def _need_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as fault:
+        raise MissingLibraryError(
+            f'ONNX export needs onnx, onnxscript and onnxruntime ({fault}): pip install "sansdata[edge]"'
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' prints, warnings and log lines below ERROR."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _first_line(fault: Exception) -> str:
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    text = f"{type(fault).__name__}: {lines[0]}" if lines else type(fault).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

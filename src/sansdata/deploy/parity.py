@@ -1,0 +1,69 @@
+"""Whether an exported file computes what the module computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..tasks import ImageTask
+
+BATCH_SIZES = (1, 3, 16)
+"""None is the batch size that was traced: an exporter may have fixed it without a word."""
+RELATIVE = 1e-5
+"""Added per unit of the largest logit: float32 cannot hold an absolute difference on large numbers."""
+MIN_AGREEMENT = 0.99
+
+
+@dataclass(frozen=True)
+class Parity:
+    """max_abs_difference: of logits. argmax_agreement: share of images with the same class, 0..1."""
+
+    max_abs_difference: float
+    allowed_difference: float
+    argmax_agreement: float
+    batch_sizes: tuple[int, ...]
+
+    @property
+    def passed(self) -> bool:
+        # written so that nan fails
+        return self.max_abs_difference <= self.allowed_difference and self.argmax_agreement >= MIN_AGREEMENT
+
+
+def compare(
+    reference: Callable[[Tensor], Tensor],
+    exported: Callable[[Tensor], Tensor],
+    task: ImageTask,
+    tolerance: float,
+    batch_sizes: tuple[int, ...] = BATCH_SIZES,
+) -> Parity:
+    """Both on the same seeded images in 0..1: uniform noise, and smooth blobs as far from it as images are.
+
+    allowed_difference = tolerance + RELATIVE * the largest absolute logit. Shapes that differ count as infinitely far.
+    """
+    random = torch.Generator().manual_seed(0)
+    worst = largest = 0.0
+    same = total = 0
+    for size in batch_sizes:
+        images = _images(size, task, random)
+        with torch.no_grad():
+            ours, theirs = reference(images), exported(images)
+        total += size
+        if ours.shape != theirs.shape:
+            worst = float("inf")
+            continue
+        gap = float((ours.double() - theirs.double()).abs().max())
+        worst = gap if not gap <= worst else worst  # nan stays: max() would drop it
+        largest = max(largest, float(ours.abs().max()))
+        same += int((ours.argmax(1) == theirs.argmax(1)).sum())
+    return Parity(worst, tolerance + RELATIVE * largest, same / total, batch_sizes)
+
+
+def _images(size: int, task: ImageTask, random: torch.Generator) -> Tensor:
+    channels, height, width = task.shape
+    noise = torch.rand(size, channels, height, width, generator=random)
+    coarse = torch.rand(size, channels, 3, 3, generator=random)
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
+    return torch.where(torch.arange(size).view(-1, 1, 1, 1) % 2 == 0, smooth, noise)

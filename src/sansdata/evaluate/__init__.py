@@ -1,0 +1,1 @@
+"""Figures on real data: accuracy, calibration, agreement with the teacher."""
