@@ -63,7 +63,7 @@ class Runtime:
         counters: Counters | None = None,
         name: str = "student",
     ) -> Outputs:
-        """images (B, C, H, W) in unit space through `module`; counted as forwards, and backwards where one can follow."""
+        """images (B, C, H, W) in unit space through `module`; counts forwards, and backwards where one can follow."""
         if counters is not None:
             counters.add(f"{name}_forwards", len(images))
             if torch.is_grad_enabled() and (images.requires_grad or name == "student"):

@@ -133,8 +133,7 @@ def replan(
     """
     amount = (SHARE if budget.unit == "seconds" else 1.0) * budget.amount
     mean = costs.mean()
-    taken = {kind: count for kind, count in costs.count.items()}
-    used = sum(count * mean[kind].get(budget.unit, 0.0) for kind, count in taken.items())
+    used = sum(count * mean[kind].get(budget.unit, 0.0) for kind, count in costs.count.items())
     steps = max(done, steps_within(amount - (spent - used), budget.unit, method, config, mean))
     if abs(steps - plan.steps) <= TOLERANCE * plan.steps:
         return False

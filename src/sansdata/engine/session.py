@@ -109,9 +109,7 @@ class Session:
         losses = self.method.student_loss(watched, batch)
         own = next((outputs for images, outputs in seen if images is batch.inputs), None)
         if own is None or batch.teacher_outputs is None:
-            raise MethodError(
-                "features: this method does not run the student on its batch, so there is nothing to align"
-            )
+            raise MethodError("features: this method does not run the student on its batch; there is nothing to align")
         self.terms.add_to(losses, own, batch.teacher_outputs)
         return losses
 

@@ -15,7 +15,7 @@ from ..tasks import ImageTask
 
 
 class AddedTerms(nn.Module):
-    """The pairs of taps, and the regressors a hint needs where widths differ (trained with the student, then dropped)."""
+    """The pairs of taps, and the regressors a hint needs where widths differ: trained with the student and dropped."""
 
     def __init__(self, settings: FeatureTerms, teacher: nn.Module, student: nn.Module, task: ImageTask) -> None:
         """Raises MethodError where the modules cannot be paired."""

@@ -15,7 +15,7 @@ from ..objectives import logits
 
 
 class StudentSettings(Strict):
-    """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient's norm."""
+    """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient norm."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = pydantic.Field(0.1, gt=0)
@@ -35,7 +35,7 @@ class StudentSettings(Strict):
         return torch.optim.SGD(params, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def lr_at(self, progress: float) -> float:
-        """The learning rate at progress 0..1. 'step' divides by 10 at 40 % and 80 % (DAFL: epochs 800, 1600 of 2000)."""
+        """The learning rate at progress 0..1. 'step': a tenth at 40 %, again at 80 % (DAFL: 800 and 1600 of 2000 epochs)."""
         if self.schedule == "constant":
             return self.lr
         if self.schedule == "step":

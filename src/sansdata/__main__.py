@@ -1,0 +1,5 @@
+"""`python -m sansdata`."""
+
+from .cli.main import run
+
+run()

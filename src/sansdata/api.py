@@ -1,0 +1,254 @@
+"""What `import sansdata` shows: distill, load, check, evaluate, export, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .compress.rebuild import rebuild
+from .datasets.images import load_images
+from .deploy.bundle import Deployable
+from .deploy.export import ExportReport
+from .deploy.export import export as export_model
+from .engine.prepare import prepare
+from .engine.run import resolved, run
+from .engine.run_directory import RunDirectory
+from .errors import RunDirectoryError, StudentError
+from .evaluate.images import Evaluation, evaluate_model
+from .files import write_json
+from .methods.index import choose_method, find_method, method_config, method_names
+from .models.modes import fixed
+from .models.saved import SavedModel, read_model
+from .report.page import write_report
+from .runtime import Runtime, make_runtime
+from .settings import RunSettings
+from .tasks import ImageTask, load_task
+from .teachers.base import Teacher
+from .teachers.preflight import preflight, unmet
+from .teachers.specs import load_student, load_teacher, resolve
+
+
+@dataclass
+class Result:
+    """A finished run: the student, ready to use, and where everything about it lies."""
+
+    student: nn.Module
+    """Takes normalised images (B, C, H, W), as the teacher's module does; gives logits (B, K). In eval mode."""
+    task: ImageTask
+    run_dir: Path
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """Deployable: takes images (B, C, H, W) in 0..1, normalises inside, gives logits."""
+        return Deployable(self.student, self.task).eval()
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        text = (self.run_dir / "metrics.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return RunDirectory(self.run_dir).read_json("summary.json")
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """Seconds by phase, samples, teacher and student passes, peak memory."""
+        return self.summary["cost"]
+
+
+def distill(
+    teacher: Teacher | str,
+    student: nn.Module | str = "shrink:0.5",
+    method: str = "auto",
+    budget: str | None = None,
+    out: str | Path = "run",
+    seed: int = 0,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    *,
+    task: ImageTask | str | Mapping[str, Any] | None = None,
+    resume: bool = False,
+    strict: bool = False,
+    force: bool = False,
+    preset: str = "default",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    options: Mapping[str, Any] | None = None,
+    features: Mapping[str, Any] | None = None,
+    engine: Mapping[str, Any] | None = None,
+) -> Result:
+    """Distils `teacher` into `student` without data, into the directory `out`.
+
+    teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied,
+    or a SPEC. budget: '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called
+    after each student step. options: the method's own settings. features: feature alignment (settings.FeatureTerms).
+    engine: settings.EngineSettings.
+
+    Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
+    """
+    import copy
+
+    from .config import validate
+
+    given: dict[str, Any] = {
+        "method": method, "preset": preset, "budget": budget, "seed": seed, "device": device, "precision": precision,
+        "threads": threads, "strict": strict, "options": dict(options or {}), "features": dict(features or {}),
+        "engine": dict(engine or {}),
+    }  # fmt: skip
+    if isinstance(teacher, str):
+        given |= {"teacher": teacher, "task": _task_field(task)}
+    if isinstance(student, str):
+        given["student"] = student
+    else:
+        given["student"] = f"a {type(student).__name__} in Python"
+        student = copy.deepcopy(student)
+    settings = validate(RunSettings, given, "distill")
+    command = f"sansdata.distill(method={method!r}, budget={budget!r}, seed={seed})"
+    module = None if isinstance(student, str) else student
+    source = None if isinstance(teacher, str) else teacher
+    return distill_settings(settings, out, source, module, resume=resume, force=force, command=command, on_step=on_step)
+
+
+def distill_settings(
+    settings: RunSettings, out: str | Path, teacher: Teacher | None = None, student: nn.Module | None = None, **how: Any
+) -> Result:
+    """As `distill`, from settings as a file or the command gives them; `how` goes to engine.run.run."""
+    directory = run(settings, Path(out), teacher, student, **how)
+    write_report(directory)
+    return load(directory, student)
+
+
+def _task_field(task: ImageTask | str | Mapping[str, Any] | None) -> Any:
+    if isinstance(task, ImageTask):
+        return task.model_dump(mode="json")
+    return "" if task is None else task if isinstance(task, str) else dict(task)
+
+
+def load(run_dir: str | Path, student: nn.Module | None = None, best: bool = False) -> Result:
+    """The result of a run, later. best: the snapshot that agreed most, where it is not the last.
+
+    student: a module of the right architecture, needed where the student was a module in Python.
+    Raises RunDirectoryError, TeacherError or StudentError.
+    """
+    path = Path(run_dir)
+    file = path / "student.best.safetensors" if best else path / "student.safetensors"
+    if best and not file.is_file():
+        file = path / "student.safetensors"
+    if not file.is_file():
+        raise RunDirectoryError(f"{path} has no student.safetensors: it is no run, or not a finished one")
+    saved = read_model(file)
+    return Result(_fill(saved, student, file).eval(), saved.task, path)
+
+
+def _fill(saved: SavedModel, module: nn.Module | None, file: Path) -> nn.Module:
+    if module is None:
+        if saved.architecture is None:
+            raise StudentError(
+                f"{file} holds the weights of a module that was made in Python; give one: "
+                "sansdata.load(run_dir, student=MyModel())"
+            )
+        module = rebuild(saved.architecture)
+    try:
+        module.load_state_dict(saved.tensors)
+    except RuntimeError as fault:
+        raise StudentError(f"{file} does not fit {type(module).__name__}: {fault}") from None
+    return module
+
+
+def check(teacher: str | Teacher, task: Any = None, student: str | nn.Module | None = None) -> dict[str, Any]:
+    """The preflight verdict: what the teacher takes and gives, its faults, and which methods can work.
+
+    The dict has 'teacher', 'student', 'faults', 'warnings' and 'methods' {name: [reasons why not]}.
+    """
+    if isinstance(teacher, str):
+        teacher = load_teacher(teacher, load_task(_task_field(task)))
+    module = None
+    if student is not None:
+        module = load_student(student, teacher, teacher.task).module
+    found = preflight(teacher, module)
+    methods: dict[str, list[str]] = {}
+    if not found.faults:
+        for name in method_names():
+            cls = find_method(name)
+            methods[name] = unmet(cls.requires(cls.Config()), teacher)
+    chosen = choose_method(bool(teacher.anatomy.batch_norms)) if not found.faults else None
+    return found.to_dict() | {"methods": methods, "auto": chosen}
+
+
+def evaluate(
+    model: str | Path | Result | nn.Module,
+    data: str | Path,
+    task: Any = None,
+    teacher: str | Teacher | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Accuracy, per class, calibration and, with a teacher, agreement, on real data.
+
+    model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a task).
+    For a run directory, evaluation.json is written into it. Raises DataError, TeacherError, TaskError.
+    """
+    run_dir: Path | None = None
+    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
+        run_dir = Path(model)
+        model = load(run_dir)
+    if isinstance(model, Result):
+        module, job = model.student, model.task
+    elif isinstance(model, nn.Module):
+        module, job = model, load_task(_task_field(task))
+    else:
+        job = load_task(_task_field(task))
+        module = resolve(str(model), job, pretrained=True).module
+    runtime = make_runtime(device, "fp32")
+    images = load_images(str(data), job)
+    asked = load_teacher(teacher, job) if isinstance(teacher, str) else teacher
+    with fixed(module):
+        measured = evaluate_model(_predictor(module, job, runtime), images, job, asked)
+    if run_dir is not None:
+        write_json(run_dir / "evaluation.json", measured.to_dict())
+    return measured
+
+
+def _predictor(module: nn.Module, task: ImageTask, runtime: Runtime) -> Callable[[Any], Any]:
+    runtime.place(module)
+    return lambda images: runtime.forward(module, task, runtime.place(images)).logits
+
+
+def export(run_dir: str | Path | Result, to: str = "onnx", path: str | Path | None = None) -> ExportReport:
+    """Writes the deployable student as 'onnx' or 'pt2' and checks that it answers like the original."""
+    result = run_dir if isinstance(run_dir, Result) else load(run_dir)
+    target = Path(path) if path else result.run_dir / f"student.{to}"
+    return export_model(result.student, result.task, target, to)
+
+
+def report(run_dir: str | Path, data: str | Path | None = None) -> Path:
+    """Writes report.html anew, with figures on real data where `data` is given, and accuracy over time."""
+    path = Path(run_dir)
+    RunDirectory(path).manifest()
+    if data is not None:
+        evaluate(path, data)
+    return write_report(path)
+
+
+def plan_only(settings: RunSettings) -> dict[str, Any]:
+    """What a run would do: resolved settings and plan, nothing written (`--dry-run`)."""
+    prepared = prepare(settings)
+    return {"settings": resolved(prepared), "plan": prepared.plan().to_dict(), "notes": prepared.notes}
+
+
+def resolve_options(settings: RunSettings) -> dict[str, Any]:
+    """The settings with the method's defaults filled in, without reading a model (`--print-config`)."""
+    tree = settings.model_dump(mode="json")
+    if settings.method != "auto":
+        tree["options"] = method_config(settings.method, settings.preset, settings.options).model_dump(mode="json")
+    return tree
+
+
+__all__: Sequence[str] = ["Result", "check", "distill", "evaluate", "export", "load", "report"]

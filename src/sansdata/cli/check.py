@@ -1,0 +1,42 @@
+"""`sansdata check`: the preflight verdict, before anything runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..tasks import load_task
+from . import words
+
+
+def check(
+    teacher: words.Teacher,
+    task: words.Task,
+    student: Annotated[str | None, typer.Option(metavar="SPEC", help="also check this student")] = None,
+) -> None:
+    """What the teacher takes and gives, its faults, and which methods can work; exit code 2 where it cannot be used."""
+    job = load_task(task)
+    from ..api import check as examine
+
+    verdict = examine(teacher, job.model_dump(mode="json"), student)
+    _print_facts(verdict)
+    for line in verdict["warnings"]:
+        print(f"warning   {line}")
+    for line in verdict["faults"]:
+        print(f"FAULT     {line}")
+    for name, reasons in verdict["methods"].items():
+        print(f"method    {name:<14} {'works' if not reasons else 'cannot: ' + '; '.join(reasons)}")
+    if verdict["auto"]:
+        print(f"auto      {verdict['auto'][1]}")
+    if verdict["faults"]:
+        print("verdict   this teacher cannot be distilled as it is")
+        raise typer.Exit(2)
+    print("verdict   ready" + (", with warnings" if verdict["warnings"] else ""))
+
+
+def _print_facts(verdict: dict[str, Any]) -> None:
+    skip = ("warnings", "faults", "methods", "auto")
+    for name, value in verdict.items():
+        if name not in skip:
+            print(f"{name:<9} {value}")

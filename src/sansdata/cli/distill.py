@@ -1,0 +1,88 @@
+"""`sansdata distill`: the main job."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..config import dump_yaml
+from ..errors import ConfigError, RunDirectoryError
+from ..settings import RunSettings, parse_budget, resolve_settings
+from ..tasks import load_task
+from . import words
+
+STUDENT = "a zoo name, timm:NAME, shrink:0.25, ARCH@FILE or a run directory"
+
+
+def distill(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[key=value ...]", help="settings of the method, or section.key=value")
+    ] = None,
+    teacher: words.OptionalTeacher = None,
+    task: words.OptionalTask = None,
+    student: Annotated[str | None, typer.Option(metavar="SPEC", help=STUDENT)] = None,
+    method: Annotated[str | None, typer.Option(metavar="NAME", help="auto, or one of `sansdata list methods`")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="must not exist yet, unless --resume")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="B", help="10m, 2000steps, 50000samples, 1e5queries")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="a named set of the method's settings")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
+    force: Annotated[bool, typer.Option("--force", help="resume although machine or settings differ")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="stop at the first read of an undeclared file")] = False,
+    device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda or cuda:N")] = None,
+    precision: Annotated[str | None, typer.Option(metavar="P", help="auto, fp32 or bf16")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="settings as YAML; flags and key=value win")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, write nothing")] = False,
+    print_config: Annotated[bool, typer.Option("--print-config", help="print the settings in full and leave")] = False,
+) -> None:
+    """Distil a teacher into a student without data; exit code 0 also when the budget is spent."""
+    given = {
+        "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
+        "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
+    }  # fmt: skip
+    settings = resolve_settings(config, given, overrides or ())
+    _check_early(settings)
+    if print_config:
+        from ..api import resolve_options
+
+        print(dump_yaml(resolve_options(settings)), end="")
+        return
+    if dry_run:
+        from ..api import plan_only
+
+        print(json.dumps(plan_only(settings), indent=1))
+        return
+    if out is None:
+        raise RunDirectoryError("--out DIR is needed: where the run and the student go")
+    if out.exists() and not resume:
+        raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
+    from ..api import distill_settings
+
+    command = shlex.join(["sansdata", *sys.argv[1:]])
+    result = distill_settings(settings, out, resume=resume, force=force, config_file=config, command=command)
+    summary = result.summary
+    agreed = summary["agreement"]["last"]
+    print(f"student   {out / 'student.safetensors'}")
+    print(f"agreement {words.percent(agreed)} with the teacher on generated samples (no accuracy: no data was seen)")
+    for warning in summary["warnings"]:
+        print(f"warning   {warning['name']}: {warning['text']}")
+    print(f"report    {out / 'report.html'}")
+
+
+def _check_early(settings: RunSettings) -> None:
+    """What can be wrong without any model, before torch is imported."""
+    if settings.teacher == RunSettings().teacher:
+        raise ConfigError("--teacher SPEC is needed: the model to distil")
+    if not settings.task:
+        raise ConfigError("--task TASK is needed: a YAML file or a known name (see `sansdata list models`)")
+    load_task(settings.task)
+    if settings.budget:
+        parse_budget(settings.budget)

@@ -1,0 +1,29 @@
+"""`sansdata export`: the student for other runtimes, parity checked."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import words
+
+
+class Target(StrEnum):
+    onnx = "onnx"
+    pt2 = "pt2"
+
+
+def export(
+    run_dir: words.RunDir,
+    to: Annotated[Target, typer.Option(help="the format")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="default: DIR/student.FORMAT")] = None,
+) -> None:
+    """Write the student with its normalisation inside: images in 0..1 go in, logits come out."""
+    from ..api import export as write
+
+    done = write(run_dir, to.value, out)
+    print(f"file      {done.path}  ({done.size:,} bytes)")
+    print(f"parity    largest difference {done.max_abs_difference:.2e}, same class on {words.percent(done.agreement)}")

@@ -1,0 +1,289 @@
+"""The moves of a session inside a run directory, under a budget: stops anywhere, continues bitwise."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..contracts import Losses, Stateful
+from ..errors import DivergedError, Interrupted
+from ..files import write_atomic
+from ..memory import Reservoir, quantise
+from ..objectives.agreement import balanced_agreement
+from ..settings import Budget, EngineSettings
+from . import selection
+from .budget import REPLAN_AT, MoveCosts, Plan, replan, timed_move
+from .checkpoint import Checkpoints
+from .monitor import MetricsLog, TensorBoard, Tracker, make_display
+from .no_data import NoDataGuard
+from .run_directory import RunDirectory
+from .session import Session
+from .signals import StopRequest
+
+GRID = 64
+OFFERED = 8
+"""Images of each student batch that are offered to the reservoir."""
+
+
+class Loop:
+    """Runs a session to the end of its plan. `facts` is what it must know to continue elsewhere."""
+
+    def __init__(
+        self,
+        session: Session,
+        plan: Plan,
+        budget: Budget | None,
+        directory: RunDirectory,
+        settings: EngineSettings,
+        guard: NoDataGuard,
+        on_step: Any = None,
+    ) -> None:
+        self.session, self.plan, self.budget = session, plan, budget
+        self.directory, self.settings, self.guard, self.on_step = directory, settings, guard, on_step
+        self.runtime = session.runtime
+        self.first = self.runtime.rank == 0
+        self.checkpoints = Checkpoints(directory.path / "checkpoints", self.runtime)
+        self.reservoir = Reservoir(selection.RESERVOIR)
+        self.costs = MoveCosts()
+        self.latest: dict[str, float] = {}
+        self.agreement: float | None = None
+        self.marks = {"snapshots": 0, "sample_grids": 0, "replans": 0}
+        self.elapsed, self.metrics_bytes = 0.0, 0
+        self.trackers: list[Tracker] = []
+
+    # -- what outlives the process
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {**self.session.state(), "reservoir": self.reservoir, "costs": self.costs}
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "elapsed": self.elapsed, "plan": self.plan.__dict__, "latest": self.latest, "agreement": self.agreement,
+            "marks": self.marks, "metrics_bytes": self.metrics_bytes,
+        }  # fmt: skip
+
+    def resume_from(self, checkpoint: Path) -> None:
+        """Restores everything from a whole checkpoint. Raises ResumeError."""
+        facts = self.checkpoints.load(checkpoint, self.state())
+        self.plan = Plan(**facts["plan"])
+        self.elapsed, self.latest, self.agreement = facts["elapsed"], facts["latest"], facts["agreement"]
+        self.marks, self.metrics_bytes = facts["marks"], facts["metrics_bytes"]
+        self._forget_later_files(self.session.context.progress.steps)
+
+    def resume_from_nothing(self) -> None:
+        """A run that ended before its first checkpoint begins again."""
+        self._forget_later_files(0)
+
+    def _forget_later_files(self, step: int) -> None:
+        """Snapshots and grids that were taken after the checkpoint will be taken again."""
+        if not self.first:
+            return
+        for name in ("snapshots", "samples"):
+            for path in (self.directory.path / name).glob("step-*"):
+                if int(path.stem.split("-")[1]) > step:
+                    path.unlink()
+
+    # -- running
+
+    def run(self, request: StopRequest) -> str:
+        """Gives 'done', or 'truncated' where the budget ended before the plan.
+
+        Raises Interrupted after a signal (saved first), DivergedError, NoDataViolation.
+        """
+        progress = self.session.context.progress
+        progress.planned = self.plan.steps
+        log = MetricsLog(self.directory.path / "metrics.jsonl", self.metrics_bytes) if self.first else None
+        self.display = make_display(self.plan.steps, self.runtime.rank)
+        self.trackers = self._make_trackers()
+        start = time.perf_counter() - self.elapsed
+        saved_at = time.perf_counter()
+        status = "done"
+        try:
+            while progress.steps < self.plan.steps:
+                if self.runtime.agree(request.name is not None):
+                    self._save()
+                    raise Interrupted(
+                        f"stopped by {request.name or 'a signal to another process'} at step {progress.steps}; "
+                        f"saved. Continue with --resume."
+                    )
+                if self.runtime.agree(self._budget_spent()):
+                    status = "truncated"
+                    break
+                kind, losses, cost = timed_move(self.session)
+                self.guard.check()
+                self.costs.add(kind, cost)
+                self.elapsed = time.perf_counter() - start
+                self.session.context.counters.add(f"seconds_{kind}", cost["seconds"])
+                self._note(kind, losses)
+                if kind == "transfer":
+                    self._after_step(log, cost)
+                due = time.perf_counter() - saved_at >= self.settings.checkpoint_seconds
+                if self.runtime.agree(due):
+                    self._save()
+                    saved_at = time.perf_counter()
+            self._require_finite_student()
+            self._snapshot_last()
+            self._save()
+        finally:
+            self.display.close()
+            for tracker in self.trackers:
+                tracker.close()
+            if log is not None:
+                log.close()
+        return status
+
+    def _save(self) -> None:
+        try:
+            path = self.checkpoints.save(self.session.context.progress.steps, self.state(), self.facts())
+        except OSError as fault:
+            # The student goes on; what was saved before stands.
+            self.display.say(f"warning: no checkpoint was written: {fault}")
+            if self.first:
+                self._event(f"checkpoint failed: {fault}")
+            return
+        if self.first:
+            self._event(f"saved {path.name}")
+
+    def _event(self, text: str) -> None:
+        try:
+            self.directory.event(text)
+        except OSError:
+            self.display.say(text)
+
+    def _note(self, kind: str, losses: Losses) -> None:
+        names = losses.values()
+        if names:
+            values = torch.stack(list(names.values())).tolist()
+            self.latest |= {f"{kind}/{name}": value for name, value in zip(names, values)}
+
+    def _after_step(self, log: MetricsLog | None, cost: Mapping[str, float]) -> None:
+        session, progress = self.session, self.session.context.progress
+        batch = session.last_batch
+        assert batch is not None
+        self.reservoir.offer(batch.inputs[:OFFERED], session.streams("reservoir"))
+        if self._passed("replans", len(REPLAN_AT), REPLAN_AT):
+            self._replan()
+        if self._passed("sample_grids", self.settings.sample_grids) and self.first:
+            self._keep_grid()
+        snapshot = self._passed("snapshots", self.settings.snapshots)
+        if snapshot and progress.steps < self.plan.steps:
+            self._snapshot()
+        if progress.steps % self.settings.log_every == 0 or progress.steps == self.plan.steps:
+            self._log(log, len(batch.inputs) / cost["seconds"], self.agreement if snapshot else None)
+        if self.on_step is not None and self.first:
+            self.on_step(progress.steps, dict(self.latest))
+
+    def _passed(self, mark: str, count: int, points: tuple[float, ...] | None = None) -> bool:
+        """Whether the progress passed the next of `count` points, evenly spread unless given; moves on if so."""
+        done = self.marks[mark]
+        if done >= count:
+            return False
+        point = points[done] if points else (done + 1) / count
+        if self.session.context.progress.value < point:
+            return False
+        self.marks[mark] = done + 1
+        return True
+
+    def _log(self, log: MetricsLog | None, speed: float, agreement: float | None) -> None:
+        progress = self.session.context.progress
+        eta = self.elapsed * (1 - progress.value) / max(progress.value, 1e-9)
+        line: dict[str, Any] = {
+            "step": progress.steps,
+            "move": self.session.moves,
+            "progress": progress.value,
+            "losses": dict(self.latest),
+            "lr": self.session.optimizer.param_groups[0]["lr"],
+            "seconds": round(self.elapsed, 3),
+            "samples_per_second": round(speed * self.runtime.world, 1),
+        }
+        if agreement is not None:
+            line["agreement"] = agreement
+        if log is not None:
+            log.write(line)
+            self.metrics_bytes = log.size
+        self._track(progress.steps, {**line["losses"], "lr": line["lr"]})
+        self.display.update(line | {"agreement": self.agreement}, eta)
+
+    def _replan(self) -> None:
+        """Rank 0 decides, from its own clock; the others follow."""
+        if self.budget is None or self.budget.unit == "steps":
+            return
+        done = self.session.context.progress.steps
+        if self.first:
+            method, config = type(self.session.method), self.session.method.config
+            if replan(self.plan, self.budget, method, config, done, self._spent(), self.costs):
+                self._event(f"re-planned at step {done}: {self.plan.replans[-1]}")
+                self.directory.write_json("plan.json", self.plan.to_dict())
+        plan: Any = self.runtime.from_rank_0(self.plan.__dict__)
+        self.plan = Plan(**plan)
+        self.session.context.progress.planned = self.plan.steps
+        self.display.planned = self.plan.steps
+
+    def _spent(self) -> float:
+        counters = self.session.context.counters
+        unit = self.budget.unit if self.budget else "steps"
+        return {
+            "seconds": self.elapsed,
+            "steps": self.session.context.progress.steps,
+            "samples": counters["samples"],
+            "queries": counters["teacher_forwards"],
+        }[unit]
+
+    def _budget_spent(self) -> bool:
+        """Whether the next move could overspend; what it costs is known from those before it."""
+        if self.budget is None or self.budget.unit == "steps":
+            return False
+        mean = self.costs.mean().get(self.session.method.next_move(), self.plan.cost_per_move.get("transfer", {}))
+        return self._spent() + mean.get(self.budget.unit, 0.0) > self.budget.amount
+
+    # -- keepsakes
+
+    def _snapshot(self) -> None:
+        session = self.session
+        if self.first:
+            selection.save_snapshot(self.directory.folder("snapshots"), session.context.progress.steps, session.student)
+        images = self.reservoir.images
+        assert images is not None
+        watched = images[:256]
+        student = selection.answers(session.student, watched, session.context)
+        teacher = selection.answers(session.context.teacher.module, watched, session.context)
+        self.agreement = balanced_agreement(student, teacher)
+
+    def _snapshot_last(self) -> None:
+        if self.session.context.progress.steps > 0:
+            self._snapshot()
+
+    def _keep_grid(self) -> None:
+        batch = self.session.last_batch
+        assert batch is not None and batch.teacher_outputs is not None
+        buffer = io.BytesIO()
+        images = quantise(batch.inputs[:GRID]).permute(0, 2, 3, 1).contiguous().numpy()
+        np.savez_compressed(buffer, images=images, logits=batch.teacher_outputs.logits[:GRID].float().cpu().numpy())
+        step = self.session.context.progress.steps
+        write_atomic(self.directory.folder("samples") / f"step-{step:09d}.npz", buffer.getvalue())
+
+    def _require_finite_student(self) -> None:
+        for name, value in self.session.student.state_dict().items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise DivergedError(f"the student's '{name}' is not finite after the last step; lower student.lr")
+
+    # -- trackers
+
+    def _make_trackers(self) -> list[Tracker]:
+        if not (self.settings.tensorboard and self.first):
+            return []
+        return [TensorBoard(self.directory.path / "tensorboard")]
+
+    def _track(self, step: int, values: Mapping[str, float]) -> None:
+        for tracker in list(self.trackers):
+            try:
+                tracker.log(step, values)
+            except Exception as fault:
+                self.display.say(f"warning: a tracker failed and is left out from here: {fault}")
+                self.trackers.remove(tracker)

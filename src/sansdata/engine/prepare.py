@@ -1,0 +1,110 @@
+"""Everything that can be wrong is found here, before step 0: nothing was started and nothing is lost."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..contracts import Method, Streams
+from ..errors import MethodError, TeacherError, UserError
+from ..methods.index import choose_method, find_method, method_config
+from ..runtime import Runtime, make_runtime
+from ..settings import Budget, RunSettings, parse_budget
+from ..tasks import ImageTask, load_task
+from ..teachers.base import Teacher
+from ..teachers.preflight import Preflight, preflight, unmet
+from ..teachers.specs import Model, declared_files, load_student, load_teacher
+from .budget import Plan, make_plan, measure
+from .session import Session
+
+
+@dataclass
+class Prepared:
+    """A run that may begin."""
+
+    settings: RunSettings
+    task: ImageTask
+    teacher: Teacher
+    student: Model
+    method: type[Method]
+    config: Any
+    runtime: Runtime
+    budget: Budget | None
+    findings: Preflight
+    notes: list[str]
+
+    def session(self, steps: int, rehearsal: bool = False) -> Session:
+        """A session on the student, or for a rehearsal on a throw-away copy of it."""
+        student = self.student.module
+        config = self.config
+        if rehearsal:
+            student, config = copy.deepcopy(student), self.method.rehearsal(config)
+        settings = self.settings
+        return Session(
+            self.method, config, self.teacher, student, self.task, self.runtime, settings.seed, steps, settings.features
+        )
+
+    def plan(self) -> Plan:
+        """How many steps the budget is good for; rank 0 measures for all."""
+        plan = make_plan(
+            self.budget, self.method, self.config, lambda: measure(lambda: self.session(1000, rehearsal=True))
+        )
+        shared: Any = self.runtime.from_rank_0(plan.__dict__)
+        return Plan(**shared)
+
+
+def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Path, str]:
+    """What a strict run may read: path -> role."""
+    declared: dict[Path, str] = {}
+    for path in declared_files(settings.student):
+        declared[path] = "student"
+    for path in declared_files(settings.teacher):
+        declared[path] = "teacher"
+    if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
+        declared[Path(settings.task)] = "task"
+    if config_file is not None:
+        declared[config_file] = "config"
+    return declared
+
+
+def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.Module | None = None) -> Prepared:
+    """Loads, checks and connects everything. Raises UserError and its kin, each with the mend."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    budget = parse_budget(settings.budget) if settings.budget else None
+    task = teacher.task if teacher is not None else load_task(settings.task)
+    notes: list[str] = []
+    if settings.method != "auto":  # a wrong option answers before a large teacher is read
+        method_config(settings.method, settings.preset, settings.options)
+    runtime = make_runtime(settings.device, settings.precision)
+    if teacher is None:
+        teacher = load_teacher(settings.teacher, task)
+    with Streams(settings.seed).as_global("student", shared=True):
+        model = load_student(student if student is not None else settings.student, teacher, task)
+    findings = preflight(teacher, model.module)
+    if findings.faults:
+        raise TeacherError("the teacher and student cannot be used:\n  " + "\n  ".join(findings.faults))
+    name = settings.method
+    if name == "auto":
+        name, why = choose_method(batch_norm=bool(teacher.anatomy.batch_norms))
+        notes.append(f"--method auto: {why}")
+        settings = settings.model_copy(update={"method": name})
+    method, config = find_method(name), method_config(name, settings.preset, settings.options)
+    reasons = unmet(method.requires(config), teacher)
+    if reasons:
+        raise MethodError(f"method '{name}' cannot work with this teacher: " + "; ".join(reasons))
+    _require_distinct(teacher, model)
+    return Prepared(settings, task, teacher, model, method, config, runtime, budget, findings, notes)
+
+
+def _require_distinct(teacher: Teacher, student: Model) -> None:
+    mine = {p.data_ptr() for p in student.module.parameters()}
+    if not mine:
+        raise UserError("the student has no parameters: there is nothing to train")
+    if mine & {p.data_ptr() for p in teacher.module.parameters()}:
+        raise UserError("the student shares parameters with the teacher; give a module of its own")

@@ -1,0 +1,272 @@
+"""One run from its settings to its sealed directory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from safetensors.torch import load as load_tensors
+from torch import nn
+
+from .. import __version__
+from ..config import dump_yaml
+from ..errors import Interrupted, ResumeError, SansdataError
+from ..models.saved import write_model
+from ..settings import RunSettings
+from ..teachers.base import Teacher, fingerprint
+from . import diagnosis, selection
+from .budget import Plan
+from .checkpoint import Checkpoints
+from .loop import Loop
+from .no_data import NoDataGuard
+from .prepare import Prepared, declared_inputs, prepare
+from .run_directory import RunDirectory
+from .signals import StopRequest, stop_on_signals
+
+OnStep = Callable[[int, dict[str, float]], None]
+EXACT = ("torch", "threads", "device", "precision", "world", "processor")
+"""What must be equal for a resumed run to be bitwise the uninterrupted one."""
+
+
+def run(
+    settings: RunSettings,
+    out: Path,
+    teacher: Teacher | None = None,
+    student: nn.Module | None = None,
+    resume: bool = False,
+    force: bool = False,
+    config_file: Path | None = None,
+    command: str | None = None,
+    on_step: OnStep | None = None,
+) -> Path:
+    """Distils into directory `out`, under the no-data guard, and seals it. Gives `out`.
+
+    force: resume although machine, versions or settings differ; the result is then not bitwise the same, and says so.
+    Raises UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation.
+    """
+    directory = RunDirectory(out)
+    guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
+    with guard, stop_on_signals() as request:
+        prepared = prepare(settings, teacher, student)
+        first = prepared.runtime.rank == 0
+        continued = directory.open(resume) if first else False
+        continued = bool(prepared.runtime.from_rank_0(continued))
+        try:
+            outcome = _distil(prepared, directory, guard, continued, force, command, request, on_step)
+        except BaseException as fault:
+            if first:
+                _close(
+                    directory, "interrupted" if isinstance(fault, (Interrupted, KeyboardInterrupt)) else "failed", fault
+                )
+            directory.release()
+            raise
+    if first:
+        directory.write_json("ledger.json", guard.ledger())
+        directory.write_json("run.json", directory.manifest() | outcome)
+        directory.event(f"sealed: {outcome['status']}")
+    directory.release()
+    return out
+
+
+def _distil(
+    prepared: Prepared,
+    directory: RunDirectory,
+    guard: NoDataGuard,
+    continued: bool,
+    force: bool,
+    command: str | None,
+    request: StopRequest,
+    on_step: OnStep | None,
+) -> dict[str, Any]:
+    """Everything between the opened directory and the seal; gives what the manifest says at the end."""
+    first = prepared.runtime.rank == 0
+    checkpoints = Checkpoints(directory.path / "checkpoints", prepared.runtime)
+    newest, faults = checkpoints.newest() if continued else (None, [])
+    notes = [f"checkpoint passed over: {fault}" for fault in faults]
+    before = fingerprint(prepared.student.module)
+    manifest = _manifest(prepared, command, before)
+    if continued:
+        notes += _require_same(directory.manifest(), manifest, force)
+    plan = Plan(**checkpoints.facts(newest)["plan"]) if newest is not None else prepared.plan()
+    session = prepared.session(plan.steps)
+    loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, guard, on_step)
+    if newest is not None:
+        loop.resume_from(newest)
+        notes.append(f"resumed from {newest.name}")
+    elif continued:
+        notes.append("resumed from the start: there was no whole checkpoint")
+        loop.resume_from_nothing()
+    if first:
+        checkpoints.sweep()
+        _open(directory, prepared, manifest, plan, notes, continued)
+    prepared.runtime.barrier()
+    status = loop.run(request)
+    if prepared.teacher.fingerprint() != manifest["teacher"]["fingerprint"]:
+        raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
+    if first:
+        _finish(prepared, directory, loop)
+    return {"status": status, "ended": _now(), "seconds": round(loop.elapsed, 3)}
+
+
+def _open(
+    directory: RunDirectory, prepared: Prepared, manifest: dict[str, Any], plan: Plan, notes: list[str], continued: bool
+) -> None:
+    if continued:
+        old = directory.manifest()
+        manifest = manifest | {"started": old["started"], "resumed": old.get("resumed", []) + notes}
+    else:
+        directory.write_text("config.yaml", dump_yaml(resolved(prepared)))
+    directory.write_json("run.json", manifest)
+    directory.write_json("plan.json", plan.to_dict())
+    for line in [*prepared.notes, *prepared.findings.warnings, *notes]:
+        directory.event(line)
+        print(line, file=sys.stderr)
+
+
+def _close(directory: RunDirectory, status: str, fault: BaseException) -> None:
+    """Best effort: the fault that brought us here matters more than one on the way out."""
+    with contextlib.suppress(Exception):
+        directory.event(f"{status}: {fault}")
+        directory.write_json("run.json", directory.manifest() | {"status": status, "ended": _now()})
+
+
+def resolved(prepared: Prepared) -> dict[str, Any]:
+    """The settings with every default filled in: what `config.yaml` holds."""
+    tree = prepared.settings.model_dump(mode="json")
+    tree["task"] = prepared.task.model_dump(mode="json")
+    tree["options"] = prepared.config.model_dump(mode="json")
+    tree["preset"] = "default"  # its values now stand in the options
+    return tree
+
+
+def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str) -> dict[str, Any]:
+    settings, teacher, runtime = prepared.settings, prepared.teacher, prepared.runtime
+    tree = resolved(prepared)
+    tree.pop("engine")  # changes nothing in the student
+    return {
+        "sansdata": __version__,
+        "status": "running",
+        "command": command or shlex.join(["sansdata", *sys.argv[1:]]),
+        "method": settings.method,
+        "seed": settings.seed,
+        "config_hash": hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest(),
+        "started": _now(),
+        "ended": None,
+        "seconds": 0.0,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__},
+        "machine": {
+            "system": platform.system(),
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        },
+        "threads": torch.get_num_threads(),
+        "device": str(runtime.device),
+        "precision": runtime.precision,
+        "world": runtime.world,
+        "teacher": {
+            "source": teacher.source,
+            "sha256": teacher.sha256,
+            "parameters": teacher.anatomy.parameters,
+            "fingerprint": teacher.fingerprint(),
+            "access": teacher.access.name,
+            "batch_norms": len(teacher.anatomy.batch_norms),
+        },
+        "student": {
+            "spec": settings.student,
+            "parameters": sum(p.numel() for p in prepared.student.module.parameters()),
+            "architecture": prepared.student.architecture,
+            "start": student_fingerprint,
+        },
+        "task": prepared.task.model_dump(mode="json"),
+        "resumed": [],
+        "forced": [],
+    }
+
+
+def processor() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _require_same(old: dict[str, Any], new: dict[str, Any], force: bool) -> list[str]:
+    """Raises ResumeError where the run cannot be continued exactly; with `force` gives the differences instead."""
+
+    def facts(manifest: dict[str, Any]) -> dict[str, Any]:
+        named = {name: manifest.get(name) for name in EXACT}
+        return named | {
+            "torch": manifest["versions"]["torch"],
+            "processor": manifest["machine"]["processor"],
+            "settings": manifest["config_hash"],
+            "teacher": manifest["teacher"]["fingerprint"],
+            "student at the start": manifest["student"]["start"],
+        }
+
+    then, now = facts(old), facts(new)
+    differences = [f"{name} was {then[name]}, is {now[name]}" for name in then if then[name] != now[name]]
+    if differences and not force:
+        raise ResumeError(
+            "this run cannot be continued exactly:\n  " + "\n  ".join(differences) + "\n"
+            "Restore what changed, or continue inexactly with --force; the report will then say so."
+        )
+    return [f"forced although {line}" for line in differences]
+
+
+def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
+    """Scores the snapshots, writes the students and the summary."""
+    session, runtime = loop.session, prepared.runtime
+    images = loop.reservoir.images
+    assert images is not None
+    last = {name: value.clone() for name, value in session.student.state_dict().items()}
+    chosen = selection.score(session.student, directory.path / "snapshots", images, session.context)
+    rows = {row["step"]: row for row in chosen["snapshots"]}
+    last_step = max(rows)
+    provenance = {
+        "sansdata": __version__, "method": prepared.settings.method, "seed": prepared.settings.seed,
+        "config_hash": directory.manifest()["config_hash"], "teacher": prepared.teacher.source,
+        "teacher_fingerprint": prepared.teacher.fingerprint(), "steps": loop.plan.steps,
+    }  # fmt: skip
+    save: dict[str, Any] = {"architecture": prepared.student.architecture, "task": prepared.task}
+    if chosen["best_step"] != last_step:
+        best = directory.path / "snapshots" / f"step-{chosen['best_step']:09d}.safetensors"
+        session.student.load_state_dict(load_tensors(best.read_bytes()))
+        note = provenance | {"selected": "highest agreement with the teacher on generated samples"}
+        write_model(directory.path / "student.best.safetensors", session.student, **save, provenance=note)
+    session.student.load_state_dict(last)
+    write_model(directory.path / "student.safetensors", session.student, **save, provenance=provenance)
+    samples = diagnosis.describe_samples(images, selection.answers(prepared.teacher.module, images, session.context))
+    agreed = {"last": rows[last_step]["agreement"], "best": rows[chosen["best_step"]]["agreement"]}
+    found = diagnosis.warnings(samples, agreed["last"], prepared.task.classes)
+    found += [{"name": "before the run", "value": None, "text": text} for text in prepared.findings.warnings]
+    counted = dict(session.context.counters.values)
+    cost = {
+        "seconds": round(loop.elapsed, 3),
+        **{name: round(v, 3) if name.startswith("seconds") else int(v * runtime.world) for name, v in counted.items()},
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+    directory.write_json(
+        "summary.json",
+        {
+            "steps": session.context.progress.steps, "cost": cost, "agreement": agreed, "selection": chosen,
+            "samples": samples, "warnings": found,
+        },
+    )  # fmt: skip
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,80 @@
+"""docs/reproduction.md from the kept figures: the paper's beside ours, last step, mean and spread over seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from ..files import write_atomic
+from .recipes import Recipe
+from .runner import checks
+
+HEAD = """# Reproduction
+
+Written by `sansdata reproduce NAME`; do not edit. Every figure is the **last** step, never the best; mean and standard
+deviation over seeds. Settings were chosen on images held out of the *training* set; the test set was opened once, after the
+last step. Each run has one thread of one core to itself. "Paper" is a published figure for the nearest setting, usually at a
+far larger budget and the best epoch: it is there for orientation, not as a like-for-like comparison.
+"""
+
+
+def write_page(docs: Path) -> Path:
+    """Rewrites `docs`/reproduction.md from `docs`/reproduction/*.json."""
+    parts = [HEAD]
+    parts += [_section(json.loads(path.read_text())) for path in sorted((docs / "reproduction").glob("*.json"))]
+    page = docs / "reproduction.md"
+    write_atomic(page, "\n".join(parts))
+    return page
+
+
+def _section(value: dict[str, Any]) -> str:
+    recipe = Recipe.model_validate(value["recipe"] | {"arms": {}})
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for run in value["runs"]:
+        runs.setdefault(run["arm"], []).append(run)
+    teacher = value["teacher"]
+    lines = [
+        f"\n## {recipe.name} ({value['scale']} scale)\n",
+        f"{recipe.claim}\n",
+        f"Teacher {teacher['spec']}, {100 * teacher['accuracy']:.2f} % on the test set of {recipe.data}, SHA-256 "
+        f"`{teacher['sha256'][:16]}`; student {recipe.student}.\n",
+        "| arm | role | paper | ours, % | seeds | student steps | seconds | samples | agreement |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    means: dict[str, float] = {}
+    for arm in value["arms"]:
+        rows = runs.get(arm["name"], [])
+        if rows:
+            means[arm["name"]] = 100 * mean(row["accuracy"] for row in rows)
+        lines.append(_row(arm, rows))
+    expected = [f"- {'holds' if ok else '**does not hold**'}: {sentence}" for sentence, ok in checks(recipe, means)]
+    if expected:
+        lines += ["", "Expected, on the seed means:", "", *expected]
+    if value["runs"]:
+        lines += ["", _where(value["runs"])]
+    return "\n".join(lines) + "\n"
+
+
+def _row(arm: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return f"| {arm['name']} | {arm['role']} | {arm['paper'] or '-'} | not run | 0 | {arm['steps']} | - | - | - |"
+    scores = [100 * row["accuracy"] for row in rows]
+    spread = f" ± {stdev(scores):.2f}" if len(scores) > 1 else ""
+    agreed = [row["agreement"] for row in rows if "agreement" in row]
+    agreement = f"{100 * mean(agreed):.1f} %" if agreed else "-"
+    samples = mean(row["cost"].get("samples", 0) for row in rows)
+    seconds = mean(row["seconds"] for row in rows)
+    return (
+        f"| {arm['name']} | {arm['role']} | {arm['paper'] or '-'} | {mean(scores):.2f}{spread} | {len(rows)} | "
+        f"{arm['steps']} | {seconds:.0f} | {samples:,.0f} | {agreement} |"
+    )
+
+
+def _where(runs: list[dict[str, Any]]) -> str:
+    last = max(runs, key=lambda run: run["date"])
+    return (
+        f"Machine: {last['processor']}, {last['cores']} cores, one thread a run, {last['cores']} runs at a time; torch "
+        f"{last['torch']}; {last['date']}."
+    )

@@ -1,0 +1,226 @@
+"""Runs what is missing of a recipe, one process per run and one thread per process, and keeps every figure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, DataError
+from ..files import sha256, write_json
+from .recipes import Arm, Recipe, find_recipe
+
+DEFAULT_SEEDS = 3
+
+
+def reproduce(name: str, scale: str = "small", seeds: int = DEFAULT_SEEDS, docs: Path = Path("docs")) -> Path:
+    """Completes the figures of a recipe under `docs`/reproduction and rewrites `docs`/reproduction.md.
+
+    Raises ConfigError for an unknown recipe or scale, DataError where its data or checkpoint is not there.
+    """
+    recipe = find_recipe(name)
+    if scale not in recipe.arms:
+        raise ConfigError(f"recipe '{name}' has no scale '{scale}'; it has {', '.join(recipe.arms)}")
+    teacher = ensure_teacher(recipe)
+    store = Store(docs / "reproduction" / f"{name}-{scale}.json")
+    missing = [
+        (arm, seed)
+        for arm in recipe.arms[scale]
+        for seed in range(seeds)
+        if not store.has(arm, seed, teacher["sha256"])
+    ]
+    store.describe(recipe, scale, teacher)
+    print(f"{name}: {len(missing)} runs are missing of {len(recipe.arms[scale]) * seeds}", flush=True)
+    # Long ones first: the last to start should be short.
+    missing.sort(key=lambda job: -job[0].steps)
+    workers = max(1, min(len(missing), os.cpu_count() or 1))
+    if missing:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            jobs = {pool.submit(run_arm, recipe.name, arm, seed, teacher): (arm, seed) for arm, seed in missing}
+            for job in as_completed(jobs):
+                arm, seed = jobs[job]
+                store.add(arm, seed, teacher["sha256"], job.result())
+                print(f"{arm.name} seed {seed}: {100 * job.result()['accuracy']:.2f} %", flush=True)
+    from .page import write_page
+
+    return write_page(docs)
+
+
+class Store:
+    """The figures of one recipe at one scale."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.value: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"runs": []}
+
+    def has(self, arm: Arm, seed: int, teacher: str) -> bool:
+        return any(run["key"] == key(arm, seed, teacher) for run in self.value["runs"])
+
+    def describe(self, recipe: Recipe, scale: str, teacher: dict[str, Any]) -> None:
+        arms = recipe.arms[scale]
+        valid = {(arm.name, key_of(arm, teacher["sha256"])) for arm in arms}
+        self.value = {
+            "recipe": recipe.model_dump(mode="json", exclude={"arms"}), "scale": scale,
+            "arms": [arm.model_dump(mode="json") for arm in arms],
+            "teacher": {name: value for name, value in teacher.items() if name != "path"},
+            "runs": [run for run in self.value["runs"] if (run["arm"], run["key"].split("/")[0]) in valid],
+        }  # fmt: skip
+        self._write()
+
+    def add(self, arm: Arm, seed: int, teacher: str, figures: dict[str, Any]) -> None:
+        self.value["runs"].append({"arm": arm.name, "seed": seed, "key": key(arm, seed, teacher), **figures})
+        self.value["runs"].sort(key=lambda run: (run["arm"], run["seed"]))
+        self._write()
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.path, self.value)
+
+
+def key_of(arm: Arm, teacher: str) -> str:
+    """Changes when the settings or the teacher do: then the run is missing again."""
+    settings = arm.model_dump(mode="json", exclude={"paper", "role"})
+    return hashlib.sha256((json.dumps(settings, sort_keys=True) + teacher).encode()).hexdigest()[:16]
+
+
+def key(arm: Arm, seed: int, teacher: str) -> str:
+    return f"{key_of(arm, teacher)}/{seed}"
+
+
+def cache() -> Path:
+    """Where trained teachers are kept between recipes."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sansdata" / "teachers"
+
+
+def ensure_teacher(recipe: Recipe) -> dict[str, Any]:
+    """The teacher's file, hash and accuracy on the test set; trained first where no public file is named."""
+    import torch
+
+    from .. import api
+    from ..tasks import KNOWN_TASKS
+
+    task = KNOWN_TASKS[recipe.task]
+    if recipe.teacher.file:
+        root = os.environ.get("SANSDATA_DATA")
+        path = Path(root or ".") / recipe.teacher.file
+        if not path.is_file():
+            raise DataError(
+                f"the recipe's teacher {recipe.teacher.file} is not below SANSDATA_DATA ({root or 'not set'})"
+            )
+    else:
+        path = cache() / f"{recipe.name}-{recipe.teacher.network}.safetensors"
+        if not path.is_file():
+            _train_teacher(recipe, path)
+    torch.set_num_threads(os.cpu_count() or 1)
+    spec = f"{recipe.teacher.network}@{path}"
+    score = api.evaluate(spec, recipe.data, task)
+    return {
+        "spec": recipe.teacher.network, "path": str(path), "file": path.name, "sha256": sha256(path),
+        "accuracy": score.accuracy,
+    }  # fmt: skip
+
+
+def training_set(recipe: Recipe) -> Any:
+    """The training images without those held out for choosing settings."""
+    from ..datasets.images import holdout, load_images
+    from ..tasks import KNOWN_TASKS
+
+    rest, _ = holdout(load_images(recipe.data, KNOWN_TASKS[recipe.task], "train"), recipe.held_out, seed=0)
+    return rest
+
+
+def _train_teacher(recipe: Recipe, path: Path) -> None:
+    from safetensors.torch import save
+
+    from ..files import write_atomic
+    from ..tasks import KNOWN_TASKS
+    from .supervised import train
+
+    print(f"training the teacher {recipe.teacher.network} for {recipe.teacher.epochs} epochs", flush=True)
+    view = "crop+flip" if recipe.data not in ("mnist", "digits") else "crop"
+    module = train(
+        recipe.teacher.network, training_set(recipe), KNOWN_TASKS[recipe.task], recipe.teacher.epochs, view=view
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+
+
+def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> dict[str, Any]:
+    """One run in this process on one thread; the test set is opened once, after the last step."""
+    import torch
+
+    from ..engine.run import processor
+
+    torch.set_num_threads(1)
+    recipe = find_recipe(recipe_name)
+    start, cpu = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        if arm.method == "real-data":
+            figures = _ceiling(recipe, arm, seed, teacher)
+        else:
+            figures = _distilled(recipe, arm, seed, teacher, Path(folder) / "run")
+    return figures | {
+        "seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
+        "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "machine": platform.machine(),
+        "cores": os.cpu_count(), "processor": processor(),
+    }  # fmt: skip
+
+
+def _distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out: Path) -> dict[str, Any]:
+    from .. import api
+    from ..tasks import KNOWN_TASKS
+
+    spec = f"{recipe.teacher.network}@{teacher['path']}"
+    result = api.distill(
+        spec, recipe.student, arm.method, f"{arm.steps}steps", out, seed, task=KNOWN_TASKS[recipe.task], strict=True,
+        preset=arm.preset, options=arm.options, features=arm.features, threads=1,
+    )  # fmt: skip
+    score = api.evaluate(result, recipe.data)
+    summary = result.summary
+    return {
+        "accuracy": score.accuracy, "agreement": summary["agreement"]["last"], "steps": summary["steps"],
+        "cost": summary["cost"], "class_entropy": summary["samples"]["class_entropy"],
+        "warnings": [warning["name"] for warning in summary["warnings"]],
+    }  # fmt: skip
+
+
+def _ceiling(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any]) -> dict[str, Any]:
+    from .. import api
+    from ..contracts import Streams
+    from ..engine.session import Session
+    from ..runtime import make_runtime
+    from ..tasks import KNOWN_TASKS
+    from ..teachers.specs import load_student, load_teacher
+    from .real_data import RealData, RealDataConfig
+    from .supervised import tensors
+
+    task = KNOWN_TASKS[recipe.task]
+    loaded = load_teacher(f"{recipe.teacher.network}@{teacher['path']}", task)
+    with Streams(seed).as_global("student"):
+        student = load_student(recipe.student, loaded, task).module
+    method = RealData.on(*tensors(training_set(recipe)))
+    config = RealDataConfig.model_validate(arm.options)
+    session = Session(method, config, loaded, student, task, make_runtime(), seed, arm.steps)
+    session.advance(arm.steps)
+    score = api.evaluate(student.eval(), recipe.data, task)
+    return {"accuracy": score.accuracy, "steps": arm.steps, "cost": dict(session.context.counters.values)}
+
+
+def checks(recipe: Recipe, mean: dict[str, float]) -> Iterator[tuple[str, bool]]:
+    """Each expectation as a sentence with its figures, and whether it holds; mean: arm -> accuracy in percent."""
+    for one in recipe.expected:
+        if one.better not in mean or (one.worse is not None and one.worse not in mean):
+            continue
+        if one.worse is None:
+            yield f"{one.better} reaches {one.margin:g} %: {mean[one.better]:.2f} %", mean[one.better] >= one.margin
+        else:
+            gap = mean[one.better] - mean[one.worse]
+            yield f"{one.better} above {one.worse} by {one.margin:g} points: {gap:+.2f}", gap >= one.margin
