@@ -1,0 +1,1 @@
+"""Model in, model out: smaller networks derived from given ones."""

@@ -1,0 +1,51 @@
+"""Any architecture back to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from ..errors import StudentError
+from ..models.build import build
+from .shrink import resize
+
+MAX_NESTING = 8
+
+
+def rebuild(architecture: Mapping[str, Any]) -> nn.Module:
+    """The network with random weights, of any kind that models.build knows, or {"kind": "shrink", "ratio", "of", ...}.
+
+    Raises StudentError for an architecture that cannot be built.
+    """
+    return _rebuild(architecture, MAX_NESTING)
+
+
+def _rebuild(architecture: Mapping[str, Any], depth: int) -> nn.Module:
+    if architecture.get("kind") != "shrink":
+        return build(architecture)
+    of, shape, classes = (architecture.get(part) for part in ("of", "shape", "classes"))
+    ratio = architecture.get("ratio")
+    if depth == 0:
+        raise StudentError(f"architecture: shrunk more than {MAX_NESTING} times over")
+    if not (isinstance(of, Mapping) and isinstance(shape, (list, tuple)) and len(shape) == 3):
+        raise StudentError("architecture: shrink needs 'of' (an architecture) and 'shape' (channels, height, width)")
+    if not (isinstance(ratio, (int, float)) and 0 < ratio <= 1 and isinstance(classes, int)):
+        raise StudentError(
+            f"architecture: shrink needs a ratio in 0..1 and classes, got {ratio!r:.40}, {classes!r:.40}"
+        )
+    return resize(_rebuild(of, depth - 1), ratio, (int(shape[0]), int(shape[1]), int(shape[2])), classes)
+
+
+def factories_in(architecture: Mapping[str, Any]) -> list[str]:
+    """The factories, code by name, that rebuilding would import and call."""
+    found, part = [], architecture
+    for _ in range(MAX_NESTING + 1):
+        if part.get("kind") == "factory":
+            found.append(str(part.get("name")))
+        inner = part.get("of")
+        if not isinstance(inner, Mapping):
+            break
+        part = inner
+    return found
