@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts import Access, Counters, Outputs
-from ..runtime import Runtime
 from ..errors import TeacherError
 from ..models.taps import execution_order, logits_of
+from ..runtime import Runtime
 from ..tasks import ImageTask
 
 
@@ -59,13 +59,7 @@ class Teacher:
         """A teacher from a module that takes normalised images. Raises TeacherError for what is no image classifier."""
         from ..tasks import load_task
 
-        if not isinstance(module, nn.Module):
-            raise TeacherError(f"expected a torch.nn.Module, got {type(module).__name__}")
-        if isinstance(module, torch.jit.ScriptModule):
-            raise TeacherError(
-                "TorchScript modules are out of scope: their parts cannot be read. Give the nn.Module it was made from."
-            )
-        return cls(freeze(copy.deepcopy(module)), load_task(task))
+        return cls(plain_copy(module), load_task(task))
 
     @property
     def members(self) -> tuple[Teacher, ...]:
@@ -92,6 +86,39 @@ class Teacher:
     def fingerprint(self) -> str:
         """SHA-256 over all parameters and buffers: unchanged after any run."""
         return fingerprint(self.module)
+
+
+def plain_copy(module: nn.Module) -> nn.Module:
+    """A frozen float32 copy, out of torch.compile's and DataParallel's wrappers. Raises TeacherError for what cannot
+    be copied or is no nn.Module whose parts can be read."""
+    if not isinstance(module, nn.Module):
+        raise TeacherError(f"expected a torch.nn.Module, got {type(module).__name__}")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TeacherError(
+            "TorchScript modules are out of scope: their parts cannot be read. Give the nn.Module it was made from."
+        )
+    inner = getattr(module, "_orig_mod", None)  # hooks on a compiled module may not fire
+    if inner is None and isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = module.module
+    if isinstance(inner, nn.Module):
+        return plain_copy(inner)
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+            raise TeacherError(
+                f"'{name}' has no shape yet (a lazy layer): run the module once on an image, then give it"
+            )
+        if value.is_meta:
+            raise TeacherError(f"'{name}' is on the meta device and has no values: load the weights first")
+    try:
+        copied = copy.deepcopy(module)
+    except Exception as fault:
+        raise TeacherError(
+            f"the module cannot be copied ({type(fault).__name__}: {str(fault)[:200]}). A teacher is kept as a private "
+            "copy; remove what it holds beside layers and tensors (open files, locks, results of a forward pass)."
+        ) from fault
+    if any(v.is_floating_point() and v.dtype != torch.float32 for v in [*copied.parameters(), *copied.buffers()]):
+        copied = copied.float()  # half and double weights: precision is the runtime's business
+    return freeze(copied)
 
 
 def freeze(module: nn.Module) -> nn.Module:

@@ -1,0 +1,266 @@
+"""From what a user writes to a network: the grammar of SPEC.
+
+ARCH@FILE                  resnet56@resnet56.th, timm:resnet18@w.safetensors, my.module:factory@w.pt
+timm:NAME, torchvision:NAME    with the library's weights for a teacher, random ones for a student
+package.module:function    a module of yours as the function returns it
+NAME                       a zoo network, random weights: students only
+shrink:R                   the teacher's network with every hidden width times R: students only
+RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..compress.rebuild import factories_in, rebuild
+from ..compress.shrink import shrink
+from ..errors import StudentError, TeacherError, UnsafeFileError
+from ..files import sha256
+from ..models.build import ZOO, architecture_of, build
+from ..models.saved import KEY, read_model
+from ..models.tensor_file import read_metadata
+from ..tasks import ImageTask
+from .base import Teacher, plain_copy
+from .weights import read_weights
+
+STUDENT_FILE = "student.safetensors"
+WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network as a spec named it. architecture: how to build it again, None where only the caller knows."""
+
+    module: nn.Module
+    architecture: dict[str, Any] | None
+    source: str
+    sha256: str | None
+    task: ImageTask
+    """The task with the preprocessing of this model: that of its file where it has one."""
+
+
+def load_teacher(spec: str, task: ImageTask) -> Teacher:
+    """The teacher that `spec` names, frozen. Raises TeacherError (UnsafeFileError, MissingLibraryError) with the mend."""
+    if spec.startswith("shrink:"):
+        raise TeacherError(f"'{spec}' is a student's spec; a teacher needs trained weights, for instance resnet56@FILE")
+    if spec in ZOO:
+        raise TeacherError(
+            f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
+        )
+    try:
+        model = resolve(spec, task, pretrained=True)
+    except StudentError as fault:
+        raise TeacherError(str(fault)) from fault
+    return Teacher(plain_copy(model.module), model.task, model.architecture, model.source, model.sha256)
+
+
+def load_student(spec: str | nn.Module, teacher: Teacher, task: ImageTask) -> Model:
+    """The student that `spec` names, or a module as it is. Random weights come from torch's global generator.
+
+    Raises StudentError, or TeacherError where a file cannot be read.
+    """
+    if isinstance(spec, nn.Module):
+        return Model(spec, None, "a module in Python", None, task)
+    if spec.startswith("shrink:"):
+        ratio = _ratio(spec)
+        module, architecture = shrink(teacher.module, ratio, task, teacher.architecture)
+        return Model(module, architecture, f"{spec} of {teacher.source}", None, task)
+    model = resolve(spec, task, pretrained=False)
+    if (model.task.mean, model.task.std) != (task.mean, task.std):
+        raise StudentError(
+            f"student '{spec}' was trained with mean {model.task.mean} and std {model.task.std}, the task has "
+            f"{task.mean} and {task.std}. Start from a network with random weights, or give that mean and std to the task."
+        )
+    model.module.requires_grad_(True).train()
+    return model
+
+
+def resolve(spec: str, task: ImageTask, pretrained: bool) -> Model:
+    """The network of any spec but shrink:R. `pretrained` asks timm and torchvision for their weights.
+
+    Raises StudentError for what cannot be built, TeacherError for files that cannot be read or do not fit.
+    """
+    name, file = _split(spec)
+    if file is not None and name:
+        return _with_weights(name, file, task, spec)
+    if file is not None:
+        return _saved(file, task, spec)
+    _explain_unknown(spec)
+    architecture = architecture_of(spec, task)
+    library = architecture["kind"] in ("timm", "torchvision")
+    return Model(build(architecture, pretrained and library), architecture, spec, None, task)
+
+
+def declared_files(spec: str) -> list[Path]:
+    """Every file that reading this spec opens. Weights that timm or torchvision fetch lie in their caches and are
+    not among them: they are read when the teacher is loaded, before a run."""
+    file = _split(spec)[1]
+    return [] if file is None else [file]
+
+
+def _split(spec: str) -> tuple[str, Path | None]:
+    """(architecture's name or '', file or None)."""
+    name, at, file = spec.partition("@")
+    if at and file and name and not Path(spec).exists():
+        path = Path(file)
+        return name, path / STUDENT_FILE if path.is_dir() else path
+    if spec in ZOO:
+        return spec, None
+    path = Path(spec)
+    if path.is_dir():
+        return "", path / STUDENT_FILE
+    if path.suffix.lower() == ".safetensors":
+        return "", path
+    return spec, None
+
+
+def _ratio(spec: str) -> float:
+    text = spec.removeprefix("shrink:")
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = 0.0
+    if not 0 < ratio <= 1:
+        raise StudentError(
+            f"'{spec}': shrink needs a ratio above 0 and at most 1, for instance shrink:0.5; got '{text}'"
+        )
+    return ratio
+
+
+def _explain_unknown(spec: str) -> None:
+    if spec in ZOO or (":" in spec and not Path(spec).exists()):
+        return
+    if Path(spec).suffix.lower() in WEIGHT_SUFFIXES or Path(spec).is_file():
+        raise TeacherError(
+            f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance resnet20@{spec}, "
+            "timm:NAME@FILE or package.module:function@FILE"
+        )
+    if "/" in spec or "\\" in spec:
+        raise TeacherError(f"'{spec}' does not exist. Expected a run directory, a student file, ARCH@FILE or a name")
+
+
+def _saved(file: Path, task: ImageTask, spec: str) -> Model:
+    """A student file of ours, whose architecture may not name code: a data file must not choose what is imported."""
+    if file.name == STUDENT_FILE and not file.exists():
+        raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
+    saved = read_model(file)
+    if saved.architecture is None:
+        raise TeacherError(
+            f"{file}: its network was given as a module in Python, so only your code can build it: package.module:function@{file}"
+        )
+    code = factories_in(saved.architecture)
+    if code:
+        raise UnsafeFileError(
+            f"{file}: its network is made by the code {code[0]}. If you trust it, say so: {code[0]}@{file}"
+        )
+    return _restore(saved.architecture, saved.tensors, _same_job(saved.task, task, file), spec, file)
+
+
+def _with_weights(name: str, file: Path, task: ImageTask, spec: str) -> Model:
+    if file.suffix.lower() == ".safetensors" and KEY in read_metadata(file):
+        saved = read_model(file)
+        own = saved.architecture or architecture_of(name, task)
+        own_name = _root_name(own)
+        if own_name != name:
+            raise TeacherError(
+                f"{file}: holds a '{own_name}', not a '{name}'. Write {own_name}@{file}, or {file} alone"
+            )
+        return _restore(own, saved.tensors, _same_job(saved.task, task, file), spec, file)
+    architecture = architecture_of(name, task)
+    return _restore(architecture, read_weights(file), task, spec, file)
+
+
+def _root_name(architecture: Mapping[str, Any]) -> str:
+    while isinstance(architecture.get("of"), Mapping):
+        architecture = architecture["of"]
+    kind, name = architecture.get("kind"), str(architecture.get("name"))
+    return f"{kind}:{name}" if kind in ("timm", "torchvision") else name
+
+
+def _same_job(saved: ImageTask, task: ImageTask, file: Path) -> ImageTask:
+    """The run's task with the file's preprocessing."""
+    for field in ("shape", "classes"):
+        if getattr(saved, field) != getattr(task, field):
+            raise TeacherError(
+                f"{file}: was made for {field} {getattr(saved, field)}, the task has {getattr(task, field)}. Choose the other task"
+            )
+    return task.model_copy(update={"mean": saved.mean, "std": saved.std})
+
+
+def _restore(
+    architecture: Mapping[str, Any], tensors: dict[str, Tensor], task: ImageTask, spec: str, file: Path
+) -> Model:
+    module = rebuild(architecture)
+    fill(module, tensors, task, spec.partition("@")[0] or spec, str(file))
+    return Model(module, dict(architecture), spec, sha256(file), task)
+
+
+# -- weights into a network
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], task: ImageTask, name: str, file: str) -> None:
+    """Loads all of `tensors`, converted to the module's types. Raises TeacherError that says what does not fit."""
+    own = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in tensors if key not in own and not key.endswith("num_batches_tracked")]
+    shapes = [
+        (k, tuple(tensors[k].shape), tuple(own[k].shape))
+        for k in own
+        if k in tensors and tensors[k].shape != own[k].shape
+    ]
+    if not (missing or unexpected or shapes):
+        module.load_state_dict({key: tensors[key] for key in own if key in tensors}, strict=False)
+        return
+    lines = [f"{file}: these weights do not fit '{name}'."]
+    lines += _what_differs(shapes, task)
+    if shapes:
+        lines.append(
+            "shapes: " + _some([f"{key} is {list(came)}, expected {list(want)}" for key, came, want in shapes], "; ")
+        )
+    if missing:
+        lines.append("missing: " + _some(missing))
+    if unexpected:
+        lines.append("not expected: " + _some(unexpected))
+    fits = _fitting_zoo(tensors, task)
+    if fits and fits != name:
+        lines.append(f"They fit the zoo's '{fits}': write {fits}@{file}")
+    raise TeacherError("\n  ".join(lines))
+
+
+def _some(items: list[str], separator: str = ", ") -> str:
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(items[:SHOWN]) + more
+
+
+def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: ImageTask) -> list[str]:
+    """The two causes a user can mend in the task: the number of classes and of channels."""
+    heads = {came[0] for _, came, want in shapes if came and want and want[0] == task.classes and came[1:] == want[1:]}
+    if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == task.classes]) <= 2:
+        return [
+            f"This looks like {heads.pop()} classes but the task has {task.classes}: choose the task of these weights."
+        ]
+    stems = [
+        came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == task.channels != came[1]
+    ]
+    if stems and shapes[0][1] == stems[0]:
+        return [f"They take {stems[0][1]} channel(s) and the task has {task.channels}."]
+    return []
+
+
+def _fitting_zoo(tensors: Mapping[str, Tensor], task: ImageTask) -> str | None:
+    """The zoo network whose hidden weights all have these names and shapes."""
+    given = {key: tuple(value.shape) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
+    for name in ZOO:
+        with torch.device("meta"):  # shapes only, nothing is allocated
+            own = build(architecture_of(name, task)).state_dict()
+        want = {key: tuple(value.shape) for key, value in own.items() if not key.endswith("num_batches_tracked")}
+        if want.keys() == given.keys() and sum(want[key] != given[key] for key in want) <= 2:
+            return name
+    return None
