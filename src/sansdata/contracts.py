@@ -221,7 +221,7 @@ class Method(ABC):
     """
 
     Config: ClassVar[type]
-    """Strict settings with a `student` section (training.student.StudentSettings) and a `steps` size."""
+    """Strict settings with a `student` section (training.transfer.TransferSettings) and a `steps` size."""
 
     def __init__(self, config: Any, context: Context) -> None:
         self.config, self.context = config, context
@@ -264,7 +264,7 @@ class Method(ABC):
         """
         losses = Losses()
         outputs = student(batch.inputs)
-        losses.add("match", 1, lambda: self.config.student.matching(outputs, batch.teacher_outputs))
+        losses.add("match", 1, lambda: self.config.transfer.matching(outputs, batch.teacher_outputs))
         return losses
 
     @abstractmethod

@@ -271,7 +271,7 @@ class Loop:
     def _require_finite_student(self) -> None:
         for name, value in self.session.student.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise DivergedError(f"the student's '{name}' is not finite after the last step; lower student.lr")
+                raise DivergedError(f"the student's '{name}' is not finite after the last step; lower transfer.lr")
 
     # -- trackers
 

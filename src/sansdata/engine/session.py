@@ -19,7 +19,7 @@ from ..tasks import ImageTask
 from ..teachers.base import Teacher
 from ..training.added_terms import AddedTerms
 from ..training.plain import Plain
-from ..training.student import StudentSettings, set_lr
+from ..training.transfer import TransferSettings, set_lr
 
 
 class Session:
@@ -48,7 +48,7 @@ class Session:
         self.terms = self._added_terms(features)
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
-        settings: StudentSettings = config.student
+        settings: TransferSettings = config.transfer
         learns = [self.trained, self.terms] if self.terms is not None else [self.trained]
         self.optimizer = settings.make_optimizer(nn.ModuleList(learns))
         self.settings = settings
@@ -124,7 +124,7 @@ class Session:
         where = ", ".join(bad) or "a loss on another process"
         raise DivergedError(
             f"{where} is not finite at move {self.moves - 1} (student step {self.context.progress.steps}). "
-            "Lower the learning rates (student.lr, and the method's own), or set student.clip=5."
+            "Lower the learning rates (transfer.lr, and the method's own), or set transfer.clip=5."
         )
 
     def state(self) -> Mapping[str, Stateful]:

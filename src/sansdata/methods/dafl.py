@@ -17,7 +17,7 @@ from ..contracts import Access, Batch, Context, Losses, Method, Requirements, St
 from ..memory import Slot
 from ..objectives import class_priors
 from ..synthesis.generator import Width, images_from, latents, make_generator
-from ..training.student import StudentSettings
+from ..training.transfer import TransferSettings
 
 
 class DAFLConfig(Strict):
@@ -30,7 +30,7 @@ class DAFLConfig(Strict):
     entropy: float = pydantic.Field(5.0, ge=0)  # released --ie
     activation: float = pydantic.Field(0.01, ge=0)  # released --a
     steps: int = pydantic.Field(240_000, ge=1)  # released: 2000 epochs of 120
-    student: StudentSettings = StudentSettings(
+    transfer: TransferSettings = TransferSettings(
         lr=0.1, weight_decay=5e-4, schedule="step", batch=1024, match="kl", temperature=1.0
     )  # released
 
@@ -46,7 +46,7 @@ class DAFL(Method):
             "one_hot": 1.0,
             "activation": 0.1,
             "steps": 24_000,
-            "student": {
+            "transfer": {
                 "optimizer": "adam", "lr": 2e-3, "weight_decay": 0.0, "schedule": "constant", "batch": 512,
                 "temperature": 1.0,
             },
@@ -75,7 +75,7 @@ class DAFL(Method):
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
-        images = images_from(self.generator, latents(config.student.batch, config.latent, context), context)
+        images = images_from(self.generator, latents(config.transfer.batch, config.latent, context), context)
         outputs = context.teacher(images, [self.feature_tap] if self.feature_tap else [])
         losses = Losses()
         losses.add("one_hot", config.one_hot, lambda: class_priors.one_hot(outputs.logits))

@@ -19,7 +19,7 @@ from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
 from ..synthesis.augment import Augment, jitter, random_flip
 from ..synthesis.labels import random_labels
-from ..training.student import StudentSettings
+from ..training.transfer import TransferSettings
 from .pooled import draw, keep
 
 
@@ -40,7 +40,7 @@ class DeepInversionConfig(Strict):
     steps_per_batch: int = pydantic.Field(80, ge=1)  # student steps for each batch inverted: ours
     view: Augment = "crop+flip"  # ours
     steps: int = pydantic.Field(80_000, ge=1)  # ours
-    student: StudentSettings = StudentSettings(lr=0.1, temperature=3.0)  # tau 3: author
+    transfer: TransferSettings = TransferSettings(lr=0.1, temperature=3.0)  # tau 3: author
 
 
 class Inversion:
@@ -146,7 +146,7 @@ class DeepInversion(Method):
 
     def transfer_batch(self) -> Batch:
         self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.student, self.config.view)
+        return draw(self.pool, self.context, self.config.transfer, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {"inversion": self.inversion, "pool": self.pool, "schedule": self.schedule}

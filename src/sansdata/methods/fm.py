@@ -23,7 +23,7 @@ from ..objectives.logits import cross_entropy, decision_adversarial
 from ..synthesis.augment import Augment, augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.labels import random_labels
-from ..training.student import StudentSettings
+from ..training.transfer import TransferSettings
 from .pooled import draw, keep
 
 RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
@@ -50,7 +50,7 @@ class FMConfig(Strict):
     pool: int = pydantic.Field(60_000, ge=1)  # released: 220 rounds of 256 images
     view: Augment = "crop+flip"  # released
     steps: int = pydantic.Field(80_000, ge=1)  # released: 200 rounds of 400
-    student: StudentSettings = StudentSettings(lr=0.2, lr_end=2e-4, temperature=20.0)  # released
+    transfer: TransferSettings = TransferSettings(lr=0.2, lr_end=2e-4, temperature=20.0)  # released
 
     @pydantic.model_validator(mode="after")
     def _rates_known(self) -> FMConfig:
@@ -155,7 +155,7 @@ class FM(Method):
 
     def transfer_batch(self) -> Batch:
         self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.student, self.config.view)
+        return draw(self.pool, self.context, self.config.transfer, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {

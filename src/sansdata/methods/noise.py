@@ -15,13 +15,13 @@ from torch import Tensor
 from ..config import Strict
 from ..contracts import Access, Batch, Method, Requirements, Stateful
 from ..synthesis import noise
-from ..training.student import StudentSettings
+from ..training.transfer import TransferSettings
 
 
 class NoiseConfig(Strict):
     source: Literal["gaussian", "fractal", "dead-leaves"] = "gaussian"
     steps: int = pydantic.Field(2000, ge=1)  # ours
-    student: StudentSettings = StudentSettings()  # lr 0.1, tau 20: ours
+    transfer: TransferSettings = TransferSettings()  # lr 0.1, tau 20: ours
 
 
 class Noise(Method):
@@ -47,7 +47,7 @@ class Noise(Method):
         return self.context.teach(images)
 
     def draw(self) -> Tensor:
-        count, shape = self.config.student.batch, self.context.task.shape
+        count, shape = self.config.transfer.batch, self.context.task.shape
         stream, runtime = self.context.streams("noise"), self.context.runtime
         if self.config.source == "fractal":
             return runtime.place(noise.fractal(count, shape, stream))

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..contracts import Batch, Context
 from ..memory import Pool, dequantise, quantise
 from ..synthesis.augment import Augment, augment
-from ..training.student import StudentSettings
+from ..training.transfer import TransferSettings
 
 
 def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Augment) -> None:
@@ -21,7 +21,7 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Au
     context.counters.add("samples", len(images))
 
 
-def draw(pool: Pool, context: Context, student: StudentSettings, view: Augment) -> Batch:
+def draw(pool: Pool, context: Context, student: TransferSettings, view: Augment) -> Batch:
     """A batch from the pool, seen afresh, with the teacher's answers."""
     drawn = pool.sample(student.batch, context.streams("pool"))
     images = augment(context.runtime.place(drawn.inputs), view, context.streams("view"))

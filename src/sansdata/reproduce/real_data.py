@@ -12,13 +12,13 @@ from ..contracts import Batch, Method, Requirements, Stateful
 from ..memory import Pool
 from ..methods.pooled import draw
 from ..synthesis.augment import Augment
-from ..training.student import StudentSettings
+from ..training.transfer import TransferSettings
 
 
 class RealDataConfig(Strict):
     steps: int = 1
     view: Augment = "crop+flip"
-    student: StudentSettings = StudentSettings()
+    transfer: TransferSettings = TransferSettings()
 
 
 class RealData(Method):
@@ -47,7 +47,7 @@ class RealData(Method):
     def transfer_batch(self) -> Batch:
         pool = Pool(len(self.images))
         pool.images, pool.targets, pool.added = self.images, self.labels, len(self.images)
-        return draw(pool, self.context, self.config.student, self.config.view)
+        return draw(pool, self.context, self.config.transfer, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {}

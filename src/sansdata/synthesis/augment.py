@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +26,35 @@ def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     left = torch.randint(2 * pad + 1, (count, 1), generator=generator)
     rows = (top + torch.arange(height)).to(images.device)
     columns = (left + torch.arange(width)).to(images.device)
-    padded = F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)  # channels last: one gather moves whole pixels
-    which = torch.arange(count, device=images.device)[:, None, None]
-    return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    padded = F.pad(images, (pad, pad, pad, pad))
+    return _Window.apply(padded, rows, columns)  # type: ignore[return-value]
+
+
+class _Window(torch.autograd.Function):
+    """padded (B, C, H, W) at rows (B, h) and columns (B, w), each pixel at most once.
+
+    Autograd's own backward of an index adds into place, one element at a time; here nothing can collide.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, rows: Tensor, columns: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(rows, columns)
+        ctx.shape = padded.shape
+        return _at(padded.permute(0, 2, 3, 1), rows, columns).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        rows, columns = ctx.saved_tensors
+        count, channels, height, width = ctx.shape
+        result = grad.new_zeros(count, height, width, channels)
+        which = torch.arange(count, device=grad.device)[:, None, None]
+        result[which, rows[:, :, None], columns[:, None, :]] = grad.permute(0, 2, 3, 1)
+        return result.permute(0, 3, 1, 2), None, None
+
+
+def _at(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    which = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    return pixels[which, rows[:, :, None], columns[:, None, :]]
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -24,8 +24,8 @@ def make_generator(
 ) -> UpsamplingGenerator:
     """A generator on the runtime's device, initialised from the stream 'generator', the same on every rank.
 
-    'auto' takes the papers' 64 on an accelerator; on a CPU the widest of 64, 32, 16, 8 whose cost is at most four
-    passes of the teacher, because the full width costs 300 times a LeNet.
+    'auto' takes the papers' 64 on an accelerator; on a CPU the widest of 64, 32, 16, 8 whose cost is at most one
+    pass of the teacher, because the full width costs 300 times a LeNet.
     """
     shape = context.task.shape
     with context.streams.as_global("generator", shared=True):
@@ -38,7 +38,7 @@ def make_generator(
 def affordable_width(context: Context, latent: int) -> int:
     if context.runtime.device.type != "cpu":
         return 64
-    budget = 4 * multiply_adds(context.teacher.module, context.task.shape)
+    budget = multiply_adds(context.teacher.module, context.task.shape)
     for width in (64, 32, 16):
         if multiply_adds(UpsamplingGenerator(latent, context.task.shape, width), (latent,)) <= budget:
             return width

@@ -14,7 +14,7 @@ from ..contracts import Outputs
 from ..objectives import logits
 
 
-class StudentSettings(Strict):
+class TransferSettings(Strict):
     """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient norm."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"

@@ -1,0 +1,48 @@
+# `make demo` and `make test` set up everything themselves, in .venv, on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready-all
+DEMO_READY := $(VENV)/.ready-demo
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test test-long lint bench docs clean
+
+demo: $(DEMO_READY)
+	rm -rf demo-run
+	$(BIN)/sansdata demo
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -n 2 -m long --timeout 3600
+
+lint: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/pyright
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py
+
+docs: $(READY)
+	$(BIN)/pip install -q -c constraints.txt "mkdocs==1.6.1" "mkdocs-material>=9.5,<10"
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) demo-run site
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(DEMO_READY): pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install -q -c constraints.txt -e ".[edge]"
+	touch $@
+
+$(READY): pyproject.toml constraints.txt $(DEMO_READY)
+	$(BIN)/pip install -q -c constraints.txt -e ".[edge,track,dev]"
+	touch $@
