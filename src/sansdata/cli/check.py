@@ -35,8 +35,29 @@ def check(
     print("verdict   ready" + (", with warnings" if verdict["warnings"] else ""))
 
 
+UNITS = {
+    "takes": "normalised images, {} (channels x height x width)",
+    "gives": "{} classes",
+    "parameters": "{} parameters",
+    "student_parameters": "{} parameters",
+    "batch_norms": "{} layer(s) with statistics",
+}
+LABELS = {
+    "takes": "takes", "gives": "gives", "output": "output", "parameters": "weights", "student_parameters": "student",
+    "access": "access", "batch_norms": "BatchNorm", "head": "head",
+}  # fmt: skip
+
+
 def _print_facts(verdict: dict[str, Any]) -> None:
-    skip = ("warnings", "faults", "methods", "auto")
-    for name, value in verdict.items():
-        if name not in skip:
-            print(f"{name:<9} {value}")
+    for name, label in LABELS.items():
+        value = verdict.get(name)
+        if value is None:
+            continue
+        shown = (
+            f"{value:,}"
+            if isinstance(value, int)
+            else " x ".join(map(str, value))
+            if isinstance(value, list)
+            else value
+        )
+        print(f"{label:<9} {UNITS.get(name, '{}').format(shown)}")

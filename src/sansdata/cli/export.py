@@ -25,5 +25,7 @@ def export(
     from ..api import export as write
 
     done = write(run_dir, to.value, out)
-    print(f"file      {done.path}  ({done.size:,} bytes)")
-    print(f"parity    largest difference {done.max_abs_difference:.2e}, same class on {words.percent(done.agreement)}")
+    print(f"file      {done.file}  ({done.size:,} bytes)")
+    print(
+        f"parity    largest difference {done.max_abs_difference:.2e}, same class on {words.percent(done.argmax_agreement)}"
+    )

@@ -47,6 +47,8 @@ class NoDataGuard:
         self.declared = {os.path.realpath(path): role for path, role in declared.items()}
         self.run_directory = os.path.realpath(run_directory)
         self.read: dict[str, str] = {}
+        self.made: set[str] = set()
+        """Files that this process created while armed."""
         self.violations: list[dict[str, Any]] = []
         self.sealed_at: str | None = None
         self._undo: list[Callable[[], None]] = []
@@ -93,6 +95,8 @@ class NoDataGuard:
     def role_of(self, path: str) -> str | None:
         """What a file is to this run; None where it is nothing that was declared."""
         if path == self.run_directory or path.startswith(self.run_directory + os.sep):
+            return "run"
+        if path in self.made:
             return "run"
         for root, role in self.declared.items():
             if path == root or path.startswith(root + os.sep):
@@ -155,9 +159,12 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         return
     if event == "open":
         path, mode, flags = args
-        if isinstance(path, int) or path is None or not _reads(mode, flags):
+        if isinstance(path, int) or path is None:
             return
-        _judge(guard, os.fsdecode(path), "open")
+        if _begins_empty(mode, flags):
+            guard.made.add(os.path.realpath(os.fsdecode(path)))
+        elif _reads(mode, flags):
+            _judge(guard, os.fsdecode(path), "open")
     elif event in PROCESS_EVENTS:
         _judge(guard, f"<process: {str(args[0])[:80]}>", event)
     elif event == "socket.connect" and not _is_local(args[1]):
@@ -170,6 +177,13 @@ def _judge(guard: NoDataGuard, path: str, event: str) -> None:
         guard.saw(path, event)
     finally:
         _own.busy = False
+
+
+def _begins_empty(mode: Any, flags: Any) -> bool:
+    """A file that is created or emptied by this very open can only give back what this process wrote."""
+    if isinstance(mode, str):
+        return "w" in mode or "x" in mode
+    return bool(int(flags or 0) & (os.O_TRUNC | os.O_EXCL))
 
 
 def _reads(mode: Any, flags: Any) -> bool:

@@ -59,8 +59,13 @@ class Evaluation:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `json.dumps(..., allow_nan=False)` takes."""
-        return asdict(self)
+        """Plain data that `json.dumps(..., allow_nan=False)` takes; the teacher's figures lie flat beside the model's."""
+        tree = asdict(self)
+        tree["per_class"] = tree.pop("per_class_accuracy")
+        teacher = tree.pop("teacher")
+        if teacher is not None:
+            tree |= {"teacher_accuracy": teacher["accuracy"], "agreement": teacher["agreement"], "kl": teacher["kl"]}
+        return tree
 
 
 def evaluate_model(
