@@ -32,24 +32,24 @@ def load(root: Path, task: ImageTask | None) -> ImageSet:
     files = [(path, names.index(name)) for name, folder in folders.items() for path in _image_files(folder)]
     if not files:
         raise DataError(_no_images(root, folders))
-    shape = task.shape if task else None
-    pictures: list[np.ndarray] = []
+    images = np.empty((0, 0, 0, 0), np.uint8)  # made at the first image, whose size counts without a task
     labels: list[int] = []
     remarks: Counter[str] = Counter()
     skipped: list[str] = []
     for path, label in files:
         try:
-            picture, said = decode(path, shape)
+            picture, said = decode(path, task.shape if task else None)
         except Unreadable as fault:
             skipped.append(f"{path.parent.name}/{path.name}: {fault}")
             continue
-        if shape is None:
-            shape = (3, *picture.shape[:2])
-        if not pictures:
-            check_memory(len(files), shape, str(root))
-        if picture.shape != (*shape[1:], shape[0]):
-            raise DataError(f"{path}: {_size(picture)}, the images before it {shape[1]}x{shape[2]}; give a task")
-        pictures.append(picture)
+        height, width, channels = picture.shape
+        if not labels:
+            check_memory(len(files), (channels, height, width), str(root))
+            images = np.empty((len(files), height, width, channels), np.uint8)
+        if picture.shape != images.shape[1:]:
+            first = f"{images.shape[1]}x{images.shape[2]}"
+            raise DataError(f"{path}: {height}x{width}, the images before it {first}; give a task")
+        images[len(labels)] = picture
         labels.append(label)
         remarks.update(said)
     _check_skipped(root, skipped, len(files))
@@ -57,7 +57,7 @@ def load(root: Path, task: ImageTask | None) -> ImageSet:
     notes += [f"{len(skipped)} of {len(files)} images skipped, the first is {skipped[0]}"] if skipped else []
     empty = sorted(set(range(len(names))) - set(labels))
     notes += [f"no images of {len(empty)} class(es), the first is '{names[empty[0]]}'"] if empty else []
-    return ImageSet(np.stack(pictures), np.array(labels, np.int64), names, str(root), tuple(notes))
+    return ImageSet(images[: len(labels)], np.array(labels, np.int64), names, str(root), tuple(notes))
 
 
 def _class_folders(root: Path) -> dict[str, Path]:
@@ -68,7 +68,10 @@ def _class_folders(root: Path) -> dict[str, Path]:
         raise DataError(f"{root}: cannot be listed ({fault.strerror})") from None
     if not folders:
         raise DataError(f"{root}: expected one sub-folder per class, found none")
-    return dict(sorted((unicodedata.normalize("NFC", path.name), path) for path in folders))
+    named = dict(sorted((unicodedata.normalize("NFC", path.name), path) for path in folders))
+    if len(named) != len(folders):
+        raise DataError(f"{root}: two sub-folders have the same name but for how accents are stored; rename one")
+    return named
 
 
 def _class_names(root: Path, folders: dict[str, Path], task: ImageTask | None) -> tuple[str, ...]:
@@ -125,10 +128,6 @@ def _check_skipped(root: Path, skipped: list[str], files: int) -> None:
             f"{root}: {len(skipped)} of {files} images cannot be read, more than {MAX_SKIPPED_SHARE:.0%}: "
             + "; ".join(skipped[:3])
         )
-
-
-def _size(picture: np.ndarray) -> str:
-    return f"{picture.shape[0]}x{picture.shape[1]}"
 
 
 def decode(path: Path, shape: tuple[int, int, int] | None) -> tuple[np.ndarray, list[str]]:

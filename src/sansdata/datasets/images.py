@@ -36,7 +36,9 @@ def load_images(spec: str | Path, task: ImageTask | str | Path | None = None, sp
             return fit(npz.load(path), task, all_classes=False)
         found = path.exists()
     except (OSError, ValueError, RuntimeError) as fault:  # NUL in the name, too long, no permission, ~nobody
-        raise DataError(f"'{_short(spec)}' cannot be opened ({fault})") from None
+        raise DataError(
+            f"'{_short(spec)}' cannot be opened ({getattr(fault, 'strerror', None) or type(fault).__name__})"
+        ) from None
     if found:
         raise DataError(f"'{_short(spec)}' is neither a folder with one sub-folder per class nor an .npz file")
     raise DataError(
@@ -60,5 +62,5 @@ def holdout(data: ImageSet, n: int, seed: int) -> tuple[ImageSet, ImageSet]:
 
 
 def _short(spec: str | Path) -> str:
-    text = str(spec)
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(spec))
     return text if len(text) <= 200 else text[:197] + "..."
