@@ -77,8 +77,9 @@ def resize(module: nn.Module, ratio: float, shape: tuple[int, int, int], classes
             handle.remove()
     if tuple(output.shape) != (2, classes):
         raise StudentError(
-            f"this network cannot be shrunk to {ratio:g}: with the smaller layers it gives {tuple(output.shape)} for two "
-            f"images instead of (2, {classes}). Its code most likely reshapes to a fixed size; flatten(1) would do. {ADVICE}"
+            f"this network cannot be shrunk to {ratio:g}: with the smaller layers it gives {tuple(output.shape)} "
+            f"for two images instead of (2, {classes}). Its code most likely reshapes to a fixed size; "
+            f"flatten(1) would do. {ADVICE}"
         )
     return student.requires_grad_(True).train()
 

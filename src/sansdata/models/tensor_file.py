@@ -67,7 +67,8 @@ def _check(path: Path, size: int) -> dict[str, str]:
             raise TeacherError(f"{path}: {size} bytes only; the file is truncated. Copy it again")
         if length > MAX_HEADER_BYTES:
             raise UnsafeFileError(
-                f"{path}: says its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}; this is no safetensors file"
+                f"{path}: says its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}; this is no safetensors "
+                "file"
             )
         if length > size - 8:
             raise TeacherError(
@@ -109,10 +110,9 @@ def _check_tensors(path: Path, header: Mapping[str, Any], room: int) -> None:
     spans, elements = [], 0
     for name, entry in header.items():
         where = f"{path}: tensor '{name[:100]}'"
-        dtype, shape, offsets = (
-            (entry.get(k) for k in ("dtype", "shape", "data_offsets")) if isinstance(entry, dict) else (None,) * 3
-        )
-        if not (_naturals(shape) and _naturals(offsets) and len(offsets) == 2):
+        fields: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
+        dtype, shape, offsets = fields.get("dtype"), _naturals(fields, "shape"), _naturals(fields, "data_offsets")
+        if shape is None or offsets is None or len(offsets) != 2:
             raise UnsafeFileError(f"{where}: shape and data_offsets must be lists of numbers from 0")
         if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
             raise UnsafeFileError(f"{where}: type {str(dtype)[:40]!r} is unknown. Known: {', '.join(ITEM_BYTES)}")
@@ -139,5 +139,8 @@ def _check_tensors(path: Path, header: Mapping[str, Any], room: int) -> None:
         raise UnsafeFileError(f"{path}: {room - end:,} bytes after the last tensor that nothing names")
 
 
-def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= 64 and all(type(v) is int and v >= 0 for v in value)
+def _naturals(fields: Mapping[str, Any], name: str) -> list[int] | None:
+    """A list of at most 64 whole numbers from 0, None where it is anything else."""
+    value = fields.get(name)
+    good = isinstance(value, list) and len(value) <= 64 and all(type(v) is int and v >= 0 for v in value)
+    return value if good else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ..contracts import Access, Counters, Outputs
 from ..errors import TeacherError
@@ -103,7 +104,7 @@ def plain_copy(module: nn.Module) -> nn.Module:
     if isinstance(inner, nn.Module):
         return plain_copy(inner)
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
-        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+        if isinstance(value, (UninitializedParameter, UninitializedBuffer)):
             raise TeacherError(
                 f"'{name}' has no shape yet (a lazy layer): run the module once on an image, then give it"
             )

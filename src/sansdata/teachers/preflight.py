@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,9 @@ from ..models.modes import fixed
 from ..models.taps import forward, logits_of
 from ..tasks import ImageTask
 from .base import Teacher
-from .normalisation import training_brightness
+from .normalisation import plausible, training_brightness
+from .probing import PROBES, attempt, buffers_kept, changed, channel_hint, no_gradient, probes, snapshot
 
-PROBES = 8
 CONFIDENT = 0.99
 MANY_CLASSES = 1000
 SLOW_SECONDS = 4.0
@@ -61,7 +61,7 @@ def preflight(teacher: Teacher, student: nn.Module | None = None) -> Preflight:
         takes=list(task.shape), gives=None, parameters=sum(p.numel() for p in module.parameters()),
         student_parameters=None, access=Access(teacher.access).name.lower(), batch_norms=0, head=None, output="unknown",
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]), fixed(module), _buffers_kept(module):
+    with torch.random.fork_rng(devices=[]), fixed(module), buffers_kept(module):
         inputs = probes(task, next((p.device for p in module.parameters()), torch.device("cpu")))
         _check_weights(module, found)
         logits = _check_answers(module, task, inputs, found)
@@ -87,9 +87,9 @@ def unmet(requirements: Requirements, teacher: Teacher) -> list[str]:
     if teacher.access < Access.WEIGHTS:
         return reasons
     if requirements.access >= Access.GRADIENTS:
-        with torch.random.fork_rng(devices=[]), fixed(teacher.module), _buffers_kept(teacher.module):
+        with torch.random.fork_rng(devices=[]), fixed(teacher.module), buffers_kept(teacher.module):
             device = next((p.device for p in teacher.module.parameters()), torch.device("cpu"))
-            reason = _no_gradient(teacher.module, probes(teacher.task, device))
+            reason = no_gradient(teacher.module, probes(teacher.task, device))
         if reason:
             reasons.append(f"it needs gradients with respect to the images, and {reason}")
     if requirements.batch_norm and not teacher.anatomy.batch_norms:
@@ -97,31 +97,6 @@ def unmet(requirements: Requirements, teacher: Teacher) -> list[str]:
     if requirements.head and teacher.anatomy.head is None:
         reasons.append("it reads the input of a final linear layer, and the teacher's logits do not come from one")
     return reasons
-
-
-def probes(task: ImageTask, device: torch.device) -> Tensor:
-    """(PROBES, C, H, W) normalised: noise of rising contrast, so that no two images are alike."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(PROBES, *task.shape, generator=generator)
-    contrast = torch.linspace(0.25, 1.5, PROBES).view(-1, 1, 1, 1)
-    shift = torch.randn(PROBES, task.channels, 1, 1, generator=generator)
-    return (contrast * noise + 0.5 * shift).to(device)
-
-
-class _buffers_kept:
-    """Puts buffers back: a hostile forward pass may write into them."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    def __enter__(self) -> None:
-        self.values = [(b, b.detach().clone()) for b in self.module.buffers()]
-
-    def __exit__(self, *_: object) -> None:
-        with torch.no_grad():
-            for buffer, value in self.values:
-                if buffer.shape == value.shape:
-                    buffer.copy_(value)
 
 
 # -- the checks, in order
@@ -137,13 +112,13 @@ def _check_weights(module: nn.Module, found: Preflight) -> None:
 def _check_answers(module: nn.Module, task: ImageTask, inputs: Tensor, found: Preflight) -> Tensor | None:
     """The logits (B, K) of the first pass, or None with the reason among the faults."""
     given = inputs.clone()
-    before = _snapshot(module)
+    before = snapshot(module)
     start = time.perf_counter()
-    output, problem = _attempt(lambda: module(given))
+    output, problem = attempt(lambda: module(given))
     seconds = time.perf_counter() - start
     if problem is not None:
         found.faults.append(
-            f"the teacher fails on images of shape {list(task.shape)}: {problem}{_channel_hint(module, task)}"
+            f"the teacher fails on images of shape {list(task.shape)}: {problem}{channel_hint(module, task)}"
         )
         return None
     if seconds > SLOW_SECONDS:
@@ -152,10 +127,10 @@ def _check_answers(module: nn.Module, task: ImageTask, inputs: Tensor, found: Pr
         found.faults.append(
             "the teacher changes its input images in place; copy them first in its forward (x = x.clone())"
         )
-    changed = _changed(module, before)
-    if changed:
+    part = changed(module, before)
+    if part:
         found.faults.append(
-            f"the teacher changes its own '{changed}' when it answers in eval mode; a frozen teacher must not"
+            f"the teacher changes its own '{part}' when it answers in eval mode; a frozen teacher must not"
         )
     try:
         logits = logits_of(output)
@@ -176,7 +151,7 @@ def _wrong_shape(logits: Tensor, task: ImageTask) -> str | None:
     if not logits.is_floating_point():
         return f"the teacher returned {logits.dtype}: {expected}, not labels"
     if logits.ndim == 4:
-        return f"the teacher returned {shape}, a map per image: it is a segmentation model or a feature extractor; {expected}"
+        return f"the teacher returned {shape}, a map per image: a segmentation model or a feature extractor; {expected}"
     if logits.ndim != 2 or shape[0] != PROBES:
         return f"the teacher returned shape {shape}; {expected}"
     if shape[1] == 1:
@@ -213,8 +188,8 @@ def _judge_logits(logits: Tensor, task: ImageTask, found: Preflight) -> None:
         )
     elif kind == "sigmoids":
         found.faults.append(
-            "the teacher returns independent probabilities (sigmoid): multi-label models are not supported, and a model of "
-            "exclusive classes must return logits"
+            "the teacher returns independent probabilities (sigmoid): multi-label models are not supported, and a "
+            "model of exclusive classes must return logits"
         )
     spread = (logits - logits[:1]).abs().amax(dim=0)
     scale = float(logits.abs().max())
@@ -245,8 +220,8 @@ def _output_kind(logits: Tensor) -> str:
 
 
 def _check_repeats(module: nn.Module, inputs: Tensor, logits: Tensor, found: Preflight) -> None:
-    again, problem = _attempt(lambda: logits_of(module(inputs.clone())).float())
-    half, problem_half = _attempt(lambda: logits_of(module(inputs[: PROBES // 2].clone())).float())
+    again, problem = attempt(lambda: logits_of(module(inputs.clone())).float())
+    half, problem_half = attempt(lambda: logits_of(module(inputs[: PROBES // 2].clone())).float())
     if problem or problem_half:
         found.faults.append(f"the teacher fails when it is asked again: {problem or problem_half}")
         return
@@ -262,31 +237,14 @@ def _check_repeats(module: nn.Module, inputs: Tensor, logits: Tensor, found: Pre
 
 
 def _check_gradient(module: nn.Module, inputs: Tensor, found: Preflight) -> None:
-    reason = _no_gradient(module, inputs)
+    reason = no_gradient(module, inputs)
     if reason:
         found.access = Access.SCORES.name.lower()
         found.warnings.append(f"{reason}: methods that make images by gradients cannot use it")
 
 
-def _no_gradient(module: nn.Module, inputs: Tensor) -> str | None:
-    def gradient() -> Tensor | None:
-        images = inputs[:2].clone().requires_grad_(True)
-        logits = logits_of(module(images))
-        if not logits.requires_grad:
-            return None
-        return torch.autograd.grad(logits.float().square().sum(), images, allow_unused=True)[0]
-
-    with torch.enable_grad():
-        value, problem = _attempt(gradient, no_grad=False)
-    if problem:
-        return f"the teacher's backward pass fails ({problem})"
-    if value is None or not bool(value.any()):
-        return "no gradient flows from the teacher's logits to its images (no_grad, detach or rounding in its forward?)"
-    return None if bool(torch.isfinite(value).all()) else "the teacher's gradients are not finite"
-
-
 def _describe(teacher: Teacher, inputs: Tensor, logits: Tensor, found: Preflight) -> None:
-    anatomy, problem = _attempt(lambda: teacher.anatomy)
+    anatomy, problem = attempt(lambda: teacher.anatomy)
     if problem:
         found.faults.append(f"the teacher fails on blank images: {problem}")
         return
@@ -297,16 +255,16 @@ def _describe(teacher: Teacher, inputs: Tensor, logits: Tensor, found: Preflight
         found.warnings.append("2 classes: an answer carries little beyond the label, so more samples are needed")
     elif logits.shape[1] > MANY_CLASSES:
         found.warnings.append(f"{logits.shape[1]:,} classes: a batch rarely meets a class twice; plan a long run")
-    brightness, problem = _attempt(lambda: training_brightness(teacher.module, teacher.task, inputs))
+    brightness, problem = attempt(lambda: training_brightness(teacher.module, teacher.task, inputs))
     if problem or brightness is None:
         return
     found.training_brightness = {"mean": round(brightness.mean, 4), "std": round(brightness.std, 4)}
-    if not brightness.plausible:
+    if not plausible(brightness, teacher.task):
         found.warnings.append(
-            f"the mean and std of the task do not look like those of this teacher: by its first BatchNorm its training images "
-            f"would have had a mean of {brightness.mean:.2f} and a std of {brightness.std:.2f} in 0..1 (a photograph: about "
-            "0.45 and 0.25). Give the task the mean and std that the teacher was trained with (mean 0, std 1 for images fed "
-            "in 0..1; mean 0, std 0.0039 for 0..255)."
+            f"the mean and std of the task do not look like those of this teacher: by its first BatchNorm its "
+            f"training images would have had a mean of {brightness.mean:.2f} and a std of {brightness.std:.2f} in 0..1 (a photograph: "
+            "about 0.45 and 0.25). Give the task the mean and std that the teacher was trained with (mean 0, std 1 for "
+            "images fed in 0..1; mean 0, std 0.0039 for 0..255)."
         )
 
 
@@ -319,16 +277,18 @@ def _check_student(student: nn.Module, task: ImageTask, found: Preflight) -> Non
     inputs = probes(task, device)
     for train in (False, True):
         mode = "train" if train else "eval"
-        with fixed(student, train), _buffers_kept(student):
-            logits, problem = _attempt(lambda: forward(student, inputs.clone()).logits)
+        with fixed(student, train), buffers_kept(student):
+            logits, problem = attempt(lambda: forward(student, inputs.clone()).logits)
         if problem:
             found.faults.append(
-                f"the student fails in {mode} mode on images of shape {list(task.shape)}: {problem}{_channel_hint(student, task)}"
+                f"the student fails in {mode} mode on images of shape {list(task.shape)}: {problem}"
+                + channel_hint(student, task)
             )
             return
         if tuple(logits.shape) != (PROBES, task.classes):
             found.faults.append(
-                f"the student gives {list(logits.shape)} in {mode} mode for {PROBES} images; expected {[PROBES, task.classes]}"
+                f"the student gives {list(logits.shape)} in {mode} mode for {PROBES} images; "
+                f"expected {[PROBES, task.classes]}"
             )
             return
         if not bool(torch.isfinite(logits).all()):
@@ -338,50 +298,6 @@ def _check_student(student: nn.Module, task: ImageTask, found: Preflight) -> Non
             return
     if found.parameters and found.student_parameters >= found.parameters:
         found.warnings.append(
-            f"the student ({found.student_parameters:,} parameters) is not smaller than the teacher ({found.parameters:,})"
+            f"the student ({found.student_parameters:,} parameters) is not smaller than the teacher "
+            f"({found.parameters:,})"
         )
-
-
-# -- helpers
-
-
-def _attempt(call: Callable[[], Any], no_grad: bool = True) -> tuple[Any, str | None]:
-    """(result, None), or (None, what was raised in one line)."""
-    try:
-        if no_grad:
-            with torch.no_grad():
-                return call(), None
-        return call(), None
-    except Exception as fault:  # a foreign module may raise anything
-        return None, " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
-
-
-def _snapshot(module: nn.Module) -> dict[str, tuple[Tensor, int, Tensor | None]]:
-    """Parameters by version counter, buffers by value."""
-    kept: dict[str, tuple[Tensor, int, Tensor | None]] = {
-        n: (p, p._version, None) for n, p in module.named_parameters()
-    }
-    return kept | {n: (b, b._version, b.detach().clone()) for n, b in module.named_buffers()}
-
-
-def _changed(module: nn.Module, before: Mapping[str, tuple[Tensor, int, Tensor | None]]) -> str | None:
-    """The name of a parameter or buffer that is not what it was."""
-    now = dict(module.named_parameters()) | dict(module.named_buffers())
-    for name in before.keys() | now.keys():
-        if name not in now or name not in before:
-            return name
-        value, version, copy = before[name]
-        if copy is None and (now[name] is not value or value._version != version):
-            return name
-        if copy is not None and (
-            now[name].shape != copy.shape or not torch.equal(now[name], copy.to(now[name].device))
-        ):
-            return name
-    return None
-
-
-def _channel_hint(module: nn.Module, task: ImageTask) -> str:
-    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-    if first is None or first.in_channels == task.channels:
-        return ""
-    return f". Its first convolution takes {first.in_channels} channel(s) and the task has {task.channels}"

@@ -47,7 +47,7 @@ class Model:
 
 
 def load_teacher(spec: str, task: ImageTask) -> Teacher:
-    """The teacher that `spec` names, frozen. Raises TeacherError (UnsafeFileError, MissingLibraryError) with the mend."""
+    """The teacher that `spec` names, frozen. Raises TeacherError or MissingLibraryError with the mend."""
     if spec.startswith("shrink:"):
         raise TeacherError(f"'{spec}' is a student's spec; a teacher needs trained weights, for instance resnet56@FILE")
     if spec in ZOO:
@@ -76,7 +76,7 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: ImageTask) -> Mo
     if (model.task.mean, model.task.std) != (task.mean, task.std):
         raise StudentError(
             f"student '{spec}' was trained with mean {model.task.mean} and std {model.task.std}, the task has "
-            f"{task.mean} and {task.std}. Start from a network with random weights, or give that mean and std to the task."
+            f"{task.mean} and {task.std}. Start from random weights, or give that mean and std to the task."
         )
     model.module.requires_grad_(True).train()
     return model
@@ -139,8 +139,8 @@ def _explain_unknown(spec: str) -> None:
         return
     if Path(spec).suffix.lower() in WEIGHT_SUFFIXES or Path(spec).is_file():
         raise TeacherError(
-            f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance resnet20@{spec}, "
-            "timm:NAME@FILE or package.module:function@FILE"
+            f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance "
+            f"resnet20@{spec}, timm:NAME@FILE or package.module:function@FILE"
         )
     if "/" in spec or "\\" in spec:
         raise TeacherError(f"'{spec}' does not exist. Expected a run directory, a student file, ARCH@FILE or a name")
@@ -153,7 +153,8 @@ def _saved(file: Path, task: ImageTask, spec: str) -> Model:
     saved = read_model(file)
     if saved.architecture is None:
         raise TeacherError(
-            f"{file}: its network was given as a module in Python, so only your code can build it: package.module:function@{file}"
+            f"{file}: its network was given as a module in Python, so only your code can build it: "
+            f"package.module:function@{file}"
         )
     code = factories_in(saved.architecture)
     if code:
@@ -189,7 +190,8 @@ def _same_job(saved: ImageTask, task: ImageTask, file: Path) -> ImageTask:
     for field in ("shape", "classes"):
         if getattr(saved, field) != getattr(task, field):
             raise TeacherError(
-                f"{file}: was made for {field} {getattr(saved, field)}, the task has {getattr(task, field)}. Choose the other task"
+                f"{file}: was made for {field} {getattr(saved, field)}, the task has {getattr(task, field)}. "
+                "Choose the other task"
             )
     return task.model_copy(update={"mean": saved.mean, "std": saved.std})
 

@@ -48,22 +48,48 @@ LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
 """The first of the pickles in PyTorch's format before 1.6."""
 
 FOREIGN = {
-    b"\x89HDF": "an HDF5 file (Keras)", b"7z\xbc\xaf": "a 7z archive", b"\x1f\x8b": "a gzip archive", b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ": "an xz archive", b"\x93NUMPY": "a NumPy array", b"GGUF": "a GGUF file", b"Rar!": "a RAR archive",
-    b"<": "an HTML or XML page; the download went wrong", b"{": "JSON text", b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
-}  # fmt: skip
+    b"\x89HDF": "an HDF5 file (Keras)",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"Rar!": "a RAR archive",
+    b"\x93NUMPY": "a NumPy array",
+    b"GGUF": "a GGUF file",
+    b"<": "an HTML or XML page; the download went wrong",
+    b"{": "JSON text",
+    b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
+}
 
-DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2"]  # fmt: skip
-ALLOWED = frozenset(
-    ["collections OrderedDict", "torch Size", "torch device", "torch.nn.parameter Parameter", "torch Tensor"]
-    + [f"torch._utils {name}" for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")]
-    + [f"torch {name}" for name in DTYPES]
-    + [f"torch {kind}Storage" for kind in ["Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "ComplexFloat", "ComplexDouble"]]
-    + ["torch.storage UntypedStorage", "torch.storage TypedStorage"]
+DTYPES = (
+    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+    "complex64", "complex128", "float8_e4m3fn", "float8_e5m2",
 )  # fmt: skip
-REFUSED_OPERATIONS = frozenset(
-    ["STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID", "NEXT_BUFFER", "READONLY_BUFFER"]
+STORAGES = (
+    "Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool",
+    "ComplexFloat", "ComplexDouble",
+)  # fmt: skip
+ALLOWED = frozenset(
+    [
+        "collections OrderedDict",
+        "torch Size",
+        "torch device",
+        "torch.nn.parameter Parameter",
+        "torch.storage UntypedStorage",
+        "torch._utils _rebuild_tensor",
+        "torch._utils _rebuild_tensor_v2",
+        "torch._utils _rebuild_parameter",
+        *(f"torch {name}" for name in DTYPES),
+        *(f"torch {name}Storage" for name in STORAGES),
+    ]
 )
+"""All that a dict of tensors needs; torch's own list for weights_only is longer."""
+REFUSED_OPERATIONS = frozenset(
+    (
+        "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID", "NEXT_BUFFER",
+        "READONLY_BUFFER",
+    )
+)  # fmt: skip
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -255,7 +281,7 @@ def _state_dict(path: Path, found: Any) -> dict[str, Tensor]:
 
 
 def _without_prefixes(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Prefixes that DataParallel and torch.compile put on every name; a real sub-module of that name keeps it."""
+    """Without the prefixes that DataParallel and torch.compile put on every name."""
     names = list(tensors)
     while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in names if n != "n_averaged")), None):
         names = [name.removeprefix(prefix) for name in names]
