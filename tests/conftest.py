@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +21,27 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("needs real data: set SANSDATA_DATA to the folder that holds it")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def vision() -> Iterator[None]:
+    """timm and torchvision importable beside a CPU torch, or a skip.
+
+    The registry's torchvision is a CUDA build whose operators are not there; the two that its import asks for are
+    defined here. Only in the tests: the package says what to install instead.
+    """
+    for name in ("torchvision", "timm"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}, which is not installed")
+    library = None
+    try:
+        if not hasattr(torch.ops.torchvision, "nms"):
+            library = torch.library.Library("torchvision", "DEF")
+            for operator in ("nms", "qnms"):
+                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in ("torchvision", "timm"):
+            importlib.import_module(name)
+    except Exception as fault:  # whatever the next release dies of
+        pytest.skip(f"torchvision and timm do not import beside this torch ({type(fault).__name__}: {fault})")
+    yield
+    del library
