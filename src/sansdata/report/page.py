@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from . import plots, sections, words
@@ -113,7 +112,7 @@ def seen(run: Run) -> dict[str, Any]:
         histogram, origin = sections.histogram_of_grids(run), "grids"
     total = sum(histogram)
     if total <= 0 or min(histogram) < 0:
-        return {"svg": "", "origin": "", "rows": sections.sample_rows(samples), "sentence": ""}
+        return {"svg": "", "origin": "", "rows": sections.sample_rows(samples, []), "sentence": ""}
     shares = [value / total for value in histogram]
     names = [run.class_name(label) for label in range(len(shares))]
     drawn = plots.bars(
@@ -122,7 +121,7 @@ def seen(run: Run) -> dict[str, Any]:
     return {
         "svg": Markup(drawn),
         "origin": origin,
-        "rows": sections.sample_rows(samples),
+        "rows": sections.sample_rows(samples, shares),
         "sentence": sections.spread(shares, names),
     }
 
@@ -155,22 +154,25 @@ def evaluated(run: Run) -> dict[str, Any] | None:
     if not tree:
         return None
     matrix = sections.square(tree.at("confusion"))
-    per_class = tree.at("per_class").numbers()
-    names = [run.class_name(label) for label in range(max(len(matrix), len(per_class)))]
+    per_class = sections.class_accuracies(run)
+    names = [run.class_name(label) for label in range(len(matrix))]
     accuracy = tree.at("accuracy").number()
     bins = sections.reliability_bins(tree.at("reliability"))
-    shares = [min(max(value, 0.0), 1.0) for value in per_class]
     confusion = plots.confusion("confusion", names, matrix) if len(matrix) and matrix.sum() > 0 else ""
-    per_class_svg = plots.bars("perclass", "accuracy of each class", names, shares, "green", accuracy, "all classes")
+    per_class_svg = ""
+    if per_class:
+        labels, shares = zip(*per_class)
+        per_class_svg = plots.bars("perclass", "accuracy by class", labels, shares, "green", accuracy, "all classes")
     return {
         "rows": sections.evaluation_rows(tree),
         "notes": [note.text() for note in tree.at("notes").items() if note.text()],
         "confusion": Markup(confusion),
         "mistakes": sections.mistakes(matrix, names) if len(matrix) else [],
-        "per_class": Markup(per_class_svg) if shares else "",
-        "worst": sections.worst(per_class, names),
+        "per_class": Markup(per_class_svg),
+        "unseen": len(tree.at("per_class").items()) - len(per_class),
+        "worst": sections.worst(per_class),
         "reliability": Markup(plots.reliability("reliable", bins)) if bins else "",
         "ece": tree.at("ece").number(),
         "pooled": len(matrix) > plots.MAX_CELLS,
-        "classes": np.int64(len(matrix)).item(),
+        "classes": len(matrix),
     }

@@ -53,7 +53,7 @@ class Tree:
         return str(self.value) if isinstance(self.value, str | int | float) else default
 
     def items(self) -> list[Tree]:
-        return [Tree(item) for item in self.value] if isinstance(self.value, list) else []
+        return [Tree(item) for item in self.value] if isinstance(self.value, list | tuple) else []
 
     def fields(self) -> dict[str, Tree]:
         found = self.value if isinstance(self.value, Mapping) else {}
@@ -76,16 +76,18 @@ class Series:
     lost: int = 0
 
     def add(self, step: float, value: Any) -> None:
-        # A resumed run logs again what came after its checkpoint: the later line is the true one.
-        while self.steps and self.steps[-1] > step:
-            self.steps.pop()
-            self.values.pop()
         number = Tree(value).number()
         if number is None or abs(number) > MAX_VALUE:
             self.lost += 1
             return
         self.steps.append(step)
         self.values.append(number)
+
+    def rewind(self, step: float) -> None:
+        """Forgets what was logged at `step` and after."""
+        while self.steps and self.steps[-1] >= step:
+            self.steps.pop()
+            self.values.pop()
 
 
 @dataclass
@@ -96,12 +98,18 @@ class Metrics:
     lines: int = 0
     unreadable: int = 0
     dropped: set[str] = field(default_factory=set)
+    reached: float = -math.inf
 
     def add(self, line: Mapping[str, Any]) -> None:
         step = Tree(line.get("step")).number()
         if step is None:
             self.unreadable += 1
             return
+        if step < self.reached:
+            # A resumed run logs again what came after its checkpoint: the later lines are the true ones.
+            for series in (*self.losses.values(), *self.rates.values(), self.agreement):
+                series.rewind(step)
+        self.reached = step
         losses, rate = line.get("losses"), line.get("lr")
         for name, value in losses.items() if isinstance(losses, Mapping) else ():
             self._put(self.losses, str(name), step, value)

@@ -18,6 +18,7 @@ from .words import (
     duration,
     figure,
     joined,
+    moment,
     percent,
     seal,
     size,
@@ -94,8 +95,8 @@ def reproduce(run: Run) -> dict[str, Any]:
         ("machine", ", ".join(part for part in parts if part)),
         ("device, precision", _listed(manifest.at("device"), manifest.at("precision"))),
         ("threads, processes", _listed(manifest.at("threads"), manifest.at("world"))),
-        ("started", manifest.at("started").text()),
-        ("ended", manifest.at("ended").text()),
+        ("started", moment(manifest.at("started").text())),
+        ("ended", moment(manifest.at("ended").text())),
         ("duration", duration(manifest.at("seconds").number())),
         ("teacher", teacher.at("source").text()),
         ("teacher fingerprint", teacher.at("fingerprint").text()),
@@ -143,27 +144,29 @@ def histogram_of_grids(run: Run) -> list[float]:
     return np.bincount(np.concatenate(labels), minlength=classes).astype(float).tolist()
 
 
-def sample_rows(samples: Tree) -> list[tuple[str, str, str]]:
+def sample_rows(samples: Tree, shares: list[float]) -> list[tuple[str, str, str]]:
     """Figures of the samples: (name, value, what it means)."""
     confidence, saturated = samples.at("confidence").number(), samples.at("saturated").number()
-    distance, pool = samples.at("pairwise_distance").number(), samples.at("pool").number()
+    distance = samples.at("pairwise_distance").number()
+    scored = samples.at("scored").number() or samples.at("pool").number()
     entropy = samples.at("class_entropy").number()
+    if entropy is None and len(shares) > 1:
+        entropy = -sum(share * math.log(share) for share in shares if share > 0) / math.log(len(shares))
     rows = [
         ("class entropy", figure(entropy, 3), "1: all classes alike, 0: a single class"),
         ("teacher's confidence", percent(confidence), "mean over the samples"),
         ("saturated", percent(saturated), "pixel values at the ends of the range; high: clipped images"),
         ("pairwise distance", figure(distance, 3), "mean between samples; near 0: all alike"),
-        ("samples in the pool", count(pool), "what these figures were taken on"),
+        ("samples scored", count(scored), "what these figures were taken on"),
     ]  # fmt: skip
     return [row for row in rows if row[1] != NOTHING]
 
 
 def spread(shares: list[float], names: list[str]) -> str:
     """The classes that samples miss or crowd, in a sentence."""
-    entropy = -sum(share * math.log(share) for share in shares if share > 0) / math.log(max(len(shares), 2))
     empty = [name for share, name in zip(shares, names) if share <= 0]
     top = max(range(len(shares)), key=shares.__getitem__)
-    text = f"Entropy: {entropy:.3f} of its highest value. Most frequent: {names[top]} ({percent(shares[top])})."
+    text = f"Most frequent: {names[top]} ({percent(shares[top])} of the samples)."
     if empty:
         listed = joined(empty[:6]) if len(empty) <= 6 else ", ".join(empty[:6]) + ", …"
         text += f" Without any sample: {count(len(empty))} of {count(len(shares))} classes ({listed})."
@@ -231,7 +234,7 @@ def evaluation_rows(tree: Tree) -> list[tuple[str, str, str]]:
     interval = f"{percent(ends[0])} to {percent(ends[1])}" if len(ends) == 2 else NOTHING
     rows = [
         ("accuracy", percent(tree.at("accuracy").number(), 2), ""),
-        ("interval", interval, "what chance in the choice of examples allows"),
+        ("95 % interval", interval, "what chance in the choice of examples allows"),
         ("teacher's accuracy", percent(tree.at("teacher_accuracy").number(), 2), "on the same examples"),
         ("agreement", percent(tree.at("agreement").number(), 2), "student and teacher name the same class"),
         ("examples", count(tree.at("count").number()), tree.at("source").text()),
@@ -266,9 +269,15 @@ def mistakes(matrix: np.ndarray, names: list[str], most: int = 8) -> list[tuple[
             for row, column in zip(rows.tolist(), columns.tolist()) if wrong[row, column] > 0]  # fmt: skip
 
 
-def worst(per_class: list[float], names: list[str], most: int = 10) -> list[Row]:
+def class_accuracies(run: Run) -> list[tuple[str, float]]:
+    """Name and accuracy of each class that had examples; one without has no accuracy, not a bad one."""
+    found = enumerate(run.evaluation.at("per_class").items())
+    known = [(run.class_name(label), one.number()) for label, one in found]
+    return [(name, min(max(value, 0.0), 1.0)) for name, value in known if value is not None]
+
+
+def worst(per_class: list[tuple[str, float]], most: int = 10) -> list[Row]:
     """The classes the student knows least, where there are too many to name all in the plot."""
     if len(per_class) <= 24:
         return []
-    order = sorted(range(len(per_class)), key=per_class.__getitem__)[:most]
-    return [(names[label], percent(per_class[label])) for label in order]
+    return [(name, percent(value)) for name, value in sorted(per_class, key=lambda one: one[1])[:most]]

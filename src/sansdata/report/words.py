@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from .read import Run, Tree
 
@@ -10,8 +11,8 @@ NOTHING = "–"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """0.9123 as '91.2 %'."""
-    return NOTHING if value is None else f"{100 * value:.{digits}f} %"
+    """0.9123 as '91.2 %', with a space that does not break."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def count(value: float | None) -> str:
@@ -125,7 +126,7 @@ def _with_data(evaluation: Tree) -> tuple[str, list[str]]:
     low_high = evaluation.at("accuracy_interval").items()
     interval = ""
     if len(low_high) == 2 and None not in (low_high[0].number(), low_high[1].number()):
-        interval = f" (interval {percent(low_high[0].number())} to {percent(low_high[1].number())})"
+        interval = f" (95 % interval {percent(low_high[0].number())} to {percent(low_high[1].number())})"
     compared = "" if teacher is None else f"; the teacher gets {percent(teacher)}"
     head = f"The student gets {percent(accuracy)} of real examples right{interval}{compared}."
     number, source = evaluation.at("count").number(), evaluation.at("source").text()
@@ -160,6 +161,15 @@ def seal(run: Run) -> tuple[str, str, str]:
     if mode == "strict":
         return "strict, clean", "good", "Every read was checked as it happened; an undeclared one stops a strict run."
     return "recorded, clean", "good", "Every read was recorded and none was undeclared; none would have been stopped."
+
+
+def moment(iso: str) -> str:
+    """'2026-01-02T03:04:05.678+00:00' as '2026-01-02 03:04:05 UTC'; what is no such time stays as it is."""
+    try:
+        when = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    return when.strftime("%Y-%m-%d %H:%M:%S ") + (str(when.tzinfo) if when.tzinfo else "")
 
 
 def joined(items: Sequence[str]) -> str:
