@@ -14,6 +14,7 @@ from .errors import ConfigError, UserError, did_you_mean
 
 MAX_YAML_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_BITS = 1024
 
 
 class Strict(pydantic.BaseModel):
@@ -25,9 +26,7 @@ class Strict(pydantic.BaseModel):
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-def validate(
-    model: type[Model], fields: Mapping[str, Any], where: str, error: type[UserError] = ConfigError
-) -> Model:
+def validate(model: type[Model], fields: Mapping[str, Any], where: str, error: type[UserError] = ConfigError) -> Model:
     """`model` from `fields`. Raises `error` with every faulty field, what came, and the nearest known name."""
     try:
         return model.model_validate(dict(fields))
@@ -58,7 +57,10 @@ def _fields_at(model: type[pydantic.BaseModel], path: Sequence[Any]) -> list[str
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # more digits than Python prints, or lists within lists without end
+        return f"a {type(value).__name__} too large to show"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -70,9 +72,17 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases (*name) are not accepted")
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as fault:  # a 13th month, a number of 5,000 digits
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {fault}") from None
+
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"a list or mapping stands as a name (line {key.start_mark.line + 1})")
             if key.value in seen:
                 raise yaml.YAMLError(f"'{key.value}' is given twice (line {key.start_mark.line + 1})")
             seen.add(key.value)
@@ -84,30 +94,43 @@ def parse_yaml(text: str, where: str, error: type[UserError] = ConfigError) -> A
     if len(text) > MAX_YAML_BYTES:
         raise error(f"{where}: larger than {MAX_YAML_BYTES:,} bytes; that is no settings file")
     try:
-        value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader with more refused, see above
+        value = yaml.load(text, Loader=_PlainLoader)
     except yaml.YAMLError as fault:
         raise error(f"{where}: not valid YAML: {' '.join(str(fault).split())}") from None
     except (RecursionError, ValueError, TypeError) as fault:
         raise error(f"{where}: cannot be read as settings ({type(fault).__name__}: {_short(str(fault))})") from None
-    _check_depth(value, where, error)
+    _check_plain(value, where, "", error)
     return value
 
 
-def _check_depth(value: Any, where: str, error: type[UserError], depth: int = 0) -> None:
+def _check_plain(value: Any, where: str, path: str, error: type[UserError], depth: int = 0) -> None:
+    """Raises `error` for what YAML can say and no setting means: dates, sets, endless numbers, broken text, depth."""
     if depth > MAX_DEPTH:
         raise error(f"{where}: nested deeper than {MAX_DEPTH} levels")
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in inner:
-        _check_depth(item, where, error, depth + 1)
+    place = f"{where}: '{path}'" if path else where
+    if isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise error(f"{place} holds half a character (a lone surrogate): {_short(value)}")
+    elif isinstance(value, int):
+        if value.bit_length() > MAX_BITS:
+            raise error(f"{place} is a number of more than {MAX_BITS} bits")
+    elif isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_plain(key, where, path, error, depth + 1)
+            _check_plain(item, where, f"{path}.{key}" if path else str(key), error, depth + 1)
+    elif not (value is None or isinstance(value, float)):
+        raise error(f"{place} is read by YAML as a {type(value).__name__}; put it in quotes if it is text")
 
 
 def read_yaml(path: str | Path, error: type[UserError] = ConfigError) -> dict[str, Any]:
     """The mapping in a YAML file. Raises `error` where the file is missing, too large, or no mapping."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_YAML_BYTES:
+        with open(path, "rb") as file:
+            data = file.read(MAX_YAML_BYTES + 1)  # a device has no size, and no end either
+        if len(data) > MAX_YAML_BYTES:
             raise error(f"{path}: larger than {MAX_YAML_BYTES:,} bytes; that is no settings file")
-        text = path.read_text(encoding="utf-8")
+        text = data.decode()
     except (OSError, ValueError) as fault:
         reason = getattr(fault, "strerror", None) or str(fault)
         raise error(f"{path}: cannot be read ({reason})") from None
@@ -139,6 +162,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
     """Puts `value` at 'a.b.c' into nested dicts. Raises ConfigError where a part of the way is no section."""
     *sections, last = key.split(".")
+    if len(sections) > MAX_DEPTH:
+        raise ConfigError(f"{_short(key)}: nested deeper than {MAX_DEPTH} levels")
     for part in sections:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
@@ -146,6 +171,13 @@ def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Writes what `parse_yaml` reads: a list that is meant twice stands there twice, not as an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def dump_yaml(value: Any) -> str:
-    """YAML text with the order kept."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    """YAML text with the order kept; `parse_yaml` gives the value back."""
+    return yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
