@@ -14,6 +14,8 @@ from .errors import TaskError, did_you_mean
 
 MAX_CLASSES = 100_000
 MAX_PIXELS = 4096 * 4096
+MIN_STD = 1e-6
+"""Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 
 class ImageTask(Strict):
@@ -44,8 +46,10 @@ class ImageTask(Strict):
                 raise ValueError(f"{name} needs {channels} number(s), one per channel, got {len(values)}")
             if not all(math.isfinite(v) for v in values):
                 raise ValueError(f"{name} must be finite, got {list(values)}")
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, got {list(self.std)}")
+            if max(abs(v) for v in values) > 1 / MIN_STD:
+                raise ValueError(f"{name} must be within {1 / MIN_STD:g}, got {list(values)}")
+        if min(self.std) < MIN_STD:
+            raise ValueError(f"std must be above 0 (at least {MIN_STD:g}), got {list(self.std)}")
         if self.class_names and len(self.class_names) != self.classes:
             raise ValueError(f"class_names has {len(self.class_names)} names for {self.classes} classes")
         return self
@@ -70,11 +74,19 @@ KNOWN_TASKS: dict[str, ImageTask] = {
     "mnist-32": ImageTask(shape=(1, 32, 32), classes=10, mean=(0.1307,), std=(0.3081,), class_names=_DIGITS),
     "fashion-mnist": ImageTask(shape=(1, 28, 28), classes=10, mean=(0.286,), std=(0.353,), class_names=_FASHION),
     "cifar10": ImageTask(
-        shape=(3, 32, 32), classes=10, mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616), class_names=_CIFAR10
+        shape=(3, 32, 32),
+        classes=10,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.247, 0.2435, 0.2616),
+        class_names=_CIFAR10,
     ),
     "cifar100": ImageTask(shape=(3, 32, 32), classes=100, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)),
     "svhn": ImageTask(
-        shape=(3, 32, 32), classes=10, mean=(0.4377, 0.4438, 0.4728), std=(0.198, 0.201, 0.197), class_names=_DIGITS
+        shape=(3, 32, 32),
+        classes=10,
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.198, 0.201, 0.197),
+        class_names=_DIGITS,
     ),
     "tiny-imagenet": ImageTask(shape=(3, 64, 64), classes=200, mean=(0.48, 0.448, 0.398), std=(0.277, 0.269, 0.282)),
     "imagenet": ImageTask(shape=(3, 224, 224), classes=1000, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
