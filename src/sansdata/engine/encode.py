@@ -18,11 +18,16 @@ def encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         layout = _layout(value)
         plain = value.detach().permute(0, 2, 3, 1) if layout == "channels_last" else value.detach()
+        while path in tensors:  # {'a.b': x, 'a': {'b': y}} and {1: x, '1': y} come here with one path twice
+            path += "'"
         tensors[path] = plain.cpu().contiguous().clone()
         return {"$tensor": path, "layout": layout} if layout else {"$tensor": path}
     if isinstance(value, dict):
         if all(isinstance(key, str) and not key.startswith("$") for key in value):
             return {key: encode(item, f"{path}.{key}", tensors) for key, item in value.items()}
+        odd = [key for key in value if not (key is None or isinstance(key, (str, bool, int, float)))]
+        if odd:
+            raise TypeError(f"state at '{path}' has the key {odd[0]!r}, which a checkpoint cannot keep")
         return {"$items": [[key, encode(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         items = [encode(item, f"{path}.{i}", tensors) for i, item in enumerate(value)]
