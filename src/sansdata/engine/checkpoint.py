@@ -37,7 +37,7 @@ class Checkpoints:
 
     def save(self, step: int, state: Mapping[str, Stateful], facts: Mapping[str, Any]) -> Path:
         """Writes a checkpoint; every rank calls it. Raises OSError, and then the older ones stand untouched."""
-        final = self.directory / f"step-{step:09d}"
+        final = self._free_name(step)
         temporary = self.runtime.from_rank_0(str(temporary_name(final)))
         work = Path(str(temporary))
         rank = self.runtime.rank
@@ -66,13 +66,31 @@ class Checkpoints:
         files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in sorted(work.iterdir())}
         write_synced(work / "MANIFEST.json", json.dumps({"schema": SCHEMA, "files": files}).encode())
         sync_directory(work)
-        if final.exists():  # the same step again, after a resume
-            shutil.rmtree(final)
         os.replace(work, final)
         sync_directory(self.directory)
         write_atomic(self.directory / "LATEST", final.name)
         for old in self._complete()[:-KEEP]:
-            shutil.rmtree(old, ignore_errors=True)
+            self._remove(old)
+
+    def _free_name(self, step: int) -> Path:
+        """step-000000123, or step-000000123-001 and so on: moves that are no student steps share a step.
+
+        What is there is never removed to make room: a crash in between would leave neither the old nor the new.
+        """
+        first = self.directory / f"step-{step:09d}"
+        same = [path.name for path in self.directory.glob(f"{first.name}*")]
+        if not same:
+            return first
+        numbers = [name.removeprefix(f"{first.name}-") for name in same]
+        number = max((int(text) for text in numbers if text.isdigit()), default=0)
+        return self.directory / f"{first.name}-{number + 1:03d}"
+
+    def _remove(self, path: Path) -> None:
+        """Under a name that start-up sweeps, so that a crash half-way leaves nothing that looks like a checkpoint."""
+        doomed = temporary_name(path)
+        with contextlib.suppress(OSError):
+            os.replace(path, doomed)
+            shutil.rmtree(doomed)
 
     def _require_space(self) -> None:
         """Refuses early where the disk has not twice the room of the newest checkpoint."""
@@ -147,4 +165,6 @@ def find_fault(path: Path) -> str | None:
                 return f"{name} does not match its SHA-256: it was changed"
         except OSError as fault:
             return f"{name} cannot be read ({fault.strerror})"
+        except ValueError as fault:
+            return f"{name!r} cannot be read ({fault})"
     return None
