@@ -27,6 +27,8 @@ SYSTEM = (
     "/var/cache/fontconfig",
     "/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/aarch64-linux-gnu/gconv",
 )  # fmt: skip
+STAGED = ("/dev/shm/", "/run/media/", "/run/user/", "/run/mount/")
+"""Below the system's folders, but people put data there."""
 DEVICE_CACHES = (".nv", ".triton", ".cache/torch/kernels", ".cache/torch_extensions")
 PROCESS_EVENTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.startfile")
 
@@ -86,11 +88,15 @@ class NoDataGuard:
         full = os.path.realpath(path)
         role = self.role_of(full)
         if role is None:
-            self._note(full, event)
-            if self.mode == "strict":
-                raise NoDataViolation(_message(self.violations[-1]))
+            self.refuse(full, event)
         elif role not in ("code", "run"):
             self.read[full] = role
+
+    def refuse(self, what: str, event: str) -> None:
+        """Notes what was not declared; stops a strict run."""
+        self._note(what, event)
+        if self.mode == "strict":
+            raise NoDataViolation(_message(self.violations[-1]))
 
     def role_of(self, path: str) -> str | None:
         """What a file is to this run; None where it is nothing that was declared."""
@@ -104,8 +110,10 @@ class NoDataGuard:
         name = os.path.basename(path)
         if name.endswith(CODE_SUFFIXES) or ".so." in name or ".dist-info" in path or ".egg-info" in path:
             return "code"
-        if path.startswith(_OWN_PACKAGE) or (name.endswith((".pth", ".cfg", ".zip")) and path.startswith(_PYTHON)):
+        if path.startswith(_OWN_PACKAGE) or _is_start_up_file(path):
             return "code"
+        if path.startswith(STAGED):
+            return None
         if path.startswith(SYSTEM) or any(path.startswith(os.path.join(_HOME, c)) for c in DEVICE_CACHES):
             return "system"
         return "directory" if os.path.isdir(path) else None
@@ -130,26 +138,33 @@ class NoDataGuard:
         import torch
 
         def watched(reader: Callable[..., Any]) -> Callable[..., Any]:
-            def read(path: Any, *args: Any, **kwargs: Any) -> Any:
-                self.saw(os.fspath(path))
-                return reader(path, *args, **kwargs)
+            def read(*args: Any, **kwargs: Any) -> Any:
+                path = args[0] if args else kwargs.get("filename", kwargs.get("f"))
+                if isinstance(path, (str, bytes, os.PathLike)):  # not a buffer, whose bytes were read before
+                    self.saw(os.fsdecode(path))
+                return reader(*args, **kwargs)
 
             return read
+
+        def undo(owner: Any, name: str, before: Any) -> Callable[[], None]:
+            return lambda: delattr(owner, name) if before is None else setattr(owner, name, before)
 
         places = [
             (safetensors, "safe_open"),
             (safetensors.torch, "safe_open"),
             (safetensors.torch, "load_file"),
             (torch, "from_file"),
+            (torch.jit, "load"),
+            (torch.UntypedStorage, "from_file"),  # safetensors ends here too, even where it was imported before
         ]
         for owner, name in places:
-            original = getattr(owner, name)
-            setattr(owner, name, watched(original))
-            self._undo.append(lambda owner=owner, name=name, original=original: setattr(owner, name, original))
+            self._undo.append(undo(owner, name, vars(owner).get(name)))  # None: inherited
+            setattr(owner, name, watched(getattr(owner, name)))
 
 
 _OWN_PACKAGE = os.path.realpath(Path(__file__).parent.parent) + os.sep
-_PYTHON = tuple({os.path.realpath(p) for p in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())})
+_PREFIXES = {os.path.realpath(p) for p in (sys.prefix, sys.base_prefix)}
+_SITES = {os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
 _HOME = os.path.realpath(Path.home()) if os.environ.get("HOME") else "/nonexistent"
 
 
@@ -162,13 +177,25 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         if isinstance(path, int) or path is None:
             return
         if _begins_empty(mode, flags):
-            guard.made.add(os.path.realpath(os.fsdecode(path)))
+            if not os.path.lexists(path):  # an open of what is there may fail and leave it as it was
+                guard.made.add(os.path.realpath(os.fsdecode(path)))
         elif _reads(mode, flags):
             _judge(guard, os.fsdecode(path), "open")
     elif event in PROCESS_EVENTS:
-        _judge(guard, f"<process: {str(args[0])[:80]}>", event)
-    elif event == "socket.connect" and not _is_local(args[1]):
-        _judge(guard, f"<network: {args[1]}>", event)
+        what = str(args[0])[:80] if args else "a copy of this one"  # os.fork says nothing
+        guard.refuse(f"<process: {what}>", event)
+    elif event in ("socket.connect", "socket.sendto") and not _is_local(args[1]):
+        guard.refuse(f"<network: {args[1]}>", event)
+
+
+def _is_start_up_file(path: str) -> bool:
+    """What the interpreter itself reads to find code; data in packages may have the same suffixes."""
+    folder, name = os.path.split(path)
+    if name == "pyvenv.cfg":
+        return folder in _PREFIXES
+    if name.endswith(".pth"):
+        return folder in _SITES
+    return name.endswith(".zip") and any(path == os.path.realpath(entry) for entry in sys.path)
 
 
 def _judge(guard: NoDataGuard, path: str, event: str) -> None:
