@@ -22,7 +22,8 @@ class _ChannelStatistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         _, mean, inverse_std = torch.native_batch_norm(x, None, None, None, None, True, 0.0, EPS)
-        mean, var = mean.float(), inverse_std.float().pow(-2) - EPS
+        wide = torch.promote_types(x.dtype, torch.float32)
+        mean, var = mean.to(wide), inverse_std.to(wide).pow(-2) - EPS
         ctx.save_for_backward(x, mean)
         return mean, var
 
@@ -37,7 +38,7 @@ class _ChannelStatistics(torch.autograd.Function):
 
 
 def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance, both (C,) float32, of x (B, C, H, W)."""
+    """Mean and biased variance, both (C,), of x (B, C, H, W); float32, or float64 where x is."""
     return _ChannelStatistics.apply(x)  # type: ignore[return-value]
 
 
