@@ -68,23 +68,17 @@ class RunSettings(Strict):
     engine: EngineSettings = EngineSettings()
 
 
-SECTIONS = ("task", "options", "features", "engine")
-"""The fields of RunSettings that have fields of their own."""
-
-
 def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
     """Settings from a YAML file, then the command's flags, then key=value overrides.
 
-    A key that is no field of RunSettings and in no section of it is one of the method's own settings: 'student' is the
-    model to train, 'student.lr' the method's. Raises ConfigError.
+    A key whose first part is no field of RunSettings is one of the method's own settings. Raises ConfigError.
     """
     tree = read_yaml(file) if file else {}
     where = str(file) if file else "settings"
     tree.update({name: value for name, value in given.items() if value is not None})
     for text in overrides:
         key, value = parse_override(text)
-        first, dot, _ = key.partition(".")
-        top = first in SECTIONS if dot else first in RunSettings.model_fields
+        top = key.split(".")[0] in RunSettings.model_fields
         set_dotted(tree, key if top else f"options.{key}", value)
     return validate(RunSettings, tree, where)
 
