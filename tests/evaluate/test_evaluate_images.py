@@ -88,9 +88,13 @@ def test_to_dict_is_strict_json():
     found = evaluate_model(answers(table(LABELS)), DATA, TASK, teacher=answers(table(LABELS)))
     again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert again["accuracy"] == 1
-    assert again["per_class_accuracy"][4] is None
+    assert again["per_class"][4] is None
     assert len(again["reliability"]) == 15
-    assert again["teacher"]["agreement"] == 1
+    assert (again["agreement"], again["teacher_accuracy"]) == (1, 1)
+    assert again["agreement_interval"][1] == again["teacher_accuracy_interval"][1] == 1
+    assert again["kl"] == pytest.approx(0, abs=1e-12)
+    alone = evaluate_model(answers(table(LABELS)), DATA, TASK).to_dict()
+    assert not alone.keys() & {"agreement", "kl", "teacher", "teacher_accuracy"}
 
 
 def test_no_confusion_matrix_of_very_many_classes():

@@ -41,7 +41,8 @@ def compare(
 ) -> Parity:
     """Both on the same seeded images in 0..1: uniform noise, and smooth blobs as far from it as images are.
 
-    allowed_difference is the tolerance, or RELATIVE times the largest absolute logit where that is more. Shapes that differ count as infinitely far.
+    allowed_difference is the tolerance, or RELATIVE times the largest absolute logit where that is more. Shapes that
+    differ count as infinitely far.
     """
     random = torch.Generator().manual_seed(0)
     worst = largest = 0.0

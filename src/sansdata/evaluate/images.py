@@ -59,12 +59,17 @@ class Evaluation:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `json.dumps(..., allow_nan=False)` takes; the teacher's figures lie flat beside the model's."""
+        """Plain data that `json.dumps(..., allow_nan=False)` takes: what `evaluation.json` holds.
+
+        The teacher's figures lie flat beside the model's: teacher_accuracy, agreement, kl, and the two intervals.
+        """
         tree = asdict(self)
         tree["per_class"] = tree.pop("per_class_accuracy")
         teacher = tree.pop("teacher")
         if teacher is not None:
-            tree |= {"teacher_accuracy": teacher["accuracy"], "agreement": teacher["agreement"], "kl": teacher["kl"]}
+            tree["teacher_accuracy"] = teacher.pop("accuracy")
+            tree["teacher_accuracy_interval"] = teacher.pop("accuracy_interval")
+            tree |= teacher
         return tree
 
 
