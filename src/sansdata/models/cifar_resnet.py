@@ -17,15 +17,14 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.stride, self.extra = stride, outputs - inputs
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
-
-    def shortcut(self, x: Tensor) -> Tensor:
-        x = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(x, (0, 0, 0, 0, self.extra // 2, self.extra - self.extra // 2)) if self.extra else x
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        skip = x[:, :, :: self.stride, :: self.stride]
+        if extra := out.shape[1] - x.shape[1]:  # read off the tensors, so that a resized block still fits
+            skip = F.pad(skip, (0, 0, 0, 0, extra // 2, extra - extra // 2))
+        return F.relu(out + skip)
 
 
 class CifarResNet(nn.Module):

@@ -42,6 +42,8 @@ WRAPPERS = (
     "ema",
 )
 PREFIXES = ("module.", "_orig_mod.")
+END_BYTES = 22 + 65535 + 20
+"""The most that a zip archive's end takes: end record, comment, ZIP64 locator."""
 RESAVE = "Save the weights alone and give that file: torch.save(model.state_dict(), 'weights.pt')."
 
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
@@ -144,8 +146,7 @@ def _what_is(start: bytes) -> str:
 
 
 def _judge_archive(path: Path, file: BinaryIO, size: int) -> None:
-    if _directory_bytes(file, size) > MAX_DIRECTORY_BYTES:
-        raise UnsafeFileError(f"{path}: its table of contents is larger than {MAX_DIRECTORY_BYTES:,} bytes")
+    _judge_end(path, file, size)
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -169,20 +170,35 @@ def _judge_archive(path: Path, file: BinaryIO, size: int) -> None:
     _judge_pickles(path, content, size, count=1)
 
 
-def _directory_bytes(file: BinaryIO, size: int) -> int:
-    """The size of the zip directory that the archive claims, as Python's zipfile will believe it."""
-    tail = min(size, 22 + 65535 + 20)
+def _judge_end(path: Path, file: BinaryIO, size: int) -> None:
+    """Accepts one table of contents that ends where the archive's end record begins, and nothing behind it.
+
+    Python's and torch's zip readers could otherwise be led to different tables: one judged, the other used.
+    """
+    tail = min(size, END_BYTES)
     file.seek(size - tail)
     end = file.read(tail)
-    at = end.rfind(b"PK\x05\x06")
-    if at < 0 or len(end) < at + 16:
-        return 0  # zipfile finds none either, and says so
-    claimed = int.from_bytes(end[at + 12 : at + 16], "little")
-    if at >= 20 and end[at - 20 : at - 16] == b"PK\x06\x07":  # ZIP64: the real figure is in a record of its own
-        file.seek(min(size, int.from_bytes(end[at - 12 : at - 4], "little")))
+    if not end[-22:].startswith(b"PK\x05\x06"):
+        if b"PK\x05\x06" in end:
+            raise UnsafeFileError(f"{path}: an archive with something behind its end")
+        raise TeacherError(
+            f"{path}: a damaged or truncated PyTorch file (its table of contents is gone). Copy it again"
+        )
+    length, start = struct.unpack("<II", end[-10:-2])
+    finish = size - 22
+    if end[-42:-38] == b"PK\x06\x07":  # ZIP64, as torch writes: a longer record with the same fields before this one
+        finish = int.from_bytes(end[-34:-26], "little")
+        file.seek(min(size, finish))
         record = file.read(56)
-        claimed = max(claimed % 0xFFFFFFFF, int.from_bytes(record[40:48], "little"))
-    return min(claimed, size)
+        long_length, long_start = struct.unpack("<QQ", record[40:56]) if len(record) == 56 else (0, 0)
+        known = length in (long_length, 0xFFFFFFFF) and start in (long_start, 0xFFFFFFFF)
+        if not known or record[:4] != b"PK\x06\x06" or finish + 56 != size - 42:
+            raise UnsafeFileError(f"{path}: an archive with two tables of contents that differ")
+        length, start = long_length, long_start
+    if start + length != finish:
+        raise UnsafeFileError(f"{path}: an archive whose table of contents is not where it should be")
+    if length > MAX_DIRECTORY_BYTES:
+        raise UnsafeFileError(f"{path}: its table of contents is larger than {MAX_DIRECTORY_BYTES:,} bytes")
 
 
 def _judge_entries(path: Path, entries: list[zipfile.ZipInfo], size: int) -> None:
@@ -282,12 +298,13 @@ def _state_dict(path: Path, found: Any) -> dict[str, Tensor]:
 
 def _without_prefixes(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without the prefixes that DataParallel and torch.compile put on every name."""
-    names = list(tensors)
-    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in names if n != "n_averaged")), None):
+    values = {name: value for name, value in tensors.items() if name != "n_averaged"}  # torch's AveragedModel counts
+    names = list(values)
+    while prefix := next((p for p in PREFIXES if names and all(n.startswith(p) for n in names)), None):
         names = [name.removeprefix(prefix) for name in names]
-    if len(set(names)) != len(names) or "" in names:
-        raise TeacherError(f"{path}: two weights have the same name once 'module.' is taken off")
-    return dict(zip(names, tensors.values()))
+    if not names or not all(names):
+        raise TeacherError(f"{path}: no named weights are left once 'module.' is taken off")
+    return dict(zip(names, values.values()))
 
 
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor], size: int) -> None:
