@@ -14,7 +14,7 @@ from torch import nn
 from .compress.rebuild import rebuild
 from .datasets.images import load_images
 from .deploy.bundle import Deployable
-from .deploy.export import ExportReport
+from .deploy.export import ExportReport, Format
 from .deploy.export import export as export_model
 from .engine.prepare import prepare
 from .engine.run import resolved, run
@@ -26,7 +26,7 @@ from .methods.index import choose_method, find_method, method_config, method_nam
 from .models.modes import fixed
 from .models.saved import SavedModel, read_model
 from .report.page import write_report
-from .runtime import Runtime, make_runtime
+from .runtime import Runtime, is_first_process, resolve_device
 from .settings import RunSettings
 from .tasks import ImageTask, load_task
 from .teachers.base import Teacher
@@ -122,7 +122,8 @@ def distill_settings(
 ) -> Result:
     """As `distill`, from settings as a file or the command gives them; `how` goes to engine.run.run."""
     directory = run(settings, Path(out), teacher, student, **how)
-    write_report(directory)
+    if is_first_process():
+        write_report(directory)
     return load(directory, student)
 
 
@@ -206,7 +207,7 @@ def evaluate(
     else:
         job = load_task(_task_field(task))
         module = resolve(str(model), job, pretrained=True).module
-    runtime = make_runtime(device, "fp32")
+    runtime = Runtime(resolve_device(device))
     images = load_images(str(data), job)
     asked = load_teacher(teacher, job) if isinstance(teacher, str) else teacher
     with fixed(module):
@@ -221,7 +222,7 @@ def _predictor(module: nn.Module, task: ImageTask, runtime: Runtime) -> Callable
     return lambda images: runtime.forward(module, task, runtime.place(images)).logits
 
 
-def export(run_dir: str | Path | Result, to: str = "onnx", path: str | Path | None = None) -> ExportReport:
+def export(run_dir: str | Path | Result, to: Format = "onnx", path: str | Path | None = None) -> ExportReport:
     """Writes the deployable student as 'onnx' or 'pt2' and checks that it answers like the original."""
     result = run_dir if isinstance(run_dir, Result) else load(run_dir)
     target = Path(path) if path else result.run_dir / f"student.{to}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +16,7 @@ from .errors import ConfigError
 from .models.taps import forward
 from .tasks import ImageTask
 
+Placed = TypeVar("Placed", bound=nn.Module | Tensor)
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -29,11 +31,13 @@ class Runtime:
 
     # -- one process
 
-    def place(self, value):
-        """A module or a 4-d tensor on the device, channels last."""
-        if isinstance(value, nn.Module) or value.ndim == 4:
-            return value.to(self.device, memory_format=torch.channels_last)
-        return value.to(self.device)
+    def place(self, value: Placed) -> Placed:
+        """A module, or a tensor, on the device; 4-d tensors channels last."""
+        if isinstance(value, nn.Module):
+            value.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return value
+        layout = torch.channels_last if value.ndim == 4 else torch.preserve_format
+        return value.to(self.device, memory_format=layout)  # type: ignore[return-value]
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -121,6 +125,16 @@ class Runtime:
     def barrier(self) -> None:
         if self.world > 1:
             dist.barrier()
+
+    def leave(self) -> None:
+        """Ends the process group that `make_runtime` joined."""
+        if self.world > 1:
+            dist.destroy_process_group()
+
+
+def is_first_process() -> bool:
+    """Whether this process prints and writes for its group; true outside torchrun."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:

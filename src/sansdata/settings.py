@@ -21,8 +21,8 @@ class FeatureTerms(Strict):
     teacher, student: module paths to align, in pairs; empty chooses the ends of the stages.
     """
 
-    hint: float = pydantic.Field(0.0, ge=0)
-    attention: float = pydantic.Field(0.0, ge=0)
+    hint: float = pydantic.Field(default=0.0, ge=0)
+    attention: float = pydantic.Field(default=0.0, ge=0)
     teacher: tuple[str, ...] = ()
     student: tuple[str, ...] = ()
 
@@ -42,10 +42,12 @@ class FeatureTerms(Strict):
 class EngineSettings(Strict):
     """How the run is kept and shown; none of these changes the student."""
 
-    checkpoint_seconds: float = pydantic.Field(120.0, gt=0)
-    log_every: int = pydantic.Field(10, ge=1, description="student steps between lines of metrics.jsonl")
-    snapshots: int = pydantic.Field(6, ge=1, le=100, description="students kept over the run, scored at the end")
-    sample_grids: int = pydantic.Field(6, ge=0, le=100, description="sample grids kept over the run")
+    checkpoint_seconds: float = pydantic.Field(default=120.0, gt=0)
+    log_every: int = pydantic.Field(default=10, ge=1, description="student steps between lines of metrics.jsonl")
+    snapshots: int = pydantic.Field(
+        default=6, ge=1, le=100, description="students kept over the run, scored at the end"
+    )
+    sample_grids: int = pydantic.Field(default=6, ge=0, le=100, description="sample grids kept over the run")
     tensorboard: bool = False
 
 
@@ -58,10 +60,10 @@ class RunSettings(Strict):
     method: str = "auto"
     preset: str = "default"
     budget: str | None = None
-    seed: int = pydantic.Field(0, ge=0, lt=2**63)
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: int = pydantic.Field(0, ge=0, le=1024, description="0 leaves torch's own choice")
+    threads: int = pydantic.Field(default=0, ge=0, le=1024, description="0 leaves torch's own choice")
     strict: bool = False
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     features: FeatureTerms = FeatureTerms()

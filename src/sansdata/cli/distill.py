@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -62,12 +63,15 @@ def distill(
         return
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the student go")
-    if out.exists() and not resume:
+    first = os.environ.get("RANK", "0") == "0"
+    if first and out.exists() and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api import distill_settings
 
     command = shlex.join(["sansdata", *sys.argv[1:]])
     result = distill_settings(settings, out, resume=resume, force=force, config_file=config, command=command)
+    if not first:
+        return
     summary = result.summary
     agreed = summary["agreement"]["last"]
     print(f"student   {out / 'student.safetensors'}")

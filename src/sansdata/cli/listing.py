@@ -36,9 +36,8 @@ def _models() -> None:
     print("  " + " ".join(ZOO))
     print("tasks")
     for name, task in KNOWN_TASKS.items():
-        print(
-            f"  {name:<14} {task.classes:>5} classes  shape {list(task.shape)}  mean {list(task.mean)}  std {list(task.std)}"
-        )
+        print(f"  {name:<14} {task.classes:>5} classes  shape {list(task.shape)}")
+        print(f"  {'':<14} mean {list(task.mean)}  std {list(task.std)}")
 
 
 def _recipes() -> None:

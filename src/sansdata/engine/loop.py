@@ -261,7 +261,8 @@ class Loop:
 
     def _keep_grid(self) -> None:
         batch = self.session.last_batch
-        assert batch is not None and batch.teacher_outputs is not None
+        assert batch is not None
+        assert batch.teacher_outputs is not None
         buffer = io.BytesIO()
         images = quantise(batch.inputs[:GRID]).permute(0, 2, 3, 1).contiguous().numpy()
         np.savez_compressed(buffer, images=images, logits=batch.teacher_outputs.logits[:GRID].float().cpu().numpy())

@@ -76,6 +76,8 @@ def run(
         directory.write_json("ledger.json", guard.ledger())
         directory.write_json("run.json", directory.manifest() | outcome)
         directory.event(f"sealed: {outcome['status']}")
+    prepared.runtime.barrier()  # the others may read the student now
+    prepared.runtime.leave()
     directory.release()
     return out
 

@@ -23,13 +23,13 @@ from ..training.transfer import TransferSettings
 class DAFLConfig(Strict):
     """Defaults are the released CIFAR-10 values; 'mnist' those of MNIST."""
 
-    latent: int = pydantic.Field(1000, ge=1)  # released
+    latent: int = pydantic.Field(default=1000, ge=1)  # released
     width: Width = "auto"  # released: 64
-    generator_lr: float = pydantic.Field(0.02, gt=0)  # released
-    one_hot: float = pydantic.Field(0.05, ge=0)  # released --oh
-    entropy: float = pydantic.Field(5.0, ge=0)  # released --ie
-    activation: float = pydantic.Field(0.01, ge=0)  # released --a
-    steps: int = pydantic.Field(240_000, ge=1)  # released: 2000 epochs of 120
+    generator_lr: float = pydantic.Field(default=0.02, gt=0)  # released
+    one_hot: float = pydantic.Field(default=0.05, ge=0)  # released --oh
+    entropy: float = pydantic.Field(default=5.0, ge=0)  # released --ie
+    activation: float = pydantic.Field(default=0.01, ge=0)  # released --a
+    steps: int = pydantic.Field(default=240_000, ge=1)  # released: 2000 epochs of 120
     transfer: TransferSettings = TransferSettings(
         lr=0.1, weight_decay=5e-4, schedule="step", batch=1024, match="kl", temperature=1.0
     )  # released
@@ -67,7 +67,7 @@ class DAFL(Method):
         super().__init__(config, context)
         self.generator = make_generator(context, config.latent, config.width, "standard", norm_eps=0.8, conv_bias=True)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
-        self.feature_tap = f"{context.teacher.anatomy.head}:input" if config.activation else None
+        self.taps = [f"{context.teacher.anatomy.head}:input"] if config.activation else []
         self.pending = Slot(images=None, logits=None)
 
     def next_move(self) -> str:
@@ -76,11 +76,11 @@ class DAFL(Method):
     def acquire(self) -> Losses:
         config, context = self.config, self.context
         images = images_from(self.generator, latents(config.transfer.batch, config.latent, context), context)
-        outputs = context.teacher(images, [self.feature_tap] if self.feature_tap else [])
+        outputs = context.teacher(images, self.taps)
         losses = Losses()
         losses.add("one_hot", config.one_hot, lambda: class_priors.one_hot(outputs.logits))
         losses.add("entropy", config.entropy, lambda: class_priors.information_entropy(outputs.logits))
-        losses.add("activation", config.activation, lambda: class_priors.activation(outputs.taps[self.feature_tap]))
+        losses.add("activation", config.activation, lambda: class_priors.activation(outputs.taps[self.taps[0]]))
         losses.total().backward()
         context.runtime.step(self.optimizer)
         context.counters.add("samples", len(images))

@@ -26,20 +26,20 @@ from .pooled import draw, keep
 class DeepInversionConfig(Strict):
     """Defaults are the released CIFAR-10 values. Pixels live in the space the teacher takes (normalised)."""
 
-    batch: int = pydantic.Field(256, ge=2)  # released
-    iterations: int = pydantic.Field(2000, ge=1)  # released
-    chunk: int = pydantic.Field(25, ge=1)  # iterations a move: ours
-    pixel_lr: float = pydantic.Field(0.1, gt=0)  # released, Adam's default betas
-    bn: float = pydantic.Field(10.0, ge=0)  # the authors' answers; the CIFAR script has 100
-    first_bn: float = pydantic.Field(1.0, ge=0)  # released for CIFAR; 10 for ImageNet
-    tv: float = pydantic.Field(2.5e-5, ge=0)  # released
-    l2: float = pydantic.Field(0.0, ge=0)  # released
-    jitter: int = pydantic.Field(2, ge=0)  # released
+    batch: int = pydantic.Field(default=256, ge=2)  # released
+    iterations: int = pydantic.Field(default=2000, ge=1)  # released
+    chunk: int = pydantic.Field(default=25, ge=1)  # iterations a move: ours
+    pixel_lr: float = pydantic.Field(default=0.1, gt=0)  # released, Adam's default betas
+    bn: float = pydantic.Field(default=10.0, ge=0)  # the authors' answers; the CIFAR script has 100
+    first_bn: float = pydantic.Field(default=1.0, ge=0)  # released for CIFAR; 10 for ImageNet
+    tv: float = pydantic.Field(default=2.5e-5, ge=0)  # released
+    l2: float = pydantic.Field(default=0.0, ge=0)  # released
+    jitter: int = pydantic.Field(default=2, ge=0)  # released
     flip: bool = False  # released for CIFAR
-    pool: int = pydantic.Field(256_000, ge=1)  # 1000 batches of 256 (author)
-    steps_per_batch: int = pydantic.Field(80, ge=1)  # student steps for each batch inverted: ours
+    pool: int = pydantic.Field(default=256_000, ge=1)  # 1000 batches of 256 (author)
+    steps_per_batch: int = pydantic.Field(default=80, ge=1)  # student steps for each batch inverted: ours
     view: Augment = "crop+flip"  # ours
-    steps: int = pydantic.Field(80_000, ge=1)  # ours
+    steps: int = pydantic.Field(default=80_000, ge=1)  # ours
     transfer: TransferSettings = TransferSettings(lr=0.1, temperature=3.0)  # tau 3: author
 
 

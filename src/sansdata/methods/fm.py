@@ -33,23 +33,23 @@ RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
 class FMConfig(Strict):
     """Defaults are the released CIFAR-10 values for ResNets."""
 
-    k: int = pydantic.Field(5, ge=1)  # inner steps; paper: 2, 5, 10
-    latent: int = pydantic.Field(256, ge=1)  # released
+    k: int = pydantic.Field(default=5, ge=1)  # inner steps; paper: 2, 5, 10
+    latent: int = pydantic.Field(default=256, ge=1)  # released
     width: Width = "auto"  # released: 64
-    generator_lr: float | None = pydantic.Field(None, gt=0)  # by k, see RATES
-    latent_lr: float | None = pydantic.Field(None, gt=0)  # by k, see RATES
-    batch: int = pydantic.Field(256, ge=2)  # images a round; released
-    bn: float = pydantic.Field(10.0, ge=0)  # released
-    bn_momentum: float = pydantic.Field(0.9, ge=0, lt=1)  # released
-    ce: float = pydantic.Field(0.5, ge=0)  # released
-    adversarial: float = pydantic.Field(1.33, ge=0)  # released, R34
+    generator_lr: float | None = pydantic.Field(default=None, gt=0)  # by k, see RATES
+    latent_lr: float | None = pydantic.Field(default=None, gt=0)  # by k, see RATES
+    batch: int = pydantic.Field(default=256, ge=2)  # images a round; released
+    bn: float = pydantic.Field(default=10.0, ge=0)  # released
+    bn_momentum: float = pydantic.Field(default=0.9, ge=0, lt=1)  # released
+    ce: float = pydantic.Field(default=0.5, ge=0)  # released
+    adversarial: float = pydantic.Field(default=1.33, ge=0)  # released, R34
     meta: bool = True  # off: the ablation, every round starts from the same random generator
-    warmup_rounds: int = pydantic.Field(20, ge=0)  # rounds without student steps; released
-    steps_per_round: int = pydantic.Field(400, ge=1)  # released
-    reset_round: int = pydantic.Field(140, ge=0)  # first layer made anew: 120 after warm-up, released; 0 never
-    pool: int = pydantic.Field(60_000, ge=1)  # released: 220 rounds of 256 images
+    warmup_rounds: int = pydantic.Field(default=20, ge=0)  # rounds without student steps; released
+    steps_per_round: int = pydantic.Field(default=400, ge=1)  # released
+    reset_round: int = pydantic.Field(default=140, ge=0)  # first layer made anew: 120 after warm-up, released; 0 never
+    pool: int = pydantic.Field(default=60_000, ge=1)  # released: 220 rounds of 256 images
     view: Augment = "crop+flip"  # released
-    steps: int = pydantic.Field(80_000, ge=1)  # released: 200 rounds of 400
+    steps: int = pydantic.Field(default=80_000, ge=1)  # released: 200 rounds of 400
     transfer: TransferSettings = TransferSettings(lr=0.2, lr_end=2e-4, temperature=20.0)  # released
 
     @pydantic.model_validator(mode="after")

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from ..config import validate
+from ..config import Strict, validate
 from ..contracts import Method
 from ..errors import MethodError, did_you_mean
 
@@ -62,7 +62,7 @@ def method_config(name: str, preset: str, options: Mapping[str, Any]) -> Any:
     # A section that is given in part keeps the other defaults of this method, not those of its type.
     for key, value in fields.items():
         section = getattr(defaults, key, None)
-        if isinstance(value, Mapping) and hasattr(section, "model_dump"):
+        if isinstance(value, Mapping) and isinstance(section, Strict):
             fields[key] = merged(section.model_dump(), value)
     return validate(cls.Config, fields, f"method '{name}'")
 

@@ -20,7 +20,7 @@ from ..training.transfer import TransferSettings
 
 class NoiseConfig(Strict):
     source: Literal["gaussian", "fractal", "dead-leaves"] = "gaussian"
-    steps: int = pydantic.Field(2000, ge=1)  # ours
+    steps: int = pydantic.Field(default=2000, ge=1)  # ours
     transfer: TransferSettings = TransferSettings()  # lr 0.1, tau 20: ours
 
 

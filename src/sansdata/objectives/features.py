@@ -22,6 +22,6 @@ def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
     Maps of different size are pooled to the smaller one.
     """
     if student.shape[2:] != teacher.shape[2:]:
-        size = [min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:])]
+        size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
         student, teacher = F.adaptive_avg_pool2d(student, size), F.adaptive_avg_pool2d(teacher, size)
     return (attention_map(student) - attention_map(teacher)).square().mean(1)

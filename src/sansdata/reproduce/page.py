@@ -14,9 +14,9 @@ from .runner import checks
 HEAD = """# Reproduction
 
 Written by `sansdata reproduce NAME`; do not edit. Every figure is the **last** step, never the best; mean and standard
-deviation over seeds. Settings were chosen on images held out of the *training* set; the test set was opened once, after the
-last step. Each run has one thread of one core to itself. "Paper" is a published figure for the nearest setting, usually at a
-far larger budget and the best epoch: it is there for orientation, not as a like-for-like comparison.
+deviation over seeds. Settings were chosen on images held out of the *training* set; the test set was opened once, after
+the last step. Each run has one thread. "Paper" is a published figure for the nearest setting, usually at a far larger
+budget and the best epoch: it is there for orientation and is no like-for-like comparison.
 """
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import pydantic
+
 from ..config import Strict
 from ..errors import ConfigError, did_you_mean
 
@@ -18,14 +20,14 @@ class Arm(Strict):
     method: str
     steps: int
     preset: str = "default"
-    options: dict[str, Any] = {}
-    features: dict[str, Any] = {}
+    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    features: dict[str, Any] = pydantic.Field(default_factory=dict)
     paper: str = ""
     """The paper's figure and where it stands; empty where it has none for this setting."""
 
 
 class Expectation(Strict):
-    """`better` minus `worse` is at least `margin` points on the seed mean; without `worse`, `better` reaches `margin`."""
+    """`better` is at least `margin` points above `worse` on the seed mean; without `worse`, it reaches `margin`."""
 
     better: str
     worse: str | None = None
@@ -54,7 +56,29 @@ class Recipe(Strict):
     expected: tuple[Expectation, ...] = ()
 
 
-RECIPES: dict[str, Recipe] = {}
+_NOISE = (
+    Arm(name="noise-gaussian", role="floor", method="noise", steps=2000, options={"transfer": {"batch": 128}}),
+    Arm(
+        name="noise-fractal", role="floor", method="noise", steps=2000,
+        options={"source": "fractal", "transfer": {"batch": 128}},
+    ),
+    Arm(
+        name="noise-dead-leaves", role="floor", method="noise", steps=1500,
+        options={"source": "dead-leaves", "transfer": {"batch": 128}},
+    ),
+)  # fmt: skip
+
+FASHION_MNIST = Recipe(
+    name="fashion-mnist",
+    claim="Without data, a student half as wide learns most of what a BatchNorm teacher knows; noise does not do it.",
+    data="fashion-mnist",
+    task="fashion-mnist",
+    teacher=TeacherRecipe(network="resnet8", epochs=12),
+    student="shrink:0.5",
+    arms={"small": (*_NOISE,)},
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST,)}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -46,7 +46,7 @@ class AddedTerms(nn.Module):
         for regressor, (t, s) in zip(self.regressors, self.pairs):
             mine, other = regressor(student.taps[s].float()), teacher.taps[t]
             if mine.shape[2:] != other.shape[2:]:
-                mine = nn.functional.adaptive_avg_pool2d(mine, other.shape[2:])
+                mine = nn.functional.adaptive_avg_pool2d(mine, (other.shape[2], other.shape[3]))
             terms.append(hint(mine, other))
         return torch.stack(terms).sum(0)
 

@@ -18,15 +18,15 @@ class TransferSettings(Strict):
     """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient norm."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: float = pydantic.Field(0.1, gt=0)
-    lr_end: float = pydantic.Field(0.0, ge=0)
-    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
-    weight_decay: float = pydantic.Field(1e-4, ge=0)
+    lr: float = pydantic.Field(default=0.1, gt=0)
+    lr_end: float = pydantic.Field(default=0.0, ge=0)
+    momentum: float = pydantic.Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = pydantic.Field(default=1e-4, ge=0)
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    batch: int = pydantic.Field(256, ge=2, le=65536)
+    batch: int = pydantic.Field(default=256, ge=2, le=65536)
     match: Literal["kl", "l1", "mse"] = "kl"
-    temperature: float = pydantic.Field(20.0, gt=0)
-    clip: float | None = pydantic.Field(None, gt=0)
+    temperature: float = pydantic.Field(default=20.0, gt=0)
+    clip: float | None = pydantic.Field(default=None, gt=0)
 
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         params = [p for p in module.parameters() if p.requires_grad]
@@ -35,7 +35,7 @@ class TransferSettings(Strict):
         return torch.optim.SGD(params, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def lr_at(self, progress: float) -> float:
-        """The learning rate at progress 0..1. 'step': a tenth at 40 %, again at 80 % (DAFL: 800 and 1600 of 2000 epochs)."""
+        """The learning rate at progress 0..1. 'step': a tenth at 40 % and again at 80 % (DAFL: epochs 800, 1600)."""
         if self.schedule == "constant":
             return self.lr
         if self.schedule == "step":
