@@ -1,0 +1,167 @@
+"""Pool, reservoir and slot: what is kept, in which order, and that a save gives it back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sansdata.memory import Pool, Reservoir, Slot, dequantise, quantise
+
+quick = settings(max_examples=30, deadline=None)
+sizes = st.lists(st.integers(1, 9), min_size=1, max_size=8)
+
+
+def numbered(start: int, count: int) -> torch.Tensor:
+    """Images whose only pixel is their number, as quantised."""
+    return (torch.arange(start, start + count) % 256).float().view(-1, 1, 1, 1) / 255
+
+
+def fill(pool: Pool, batches: list[int], logits: bool = False) -> None:
+    for size in batches:
+        ids = torch.arange(pool.added, pool.added + size)
+        pool.add(numbered(pool.added, size), ids, ids.float().view(-1, 1).repeat(1, 3) if logits else None)
+
+
+def numbers_in_order(pool: Pool) -> list[int]:
+    """The targets from the oldest to the newest, as `added` says they lie."""
+    assert pool.targets is not None
+    first = max(0, pool.added - pool.capacity)
+    return [int(pool.targets[i % pool.capacity]) for i in range(first, pool.added)]
+
+
+@quick
+@given(sizes, st.integers(1, 20))
+def test_a_pool_holds_the_newest_in_ring_order_and_never_more_than_its_capacity(batches, capacity):
+    pool = Pool(capacity)
+    fill(pool, batches)
+    total = sum(batches)
+    assert len(pool) == min(total, capacity)
+    assert numbers_in_order(pool) == list(range(max(0, total - capacity), total))
+    assert pool.images is not None
+    assert pool.targets is not None
+    assert len(pool.images) == capacity
+    kept = pool.images[: len(pool)].flatten().tolist()
+    assert kept == [t % 256 for t in pool.targets[: len(pool)].tolist()]  # an image and its label move together
+
+
+@quick
+@given(sizes, sizes, st.integers(1, 20), st.booleans())
+def test_a_loaded_pool_goes_on_as_the_saved_one(before, after, capacity, logits):
+    one, two = Pool(capacity), Pool(capacity)
+    fill(one, before, logits)
+    saved = {
+        name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in one.state_dict().items()
+    }
+    two.load_state_dict(saved)
+    fill(one, after, logits)
+    fill(two, after, logits)
+    drawn = [pool.sample(7, torch.Generator().manual_seed(3)) for pool in (one, two)]
+    assert torch.equal(drawn[0].inputs, drawn[1].inputs)
+    assert drawn[0].targets is not None
+    assert drawn[1].targets is not None
+    assert torch.equal(drawn[0].targets, drawn[1].targets)
+    assert numbers_in_order(one) == numbers_in_order(two)
+    if logits:
+        assert torch.equal(drawn[0].extras["logits"], drawn[1].extras["logits"])
+        assert torch.equal(drawn[0].extras["logits"][:, 0].long(), drawn[0].targets)
+
+
+def test_a_pool_that_began_is_saved_without_its_empty_room():
+    pool = Pool(1000)
+    fill(pool, [3])
+    assert len(pool.state_dict()["images"]) == 3
+
+
+def test_an_empty_pool_can_be_saved_and_not_sampled():
+    pool = Pool(4)
+    other = Pool(4)
+    other.load_state_dict(pool.state_dict())
+    assert len(other) == 0
+    with pytest.raises(RuntimeError, match="acquire"):
+        other.sample(1, torch.Generator())
+
+
+def test_a_pool_is_drawn_from_evenly():
+    pool = Pool(10)
+    fill(pool, [10])
+    ids = pool.sample(20_000, torch.Generator().manual_seed(0)).ids
+    assert ids is not None
+    counts = np.bincount(ids.numpy(), minlength=10)
+    assert counts.min() > 1800  # 2000 expected, standard deviation 42
+    assert counts.max() < 2200
+
+
+@quick
+@given(st.lists(st.floats(-2, 3, width=32), min_size=1, max_size=40))
+def test_quantising_clamps_rounds_and_is_its_own_fixed_point(values):
+    images = torch.tensor(values).view(1, 1, 1, -1)
+    stored = quantise(images)
+    assert stored.dtype == torch.uint8
+    back = dequantise(stored)
+    assert (back - images.clamp(0, 1)).abs().max() <= 0.5 / 255 + 1e-6
+    assert torch.equal(quantise(back), stored)
+
+
+def test_every_grey_level_survives():
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(quantise(dequantise(levels)), levels)
+
+
+def test_quantising_leaves_the_image_alone():
+    images = torch.rand(2, 1, 4, 4, requires_grad=True)
+    before = images.detach().clone()
+    quantise(images)
+    assert torch.equal(images.detach(), before)
+
+
+@quick
+@given(sizes, st.integers(1, 12), st.integers(0, 1000))
+def test_a_reservoir_keeps_at_most_its_capacity_of_what_was_offered(batches, capacity, seed):
+    reservoir, generator = Reservoir(capacity), torch.Generator().manual_seed(seed)
+    total = 0
+    for size in batches:
+        reservoir.offer(numbered(total, size), generator)
+        total += size
+    assert reservoir.offered == total
+    assert reservoir.images is not None
+    kept = reservoir.images.flatten().tolist()
+    assert len(kept) == min(total, capacity)
+    assert len(set(kept)) == len(kept)  # without repeats
+    assert max(kept) < total
+
+
+def test_a_reservoir_is_even_over_everything_offered():
+    """Each of 40 offered in uneven batches stays with probability 10/40; 2,000 trials, sd of a count 19.4."""
+    counts = np.zeros(40)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2000):
+        reservoir = Reservoir(10)
+        for start, size in ((0, 3), (3, 12), (15, 1), (16, 24)):
+            reservoir.offer(numbered(start, size), generator)
+        assert reservoir.images is not None
+        counts[reservoir.images.flatten().numpy()] += 1
+    assert abs(counts - 500).max() < 5 * 19.4
+
+
+def test_a_loaded_reservoir_goes_on_as_the_saved_one():
+    one, two = Reservoir(4), Reservoir(4)
+    one.offer(numbered(0, 9), torch.Generator().manual_seed(1))
+    state = one.state_dict()
+    two.load_state_dict({"images": state["images"].clone(), "offered": state["offered"]})
+    for reservoir in (one, two):
+        reservoir.offer(numbered(9, 30), torch.Generator().manual_seed(2))
+    assert one.images is not None
+    assert two.images is not None
+    assert torch.equal(one.images, two.images)
+
+
+def test_a_slot_gives_back_what_it_was_given_and_shares_no_names():
+    slot = Slot(a=1, b=None)
+    saved = slot.state_dict()
+    slot["a"] = 2
+    assert saved == {"a": 1, "b": None}
+    slot.load_state_dict(saved)
+    assert (slot["a"], slot["b"]) == (1, None)
