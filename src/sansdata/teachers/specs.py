@@ -114,7 +114,7 @@ def _split(spec: str) -> tuple[str, Path | None]:
     if spec in ZOO:
         return spec, None
     path = Path(spec)
-    if path.is_dir():
+    if spec and path.is_dir():  # Path("") is the current folder
         return "", path / STUDENT_FILE
     if path.suffix.lower() == ".safetensors":
         return "", path
