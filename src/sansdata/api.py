@@ -180,8 +180,10 @@ def check(teacher: str | Teacher, task: Any = None, student: str | nn.Module | N
         for name in method_names():
             cls = find_method(name)
             methods[name] = unmet(cls.requires(cls.Config()), teacher)
-    chosen = choose_method(bool(teacher.anatomy.batch_norms)) if not found.faults else None
-    return found.to_dict() | {"methods": methods, "auto": chosen}
+    auto = None
+    if not found.faults:
+        auto = choose_method(bool(teacher.anatomy.batch_norms), resolve_device("auto") == "cpu")[-1]
+    return found.to_dict() | {"methods": methods, "auto": auto}
 
 
 def evaluate(

@@ -28,7 +28,7 @@ def check(
     for name, reasons in verdict["methods"].items():
         print(f"method    {name:<14} {'works' if not reasons else 'cannot: ' + '; '.join(reasons)}")
     if verdict["auto"]:
-        print(f"auto      {verdict['auto'][1]}")
+        print(f"auto      {verdict['auto']}")
     if verdict["faults"]:
         print("verdict   this teacher cannot be distilled as it is")
         raise typer.Exit(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 def train_vendor_teacher(path: str) -> None:
     """A ResNet-8 on scikit-learn's digits (8x8), written to `path` as plain safetensors."""
+    import torch
     from safetensors.torch import save_file
 
     from ..datasets.images import load_images
@@ -16,6 +17,7 @@ def train_vendor_teacher(path: str) -> None:
     from ..runtime import Runtime
     from ..tasks import KNOWN_TASKS
 
+    torch.set_num_threads(1)  # 8x8 images: a second thread would only wait
     task, runtime = KNOWN_TASKS["digits"], Runtime()
     train_set, held_out = load_images("digits", task, "train"), load_images("digits", task, "test")
     module = train("resnet8", train_set, task, epochs=30, batch=64, lr=0.1, seed=0)

@@ -150,7 +150,7 @@ def find_fault(path: Path) -> str | None:
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
     except FileNotFoundError:
         return "MANIFEST.json is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         return f"MANIFEST.json cannot be read ({type(fault).__name__})"
     if schema != SCHEMA:
         return f"MANIFEST.json has schema {schema}; this version of sansdata reads {SCHEMA}"

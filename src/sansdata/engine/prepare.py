@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
         declared[path] = "student"
     for path in declared_files(settings.teacher):
         declared[path] = "teacher"
+    if settings.teacher.startswith(("timm:", "torchvision:")) and "@" not in settings.teacher:
+        # Pretrained weights come from the libraries' own caches.
+        caches = (os.environ.get("HF_HOME", "~/.cache/huggingface"), torch.hub.get_dir())
+        declared |= {Path(cache).expanduser(): "teacher" for cache in caches}
     if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
         declared[Path(settings.task)] = "task"
     if config_file is not None:
@@ -91,9 +96,11 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
         raise TeacherError("the teacher and student cannot be used:\n  " + "\n  ".join(findings.faults))
     name = settings.method
     if name == "auto":
-        name, why = choose_method(batch_norm=bool(teacher.anatomy.batch_norms))
+        on_cpu = runtime.device.type == "cpu"
+        name, preset, why = choose_method(bool(teacher.anatomy.batch_norms), on_cpu)
+        preset = preset if settings.preset == "default" else settings.preset
         notes.append(f"--method auto: {why}")
-        settings = settings.model_copy(update={"method": name})
+        settings = settings.model_copy(update={"method": name, "preset": preset})
     method, config = find_method(name), method_config(name, settings.preset, settings.options)
     reasons = unmet(method.requires(config), teacher)
     if reasons:

@@ -69,7 +69,14 @@ class FM(Method):
     """A round of synthesis, then student steps on everything kept so far."""
 
     Config: ClassVar[type] = FMConfig
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Minutes on a CPU (ours): student steps are what is scarce, so rounds are short and few; with so few rounds a
+        # running mean of statistics would mostly remember the first, untrained generator.
+        "small": {
+            "warmup_rounds": 5, "steps_per_round": 40, "bn": 2.0, "bn_momentum": 0.0, "ce": 1.0, "steps": 1400,
+            "transfer": {"batch": 128},
+        },
+    }  # fmt: skip
 
     @classmethod
     def requires(cls, config: FMConfig) -> Requirements:

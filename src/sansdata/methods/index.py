@@ -76,8 +76,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def choose_method(batch_norm: bool) -> tuple[str, str]:
-    """What `--method auto` takes, and the rule that decided."""
-    if batch_norm:
-        return "fm", "the teacher has BatchNorm statistics: fm"
-    return "dafl", "the teacher has no BatchNorm statistics: dafl"
+def choose_method(batch_norm: bool, on_cpu: bool) -> tuple[str, str, str]:
+    """What `--method auto` takes: method, preset, and the rule that decided."""
+    method = "fm" if batch_norm else "dafl"
+    preset = "small" if on_cpu else "default"
+    why = f"the teacher has {'' if batch_norm else 'no '}BatchNorm statistics: {method}"
+    return method, preset, why + (f"; on a CPU: preset {preset}" if on_cpu else "")

@@ -39,8 +39,6 @@ def reproduce(name: str, scale: str = "small", seeds: int = DEFAULT_SEEDS, docs:
     ]
     store.describe(recipe, scale, teacher)
     print(f"{name}: {len(missing)} runs are missing of {len(recipe.arms[scale]) * seeds}", flush=True)
-    # Long ones first: the last to start should be short.
-    missing.sort(key=lambda job: -job[0].steps)
     workers = max(1, min(len(missing), os.cpu_count() or 1))
     if missing:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
