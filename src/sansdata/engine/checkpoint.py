@@ -160,11 +160,11 @@ def find_fault(path: Path) -> str | None:
         file = path / Path(name).name
         try:
             if file.stat().st_size != size:
-                return f"{name} has {file.stat().st_size:,} bytes, {size:,} were written: it is torn"
+                return f"{name} has {file.stat().st_size:,} bytes, {size:,} by MANIFEST.json: one of the two is torn"
             if sha256(file) != digest:
-                return f"{name} does not match its SHA-256: it was changed"
+                return f"{name} does not match its SHA-256 in MANIFEST.json: one of the two was changed"
         except OSError as fault:
-            return f"{name} cannot be read ({fault.strerror})"
+            return f"{name}, which MANIFEST.json names, cannot be read ({fault.strerror})"
         except ValueError as fault:
-            return f"{name!r} cannot be read ({fault})"
+            return f"{name!r}, which MANIFEST.json names, cannot be read ({fault})"
     return None
