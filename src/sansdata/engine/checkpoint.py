@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..contracts import Stateful
-from ..errors import ResumeError
+from ..errors import DivergedError, ResumeError
 from ..files import sha256, sync_directory, temporary_name, write_atomic, write_synced
 from ..runtime import Runtime
 from .encode import decode, encode
@@ -36,7 +36,8 @@ class Checkpoints:
         self.directory, self.runtime = directory, runtime
 
     def save(self, step: int, state: Mapping[str, Stateful], facts: Mapping[str, Any]) -> Path:
-        """Writes a checkpoint; every rank calls it. Raises OSError, and then the older ones stand untouched."""
+        """Writes a checkpoint; every rank calls it. Raises OSError, or DivergedError for a state with nan; the older
+        ones then stand untouched."""
         final = self._free_name(step)
         temporary = self.runtime.from_rank_0(str(temporary_name(final)))
         work = Path(str(temporary))
@@ -48,6 +49,7 @@ class Checkpoints:
             self.runtime.barrier()
             tensors: dict[str, torch.Tensor] = {}
             tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in state.items()}
+            self._require_numbers(tensors, step)
             write_synced(work / f"rank-{rank}.safetensors", save_tensors(tensors))
             text = json.dumps({"schema": SCHEMA, "step": step, "facts": dict(facts), "state": tree})
             write_synced(work / f"rank-{rank}.json", text.encode())
@@ -61,6 +63,17 @@ class Checkpoints:
                     shutil.rmtree(work)
             raise
         return final
+
+    def _require_numbers(self, tensors: Mapping[str, torch.Tensor], step: int) -> None:
+        """A step on a nan gradient shows in the loss one move later. Saved in between it would push out a checkpoint
+        from which the run can go on."""
+        bad = [name for name, value in tensors.items() if bool(value.isnan().any())]
+        if self.runtime.agree(bool(bad)):
+            where = bad[0] if bad else "the state of another process"
+            raise DivergedError(
+                f"{where} is not a number after student step {step}; nothing was saved over the last checkpoint. "
+                "Lower the learning rates (transfer.lr, and the method's own), or set transfer.clip=5."
+            )
 
     def _commit(self, work: Path, final: Path) -> None:
         files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in sorted(work.iterdir())}
