@@ -88,7 +88,8 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
         method_config(settings.method, settings.preset, settings.options)
     runtime = make_runtime(settings.device, settings.precision)
     if teacher is None:
-        teacher = load_teacher(settings.teacher, task)
+        with Streams(settings.seed).as_global("teacher"):  # its weights are drawn, then read from the file
+            teacher = load_teacher(settings.teacher, task)
     with Streams(settings.seed).as_global("student", shared=True):
         model = load_student(student if student is not None else settings.student, teacher, task)
     findings = preflight(teacher, model.module)
