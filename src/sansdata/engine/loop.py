@@ -239,7 +239,8 @@ class Loop:
         """Whether the next move could overspend; what it costs is known from those before it."""
         if self.budget is None or self.budget.unit == "steps":
             return False
-        mean = self.costs.mean().get(self.session.method.next_move(), self.plan.cost_per_move.get("transfer", {}))
+        kind = self.session.method.next_move()
+        mean = self.costs.mean().get(kind) or self.plan.cost_per_move.get(kind, {})
         return self._spent() + mean.get(self.budget.unit, 0.0) > self.budget.amount
 
     # -- keepsakes
