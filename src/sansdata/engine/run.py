@@ -22,7 +22,7 @@ from torch import nn
 
 from .. import __version__
 from ..config import dump_yaml
-from ..errors import Interrupted, ResumeError, SansdataError
+from ..errors import ConfigError, Interrupted, ResumeError, SansdataError
 from ..models.saved import write_model
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
@@ -112,9 +112,12 @@ def _distil(
         loop.resume_from_nothing()
     if first:
         checkpoints.sweep()
+        directory.sweep()
         _open(directory, prepared, manifest, plan, notes, continued)
     prepared.runtime.barrier()
     status = loop.run(request)
+    if session.context.progress.steps == 0:
+        raise ConfigError(f"the budget of {plan.budget} is spent before the first student step; give more")
     if prepared.teacher.fingerprint() != manifest["teacher"]["fingerprint"]:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
     if first:
@@ -128,6 +131,7 @@ def _open(
     if continued:
         old = directory.manifest()
         manifest = manifest | {"started": old["started"], "resumed": old.get("resumed", []) + notes}
+        manifest["forced"] = old.get("forced", []) + [note for note in notes if note.startswith("forced")]
     else:
         directory.write_text("config.yaml", dump_yaml(resolved(prepared)))
     directory.write_json("run.json", manifest)

@@ -76,6 +76,12 @@ class RunDirectory:
 
     # -- files
 
+    def sweep(self) -> None:
+        """Removes the half-written files that a crash left."""
+        for folder in (self.path, self.path / "snapshots", self.path / "samples"):
+            for path in folder.glob(".tmp-*"):
+                path.unlink()
+
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)
 
