@@ -177,6 +177,14 @@ class _PlainDumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # Unquoted or in single quotes, the library folds an odd line break or control character into a space.
+        style = None if data.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_PlainDumper.add_representer(str, _PlainDumper.represent_str)
+
 
 def dump_yaml(value: Any) -> str:
     """YAML text with the order kept; `parse_yaml` gives the value back."""
