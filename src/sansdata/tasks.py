@@ -39,7 +39,7 @@ class ImageTask(Strict):
         if channels not in (1, 3):
             raise ValueError(f"shape must be [channels, height, width] with 1 or 3 channels, got {list(self.shape)}")
         if min(height, width) < 4 or height * width > MAX_PIXELS:
-            raise ValueError(f"height and width must be from 4 to 4096, got {height} x {width}")
+            raise ValueError(f"height and width in shape must be from 4 to 4096, got {height} x {width}")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != channels:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import pydantic
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from ..contracts import Context
 from ..models.cost import multiply_adds
 from ..models.generators import Range, UpsamplingGenerator
 
-Width = int | Literal["auto"]
+Width = Annotated[int, pydantic.Field(ge=1)] | Literal["auto"]
 
 
 def make_generator(
