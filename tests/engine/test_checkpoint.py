@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from checkpointing import checkpoints, loaded_step, save, state_at
 
 from sansdata.engine.checkpoint import find_fault
 from sansdata.errors import ResumeError
 from sansdata.memory import Slot
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from checkpointing import checkpoints, loaded_step, save, state_at
 
 
 def names(folder: Path) -> list[str]:

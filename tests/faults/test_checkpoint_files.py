@@ -12,15 +12,12 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpointing import checkpoints, loaded_step, save, state_at
 
 FILES = ("rank-0.safetensors", "rank-0.json", "MANIFEST.json")
