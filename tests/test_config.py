@@ -32,6 +32,7 @@ def outcome(call: Callable[[], Any], kind: type[UserError]) -> tuple[Any, str | 
 # -- text in, plain data out
 
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=12)
+finite = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(-1e300, 1e300) | st.text(max_size=12)
 trees = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=6), v, max_size=3))
 
 
@@ -159,7 +160,7 @@ def test_a_dotted_key_lands_where_it_says(path, value):
 @given(
     seed=st.integers(0, 2**63 - 1), strict=st.booleans(), hint=st.floats(0, 1e6), attention=st.floats(0, 1e6),
     seconds=st.floats(1e-3, 1e6), method=st.text(max_size=8), budget=st.none() | st.sampled_from(["10m", "5e4samples"]),
-    options=st.dictionaries(st.text(min_size=1, max_size=5), trees, max_size=3),
+    options=st.dictionaries(st.text(min_size=1, max_size=5), finite | st.lists(finite, max_size=2), max_size=3),
 )  # fmt: skip
 def test_resolved_settings_written_and_read_are_the_same(tmp_path_factory, seed, strict, hint, attention, seconds,
                                                          method, budget, options):  # fmt: skip

@@ -1,0 +1,325 @@
+"""The watch: what it sees, what it lets pass, and that it leaves nothing armed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+from safetensors import safe_open as imported_before  # as transformers does: before any run is armed
+
+from sansdata.engine import no_data
+from sansdata.engine.no_data import NoDataGuard
+from sansdata.errors import NoDataViolation
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of data in every form, declared by nobody."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    np.save(folder / "x.npy", np.ones(8, "float32"))
+    np.savez(folder / "x.npz", a=np.ones(3))
+    np.ones(8, "float32").tofile(folder / "x.bin")
+    Image.fromarray(np.zeros((4, 4), "uint8")).save(folder / "x.png")
+    torch.save({"a": torch.ones(3)}, folder / "x.pt")
+    safetensors.torch.save_file({"a": torch.ones(3)}, folder / "x.safetensors")
+    (folder / "x.csv").write_text("1,2\n")
+    return folder
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder
+
+
+def mapped(path: Path) -> None:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        assert len(view) > 0
+
+
+def low_level(path: Path) -> None:
+    os.close(os.open(path, os.O_RDONLY))
+
+
+READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "open": ("x.csv", lambda p: open(p).close()),
+    "open for update": ("x.csv", lambda p: open(p, "r+").close()),
+    "open by bytes": ("x.csv", lambda p: open(os.fsencode(p)).close()),
+    "io.open": ("x.csv", lambda p: io.open(p).close()),  # noqa: UP020
+    "os.open": ("x.csv", low_level),
+    "Path.read_bytes": ("x.csv", lambda p: p.read_bytes()),
+    "mmap": ("x.bin", mapped),
+    "np.load": ("x.npy", np.load),
+    "np.load, mapped": ("x.npy", lambda p: np.load(p, mmap_mode="r")),
+    "np.load of an archive": ("x.npz", np.load),
+    "np.fromfile": ("x.bin", np.fromfile),
+    "np.memmap": ("x.bin", lambda p: np.memmap(p, mode="r")),
+    "np.loadtxt": ("x.csv", lambda p: np.loadtxt(p, delimiter=",")),
+    "PIL": ("x.png", Image.open),
+    "torch.load": ("x.pt", torch.load),
+    "torch.load, mapped": ("x.pt", lambda p: torch.load(p, mmap=True)),
+    "torch.from_file": ("x.bin", lambda p: torch.from_file(str(p), size=8)),
+    "torch.from_file by name": ("x.bin", lambda p: torch.from_file(filename=str(p), size=8)),
+    "UntypedStorage.from_file": ("x.bin", lambda p: torch.UntypedStorage.from_file(str(p), False, 8)),
+    "torch.jit.load": ("x.pt", lambda p: torch.jit.load(str(p))),
+    "load_file": ("x.safetensors", lambda p: safetensors.torch.load_file(p)),
+    "load_file by name": ("x.safetensors", lambda p: safetensors.torch.load_file(filename=p)),
+    "safe_open": ("x.safetensors", lambda p: safetensors.safe_open(p, "pt").keys()),
+    "safe_open, imported before": ("x.safetensors", lambda p: imported_before(p, "pt").get_tensor("a")),
+    "safetensors of bytes": ("x.safetensors", lambda p: safetensors.torch.load(p.read_bytes())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_strict_run_stops_at_an_undeclared_file(name, data, run_dir):
+    file, read = READERS[name]
+    guard = NoDataGuard("strict", {}, run_dir)
+    with guard, pytest.raises(NoDataViolation, match=file.replace(".", r"\.")):
+        read(data / file)
+    assert [violation["path"] for violation in guard.violations] == [os.path.realpath(data / file)]
+    with pytest.raises(NoDataViolation):
+        guard.check()
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name != "torch.jit.load"])
+def test_a_declared_file_is_read_and_its_hash_stands_in_the_ledger(name, data, run_dir):
+    file, read = READERS[name]
+    path = data / file
+    guard = NoDataGuard("strict", {path: "teacher"}, run_dir)
+    with guard:
+        read(path)
+    guard.check()
+    ledger = guard.ledger()
+    assert ledger["violations"] == []
+    entry = next(entry for entry in ledger["files"] if entry["path"] == os.path.realpath(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert entry == {
+        "path": os.path.realpath(path), "role": "teacher", "sha256": digest, "bytes": path.stat().st_size,
+    }  # fmt: skip
+
+
+def test_record_mode_reads_on_and_notes(data, run_dir):
+    guard = NoDataGuard("record", {}, run_dir)
+    with guard:
+        assert np.load(data / "x.npy").sum() == 8
+        assert torch.from_file(str(data / "x.bin"), size=8).sum() == 8
+    guard.check()  # only a strict run stops
+    noted = guard.ledger()
+    assert noted["mode"] == "record"
+    assert [Path(v["path"]).name for v in noted["violations"]] == ["x.npy", "x.bin"]
+    assert all(v["when"] and v["event"] for v in noted["violations"])
+
+
+def test_a_violation_that_other_code_swallowed_is_still_reported(data, run_dir):
+    guard = NoDataGuard("strict", {}, run_dir)
+    with guard:
+        try:
+            np.load(data / "x.npy")
+        except Exception:
+            values = None
+        assert values is None
+    with pytest.raises(NoDataViolation, match=r"x\.npy"):
+        guard.check()
+
+
+def test_a_declared_folder_stands_for_all_below_it_and_nothing_beside_it(data, run_dir):
+    (data / "below").mkdir()
+    (data / "below" / "y.bin").write_bytes(b"1")
+    (data.parent / "data2").mkdir()
+    (data.parent / "data2" / "z.bin").write_bytes(b"1")
+    with NoDataGuard("strict", {data: "pool"}, run_dir):
+        (data / "below" / "y.bin").read_bytes()
+        with pytest.raises(NoDataViolation):
+            (data.parent / "data2" / "z.bin").read_bytes()
+
+
+def test_a_link_is_judged_by_what_it_leads_to(data, run_dir):
+    (run_dir / "link.npy").symlink_to(data / "x.npy")
+    (data.parent / "teacher").symlink_to(data / "x.pt")
+    with NoDataGuard("strict", {data / "x.pt": "teacher"}, run_dir):
+        torch.load(data.parent / "teacher")
+        with pytest.raises(NoDataViolation):
+            np.load(run_dir / "link.npy")
+        with pytest.raises(NoDataViolation):
+            np.load(run_dir / ".." / "data" / "x.npy")
+
+
+def test_the_run_directory_code_and_what_the_run_itself_wrote_may_be_read(run_dir, tmp_path):
+    guard = NoDataGuard("strict", {}, run_dir)
+    with guard:
+        (run_dir / "state.json").write_text("{}")
+        (run_dir / "state.json").read_text()
+        with tempfile.TemporaryFile() as file:
+            file.write(b"x")
+        with open(tmp_path / "scratch.bin", "w+b") as file:
+            file.write(b"x")
+        (tmp_path / "scratch.bin").read_bytes()
+        sys.modules.pop("colorsys", None)
+        import colorsys  # noqa: F401
+
+        Path(no_data.__file__).read_text()
+        os.listdir(tmp_path)
+        Path("/proc/self/status").read_text()
+    guard.check()
+    assert guard.ledger()["violations"] == []
+    assert [entry["role"] for entry in guard.ledger()["files"]] == ["system"]  # code and the run's own are not listed
+
+
+@pytest.mark.parametrize("mode", ["x", "w"])
+def test_an_open_that_failed_to_create_does_not_unlock_the_file(mode, data, run_dir):
+    path = data / "x.npy" if mode == "x" else data
+    with NoDataGuard("strict", {}, run_dir):
+        with pytest.raises((FileExistsError, IsADirectoryError)):
+            open(path, mode).close()
+        with pytest.raises(NoDataViolation):
+            np.load(data / "x.npy")
+
+
+def test_data_inside_packages_is_denied(run_dir):
+    datasets = pytest.importorskip("sklearn.datasets")
+    guard = NoDataGuard("strict", {}, run_dir)
+    with guard, pytest.raises(NoDataViolation, match="digits"):
+        datasets.load_digits()
+
+
+@pytest.mark.parametrize("path", [
+    "{prefix}/nltk_data/corpora/brown.zip", "{prefix}/share/data.cfg", "{site}/net/weights.pth", "{site}/net/data.npz",
+    "{site}/sklearn/datasets/data/digits.csv.gz", "/dev/shm/train.npy", "/run/media/disk/train.npy", "/etc/../data/x",
+    "/home/someone/.cache/torch/hub/checkpoints/x.pth", "/usr/share/datasets/x.csv",
+])  # fmt: skip
+def test_places_where_people_keep_data_are_nobodys(path, run_dir):
+    import sysconfig
+
+    where = os.path.realpath(path.format(prefix=sys.prefix, site=sysconfig.get_path("purelib")))
+    assert NoDataGuard("strict", {}, run_dir).role_of(where) is None
+
+
+# -- processes and the network
+
+
+PROCESSES: dict[str, Callable[[], Any]] = {
+    "subprocess": lambda: subprocess.run(["true"], check=False),
+    "subprocess by a path upwards": lambda: subprocess.run(["../../../../../../../proc/x"], check=False),
+    "subprocess of a library": lambda: subprocess.run(["x.so.1"], check=False),
+    "os.system": lambda: os.system("true"),
+    "os.posix_spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    "os.fork": lambda: os.fork() or os._exit(0),
+    "os.exec": lambda: os.execv("/nonexistent", ["x"]),
+    "os.popen": lambda: os.popen("true"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_processes_are_denied(name, run_dir, monkeypatch):
+    monkeypatch.chdir(run_dir)  # nothing about a process is a file of the run
+    guard = NoDataGuard("strict", {}, run_dir)
+    with guard, pytest.raises(NoDataViolation, match="process"):
+        PROCESSES[name]()
+    assert "process" in guard.violations[0]["path"]
+
+
+def test_a_recorded_fork_goes_on(run_dir):
+    guard = NoDataGuard("record", {}, run_dir)
+    with guard:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert [v["event"] for v in guard.violations] == ["os.fork"]
+
+
+@pytest.mark.parametrize("send", ["connect", "sendto"])
+def test_the_network_is_denied_before_anything_is_sent(send, run_dir):
+    kind = socket.SOCK_STREAM if send == "connect" else socket.SOCK_DGRAM
+    address = ("192.0.2.1", 9)  # reserved for documentation: nobody is there
+    with socket.socket(socket.AF_INET, kind) as link, NoDataGuard("strict", {}, run_dir):
+        link.settimeout(0.01)
+        with pytest.raises(NoDataViolation, match=r"192\.0\.2\.1"):
+            link.connect(address) if send == "connect" else link.sendto(b"x", address)
+
+
+def test_this_machine_may_be_spoken_to(run_dir):
+    guard = NoDataGuard("strict", {}, run_dir)
+    with socket.create_server(("127.0.0.1", 0)) as server, guard, socket.create_connection(server.getsockname()):
+        pass
+    guard.check()
+
+
+# -- arming and leaving
+
+
+def test_nothing_is_armed_or_wrapped_afterwards(data, run_dir):
+    places = [(safetensors, "safe_open"), (safetensors.torch, "load_file"), (safetensors.torch, "safe_open"),
+              (torch, "from_file"), (torch.jit, "load"), (torch.UntypedStorage, "from_file")]  # fmt: skip
+    before = [(getattr(owner, name), name in vars(owner)) for owner, name in places]
+    for mode in ("strict", "record"):
+        with NoDataGuard(mode, {}, run_dir):
+            assert [getattr(owner, name) is not old for (owner, name), (old, _) in zip(places, before)] == [True] * 6
+    assert [(getattr(owner, name), name in vars(owner)) for owner, name in places] == before
+    assert no_data._armed is None
+    for file, read in READERS.values():
+        if file != "x.pt":
+            read(data / file)
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+
+def test_it_is_disarmed_after_a_fault(data, run_dir):
+    with pytest.raises(KeyError), NoDataGuard("strict", {}, run_dir):
+        raise KeyError
+    assert np.load(data / "x.npy").sum() == 8
+
+
+def test_two_runs_at_once_are_refused_and_the_first_stays_armed(data, run_dir):
+    with NoDataGuard("strict", {}, run_dir):
+        with pytest.raises(RuntimeError, match="already under way"), NoDataGuard("strict", {}, run_dir):
+            pass
+        with pytest.raises(NoDataViolation):
+            np.load(data / "x.npy")
+
+
+def test_a_later_run_begins_with_an_empty_ledger(data, run_dir):
+    first = NoDataGuard("record", {}, run_dir)
+    with first:
+        np.load(data / "x.npy")
+    second = NoDataGuard("strict", {}, run_dir)
+    with second:
+        pass
+    second.check()
+    assert second.ledger()["violations"] == []
+    assert len(first.ledger()["violations"]) == 1
+
+
+def test_the_ledger_is_sealed_with_a_time(run_dir):
+    guard = NoDataGuard("strict", {}, run_dir)
+    assert guard.ledger()["sealed"] is None
+    with guard:
+        assert guard.ledger()["sealed"] is None
+    assert guard.ledger()["sealed"].endswith("Z")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="Linux tells what is open")
+def test_a_file_left_open_is_noted_even_where_its_opening_was_not_seen(data, run_dir):
+    guard = NoDataGuard("record", {}, run_dir)
+    with guard:
+        no_data._own.busy = True  # as a reader in C would be: unseen
+        handle = os.open(data / "x.npy", os.O_RDONLY)
+        no_data._own.busy = False
+    os.close(handle)
+    assert [(Path(v["path"]).name, v["event"]) for v in guard.violations] == [("x.npy", "left open")]
