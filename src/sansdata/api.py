@@ -16,6 +16,7 @@ from .datasets.images import load_images
 from .deploy.bundle import Deployable
 from .deploy.export import ExportReport, Format
 from .deploy.export import export as export_model
+from .engine import selection
 from .engine.prepare import prepare
 from .engine.run import resolved, run
 from .engine.run_directory import RunDirectory
@@ -25,6 +26,7 @@ from .files import write_json
 from .methods.index import choose_method, find_method, method_config, method_names
 from .models.modes import fixed
 from .models.saved import SavedModel, read_model
+from .models.tensor_file import read_safetensors
 from .report.page import write_report
 from .runtime import Runtime, is_first_process, resolve_device
 from .settings import RunSettings
@@ -236,8 +238,21 @@ def report(run_dir: str | Path, data: str | Path | None = None) -> Path:
     path = Path(run_dir)
     RunDirectory(path).manifest()
     if data is not None:
-        evaluate(path, data)
+        measured = evaluate(path, data).to_dict() | {"over_time": _accuracy_over_time(path, data)}
+        write_json(path / "evaluation.json", measured)
     return write_report(path)
+
+
+def _accuracy_over_time(path: Path, data: str | Path) -> dict[str, float]:
+    """student step -> accuracy of the snapshot taken there."""
+    result, runtime = load(path), Runtime()
+    images = load_images(str(data), result.task)
+    accuracies = {}
+    for step, file in selection.snapshots(path / "snapshots"):
+        result.student.load_state_dict(read_safetensors(file)[0])
+        predict = _predictor(result.student, result.task, runtime)
+        accuracies[str(step)] = evaluate_model(predict, images, result.task).accuracy
+    return accuracies
 
 
 def plan_only(settings: RunSettings) -> dict[str, Any]:

@@ -93,6 +93,14 @@ def test_with_data_each_section_says_its_figures(run: Path):
     assert "ab12" * 4 not in done.html  # hashes are short
 
 
+def test_accuracy_over_time_stands_beside_agreement_where_it_was_measured(run: Path):
+    last = "77.50 %"
+    assert last in " ".join(page(run, fake_run.evaluation()).text.values())
+    without = fake_run.evaluation()
+    del without["over_time"]
+    assert last not in " ".join(page(run, without).text.values())
+
+
 def test_without_data_agreement_is_never_called_accuracy(run: Path):
     done = page(run)
     assert "names the same class as the teacher on 83.2 % of 512 held-out generated samples" in done.text["verdict"]

@@ -133,7 +133,7 @@ def selection(run: Run) -> dict[str, Any]:
     for one in run.summary.at("selection", "snapshots").items():
         step, agreement = one.at("step").number(), one.at("agreement").number()
         if step is not None:
-            kl, accuracy = one.at("kl").number(), one.at("accuracy").number()
+            kl, accuracy = one.at("kl").number(), run.evaluation.at("over_time", str(int(step))).number()
             table.append({"step": step, "agreement": agreement, "kl": kl, "accuracy": accuracy, "best": step == best})
     table.sort(key=lambda row: row["step"])
     drawable = [(row["step"], row["agreement"], row["accuracy"]) for row in table if row["agreement"] is not None]
