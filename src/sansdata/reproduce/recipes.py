@@ -58,15 +58,10 @@ class Recipe(Strict):
 
 def _noise(steps: int, **transfer: Any) -> tuple[Arm, ...]:
     """The three floors, at the same student steps as the methods."""
+    sources = ("gaussian", "fractal", "dead-leaves")
     return tuple(
-        Arm(
-            name=f"noise-{source}",
-            role="floor",
-            method="noise",
-            steps=steps,
-            options={"source": source, "transfer": transfer},
-        )
-        for source in ("gaussian", "fractal", "dead-leaves")
+        Arm(name=f"noise-{s}", role="floor", method="noise", steps=steps, options={"source": s, "transfer": transfer})
+        for s in sources
     )
 
 
@@ -80,19 +75,20 @@ FASHION_MNIST = Recipe(
     arms={
         "small": (
             Arm(name="fm-k5", role="method", method="fm", preset="small", steps=1400),
-            Arm(
-                name="kd-real-data",
-                role="ceiling",
-                method="real-data",
-                steps=1400,
-                options={"transfer": {"batch": 128}},
-            ),
+            Arm(name="kd-real-data", role="ceiling", method="real-data", steps=1400, options={"transfer": {"batch": 128}}),
             *_noise(1400, batch=128),
-            Arm(
-                name="fm-k5-no-meta", role="ablation", method="fm", preset="small", steps=1400, options={"meta": False}
-            ),
+            Arm(name="fm-k5-no-meta", role="ablation", method="fm", preset="small", steps=1400, options={"meta": False}),
             Arm(name="fm-k2", role="method", method="fm", preset="small", steps=1400, options={"k": 2}),
             Arm(name="fm-k10", role="method", method="fm", preset="small", steps=1400, options={"k": 10}),
+            Arm(
+                name="dafl", role="method", method="dafl", preset="small", steps=700,
+                options={"width": 8, "generator_lr": 0.002},
+            ),
+            Arm(name="deepinversion", role="method", method="deepinversion", preset="small", steps=1100),
+            Arm(
+                name="deepinversion-no-bn", role="ablation", method="deepinversion", preset="small", steps=1100,
+                options={"bn": 0.0},
+            ),
         )
     },
     expected=(
@@ -101,11 +97,51 @@ FASHION_MNIST = Recipe(
         Expectation(better="fm-k5", worse="noise-fractal"),
         Expectation(better="fm-k5", worse="noise-dead-leaves"),
         Expectation(better="fm-k5", worse="fm-k5-no-meta", margin=5),
+        Expectation(better="fm-k2", worse="fm-k5-no-meta"),
         Expectation(better="kd-real-data", worse="fm-k5"),
+        Expectation(better="dafl", worse="noise-gaussian"),
+        Expectation(better="deepinversion", worse="noise-gaussian", margin=15),
+        Expectation(better="deepinversion", worse="deepinversion-no-bn"),
     ),
-)
+)  # fmt: skip
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST,)}
+_ADAM = {"optimizer": "adam", "lr": 2e-3, "weight_decay": 0.0, "batch": 256, "temperature": 1.0}
+
+MNIST_LENET5 = Recipe(
+    name="mnist-lenet5",
+    claim="A public LeNet-5 without BatchNorm can be distilled into one half as wide by a generator that it judges.",
+    data="mnist",
+    task="mnist-32",
+    teacher=TeacherRecipe(network="lenet5", file="checkpoints/kegnet_mnist/mnist.pth.tar"),
+    student="lenet5-half",
+    arms={
+        "small": (
+            Arm(name="dafl", role="method", method="dafl", preset="small", steps=1400, paper="98.20 (DAFL, table 1)"),
+            Arm(
+                name="dafl-no-entropy", role="ablation", method="dafl", preset="small", steps=1400,
+                options={"entropy": 0.0},
+            ),
+            Arm(
+                name="kd-real-data", role="ceiling", method="real-data", steps=1400, paper="98.91 (DAFL, table 1)",
+                options={"view": "crop", "transfer": _ADAM},
+            ),
+            *_noise(1400, **_ADAM),
+        ),
+        "paper": (
+            Arm(name="dafl", role="method", method="dafl", preset="mnist", steps=24_000, paper="98.20 (DAFL, table 1)"),
+            *_noise(24_000, **(_ADAM | {"batch": 512})),
+        ),
+    },
+    expected=(
+        Expectation(better="dafl", worse="noise-gaussian"),
+        Expectation(better="dafl", worse="noise-fractal"),
+        Expectation(better="dafl", worse="noise-dead-leaves"),
+        Expectation(better="dafl", worse="dafl-no-entropy", margin=5),
+        Expectation(better="kd-real-data", worse="dafl"),
+    ),
+)  # fmt: skip
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST, MNIST_LENET5)}
 
 
 def find_recipe(name: str) -> Recipe:
