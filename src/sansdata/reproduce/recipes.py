@@ -75,20 +75,25 @@ FASHION_MNIST = Recipe(
     arms={
         "small": (
             Arm(name="fm-k5", role="method", method="fm", preset="small", steps=1400),
-            Arm(name="kd-real-data", role="ceiling", method="real-data", steps=1400, options={"transfer": {"batch": 128}}),
+            Arm(
+                name="kd-real-data", role="ceiling", method="real-data", steps=1400,
+                options={"transfer": {"batch": 128}},
+            ),
             *_noise(1400, batch=128),
-            Arm(name="fm-k5-no-meta", role="ablation", method="fm", preset="small", steps=1400, options={"meta": False}),
-            Arm(name="fm-k2", role="method", method="fm", preset="small", steps=1400, options={"k": 2}),
-            Arm(name="fm-k10", role="method", method="fm", preset="small", steps=1400, options={"k": 10}),
             Arm(
                 name="dafl", role="method", method="dafl", preset="small", steps=700,
                 options={"width": 8, "generator_lr": 0.002},
             ),
             Arm(name="deepinversion", role="method", method="deepinversion", preset="small", steps=1100),
             Arm(
+                name="fm-k5-no-meta", role="ablation", method="fm", preset="small", steps=1400, options={"meta": False}
+            ),
+            Arm(
                 name="deepinversion-no-bn", role="ablation", method="deepinversion", preset="small", steps=1100,
                 options={"bn": 0.0},
             ),
+            Arm(name="fm-k2", role="method", method="fm", preset="small", steps=1400, options={"k": 2}),
+            Arm(name="fm-k10", role="method", method="fm", preset="small", steps=1400, options={"k": 10}),
         )
     },
     expected=(
