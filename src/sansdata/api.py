@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from .compress.rebuild import rebuild
@@ -158,7 +160,8 @@ def _fill(saved: SavedModel, module: nn.Module | None, file: Path) -> nn.Module:
                 f"{file} holds the weights of a module that was made in Python; give one: "
                 "sansdata.load(run_dir, student=MyModel())"
             )
-        module = rebuild(saved.architecture)
+        with _generator_kept():
+            module = rebuild(saved.architecture)
     try:
         module.load_state_dict(saved.tensors)
     except RuntimeError as fault:
@@ -166,16 +169,20 @@ def _fill(saved: SavedModel, module: nn.Module | None, file: Path) -> nn.Module:
     return module
 
 
+def _generator_kept() -> contextlib.AbstractContextManager:
+    """Networks are built with random weights before a file fills them: that is not the caller's business."""
+    return torch.random.fork_rng(devices=[])
+
+
 def check(teacher: str | Teacher, task: Any = None, student: str | nn.Module | None = None) -> dict[str, Any]:
     """The preflight verdict: what the teacher takes and gives, its faults, and which methods can work.
 
     The dict has 'teacher', 'student', 'faults', 'warnings' and 'methods' {name: [reasons why not]}.
     """
-    if isinstance(teacher, str):
-        teacher = load_teacher(teacher, load_task(_task_field(task)))
-    module = None
-    if student is not None:
-        module = load_student(student, teacher, teacher.task).module
+    with _generator_kept():
+        if isinstance(teacher, str):
+            teacher = load_teacher(teacher, load_task(_task_field(task)))
+        module = None if student is None else load_student(student, teacher, teacher.task).module
     found = preflight(teacher, module)
     methods: dict[str, list[str]] = {}
     if not found.faults:
@@ -210,10 +217,12 @@ def evaluate(
         module, job = model, load_task(_task_field(task))
     else:
         job = load_task(_task_field(task))
-        module = resolve(str(model), job, pretrained=True).module
+        with _generator_kept():
+            module = resolve(str(model), job, pretrained=True).module
     runtime = Runtime(resolve_device(device))
     images = load_images(str(data), job)
-    asked = load_teacher(teacher, job) if isinstance(teacher, str) else teacher
+    with _generator_kept():
+        asked = load_teacher(teacher, job) if isinstance(teacher, str) else teacher
     with fixed(module):
         measured = evaluate_model(_predictor(module, job, runtime), images, job, asked)
     if run_dir is not None:
