@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import Tiny, make_tiny
 
 torch.set_num_threads(1)  # small tensors: more threads only spin, and the figures of some tests depend on the count
 
@@ -45,3 +46,9 @@ def vision() -> Iterator[None]:
         pytest.skip(f"torchvision and timm do not import beside this torch ({type(fault).__name__}: {fault})")
     yield
     del library
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Files of the tiny world: a teacher, its task, a labelled set."""
+    return make_tiny(tmp_path_factory.mktemp("tiny"))

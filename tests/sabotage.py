@@ -1,0 +1,220 @@
+"""What can go wrong, on purpose. Functions here change sansdata in the process that calls them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sansdata.contracts import Batch, Losses
+from sansdata.engine.checkpoint import Checkpoints
+from sansdata.engine.session import Session
+from sansdata.methods import index
+from sansdata.methods.noise import Noise
+from sansdata.runtime import Runtime
+from sansdata.teachers.base import Teacher
+
+
+def stop_after_move(number: int, sent: int = signal.SIGTERM) -> None:
+    """The process sends itself a signal in the move after which `number` are made."""
+    wrap(Session, "move", lambda self, result: signal.raise_signal(sent) if self.moves == number else None)
+
+
+def slow_moves(seconds: float) -> None:
+    wrap(Session, "move", lambda self, result: time.sleep(seconds))
+
+
+def mark_moves(file: str) -> None:
+    """The number of moves made, in a file."""
+    wrap(Session, "move", lambda self, result: Path(file).write_text(str(self.moves)))
+
+
+def pause_in_save(marker: str, seconds: float) -> None:
+    """Between the writing of a checkpoint's files and its name, once: touches the marker and sleeps."""
+    commit = Checkpoints._commit
+
+    def slow(self: Checkpoints, work: Path, final: Path) -> None:
+        if not os.path.exists(marker):
+            Path(marker).touch()
+            time.sleep(seconds)
+        commit(self, work, final)
+
+    Checkpoints._commit = slow
+
+
+def wrap(owner: type, name: str, after: Callable[[Any, Any], Any]) -> None:
+    """Calls `after(self, result)` when the method returns."""
+    original = getattr(owner, name)
+
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        after(self, result)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+# -- numbers that are none
+
+
+def nan_in_term(term: str, from_move: int) -> None:
+    """`kind/name` as metrics.jsonl calls it; the term is nan from that move on."""
+    kind, name = term.split("/")
+    add, state = Losses.add, {"session": None, "kind": ""}
+    move = Session.move
+
+    def watched(self: Session) -> Any:
+        state["session"], state["kind"] = self, self.method.next_move()
+        return move(self)
+
+    def poisoned(self: Losses, term: str, weight: float, value: Callable[[], Tensor]) -> None:
+        session = state["session"]
+        hit = session is not None and session.moves >= from_move and state["kind"] == kind and term == name
+        add(self, term, weight, (lambda: value() * float("nan")) if hit else value)
+
+    Session.move, Losses.add = watched, poisoned
+
+
+def nan_in_gradient(from_step: int) -> None:
+    """In the student's gradient, at the step after `from_step` were made."""
+    step = Runtime.step
+    session: list[Session] = []
+    init = Session.__init__
+
+    def noted(self: Session, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        session.append(self)
+
+    def poisoned(self: Runtime, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
+        owner = session[-1]
+        if optimizer is owner.optimizer and owner.context.progress.steps >= from_step:
+            for group in optimizer.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        p.grad.fill_(float("nan"))
+        step(self, optimizer, clip)
+
+    Session.__init__, Runtime.step = noted, poisoned
+
+
+def nan_in_teacher(from_step: int) -> None:
+    """In what the teacher answers, once so many student steps were made."""
+
+    def spoil(outputs: Any) -> None:
+        outputs.logits = outputs.logits * float("nan")
+
+    _answer(from_step, spoil)
+
+
+def teacher_raises(from_step: int) -> None:
+    def fail(outputs: Any) -> None:
+        raise RuntimeError("the teacher's own code broke")
+
+    _answer(from_step, fail)
+
+
+def teacher_is_slow(seconds: float, from_step: int = 0) -> None:
+    _answer(from_step, lambda outputs: time.sleep(seconds))
+
+
+def teacher_changes_itself(from_step: int) -> None:
+    def change(teacher: Teacher) -> None:
+        next(teacher.module.buffers()).data.add_(1)  # .data: unseen by autograd
+
+    _answer(from_step, lambda outputs: None, change)
+
+
+def _answer(from_step: int, then: Callable[[Any], Any], with_teacher: Callable[[Teacher], None] | None = None) -> None:
+    steps = [0]
+    wrap(Session, "_transfer", lambda self, result: steps.__setitem__(0, self.context.progress.steps))
+    call = Teacher.__call__
+
+    def answered(self: Teacher, *args: Any, **kwargs: Any) -> Any:
+        outputs = call(self, *args, **kwargs)
+        if steps[0] >= from_step:
+            then(outputs)
+            if with_teacher is not None:
+                with_teacher(self)
+        return outputs
+
+    Teacher.__call__ = answered
+
+
+def nan_in_noise(from_move: int) -> None:
+    """In everything drawn for a move from that one on."""
+    randn, move, moves = torch.randn, Session.move, [0]
+
+    def watched(self: Session) -> Any:
+        moves[0] = self.moves
+        return move(self)
+
+    def poisoned(*args: Any, **kwargs: Any) -> Tensor:
+        drawn = randn(*args, **kwargs)
+        return drawn * float("nan") if moves[0] >= from_move else drawn
+
+    Session.move, torch.randn = watched, poisoned
+
+
+# -- methods from elsewhere
+
+
+class ReadsData(Noise):
+    """Opens a file that was not declared, once, at the third batch. `path` is set by `third_party`."""
+
+    path = ""
+    swallow = False
+    drawn = 0
+
+    def transfer_batch(self) -> Batch:
+        self.drawn += 1
+        if self.drawn == 3:
+            try:
+                with open(self.path, "rb") as file:
+                    file.read()
+            except Exception:
+                if not self.swallow:
+                    raise
+        return super().transfer_batch()
+
+
+class Swallows(ReadsData):
+    """The same, and hides that it was caught."""
+
+    swallow = True
+
+
+class Scans(ReadsData):
+    """Reads through a reader that Python's own hook cannot see."""
+
+    def transfer_batch(self) -> Batch:
+        from safetensors import safe_open
+
+        self.drawn += 1
+        if self.drawn == 3:
+            with safe_open(self.path, "pt") as file:
+                next(iter(file.keys()))
+        return Noise.transfer_batch(self)
+
+
+def third_party(name: str, cls: str, path: str = "") -> None:
+    """Registers a class of this module as a method of another package."""
+    globals()[cls].path = path
+
+    def found(group: str) -> tuple[EntryPoint, ...]:
+        return (EntryPoint(name, f"sabotage:{cls}", group),)
+
+    index.entry_points = found  # type: ignore[assignment]
+
+
+def no_report() -> None:
+    """Leaves the report out, which takes longer than a tiny run and has tests of its own."""
+    from sansdata import api
+
+    api.write_report = lambda directory: directory / "report.html"  # type: ignore[assignment]
