@@ -1,0 +1,48 @@
+"""One row per registered method: settings under which a run of a few steps passes through everything it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """options: tiny settings, budget STEPS. stops: moves after which a run is stopped, the first one in `make test`.
+
+    stops should hold the middle of what the method does over several moves (a round, an inversion, a pool being
+    renewed), the first move, and one late. moves_apart: (n, m) of the test that state() is complete.
+    """
+
+    options: dict[str, Any]
+    stops: tuple[int, int, int]
+    moves_apart: tuple[tuple[int, int], ...] = ((1, 6), (5, 9))
+    learns: dict[str, Any] = field(default_factory=dict)
+    """Options laid over `options` where the test asks that the loss falls."""
+
+
+STEPS = 8
+
+CASES = {
+    "noise": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
+    "dafl": Case(
+        {"latent": 16, "width": 8, "transfer": {"batch": 8}},
+        stops=(5, 1, 12),  # 5: between a generator's step and the student's, with the batch pending
+    ),
+    "deepinversion": Case(
+        {
+            "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "jitter": 1,
+            "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 6 and 11: half a batch inverted; at 11 the pool of 12 is full and being renewed
+        moves_apart=((1, 6), (6, 7)),
+    ),
+    "fm": Case(
+        {
+            "k": 2, "latent": 16, "width": 8, "batch": 8, "warmup_rounds": 1, "steps_per_round": 3, "reset_round": 2,
+            "pool": 12, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 9),  # 6: the next move re-makes the first layer; 9: middle of a round, pool renewed
+        moves_apart=((1, 6), (4, 8)),
+    ),
+}  # fmt: skip

@@ -1,0 +1,130 @@
+"""Two processes under torchrun on one run: equal students, exact resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from cases import CASES
+from processes import TESTS, Job, nursery
+from tiny import Tiny, differing, student_of, tensors
+from torch import Tensor
+
+from sansdata.engine.encode import decode
+
+QUIET = ("no_report",)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_pair(config: Path, out: Path, *flags: str, before: list[tuple] | None = None) -> list[Job]:
+    """Two ranks as torchrun would start them, without its import of torch for each."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    argv = ["distill", "--config", config, "--out", out, *flags]
+    return [
+        nursery().start(
+            argv, out.parent, [QUIET, *(before or [])], env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+
+
+def parameters(out: Path, rank: int) -> dict[str, Tensor]:
+    """The student's parameters in the last checkpoint of a rank; BatchNorm's statistics are each rank's own."""
+    last = sorted((out / "checkpoints").glob("step-*"))[-1]
+    tree = json.loads((last / f"rank-{rank}.json").read_text())["state"]["student"]
+    found = decode(tree, tensors(last / f"rank-{rank}.safetensors"), torch.device("cpu"))
+    return {name: value for name, value in found.items() if "running" not in name and "num_batches" not in name}
+
+
+@pytest.fixture(scope="module")
+def config(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.config(tiny.settings("fm", CASES["fm"].options), folder=tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def whole(config: Path) -> Path:
+    """The real launcher, with a time limit on the whole."""
+    out = config.parent / "whole"
+    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()),
+            "-m", "sansdata", "distill", "--config", str(config), "--out", str(out)]  # fmt: skip
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=240, env=environment, cwd=TESTS, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_both_hold_the_same_student(whole: Path) -> None:
+    """And learnt from images of their own."""
+    assert json.loads((whole / "run.json").read_text())["world"] == 2
+    mine, other = parameters(whole, 0), parameters(whole, 1)
+    assert len(mine) > 10
+    assert differing(mine, other) == []
+    final = student_of(whole)
+    assert differing({name: value for name, value in final.items() if name in mine}, mine) == []
+    last = sorted((whole / "checkpoints").glob("step-*"))[-1]
+    pools = [tensors(last / f"rank-{rank}.safetensors")["method.pool.images"] for rank in range(2)]
+    assert differing({"pool": pools[0]}, {"pool": pools[1]}) == ["pool"]
+
+
+def test_cost_is_that_of_both(whole: Path) -> None:
+    cost = json.loads((whole / "summary.json").read_text())["cost"]
+    steps = json.loads((whole / "summary.json").read_text())["steps"]
+    assert cost["student_backwards"] == 2 * 8 * steps + 2 * CASES["fm"].options["k"] * 8 * _warm_rounds(whole)
+
+
+def _warm_rounds(out: Path) -> int:
+    """Rounds in which the adversarial term asked the student: all but those of the warm-up."""
+    moves = json.loads((out / "plan.json").read_text())["moves"]
+    return moves["acquire"] - CASES["fm"].options["warmup_rounds"]
+
+
+def test_stop_and_resume_are_bitwise(config: Path, whole: Path, tmp_path: Path) -> None:
+    """A signal to one stops both."""
+    out = tmp_path / "run"
+    pair = start_pair(config, out, before=[("stop_after_move", 6)])
+    assert [job.wait() for job in pair] == [75, 75], pair[0].output + pair[1].output
+    again = start_pair(config, out, "--resume")
+    assert [job.wait() for job in again] == [0, 0], again[0].output + again[1].output
+    assert differing(student_of(out), student_of(whole)) == []
+    for rank in range(2):
+        assert differing(parameters(out, rank), parameters(whole, rank)) == []
+
+
+def test_one_process_cannot_continue_two(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pair = start_pair(config, out, before=[("stop_after_move", 2)])
+    assert [job.wait() for job in pair] == [75, 75]
+    job = nursery().run(["distill", "--config", config, "--out", out, "--resume"], tmp_path, [QUIET])
+    assert job.code == 2, job.output
+    assert "world was 2, is 1" in job.output
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_rank_ends_the_other(killed: int, config: Path, whole: Path, tmp_path: Path) -> None:
+    """Within half a minute, and the run can be resumed."""
+    out = tmp_path / "run"
+    pair = start_pair(config, out, "engine.checkpoint_seconds=1e-6", before=[("slow_moves", 0.2)])
+    pair[0].wait_until(lambda: (out / "checkpoints" / "LATEST").exists())
+    pair[killed].signal(signal.SIGKILL)
+    start = time.monotonic()
+    code = pair[1 - killed].wait(30)
+    assert code not in (0, None)
+    assert time.monotonic() - start < 30
+    pair[killed].wait()
+    again = start_pair(config, out, "--resume")
+    assert [job.wait() for job in again] == [0, 0], again[0].output + again[1].output
+    assert differing(student_of(out), student_of(whole)) == []
