@@ -1,0 +1,98 @@
+"""The promise, at the level of a run: a method that opens data is caught, however it tries; a clean one is not."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sabotage
+from cases import CASES
+from processes import distil
+from safetensors.torch import save_file
+from tiny import Tiny, make_module
+
+from sansdata import evaluate
+from sansdata.engine.run import run
+from sansdata.errors import NoDataViolation
+from sansdata.methods import index
+
+OPTIONS = {"transfer": {"batch": 8}}
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """Real data that the machine happens to have, outside everything declared."""
+    path = tmp_path / "elsewhere" / "train.safetensors"
+    path.parent.mkdir()
+    save_file(make_module().state_dict(), path)
+    return path
+
+
+def third_party(patch: pytest.MonkeyPatch, cls: type, path: Path) -> None:
+    """`sneaky` is a method of another package."""
+    patch.setattr(cls, "path", str(path))
+    entry = EntryPoint("sneaky", f"sabotage:{cls.__name__}", index.GROUP)
+    patch.setattr(index, "entry_points", lambda group: (entry,))
+
+
+@pytest.mark.parametrize("cls", [sabotage.ReadsData, sabotage.Swallows, sabotage.Scans], ids=lambda c: c.__name__)
+def test_a_strict_run_stops(
+    cls: type, tiny: Tiny, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the method swallows what the guard raised, and where Python does not see the reader."""
+    third_party(monkeypatch, cls, secret)
+    with pytest.raises(NoDataViolation, match=r"train\.safetensors"):
+        run(tiny.settings("sneaky", OPTIONS), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    assert not (tmp_path / "run" / "student.safetensors").exists()
+
+
+@pytest.mark.parametrize("cls", [sabotage.ReadsData, sabotage.Scans], ids=lambda c: c.__name__)
+def test_another_run_records(
+    cls: type, tiny: Tiny, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third_party(monkeypatch, cls, secret)
+    run(tiny.settings("sneaky", OPTIONS, strict=False), tmp_path / "run")
+    ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
+    assert ledger["mode"] == "record"
+    assert {v["path"] for v in ledger["violations"]} == {str(secret)}
+
+
+def test_the_violation_of_a_stopped_run_is_in_its_log(tiny: Tiny, secret: Path, tmp_path: Path) -> None:
+    settings = tiny.settings("sneaky", OPTIONS)
+    config = tiny.config(settings, folder=tmp_path)
+    job = distil(config, tmp_path / "run", before=[("third_party", "sneaky", "ReadsData", str(secret))])
+    assert job.code == 1
+    assert "NoDataViolation" in job.output
+    assert str(secret) in job.output
+    assert "Traceback" not in job.output
+    assert str(secret) in (tmp_path / "run" / "events.log").read_text()
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_evaluation_inside_a_run(strict: bool, tiny: Tiny, tmp_path: Path) -> None:
+    """Refused in a strict run, and never silent."""
+
+    def peek(step: int, _: Any) -> None:
+        if step == 4:
+            evaluate(make_module(), tiny.data, task=tiny.task)
+
+    settings = tiny.settings("noise", CASES["noise"].options, strict=strict)
+    if strict:
+        with pytest.raises(NoDataViolation, match=r"data\.npz"):
+            run(settings, tmp_path / "run", on_step=peek)
+    else:
+        run(settings, tmp_path / "run", on_step=peek)
+        ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
+        assert str(tiny.data) in {v["path"] for v in ledger["violations"]}
+
+
+def test_after_the_seal_data_may_be_read(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny.settings("noise", CASES["noise"].options), tmp_path / "run")
+    assert evaluate(tmp_path / "run", tiny.data).count == 40
+    ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
+    assert ledger["violations"] == []
+    assert str(tiny.data) not in {f["path"] for f in ledger["files"]}

@@ -1,0 +1,109 @@
+"""A signal saves the run and leaves with 75; --resume then ends bitwise where the uninterrupted run does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cases import CASES
+from processes import distil, nursery
+from tiny import Tiny, differing, student_of
+
+from sansdata.engine.checkpoint import find_fault
+
+QUIET = ("no_report",)
+
+
+@pytest.fixture(scope="module")
+def config(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.config(tiny.settings("dafl", CASES["dafl"].options), folder=tmp_path_factory.mktemp("signals"))
+
+
+@pytest.fixture(scope="module")
+def finish(config: Path) -> Callable[[Path], None]:
+    """Resumes a stopped run and compares it with the uninterrupted one."""
+    whole = config.parent / "whole"
+    assert distil(config, whole, before=[QUIET]).code == 0
+
+    def check(out: Path) -> None:
+        job = distil(config, out, "--resume", before=[QUIET])
+        assert job.code == 0, job.output
+        assert differing(student_of(out), student_of(whole)) == []
+        assert json.loads((out / "run.json").read_text())["status"] == "done"
+
+    return check
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_one_signal(sent: signal.Signals, config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, [QUIET, ("slow_moves", 0.05)])
+    job.wait_until(lambda: (out / "metrics.jsonl").is_file() and (out / "metrics.jsonl").stat().st_size)
+    job.signal(sent)
+    assert job.wait() == 75, job.output
+    assert f"stopped by {sent.name}" in job.output
+    assert "--resume" in job.output
+    assert "Traceback" not in job.output
+    manifest = json.loads((out / "run.json").read_text())
+    assert manifest["status"] == "interrupted"
+    assert manifest["ended"]
+    finish(out)
+
+
+def test_a_second_signal_leaves_at_once(config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
+    """The first waits for the end of the move; who sends a second does not want to wait."""
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    slow = [QUIET, ("mark_moves", str(moved)), ("slow_moves", 30.0)]
+    job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, slow)
+    job.wait_until(moved.is_file)
+    job.signal(signal.SIGTERM)
+    time.sleep(0.2)
+    assert job.poll() is None
+    job.signal(signal.SIGTERM)
+    assert job.wait(10) == -signal.SIGTERM
+    finish(out)
+
+
+def test_a_signal_during_a_save_waits_for_it(config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
+    out, saving = tmp_path / "run", tmp_path / "saving"
+    before = [QUIET, ("stop_after_move", 5), ("pause_in_save", str(saving), 0.3)]
+    job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, before)
+    job.wait_until(saving.is_file)
+    job.signal(signal.SIGKILL)  # the second signal, in its harshest form, between the files and their name
+    assert job.wait() == -signal.SIGKILL
+    assert list((out / "checkpoints").glob(".tmp-*"))
+    finish(out)
+    assert not list((out / "checkpoints").glob(".tmp-*"))
+
+
+def test_sigterm_during_a_timed_save_completes_it(
+    tiny: Tiny, config: Path, finish: Callable[[Path], None], tmp_path: Path
+) -> None:
+    out, saving = tmp_path / "run", tmp_path / "saving"
+    before = [QUIET, ("pause_in_save", str(saving), 0.3)]
+    argv = ["distill", "--config", config, "--out", out, "engine.checkpoint_seconds=1e-6"]
+    job = nursery().start(argv, tmp_path, before)
+    job.wait_until(saving.is_file)
+    job.signal(signal.SIGTERM)
+    assert job.wait() == 75, job.output
+    whole = [p for p in (out / "checkpoints").glob("step-*") if find_fault(p) is None]
+    assert len(whole) == 2
+    finish(out)
+
+
+def test_signals_are_given_back(tiny: Tiny, tmp_path: Path) -> None:
+    """A program that calls the library keeps its own handlers."""
+    from sansdata.engine.run import run
+
+    def mine(*_: object) -> None: ...
+
+    before = signal.signal(signal.SIGUSR1, mine)
+    try:
+        run(tiny.settings("noise", CASES["noise"].options, budget="1steps"), tmp_path / "run")
+        assert signal.getsignal(signal.SIGUSR1) is mine
+    finally:
+        signal.signal(signal.SIGUSR1, before)
