@@ -18,8 +18,6 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sansdata"
 PLAN = ROOT / "docs" / "architecture.md"
 HEAVY = ("timm", "torchvision", "transformers", "diffusers", "flwr", "onnx", "onnxscript", "onnxruntime", "tensorboard")
-AGREED = {("reproduce", "api")}
-"""Recipes are run as a user runs things, through the API, which knows nothing of them."""
 WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "files", "cli")
 """Rooms whose module level must not import torch; cli imports the API inside its verbs."""
 
@@ -27,9 +25,7 @@ WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "files", "cli")
 def rooms() -> list[str]:
     """The rooms of section 3, bottom up."""
     block = PLAN.read_text(encoding="utf-8").partition("## 3.")[2].partition("```")[2].partition("```")[0]
-    found = re.findall(r"^  ([a-z_]+)(?:\.py|/)(?=\s)", block, flags=re.MULTILINE)
-    # files.py came later: it writes files for everyone and imports nothing of ours
-    return found if "files" in found else ["files", *found]
+    return re.findall(r"^  ([a-z_]+)(?:\.py|/)(?=\s)", block, flags=re.MULTILINE)
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -86,7 +82,7 @@ def test_each_room_imports_only_from_those_above_it_in_the_list():
             parts = name.split(".")
             if parts[0] != "sansdata" or len(parts) < 2 or parts[1] not in order:
                 continue
-            if order[parts[1]] > order[room] and (room, parts[1]) not in AGREED:
+            if order[parts[1]] > order[room]:
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert wrong == []
 

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .errors import RunDirectoryError
+
 CHUNK = 1 << 20
 
 
@@ -47,6 +49,15 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             temporary.unlink()
         raise
     sync_directory(path.parent)
+
+
+def exists(path: Path) -> bool:
+    """Raises RunDirectoryError for a path that the system cannot even look up, such as one too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or str(fault)
+        raise RunDirectoryError(f"{str(path)[:80]}: not a usable path ({reason})") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -14,6 +14,7 @@ import typer
 from ..config import dump_yaml
 from ..errors import ConfigError, RunDirectoryError
 from ..settings import RunSettings, parse_budget, resolve_settings
+from ..files import exists
 from ..tasks import load_task
 from . import words
 
@@ -64,7 +65,7 @@ def distill(
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the student go")
     first = os.environ.get("RANK", "0") == "0"
-    if first and out.exists() and not resume:
+    if first and exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api import distill_settings
 

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +43,37 @@ class Checkpoints:
         work = Path(str(temporary))
         rank = self.runtime.rank
         try:
-            if rank == 0:
-                self._require_space()
-                work.mkdir(parents=True)
-            self.runtime.barrier()
+            with self._together():
+                if rank == 0:
+                    self._require_space()
+                    work.mkdir(parents=True)
             tensors: dict[str, torch.Tensor] = {}
             tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in state.items()}
             self._require_numbers(tensors, step)
-            write_synced(work / f"rank-{rank}.safetensors", save_tensors(tensors))
-            text = json.dumps({"schema": SCHEMA, "step": step, "facts": dict(facts), "state": tree})
-            write_synced(work / f"rank-{rank}.json", text.encode())
-            self.runtime.barrier()
-            if rank == 0:
-                self._commit(work, final)
-            self.runtime.barrier()
+            with self._together():
+                write_synced(work / f"rank-{rank}.safetensors", save_tensors(tensors))
+                text = json.dumps({"schema": SCHEMA, "step": step, "facts": dict(facts), "state": tree})
+                write_synced(work / f"rank-{rank}.json", text.encode())
+            with self._together():
+                if rank == 0:
+                    self._commit(work, final)
         except BaseException:
             if rank == 0:
                 with contextlib.suppress(OSError):
                     shutil.rmtree(work)
             raise
         return final
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        """A part of the work that every rank ends before any goes on, and that fails on all where it fails on one."""
+        fault: OSError | None = None
+        try:
+            yield
+        except OSError as raised:
+            fault = raised
+        if self.runtime.agree(fault is not None):
+            raise fault or OSError("another process could not write its part of the checkpoint")
 
     def _require_numbers(self, tensors: Mapping[str, torch.Tensor], step: int) -> None:
         """A step on a nan gradient shows in the loss one move later. Saved in between it would push out a checkpoint

@@ -67,9 +67,8 @@ def run(
             outcome = _distil(prepared, directory, guard, continued, force, command, request, on_step)
         except BaseException as fault:
             if first:
-                _close(
-                    directory, "interrupted" if isinstance(fault, (Interrupted, KeyboardInterrupt)) else "failed", fault
-                )
+                stopped = isinstance(fault, (Interrupted, KeyboardInterrupt))
+                _close(directory, guard, "interrupted" if stopped else "failed", fault)
             directory.release()
             raise
     if first:
@@ -141,9 +140,10 @@ def _open(
         print(line, file=sys.stderr)
 
 
-def _close(directory: RunDirectory, status: str, fault: BaseException) -> None:
+def _close(directory: RunDirectory, guard: NoDataGuard, status: str, fault: BaseException) -> None:
     """Best effort: the fault that brought us here matters more than one on the way out."""
     with contextlib.suppress(Exception):
+        directory.write_json("ledger.json", guard.ledger())
         directory.event(f"{status}: {fault}")
         directory.write_json("run.json", directory.manifest() | {"status": status, "ended": _now()})
 

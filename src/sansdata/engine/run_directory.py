@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunDirectoryError
-from ..files import write_atomic, write_json
+from ..files import exists, write_atomic, write_json
 
 FINISHED = ("done", "truncated")
 
@@ -29,7 +29,7 @@ class RunDirectory:
 
         Raises RunDirectoryError: it exists and `resume` is off, holds something else, is finished, or is in use.
         """
-        if self.path.exists() and not self.path.is_dir():
+        if exists(self.path) and not self.path.is_dir():
             raise RunDirectoryError(f"--out {self.path} is a file; give a directory that does not exist yet")
         entries = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
         if entries and not resume:
