@@ -13,8 +13,8 @@ import typer
 
 from ..config import dump_yaml
 from ..errors import ConfigError, RunDirectoryError
-from ..settings import RunSettings, parse_budget, resolve_settings
 from ..files import exists
+from ..settings import RunSettings, parse_budget, resolve_settings
 from ..tasks import load_task
 from . import words
 
