@@ -169,6 +169,19 @@ def test_without_any_whole_checkpoint_the_run_begins_again(config: Path, finishe
     assert steps == sorted(set(steps))
 
 
+def test_what_a_crash_left_half_written_is_swept(config: Path, finished: Path, stopped: Path) -> None:
+    left = [stopped / ".tmp-1-ab-run.json"]
+    for name in ("snapshots", "samples", "checkpoints"):
+        (stopped / name).mkdir(exist_ok=True)
+        left.append(stopped / name / ".tmp-1-ab-step-000000001")
+    for path in left:
+        path.write_bytes(b"half")
+    job = distil(config, stopped, "--resume", before=[QUIET])
+    assert job.code == 0, job.output
+    assert [path for path in left if path.exists()] == []
+    assert differing(student_of(stopped), student_of(finished)) == []
+
+
 def test_an_unwritable_place_is_an_input_error(config: Path) -> None:
     job = nursery().run(["distill", "--config", config, "--out", "/proc/nothing/run"], config.parent)
     refused(job, "cannot be written")
