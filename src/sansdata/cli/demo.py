@@ -36,7 +36,7 @@ def demo(
     _step(
         "3. We distil it in a strict run: reading any data file would stop it",
         [*python, "distill", *spec, "--student", "shrink:0.5", "--method", "fm", "--preset", "small", "--out", run,
-         "--budget", budget, "--strict", "--threads", "1"],
+         "--budget", budget, "--strict", "--threads", "1", "view=crop"],
     )  # fmt: skip
     _step(
         "4. Only now are real digits opened: held-out ones, to see what the student is worth",
