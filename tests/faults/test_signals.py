@@ -68,7 +68,9 @@ def test_a_second_signal_leaves_at_once(config: Path, finish: Callable[[Path], N
     finish(out)
 
 
-def test_a_kill_during_the_save_that_a_signal_asked_for(config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_kill_during_the_save_that_a_signal_asked_for(
+    config: Path, finish: Callable[[Path], None], tmp_path: Path
+) -> None:
     out, saving = tmp_path / "run", tmp_path / "saving"
     before = [QUIET, ("stop_after_move", 5), ("pause_in_save", str(saving), 0.3)]
     job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, before)
