@@ -191,7 +191,9 @@ def check(teacher: str | Teacher, task: Any = None, student: str | nn.Module | N
             methods[name] = unmet(cls.requires(cls.Config()), teacher)
     auto = None
     if not found.faults:
-        auto = choose_method(bool(teacher.anatomy.batch_norms), resolve_device("auto") == "cpu")[-1]
+        anatomy = teacher.anatomy
+        on_cpu = resolve_device("auto") == "cpu"
+        auto = choose_method(bool(anatomy.batch_norms), anatomy.head is not None, on_cpu).why
     return found.to_dict() | {"methods": methods, "auto": auto}
 
 

@@ -24,13 +24,6 @@ from sansdata.teachers.base import Teacher
 
 EAGER = {"snapshots": 2, "sample_grids": 1, "log_every": 1, "checkpoint_seconds": 1e-6}
 every_method = pytest.mark.parametrize("name", sorted(CASES))
-BEFORE_THE_ENGINE_LOOKS = pytest.mark.xfail(
-    reason="FM.acquire: where every inner loss is nan, `best` is still the latents, and the pool raises on their shape",
-    raises=RuntimeError, strict=True,
-)  # fmt: skip
-every_method_but_fm = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=BEFORE_THE_ENGINE_LOOKS) if n == "fm" else n for n in sorted(CASES)]
-)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +68,7 @@ def stops(settings: Any, out: Path) -> str:
     return str(caught.value)
 
 
-@every_method_but_fm
+@every_method
 def test_nan_in_each_term_is_named(name: str, whole: Callable[[str], Path], tiny: Tiny, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (whole(name) / "metrics.jsonl").read_text().splitlines()]
     terms = sorted(lines[-1]["losses"])
@@ -118,7 +111,7 @@ def test_nan_from_the_teacher(name: str, tiny: Tiny, tmp_path: Path) -> None:
     assert "not finite" in message or "not a number" in message
 
 
-@every_method_but_fm
+@every_method
 def test_nan_in_what_is_drawn(name: str, tiny: Tiny, tmp_path: Path) -> None:
     sabotage.nan_in_noise(from_move=3)
     message = stops(settings_of(tiny, name), tmp_path / "run")

@@ -96,7 +96,7 @@ class NoDataGuard:
         """Notes what was not declared; stops a strict run."""
         self._note(what, event)
         if self.mode == "strict":
-            raise NoDataViolation(_message(self.violations[-1]))
+            raise NoDataViolation(_message({"path": what, "event": event}))
 
     def role_of(self, path: str) -> str | None:
         """What a file is to this run; None where it is nothing that was declared."""
@@ -119,6 +119,8 @@ class NoDataGuard:
         return "directory" if os.path.isdir(path) else None
 
     def _note(self, path: str, event: str) -> None:
+        if any(known["path"] == path and known["event"] == event for known in self.violations):
+            return
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.violations.append({"path": path, "event": event, "when": when})
 

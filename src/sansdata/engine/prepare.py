@@ -98,10 +98,11 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
     name = settings.method
     if name == "auto":
         on_cpu = runtime.device.type == "cpu"
-        name, preset, why = choose_method(bool(teacher.anatomy.batch_norms), on_cpu)
-        preset = preset if settings.preset == "default" else settings.preset
-        notes.append(f"--method auto: {why}")
-        settings = settings.model_copy(update={"method": name, "preset": preset})
+        choice = choose_method(bool(teacher.anatomy.batch_norms), teacher.anatomy.head is not None, on_cpu)
+        name, preset = choice.method, choice.preset if settings.preset == "default" else settings.preset
+        notes.append(f"--method auto: {choice.why}")
+        chosen = {"method": name, "preset": preset, "options": {**choice.options, **settings.options}}
+        settings = settings.model_copy(update=chosen)
     method, config = find_method(name), method_config(name, settings.preset, settings.options)
     reasons = unmet(method.requires(config), teacher)
     if reasons:

@@ -131,7 +131,7 @@ def _open(
         old = directory.manifest()
         manifest = manifest | {"started": old["started"], "resumed": old.get("resumed", []) + notes}
         manifest["forced"] = old.get("forced", []) + [note for note in notes if note.startswith("forced")]
-    else:
+    if not continued or any(note.startswith("forced") for note in notes):
         directory.write_text("config.yaml", dump_yaml(resolved(prepared)))
     directory.write_json("run.json", manifest)
     directory.write_json("plan.json", plan.to_dict())

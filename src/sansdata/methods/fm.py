@@ -115,13 +115,14 @@ class FM(Method):
             [{"params": clone.parameters(), "lr": lr}, {"params": [codes], "lr": latent_lr}],
             betas=(0.5, 0.999),
         )
-        best_loss, best, losses = float("inf"), codes, Losses()
+        best_loss, best, losses = float("inf"), torch.empty(0), Losses()
         with fixed(context.student):
-            for _ in range(config.k):
+            for step in range(config.k):
                 images = images_from(clone, codes, context)
                 losses = self._losses(images, targets)
                 total = losses.total()
-                if (value := total.item()) < best_loss:
+                # The first stands also where its loss is nan: the engine names the term once this move is over.
+                if (value := total.item()) < best_loss or step == 0:
                     best_loss, best = value, images.detach()
                 inner.zero_grad(set_to_none=True)
                 total.backward()

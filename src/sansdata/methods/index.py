@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -76,9 +77,23 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def choose_method(batch_norm: bool, on_cpu: bool) -> tuple[str, str, str]:
-    """What `--method auto` takes: method, preset, and the rule that decided."""
+@dataclass(frozen=True)
+class Choice:
+    """What `--method auto` takes, and the rules that decided."""
+
+    method: str
+    preset: str
+    options: Mapping[str, Any]
+    why: str
+
+
+def choose_method(batch_norm: bool, head: bool, on_cpu: bool) -> Choice:
+    """A short table of rules, not a planner."""
     method = "fm" if batch_norm else "dafl"
-    preset = "small" if on_cpu else "default"
-    why = f"the teacher has {'' if batch_norm else 'no '}BatchNorm statistics: {method}"
-    return method, preset, why + (f"; on a CPU: preset {preset}" if on_cpu else "")
+    rules = [f"the teacher has {'' if batch_norm else 'no '}BatchNorm statistics: {method}"]
+    if on_cpu:
+        rules.append("on a CPU: preset small")
+    options = {} if batch_norm or head else {"activation": 0.0}
+    if options:
+        rules.append("no linear layer gives the logits: activation=0")
+    return Choice(method, "small" if on_cpu else "default", options, "; ".join(rules))
