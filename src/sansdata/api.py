@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .compress.rebuild import rebuild
+from .contracts import Streams
 from .datasets.images import load_images
 from .deploy.bundle import Deployable
 from .deploy.export import ExportReport, Format
@@ -116,8 +117,17 @@ def distill(
         student = copy.deepcopy(student)
     settings = validate(RunSettings, given, "distill")
     command = f"sansdata.distill(method={method!r}, budget={budget!r}, seed={seed})"
-    module = None if isinstance(student, str) else student
     source = None if isinstance(teacher, str) else teacher
+    module = None if isinstance(student, str) else student
+    if (
+        source is not None
+        and source.architecture is None
+        and isinstance(student, str)
+        and student.startswith("shrink:")
+    ):
+        # Shrunk from a module that only the caller can make: no file could say how to build it again.
+        with Streams(seed).as_global("student", shared=True):
+            module = load_student(student, source, source.task).module
     return distill_settings(settings, out, source, module, resume=resume, force=force, command=command, on_step=on_step)
 
 

@@ -221,7 +221,7 @@ class Method(ABC):
     """
 
     Config: ClassVar[type]
-    """Strict settings with a `student` section (training.transfer.TransferSettings) and a `steps` size."""
+    """Strict settings with a `transfer` section (training.transfer.TransferSettings) and a `steps` size."""
 
     def __init__(self, config: Any, context: Context) -> None:
         self.config, self.context = config, context

@@ -24,6 +24,7 @@ def dequantise(images: Tensor) -> Tensor:
 class Pool:
     """A ring of images kept as uint8, with labels and, where given, the teacher's logits on the kept images.
 
+    Deviation: released code keeps the pool as PNG files that later runs find again; this one ends with the run.
     A pooled image is the quantised one: give `add` the logits of `dequantise(quantise(images))`, not of `images`.
     """
 

@@ -97,9 +97,9 @@ def test_two_runs_on_one_directory(config: Path, finished: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (["k=5"], "settings was"),
-        (["transfer.lr=0.3"], "settings was"),
-        (["--seed", "1"], "settings was"),
+        (["k=5"], "options.k was 2, is 5"),
+        (["transfer.lr=0.3"], "options.transfer.lr was"),
+        (["--seed", "1"], "seed was 0, is 1"),
         (["--threads", "2"], "threads was 1, is 2"),
         (["--precision", "bf16"], "precision was fp32, is bf16"),
         (["--student", "shrink:0.5"], "student at the start was"),
@@ -133,7 +133,7 @@ def test_force_continues_and_the_manifest_says_so(config: Path, stopped: Path) -
     assert job.code == 0, job.output
     found = manifest(stopped)
     assert found["status"] == "done"
-    assert any("forced although settings was" in note for note in found["forced"])
+    assert any("forced although options.transfer.lr was" in note for note in found["forced"])
     assert any("resumed from step-" in note for note in found["resumed"])
     assert "forced although" in job.output
 

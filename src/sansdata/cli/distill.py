@@ -79,6 +79,10 @@ def distill(
     print(f"agreement {words.percent(agreed)} with the teacher on generated samples (no accuracy: no data was seen)")
     for warning in summary["warnings"]:
         print(f"warning   {warning['name']}: {warning['text']}")
+    violations = json.loads((out / "ledger.json").read_text())["violations"]
+    if violations:
+        first_path = violations[0]["path"]
+        print(f"warning   {len(violations)} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
     print(f"report    {out / 'report.html'}")
 
 

@@ -82,8 +82,8 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
     if settings.threads:
         torch.set_num_threads(settings.threads)
     budget = parse_budget(settings.budget) if settings.budget else None
+    notes = _crowding()
     task = teacher.task if teacher is not None else load_task(settings.task)
-    notes: list[str] = []
     if settings.method != "auto":  # a wrong option answers before a large teacher is read
         method_config(settings.method, settings.preset, settings.options)
     runtime = make_runtime(settings.device, settings.precision)
@@ -109,6 +109,14 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
         raise MethodError(f"method '{name}' cannot work with this teacher: " + "; ".join(reasons))
     _require_distinct(teacher, model)
     return Prepared(settings, task, teacher, model, method, config, runtime, budget, findings, notes)
+
+
+def _crowding() -> list[str]:
+    """Several threads on a busy machine wait for one another at every operation."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if torch.get_num_threads() == 1 or load < 0.75 * cores:
+        return []
+    return [f"the machine is busy (load {load:.1f} on {cores} cores): --threads 1 may be many times faster"]
 
 
 def _require_distinct(teacher: Teacher, student: Model) -> None:

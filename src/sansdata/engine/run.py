@@ -21,8 +21,8 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from .. import __version__
-from ..config import dump_yaml
-from ..errors import ConfigError, Interrupted, ResumeError, SansdataError
+from ..config import dump_yaml, read_yaml
+from ..errors import ConfigError, Interrupted, ResumeError, SansdataError, UserError
 from ..models.saved import write_model
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
@@ -66,7 +66,9 @@ def run(
         try:
             outcome = _distil(prepared, directory, guard, continued, force, command, request, on_step)
         except BaseException as fault:
-            if first:
+            if first and isinstance(fault, UserError) and not continued:
+                directory.discard()
+            elif first:
                 stopped = isinstance(fault, (Interrupted, KeyboardInterrupt))
                 _close(directory, guard, "interrupted" if stopped else "failed", fault)
             directory.release()
@@ -99,7 +101,8 @@ def _distil(
     before = fingerprint(prepared.student.module)
     manifest = _manifest(prepared, command, before)
     if continued:
-        notes += _require_same(directory.manifest(), manifest, force)
+        changed = changed_settings(read_yaml(directory.path / "config.yaml"), resolved(prepared))
+        notes += _require_same(directory.manifest(), manifest, changed, force)
     plan = Plan(**checkpoints.facts(newest)["plan"]) if newest is not None else prepared.plan()
     session = prepared.session(plan.steps)
     loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, guard, on_step)
@@ -210,7 +213,17 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _require_same(old: dict[str, Any], new: dict[str, Any], force: bool) -> list[str]:
+def changed_settings(old: Any, new: Any, path: str = "") -> list[str]:
+    """'key was this, is that' for every setting that differs, without those of the engine."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [key for key in {**old, **new} if path or key != "engine"]
+        return [
+            line for key in keys for line in changed_settings(old.get(key), new.get(key), f"{path}.{key}".strip("."))
+        ]
+    return [] if old == new else [f"{path} was {old}, is {new}"]
+
+
+def _require_same(old: dict[str, Any], new: dict[str, Any], changed: list[str], force: bool) -> list[str]:
     """Raises ResumeError where the run cannot be continued exactly; with `force` gives the differences instead."""
 
     def facts(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -218,13 +231,13 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], force: bool) -> list
         return named | {
             "torch": manifest["versions"]["torch"],
             "processor": manifest["machine"]["processor"],
-            "settings": manifest["config_hash"],
             "teacher": manifest["teacher"]["fingerprint"],
             "student at the start": manifest["student"]["start"],
         }
 
     then, now = facts(old), facts(new)
     differences = [f"{name} was {then[name]}, is {now[name]}" for name in then if then[name] != now[name]]
+    differences += changed
     if differences and not force:
         raise ResumeError(
             "this run cannot be continued exactly:\n  " + "\n  ".join(differences) + "\n"

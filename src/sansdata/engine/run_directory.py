@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,10 @@ class RunDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def discard(self) -> None:
+        """Removes what `open` has just created: the input was wrong, and the next try should find the place free."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     # -- files
 

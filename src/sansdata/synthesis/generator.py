@@ -25,8 +25,8 @@ def make_generator(
 ) -> UpsamplingGenerator:
     """A generator on the runtime's device, initialised from the stream 'generator', the same on every rank.
 
-    'auto' takes the papers' 64 on an accelerator; on a CPU the widest of 64, 32, 16, 8 whose cost is at most one
-    pass of the teacher, because the full width costs 300 times a LeNet.
+    Deviation: 'auto' takes the papers' 64 on an accelerator; on a CPU the widest of 64, 32, 16, 8 that costs at most
+    one pass of the teacher, because the full width costs 300 times a LeNet.
     """
     shape = context.task.shape
     with context.streams.as_global("generator", shared=True):
