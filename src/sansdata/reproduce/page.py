@@ -44,16 +44,23 @@ def _section(value: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     means: dict[str, float] = {}
+    failures: list[str] = []
     for arm in value["arms"]:
         rows = runs.get(arm["name"], [])
+        failed = [row["failed"] for row in rows if "failed" in row]
+        failures += [f"- {arm['name']}: {len(failed)} of {len(rows)} runs failed: {failed[0]}"] if failed else []
+        rows = [row for row in rows if "failed" not in row]
         if rows:
             means[arm["name"]] = 100 * mean(row["accuracy"] for row in rows)
         lines.append(_row(arm, rows))
     expected = [f"- {'holds' if ok else '**does not hold**'}: {sentence}" for sentence, ok in checks(recipe, means)]
     if expected:
         lines += ["", "Expected, on the seed means:", "", *expected]
-    if value["runs"]:
-        lines += ["", _where(value["runs"])]
+    if failures:
+        lines += ["", "Failed:", "", *failures]
+    ended = [run for run in value["runs"] if "failed" not in run]
+    if ended:
+        lines += ["", _where(ended)]
     return "\n".join(lines) + "\n"
 
 

@@ -45,8 +45,12 @@ def reproduce(name: str, scale: str = "small", seeds: int = DEFAULT_SEEDS, docs:
             jobs = {pool.submit(run_arm, recipe.name, arm, seed, teacher): (arm, seed) for arm, seed in missing}
             for job in as_completed(jobs):
                 arm, seed = jobs[job]
-                store.add(arm, seed, teacher["sha256"], job.result())
-                print(f"{arm.name} seed {seed}: {100 * job.result()['accuracy']:.2f} %", flush=True)
+                # A run that fails is a finding, and must not take the others with it.
+                fault = job.exception()
+                figures = {"failed": str(fault)} if fault is not None else job.result()
+                store.add(arm, seed, teacher["sha256"], figures)
+                said = f"failed: {fault}" if fault is not None else f"{100 * figures['accuracy']:.2f} %"
+                print(f"{arm.name} seed {seed}: {said}", flush=True)
     from .page import write_page
 
     return write_page(docs)
