@@ -159,3 +159,10 @@ def test_attention_transfer_feels_no_scale(x, scale):
     got, wanted = features.attention_transfer(scale * maps, other), features.attention_transfer(maps, other)
     assert torch.allclose(got, wanted, atol=1e-5)
     assert (features.attention_transfer(maps, maps) == 0).all()
+
+
+def test_entropy_of_a_certain_teacher_has_a_finite_gradient():
+    logits = torch.tensor([[200.0, 0.0, -300.0]] * 4, requires_grad=True)  # softmax is exactly (1, 0, 0) in float32
+    class_priors.information_entropy(logits).backward()
+    assert logits.grad is not None
+    assert bool(torch.isfinite(logits.grad).all())

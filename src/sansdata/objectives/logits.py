@@ -46,5 +46,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """-sum p ln p over the last dimension, with 0 ln 0 = 0."""
-    return -torch.special.xlogy(probabilities, probabilities).sum(-1)
+    """-sum p ln p over the last dimension, with 0 ln 0 = 0 and a finite gradient there.
+
+    A confident teacher gives probabilities of exactly 0 in float32, where the true gradient -ln p - 1 is infinite.
+    """
+    smallest = torch.finfo(probabilities.dtype).tiny
+    return -(probabilities * probabilities.clamp_min(smallest).log()).sum(-1)

@@ -82,7 +82,7 @@ FASHION_MNIST = Recipe(
             *_noise(1400, batch=128),
             Arm(
                 name="dafl", role="method", method="dafl", preset="small", steps=700,
-                options={"width": 8, "generator_lr": 0.002},
+                options={"generator_lr": 0.002},
             ),
             Arm(name="deepinversion", role="method", method="deepinversion", preset="small", steps=1100),
             Arm(
