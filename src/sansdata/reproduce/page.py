@@ -15,8 +15,8 @@ HEAD = """# Reproduction
 
 Written by `sansdata reproduce NAME`; do not edit. Every figure is the **last** step, never the best; mean and standard
 deviation over seeds. Settings were chosen on images held out of the *training* set; the test set was opened once, after
-the last step. Each run has one thread. "Paper" is a published figure for the nearest setting, usually at a far larger
-budget and the best epoch: it is there for orientation and is no like-for-like comparison.
+the last step. Each run has one thread; CPU seconds are those of one core. "Paper" is a published figure for the nearest
+setting, usually at a far larger budget and the best epoch: for orientation, no like-for-like comparison.
 """
 
 
@@ -40,7 +40,7 @@ def _section(value: dict[str, Any]) -> str:
         f"{recipe.claim}\n",
         f"Teacher {teacher['spec']}, {100 * teacher['accuracy']:.2f} % on the test set of {recipe.data}, SHA-256 "
         f"`{teacher['sha256'][:16]}`; student {recipe.student}.\n",
-        "| arm | role | paper | ours, % | seeds | student steps | seconds | samples | agreement |",
+        "| arm | role | paper | ours, % | seeds | student steps | CPU seconds | samples | agreement |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     means: dict[str, float] = {}
@@ -72,7 +72,7 @@ def _row(arm: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     agreed = [row["agreement"] for row in rows if "agreement" in row]
     agreement = f"{100 * mean(agreed):.1f} %" if agreed else "-"
     samples = mean(row["cost"].get("samples", 0) for row in rows)
-    seconds = mean(row["seconds"] for row in rows)
+    seconds = mean(row["cpu_seconds"] for row in rows)
     return (
         f"| {arm['name']} | {arm['role']} | {arm['paper'] or '-'} | {mean(scores):.2f}{spread} | {len(rows)} | "
         f"{arm['steps']} | {seconds:.0f} | {samples:,.0f} | {agreement} |"

@@ -92,8 +92,6 @@ FASHION_MNIST = Recipe(
                 name="deepinversion-no-bn", role="ablation", method="deepinversion", preset="small", steps=1100,
                 options={"bn": 0.0},
             ),
-            Arm(name="fm-k2", role="method", method="fm", preset="small", steps=1400, options={"k": 2}),
-            Arm(name="fm-k10", role="method", method="fm", preset="small", steps=1400, options={"k": 10}),
         )
     },
     expected=(
@@ -102,7 +100,6 @@ FASHION_MNIST = Recipe(
         Expectation(better="fm-k5", worse="noise-fractal"),
         Expectation(better="fm-k5", worse="noise-dead-leaves"),
         Expectation(better="fm-k5", worse="fm-k5-no-meta", margin=5),
-        Expectation(better="fm-k2", worse="fm-k5-no-meta"),
         Expectation(better="kd-real-data", worse="fm-k5"),
         Expectation(better="dafl", worse="noise-gaussian"),
         Expectation(better="deepinversion", worse="noise-gaussian", margin=15),
