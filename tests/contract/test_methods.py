@@ -349,12 +349,11 @@ def test_a_budget_of_seconds_is_kept(name: str, tiny: Tiny, tmp_path: Path) -> N
 
 @every_method
 def test_a_budget_below_the_first_step_says_so(name: str, tiny: Tiny, tmp_path: Path) -> None:
-    """An input error that names the budget; no student that learnt nothing."""
+    """An input error that names the budget; no student that learnt nothing, and the place is free for the next try."""
     out = tmp_path / "run"
     with pytest.raises(ConfigError, match="budget of 1 queries"):
         run(tiny.settings(name, CASES[name].options, budget="1queries"), out)
-    assert not (out / "student.safetensors").exists()
-    assert json.loads((out / "run.json").read_text())["status"] == "failed"
+    assert not out.exists()
 
 
 @every_method

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,11 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Removes what `open` has just created: the input was wrong, and the next try should find the place free."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            # Not shutil.rmtree: it opens folders by names relative to others, which the no-data guard cannot place.
+            for path in sorted(self.path.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            self.path.rmdir()
 
     # -- files
 
