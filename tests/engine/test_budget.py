@@ -220,3 +220,9 @@ def test_a_new_plan_never_undoes_steps_and_fits_what_is_left(acquire, transfer, 
     assert plan.steps >= done
     if plan.steps > done:
         assert price(plan.steps, how, real) + elsewhere <= SHARE * 300 * (1 + 1e-9)
+
+
+def test_measuring_long_moves_stops_after_one_of_each_kind_that_counts(clock):
+    session = Session(["acquire", "transfer"], {"acquire": [30.0], "transfer": [5.0]}, clock)
+    measure(lambda: cast(Any, session), seconds=1.0)
+    assert session.made == 4

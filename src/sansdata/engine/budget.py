@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHARE = 0.85
 """Of a time budget; the rest is for start, scoring and saving."""
+REHEARSAL = 0.05
+"""Of a time budget: what measuring the moves may take, unless the moves are longer than that."""
 REPLAN_AT = (0.1, 0.25, 0.5, 0.75)
 """Progress at which the plan is compared with what the moves really cost."""
 TOLERANCE = 0.05
@@ -77,13 +79,21 @@ def timed_move(session: Session) -> tuple[str, Any, dict[str, float]]:
     return kind, losses, cost
 
 
-def measure(make_rehearsal: Callable[[], Session], repeats: int = 3) -> dict[str, dict[str, float]]:
-    """Cost of each kind of move, without its first time (which compiles kernels). The copy is thrown away."""
-    session = make_rehearsal()
+def measure(
+    make_rehearsal: Callable[[], Session], seconds: float = math.inf, repeats: int = 3
+) -> dict[str, dict[str, float]]:
+    """Cost of each kind of move, without its first time (which compiles kernels). The copy is thrown away.
+
+    seconds: beyond them, one move of each kind after its first must do.
+    """
+    session, end = make_rehearsal(), time.perf_counter() + seconds
     kinds = set(session.method.plan(session.method.config, 1))
     seen: dict[str, int] = dict.fromkeys(kinds, 0)
     costs = MoveCosts()
-    while any(count <= repeats for count in seen.values()) and sum(seen.values()) < 50 * len(kinds):
+    while sum(seen.values()) < 50 * len(kinds):
+        enough = repeats if time.perf_counter() < end else 1
+        if all(count > enough for count in seen.values()):
+            break
         kind, _, cost = timed_move(session)
         seen[kind] = seen.get(kind, 0) + 1
         if seen[kind] > 1:

@@ -20,7 +20,7 @@ from ..tasks import ImageTask, load_task
 from ..teachers.base import Teacher
 from ..teachers.preflight import Preflight, preflight, unmet
 from ..teachers.specs import Model, declared_files, load_student, load_teacher
-from .budget import Plan, make_plan, measure
+from .budget import REHEARSAL, Plan, make_plan, measure
 from .session import Session
 
 
@@ -52,8 +52,11 @@ class Prepared:
 
     def plan(self) -> Plan:
         """How many steps the budget is good for; rank 0 measures for all."""
+        limit = float("inf")
+        if self.budget is not None and self.budget.unit == "seconds":
+            limit = REHEARSAL * self.budget.amount
         plan = make_plan(
-            self.budget, self.method, self.config, lambda: measure(lambda: self.session(1000, rehearsal=True))
+            self.budget, self.method, self.config, lambda: measure(lambda: self.session(1000, rehearsal=True), limit)
         )
         shared: Any = self.runtime.from_rank_0(plan.__dict__)
         return Plan(**shared)
