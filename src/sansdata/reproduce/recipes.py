@@ -108,7 +108,7 @@ FASHION_MNIST = Recipe(
         Expectation(better="deepinversion", worse="deepinversion-no-bn"),
     ),
     tried=(
-        "DAFL: on this teacher the generator falls onto one class within the first steps, and a saturated softmax gives "
+        "DAFL: on this teacher the generator falls onto one class in the first steps, and a saturated softmax gives "
         "it no way back. Tried on held-out training images, one seed each: generator rates 0.02 (diverged) and 0.002, "
         "widths 8 and 16, Adam at temperature 1 and SGD at 4, entropy weights 5 and 10: 20 and 37 % where it ended.",
         "DeepInversion without its BatchNorm term: 2,400 images of 60 iterations are far from the paper's 256,000 of "
