@@ -19,8 +19,8 @@ from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
 from ..synthesis.augment import Augment, jitter, random_flip
 from ..synthesis.labels import random_labels
+from ..synthesis.pooled import draw, keep
 from ..training.transfer import TransferSettings
-from .pooled import draw, keep
 
 
 class DeepInversionConfig(Strict):
@@ -152,7 +152,7 @@ class DeepInversion(Method):
 
     def transfer_batch(self) -> Batch:
         self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.transfer, self.config.view)
+        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {"inversion": self.inversion, "pool": self.pool, "schedule": self.schedule}

@@ -23,8 +23,8 @@ from ..objectives.logits import cross_entropy, decision_adversarial
 from ..synthesis.augment import Augment, augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.labels import random_labels
+from ..synthesis.pooled import draw, keep
 from ..training.transfer import TransferSettings
-from .pooled import draw, keep
 
 RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
 """k -> learning rates of the generator and of the latents (paper, supplementary; released scripts)."""
@@ -163,7 +163,7 @@ class FM(Method):
 
     def transfer_batch(self) -> Batch:
         self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.transfer, self.config.view)
+        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {

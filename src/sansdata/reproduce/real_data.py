@@ -10,8 +10,8 @@ from torch import Tensor
 from ..config import Strict
 from ..contracts import Batch, Method, Requirements, Stateful
 from ..memory import Pool
-from ..methods.pooled import draw
 from ..synthesis.augment import Augment
+from ..synthesis.pooled import draw
 from ..training.transfer import TransferSettings
 
 
@@ -47,7 +47,7 @@ class RealData(Method):
     def transfer_batch(self) -> Batch:
         pool = Pool(len(self.images))
         pool.images, pool.targets, pool.added = self.images, self.labels, len(self.images)
-        return draw(pool, self.context, self.config.transfer, self.config.view)
+        return draw(pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {}

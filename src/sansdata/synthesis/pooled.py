@@ -7,8 +7,7 @@ from torch import Tensor
 
 from ..contracts import Batch, Context
 from ..memory import Pool, dequantise, quantise
-from ..synthesis.augment import Augment, augment
-from ..training.transfer import TransferSettings
+from .augment import Augment, augment
 
 
 def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Augment) -> None:
@@ -21,9 +20,9 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Au
     context.counters.add("samples", len(images))
 
 
-def draw(pool: Pool, context: Context, student: TransferSettings, view: Augment) -> Batch:
-    """A batch from the pool, seen afresh, with the teacher's answers."""
-    drawn = pool.sample(student.batch, context.streams("pool"))
+def draw(pool: Pool, context: Context, count: int, view: Augment) -> Batch:
+    """`count` images from the pool, seen afresh, with the teacher's answers."""
+    drawn = pool.sample(count, context.streams("pool"))
     images = augment(context.runtime.place(drawn.inputs), view, context.streams("view"))
     logits = drawn.extras.get("logits")
     device = context.runtime.device
