@@ -114,8 +114,8 @@ FASHION_MNIST = Recipe(
         "This arm met the test set twice: at first, at width 8, two seeds ended in nan by a fault since mended.",
         "DeepInversion without its BatchNorm term: 2,400 images of 60 iterations are far from the paper's 256,000 of "
         "2,000. Tried, several settings at a time, so that no one of them is known to matter: 40 to 100 iterations, "
-        "total variation 0, 0.003 and 0.03, BatchNorm weights 2 and 10, pixel rates 0.1 and 0.2: 14 to 29 % on held-out "
-        "training images, at 104 to 497 student steps. Why the ablation does not hurt was not found out.",
+        "total variation 0, 0.003 and 0.03, BatchNorm weights 2 and 10, pixel rates 0.1 and 0.2: 14 to 29 % on held "
+        "out training images, at 104 to 497 student steps. Why the ablation does not hurt was not found out.",
     ),
 )  # fmt: skip
 
