@@ -57,6 +57,7 @@ class RunSettings(Strict):
     teacher: str = "a module in Python"
     task: str | dict[str, Any] = ""
     student: str = "shrink:0.5"
+    inherit: bool = pydantic.Field(default=False, description="start from the teacher's weights where they fit")
     method: str = "auto"
     preset: str = "default"
     budget: str | None = None

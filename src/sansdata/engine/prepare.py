@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..compress.inherit import inherit
 from ..contracts import Method, Streams
-from ..errors import MethodError, TeacherError, UserError
+from ..errors import ConfigError, MethodError, TeacherError, UserError
 from ..methods.index import choose_method, find_method, method_config
 from ..runtime import Runtime, make_runtime
 from ..settings import Budget, RunSettings, parse_budget
@@ -95,6 +96,9 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
             teacher = load_teacher(settings.teacher, task)
     with Streams(settings.seed).as_global("student", shared=True):
         model = load_student(student if student is not None else settings.student, teacher, task)
+    if settings.inherit:
+        share = inherit(_untrained(model).module, teacher.module)
+        notes.append(f"the student starts from the teacher: {100 * share:.0f} % of its weights")
     findings = preflight(teacher, model.module)
     if findings.faults:
         raise TeacherError("the teacher and student cannot be used:\n  " + "\n  ".join(findings.faults))
@@ -120,6 +124,12 @@ def _crowding() -> list[str]:
     if torch.get_num_threads() == 1 or load < 0.75 * cores:
         return []
     return [f"the machine is busy (load {load:.1f} on {cores} cores): --threads 1 may be many times faster"]
+
+
+def _untrained(model: Model) -> Model:
+    if model.sha256 is not None:
+        raise ConfigError(f"inherit=true would overwrite the weights of '{model.source}'; leave one of the two out")
+    return model
 
 
 def _require_distinct(teacher: Teacher, student: Model) -> None:
