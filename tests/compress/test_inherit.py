@@ -48,5 +48,5 @@ def test_layers_of_another_width_stay_new_and_are_not_counted():
 
 
 def test_a_narrower_student_has_nothing_to_inherit():
-    with pytest.raises(StudentError, match="inherit=true.*resnet20 from resnet56"):
+    with pytest.raises(StudentError, match=r"inherit=true.*resnet20 from resnet56"):
         inherit(build(zoo(scale=0.5)), build(zoo()))
