@@ -83,6 +83,7 @@ def distill(
     strict: bool = False,
     force: bool = False,
     preset: str = "default",
+    inherit: bool = False,
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
@@ -94,8 +95,8 @@ def distill(
 
     teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied,
     or a SPEC. budget: '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called
-    after each student step. options: the method's own settings. features: feature alignment (settings.FeatureTerms).
-    engine: settings.EngineSettings.
+    after each student step. inherit: start a student of the teacher's kind from its layers. options: the method's own
+    settings. features: feature alignment (settings.FeatureTerms). engine: settings.EngineSettings.
 
     Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
     """
@@ -104,9 +105,9 @@ def distill(
     from .config import validate
 
     given: dict[str, Any] = {
-        "method": method, "preset": preset, "budget": budget, "seed": seed, "device": device, "precision": precision,
-        "threads": threads, "strict": strict, "options": dict(options or {}), "features": dict(features or {}),
-        "engine": dict(engine or {}),
+        "method": method, "preset": preset, "inherit": inherit, "budget": budget, "seed": seed, "device": device,
+        "precision": precision, "threads": threads, "strict": strict, "options": dict(options or {}),
+        "features": dict(features or {}), "engine": dict(engine or {}),
     }  # fmt: skip
     if isinstance(teacher, str):
         given |= {"teacher": teacher, "task": _task_field(task)}

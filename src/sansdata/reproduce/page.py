@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from ..files import write_atomic
-from .recipes import Recipe
+from .recipes.model import Recipe
 from .runner import checks
 
 HEAD = """# Reproduction

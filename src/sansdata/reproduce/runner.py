@@ -1,4 +1,4 @@
-"""Runs what is missing of a recipe, one process per run and one thread per process, and keeps every figure."""
+"""Runs what is missing of a recipe, one process per run, and keeps every figure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DataError
-from ..files import sha256, write_json
-from .recipes import Arm, Recipe, find_recipe
+from ..errors import ConfigError
+from ..files import write_json
+from .recipes import find_recipe
+from .recipes.model import Arm, Recipe
+from .teachers import ensure_teacher, training_set
 
-DEFAULT_SEEDS = 3
 
-
-def reproduce(name: str, scale: str = "small", seeds: int = DEFAULT_SEEDS, docs: Path = Path("docs")) -> Path:
+def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: Path = Path("docs")) -> Path:
     """Completes the figures of a recipe under `docs`/reproduction and rewrites `docs`/reproduction.md.
 
+    seeds: of every arm; None takes the recipe's own number.
     Raises ConfigError for an unknown recipe or scale, DataError where its data or checkpoint is not there.
     """
     recipe = find_recipe(name)
@@ -31,15 +32,11 @@ def reproduce(name: str, scale: str = "small", seeds: int = DEFAULT_SEEDS, docs:
         raise ConfigError(f"recipe '{name}' has no scale '{scale}'; it has {', '.join(recipe.arms)}")
     teacher = ensure_teacher(recipe)
     store = Store(docs / "reproduction" / f"{name}-{scale}.json")
-    missing = [
-        (arm, seed)
-        for arm in recipe.arms[scale]
-        for seed in range(seeds)
-        if not store.has(arm, seed, teacher["sha256"])
-    ]
+    wanted = [(arm, seed) for arm in recipe.arms[scale] for seed in range(seeds or arm.seeds or recipe.seeds)]
+    missing = [(arm, seed) for arm, seed in wanted if not store.has(arm, seed, teacher["sha256"])]
     store.describe(recipe, scale, teacher)
-    print(f"{name}: {len(missing)} runs are missing of {len(recipe.arms[scale]) * seeds}", flush=True)
-    workers = max(1, min(len(missing), os.cpu_count() or 1))
+    print(f"{name}: {len(missing)} runs are missing of {len(wanted)}", flush=True)
+    workers = max(1, min(len(missing), (os.cpu_count() or 1) // recipe.threads))
     if missing:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             jobs = {pool.submit(run_arm, recipe.name, arm, seed, teacher): (arm, seed) for arm, seed in missing}
@@ -89,80 +86,21 @@ class Store:
 
 def key_of(arm: Arm, teacher: str) -> str:
     """Changes when the settings or the teacher do: then the run is missing again."""
-    settings = arm.model_dump(mode="json", exclude={"paper", "role"})
-    return hashlib.sha256((json.dumps(settings, sort_keys=True) + teacher).encode()).hexdigest()[:16]
+    return hashlib.sha256((json.dumps(arm.settings(), sort_keys=True) + teacher).encode()).hexdigest()[:16]
 
 
 def key(arm: Arm, seed: int, teacher: str) -> str:
     return f"{key_of(arm, teacher)}/{seed}"
 
 
-def cache() -> Path:
-    """Where trained teachers are kept between recipes."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sansdata" / "teachers"
-
-
-def ensure_teacher(recipe: Recipe) -> dict[str, Any]:
-    """The teacher's file, hash and accuracy on the test set; trained first where no public file is named."""
-    import torch
-
-    from .. import api
-    from ..tasks import KNOWN_TASKS
-
-    task = KNOWN_TASKS[recipe.task]
-    if recipe.teacher.file:
-        root = os.environ.get("SANSDATA_DATA")
-        path = Path(root or ".") / recipe.teacher.file
-        if not path.is_file():
-            raise DataError(
-                f"the recipe's teacher {recipe.teacher.file} is not below SANSDATA_DATA ({root or 'not set'})"
-            )
-    else:
-        path = cache() / f"{recipe.name}-{recipe.teacher.network}.safetensors"
-        if not path.is_file():
-            _train_teacher(recipe, path)
-    torch.set_num_threads(os.cpu_count() or 1)
-    spec = f"{recipe.teacher.network}@{path}"
-    score = api.evaluate(spec, recipe.data, task)
-    return {
-        "spec": recipe.teacher.network, "path": str(path), "file": path.name, "sha256": sha256(path),
-        "accuracy": score.accuracy,
-    }  # fmt: skip
-
-
-def training_set(recipe: Recipe) -> Any:
-    """The training images without those held out for choosing settings."""
-    from ..datasets.images import holdout, load_images
-    from ..tasks import KNOWN_TASKS
-
-    rest, _ = holdout(load_images(recipe.data, KNOWN_TASKS[recipe.task], "train"), recipe.held_out, seed=0)
-    return rest
-
-
-def _train_teacher(recipe: Recipe, path: Path) -> None:
-    from safetensors.torch import save
-
-    from ..files import write_atomic
-    from ..tasks import KNOWN_TASKS
-    from .supervised import train
-
-    print(f"training the teacher {recipe.teacher.network} for {recipe.teacher.epochs} epochs", flush=True)
-    view = "crop+flip" if recipe.data not in ("mnist", "digits") else "crop"
-    module = train(
-        recipe.teacher.network, training_set(recipe), KNOWN_TASKS[recipe.task], recipe.teacher.epochs, view=view
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
-
-
 def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> dict[str, Any]:
-    """One run in this process on one thread; the test set is opened once, after the last step."""
+    """One run in this process; the test set is opened once, after the last step."""
     import torch
 
     from ..engine.run import processor
 
-    torch.set_num_threads(1)
     recipe = find_recipe(recipe_name)
+    torch.set_num_threads(recipe.threads)
     start, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         if arm.method == "real-data":
@@ -172,18 +110,18 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
     return figures | {
         "seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
         "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "machine": platform.machine(),
-        "cores": os.cpu_count(), "processor": processor(),
+        "threads": recipe.threads, "cores": os.cpu_count(), "processor": processor(),
     }  # fmt: skip
 
 
 def _distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out: Path) -> dict[str, Any]:
     from .. import api
-    from ..tasks import KNOWN_TASKS
+    from ..tasks import load_task
 
     spec = f"{recipe.teacher.network}@{teacher['path']}"
     result = api.distill(
-        spec, recipe.student, arm.method, f"{arm.steps}steps", out, seed, task=KNOWN_TASKS[recipe.task], strict=True,
-        preset=arm.preset, options=arm.options, features=arm.features, threads=1,
+        spec, recipe.student, arm.method, f"{arm.steps}steps", out, seed, task=load_task(recipe.task), strict=True,
+        preset=arm.preset, options=arm.options, features=arm.features, threads=recipe.threads, inherit=arm.inherit,
     )  # fmt: skip
     score = api.evaluate(result, recipe.data)
     summary = result.summary
@@ -196,18 +134,21 @@ def _distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out
 
 def _ceiling(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any]) -> dict[str, Any]:
     from .. import api
+    from ..compress.inherit import inherit
     from ..contracts import Streams
     from ..engine.session import Session
     from ..runtime import make_runtime
-    from ..tasks import KNOWN_TASKS
+    from ..tasks import load_task
     from ..teachers.specs import load_student, load_teacher
     from .real_data import RealData, RealDataConfig
     from .supervised import tensors
 
-    task = KNOWN_TASKS[recipe.task]
+    task = load_task(recipe.task)
     loaded = load_teacher(f"{recipe.teacher.network}@{teacher['path']}", task)
     with Streams(seed).as_global("student"):
         student = load_student(recipe.student, loaded, task).module
+    if arm.inherit:
+        inherit(student, loaded.module)
     method = RealData.on(*tensors(training_set(recipe)))
     config = RealDataConfig.model_validate(arm.options)
     session = Session(method, config, loaded, student, task, make_runtime(), seed, arm.steps)

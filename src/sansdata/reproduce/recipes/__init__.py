@@ -1,0 +1,15 @@
+"""The one table of recipes; each is data in a file of its own."""
+
+from ...errors import ConfigError, did_you_mean
+from .fashion_mnist import FASHION_MNIST
+from .mnist_lenet5 import MNIST_LENET5
+from .model import Recipe
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST, MNIST_LENET5)}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Raises ConfigError for an unknown name, with the nearest."""
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe '{name}'. {did_you_mean(name, RECIPES)}")
+    return RECIPES[name]

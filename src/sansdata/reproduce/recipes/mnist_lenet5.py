@@ -1,0 +1,39 @@
+"""A public teacher without BatchNorm: what works where no statistics were kept."""
+
+from .model import Arm, Expectation, Recipe, TeacherRecipe, noise_floors
+
+_ADAM = {"optimizer": "adam", "lr": 2e-3, "weight_decay": 0.0, "batch": 256, "temperature": 1.0}
+
+MNIST_LENET5 = Recipe(
+    name="mnist-lenet5",
+    claim="A public LeNet-5 without BatchNorm can be distilled into one half as wide by a generator that it judges.",
+    data="mnist",
+    task="mnist-32",
+    teacher=TeacherRecipe(network="lenet5", file="checkpoints/kegnet_mnist/mnist.pth.tar"),
+    student="lenet5-half",
+    arms={
+        "small": (
+            Arm(name="dafl", role="method", method="dafl", preset="small", steps=1400, paper="98.20 (DAFL, table 1)"),
+            Arm(
+                name="dafl-no-entropy", role="ablation", method="dafl", preset="small", steps=1400,
+                options={"entropy": 0.0},
+            ),
+            Arm(
+                name="kd-real-data", role="ceiling", method="real-data", steps=1400, paper="98.91 (DAFL, table 1)",
+                options={"view": "crop", "transfer": _ADAM},
+            ),
+            *noise_floors(1400, **_ADAM),
+        ),
+        "paper": (
+            Arm(name="dafl", role="method", method="dafl", preset="mnist", steps=24_000, paper="98.20 (DAFL, table 1)"),
+            *noise_floors(24_000, **(_ADAM | {"batch": 512})),
+        ),
+    },
+    expected=(
+        Expectation(better="dafl", worse="noise-gaussian"),
+        Expectation(better="dafl", worse="noise-fractal"),
+        Expectation(better="dafl", worse="noise-dead-leaves"),
+        Expectation(better="dafl", worse="dafl-no-entropy", margin=5),
+        Expectation(better="kd-real-data", worse="dafl"),
+    ),
+)  # fmt: skip

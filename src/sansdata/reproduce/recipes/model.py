@@ -1,0 +1,83 @@
+"""What a recipe says: what is claimed, by whom, with which networks and data, and how we run it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from ...config import Strict
+from ...methods.index import method_config
+
+Role = Literal["method", "floor", "ceiling", "ablation"]
+
+
+class Arm(Strict):
+    """One line of the table. steps: student steps; at small scale about two minutes of one core."""
+
+    name: str
+    role: Role
+    method: str
+    steps: int
+    preset: str = "default"
+    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    features: dict[str, Any] = pydantic.Field(default_factory=dict)
+    inherit: bool = False
+    seeds: int | None = None
+    """How many where it is not the recipe's number."""
+    paper: str = ""
+    """The paper's figure and where it stands; empty where it has none for this setting."""
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the figure, as it differs from the defaults; the preset is resolved into its values."""
+        said = self.model_dump(
+            mode="json", exclude_defaults=True, exclude={"paper", "role", "preset", "options", "seeds"}
+        )
+        if self.method == "real-data":
+            return said | {"options": self.options}
+        config = method_config(self.method, self.preset, self.options)
+        return said | {"options": config.model_dump(mode="json", exclude_defaults=True)}
+
+
+class Expectation(Strict):
+    """`better` is at least `margin` points above `worse` on the seed mean; without `worse`, it reaches `margin`."""
+
+    better: str
+    worse: str | None = None
+    margin: float = 0.0
+
+
+class TeacherRecipe(Strict):
+    """network: a zoo name. file: a public checkpoint below SANSDATA_DATA; without one, we train for `epochs`."""
+
+    network: str
+    file: str | None = None
+    epochs: int = 0
+
+
+class Recipe(Strict):
+    name: str
+    claim: str
+    data: str
+    task: str | dict[str, Any]
+    teacher: TeacherRecipe
+    student: str
+    seeds: int = 3
+    threads: int = 1
+    """Of each run; as many runs at a time as there are cores for."""
+    held_out: int = 5000
+    """Images of the training set that no teacher or ceiling trains on; settings are chosen on them."""
+    arms: dict[str, tuple[Arm, ...]]
+    """scale -> arms."""
+    expected: tuple[Expectation, ...] = ()
+    tried: tuple[str, ...] = ()
+    """For what does not hold: what was tried."""
+
+
+def noise_floors(steps: int, **transfer: Any) -> tuple[Arm, ...]:
+    """The three floors, at the same student steps as the methods."""
+    sources = ("gaussian", "fractal", "dead-leaves")
+    return tuple(
+        Arm(name=f"noise-{s}", role="floor", method="noise", steps=steps, options={"source": s, "transfer": transfer})
+        for s in sources
+    )
