@@ -29,7 +29,6 @@ from sansdata.engine.session import Session
 from sansdata.methods.fm import FM
 from sansdata.methods.index import method_config
 from sansdata.models.build import architecture_of, build
-from sansdata.models.generators import UpsamplingGenerator
 from sansdata.runtime import make_runtime
 from sansdata.tasks import KNOWN_TASKS
 from sansdata.teachers.base import Teacher
@@ -63,6 +62,18 @@ def ours(batch: int) -> tuple[Callable[[], object], Callable[[], object]]:
     return synthesise, transfer
 
 
+def plain_generator() -> nn.Module:
+    """The lineage's generator layer by layer, at its width of 64."""
+    return nn.Sequential(
+        nn.Linear(256, 128 * 8 * 8), nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128),
+        nn.Upsample(scale_factor=2), nn.Conv2d(128, 128, 3, padding=1, bias=False),
+        nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
+        nn.Upsample(scale_factor=2), nn.Conv2d(128, 64, 3, padding=1, bias=False),
+        nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 3, 3, padding=1), nn.Sigmoid(),
+    )  # fmt: skip
+
+
 class PlainLoop:
     """The same arithmetic without any of our care."""
 
@@ -70,7 +81,7 @@ class PlainLoop:
         self.batch = batch
         self.teacher, self.student = networks()
         self.teacher.eval()
-        self.generator = UpsamplingGenerator(256, TASK.shape, 64)
+        self.generator = plain_generator()
         self.optimizer = torch.optim.SGD(self.student.parameters(), lr=0.1, momentum=0.9)
         self.mean, self.std = (torch.tensor(v).view(1, 3, 1, 1) for v in (TASK.mean, TASK.std))
         self.terms: list[Tensor] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -144,11 +145,26 @@ def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     """
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     device = resolve_device(device)
+    if device == "cpu":
+        keep_freed_memory()
     if device.startswith("cuda") and world > 1:
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     return Runtime(device, resolve_precision(precision, device), rank, world)
+
+
+def keep_freed_memory() -> None:
+    """Asks glibc to reuse freed tensors instead of giving them back to the system and faulting them in anew.
+
+    A step frees and takes the same hundreds of megabytes again; the faults cost 5 to 10 % of it. Elsewhere a no-op.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 2**28)
 
 
 def resolve_device(name: str) -> str:
