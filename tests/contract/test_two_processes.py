@@ -91,16 +91,21 @@ def _warm_rounds(out: Path) -> int:
     return moves["acquire"] - CASES["fm"].options["warmup_rounds"]
 
 
-def test_stop_and_resume_are_bitwise(config: Path, whole: Path, tmp_path: Path) -> None:
-    """A signal to one stops both."""
-    out = tmp_path / "run"
-    pair = start_pair(config, out, before=[("stop_after_move", 6)])
+@pytest.mark.parametrize("name", CASES)
+def test_stop_and_resume_are_bitwise(name: str, tiny: Tiny, tmp_path: Path) -> None:
+    """A signal to one stops both, in the middle of what the method does over several moves."""
+    case = CASES[name]
+    config = tiny.config(tiny.settings(name, case.options), folder=tmp_path)
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    whole = start_pair(config, straight)
+    pair = start_pair(config, stopped, before=[("stop_after_move", case.stops[0])])
+    assert [job.wait() for job in whole] == [0, 0], whole[0].output + whole[1].output
     assert [job.wait() for job in pair] == [75, 75], pair[0].output + pair[1].output
-    again = start_pair(config, out, "--resume")
+    again = start_pair(config, stopped, "--resume")
     assert [job.wait() for job in again] == [0, 0], again[0].output + again[1].output
-    assert differing(student_of(out), student_of(whole)) == []
+    assert differing(student_of(stopped), student_of(straight)) == []
     for rank in range(2):
-        assert differing(parameters(out, rank), parameters(whole, rank)) == []
+        assert differing(parameters(stopped, rank), parameters(straight, rank)) == []
 
 
 def test_one_process_cannot_continue_two(config: Path, tmp_path: Path) -> None:
