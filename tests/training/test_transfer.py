@@ -42,6 +42,22 @@ def test_step_falls_by_ten_at_40_and_80_percent():
     assert [how.lr_at(p) for p in (0, 0.399, 0.4, 0.799, 0.8, 1)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
+def test_step_falls_by_ten_at_each_milestone():
+    how = TransferSettings(lr=1, schedule="step", milestones=(0.2, 0.4, 0.9))
+    assert [how.lr_at(p) for p in (0, 0.19, 0.2, 0.41, 0.9)] == pytest.approx([1, 1, 0.1, 0.01, 0.001])
+
+
+@pytest.mark.parametrize("milestones", [[-0.1], [0.4, 1.1], 0.4, ["x"]])
+def test_milestones_are_shares_of_the_run(milestones):
+    with pytest.raises(ConfigError, match="'milestones"):
+        validate(TransferSettings, {"milestones": milestones}, "here")
+
+
+def test_decay_is_the_share_of_the_rate_that_is_left():
+    how = TransferSettings(lr=0.2, lr_end=2e-4)
+    assert [how.decay(p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.5005, 1e-3])
+
+
 def test_constant_is_constant():
     assert {TransferSettings(lr=0.3, schedule="constant").lr_at(p) for p in (0, 0.3, 1)} == {0.3}
 

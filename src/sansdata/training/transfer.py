@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 import torch
@@ -13,9 +13,14 @@ from ..config import Strict
 from ..contracts import Outputs
 from ..objectives import logits
 
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
 
 class TransferSettings(Strict):
-    """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient norm."""
+    """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient norm.
+
+    milestones: the shares of the run, 0..1, at which the schedule 'step' divides the rate by ten.
+    """
 
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = pydantic.Field(default=0.1, gt=0)
@@ -23,6 +28,7 @@ class TransferSettings(Strict):
     momentum: float = pydantic.Field(default=0.9, ge=0, lt=1)
     weight_decay: float = pydantic.Field(default=1e-4, ge=0)
     schedule: Literal["cosine", "constant", "step"] = "cosine"
+    milestones: tuple[Share, ...] = (0.4, 0.8)  # DAFL: epochs 800 and 1600 of 2000
     batch: int = pydantic.Field(default=256, ge=2, le=65536)
     match: Literal["kl", "l1", "mse"] = "kl"
     temperature: float = pydantic.Field(default=20.0, gt=0)
@@ -35,12 +41,16 @@ class TransferSettings(Strict):
         return torch.optim.SGD(params, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def lr_at(self, progress: float) -> float:
-        """The learning rate at progress 0..1. 'step': a tenth at 40 % and again at 80 % (DAFL: epochs 800, 1600)."""
+        """The learning rate at progress 0..1."""
         if self.schedule == "constant":
             return self.lr
         if self.schedule == "step":
-            return self.lr * (0.01 if progress >= 0.8 else 0.1 if progress >= 0.4 else 1.0)
+            return self.lr * 0.1 ** sum(progress >= at for at in self.milestones)
         return self.lr_end + (self.lr - self.lr_end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def decay(self, progress: float) -> float:
+        """The share of the first learning rate that is left at progress 0..1: for what follows the same schedule."""
+        return self.lr_at(progress) / self.lr
 
     def matching(self, student: Outputs, teacher: Outputs) -> Tensor:
         """(B,) the loss between the two logits."""
