@@ -5,7 +5,7 @@ import torch
 from tiny import make_task, zoo
 from torch import nn
 
-from sansdata.compress.inherit import inherit
+from sansdata.compress.inherit import inherit, inheritable
 from sansdata.errors import StudentError
 from sansdata.models.build import architecture_of, build
 
@@ -44,6 +44,7 @@ def test_layers_of_another_width_stay_new_and_are_not_counted():
     kept = student[1].weight.clone()
     share = inherit(student, teacher)
     assert share == pytest.approx(108 / (108 + 216))
+    assert inheritable(student, teacher) == share
     assert torch.equal(student[1].weight, kept)
 
 

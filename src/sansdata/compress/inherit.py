@@ -6,34 +6,44 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import StudentError
 
 
 def inherit(student: nn.Module, teacher: nn.Module) -> float:
-    """Copies every tensor that the teacher has at the same place in the same shape; gives the share of values copied.
+    """Copies every tensor that the teacher has at the same place in the same shape; gives the share of weights copied.
 
     Where a numbered row of layers is shorter in the student, its layers stand for teacher layers spread evenly over
     the row, first for first and last for last (as DistilBERT takes every other layer, Sanh et al. 2019, section 3).
     Raises StudentError where no weight fits: a narrower student has nothing to inherit.
     """
-    theirs, mine = teacher.state_dict(), student.state_dict()
-    places = _spread(mine, theirs)
-    copied = 0
-    with torch.no_grad():
-        for name, value in mine.items():
-            source = theirs.get(places[name])
-            if source is not None and source.shape == value.shape:
-                value.copy_(source)
-                copied += value.numel() if value.ndim > 1 else 0
-    total = sum(value.numel() for value in mine.values() if value.ndim > 1)
-    if copied == 0:
+    share = inheritable(student, teacher)
+    if share == 0:
         raise StudentError(
             "inherit=true: no weight of the student has the name and shape of one of the teacher's. It takes a student "
             "of the teacher's kind and width with fewer layers (resnet20 from resnet56); leave it out otherwise."
         )
-    return copied / total
+    mine = student.state_dict()
+    with torch.no_grad():
+        for name, source in _matches(student, teacher).items():
+            mine[name].copy_(source)
+    return share
+
+
+def inheritable(student: nn.Module, teacher: nn.Module) -> float:
+    """The share of the student's weights, 0..1, that `inherit` would copy; biases and statistics are not counted."""
+    sizes = {name: value.numel() for name, value in student.state_dict().items() if value.ndim > 1}
+    copied = sum(sizes.get(name, 0) for name in _matches(student, teacher))
+    return copied / max(1, sum(sizes.values()))
+
+
+def _matches(student: nn.Module, teacher: nn.Module) -> dict[str, Tensor]:
+    """The student's name of each tensor that the teacher has too -> the teacher's tensor."""
+    mine, theirs = student.state_dict(), teacher.state_dict()
+    places = _spread(mine, theirs)
+    found = {name: theirs[place] for name, place in places.items() if place in theirs}
+    return {name: source for name, source in found.items() if source.shape == mine[name].shape}
 
 
 def _spread(mine: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..compress.inherit import inherit
+from ..compress.inherit import inherit, inheritable
 from ..contracts import Method, Streams
 from ..errors import ConfigError, MethodError, TeacherError, UserError
 from ..methods.index import choose_method, find_method, method_config
@@ -99,6 +99,8 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
     if settings.inherit:
         share = inherit(_untrained(model).module, teacher.module)
         notes.append(f"the student starts from the teacher: {100 * share:.0f} % of its weights")
+    elif model.sha256 is None and inheritable(model.module, teacher.module) > 0.5:
+        notes.append("the teacher's layers fit this student: inherit=true starts from them and saves much training")
     findings = preflight(teacher, model.module)
     if findings.faults:
         raise TeacherError("the teacher and student cannot be used:\n  " + "\n  ".join(findings.faults))
