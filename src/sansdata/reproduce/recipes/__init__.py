@@ -1,11 +1,12 @@
 """The one table of recipes; each is data in a file of its own."""
 
 from ...errors import ConfigError, did_you_mean
+from .cifar10_resnet56 import CIFAR10_RESNET56
 from .fashion_mnist import FASHION_MNIST
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST, MNIST_LENET5)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST, MNIST_LENET5, CIFAR10_RESNET56)}
 
 
 def find_recipe(name: str) -> Recipe:
