@@ -7,7 +7,7 @@ STEPS = 4000
 
 CIFAR10_RESNET56 = Recipe(
     name="cifar10-resnet56",
-    claim="A public CIFAR-10 ResNet-56 can be distilled into a ResNet-20 within an hour on two cores, without one image.",
+    claim="A public CIFAR-10 ResNet-56 can be distilled into a ResNet-20 in an hour on two cores, without one image.",
     data="cifar10",
     task={
         "kind": "image", "shape": [3, 32, 32], "classes": 10, "mean": [0.485, 0.456, 0.406],
