@@ -1,0 +1,43 @@
+"""What FM, CMI and NAYER ask of an image: the wanted class, the data's statistics, and a student that errs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..contracts import Context, Losses, Outputs
+from ..objectives.batch_stats import BatchStatistics
+from ..objectives.logits import cross_entropy, decision_adversarial
+from .augment import Augment, augment
+
+
+def inversion_losses(
+    images: Tensor,
+    targets: Tensor,
+    context: Context,
+    statistics: BatchStatistics,
+    *,
+    ce: float,
+    bn: float,
+    adversarial: float,
+    view: Augment,
+    taps: Sequence[str] = (),
+) -> tuple[Losses, Outputs]:
+    """The weighted terms on one augmented view of images (B, C, H, W) in unit space, targets (B,), and what the
+    teacher gave on that view, with `taps` beside those of `statistics`.
+
+    The inversion loss that the three methods share in their released code. The student is asked in its present mode,
+    and only where `adversarial` is not 0. The view is drawn from the stream 'synthesis-view'.
+    """
+    seen = augment(images, view, context.streams("synthesis-view"))
+    outputs = context.teacher(seen, tuple(dict.fromkeys((*statistics.taps, *taps))))
+    losses = Losses()
+    losses.add("ce", ce, lambda: cross_entropy(outputs.logits, targets))
+    losses.add("bn", bn, lambda: statistics(outputs.taps))
+    losses.add(
+        "adversarial",
+        adversarial,
+        lambda: decision_adversarial(context.student_outputs(seen).logits, outputs.logits),
+    )
+    return losses, outputs
