@@ -25,12 +25,12 @@ from .engine.run import resolved, run
 from .engine.run_directory import RunDirectory
 from .errors import RunDirectoryError, StudentError
 from .evaluate.images import Evaluation, evaluate_model
+from .evaluate.snapshots import accuracy_over_time, predictor
 from .files import write_json
 from .methods.index import choose_method, find_method, method_config, method_names
 from .models.modes import fixed
 from .models.saved import SavedModel, read_model
-from .models.tensor_file import read_safetensors
-from .report.page import write_report
+from .report import checked_target, read_groups, write_comparison, write_report
 from .runtime import Runtime, is_first_process, resolve_device
 from .settings import RunSettings
 from .tasks import ImageTask, load_task
@@ -237,15 +237,10 @@ def evaluate(
     with _generator_kept():
         asked = load_teacher(teacher, job) if isinstance(teacher, str) else teacher
     with fixed(module):
-        measured = evaluate_model(_predictor(module, job, runtime), images, job, asked)
+        measured = evaluate_model(predictor(module, job, runtime), images, job, asked)
     if run_dir is not None:
         write_json(run_dir / "evaluation.json", measured.to_dict())
     return measured
-
-
-def _predictor(module: nn.Module, task: ImageTask, runtime: Runtime) -> Callable[[Any], Any]:
-    runtime.place(module)
-    return lambda images: runtime.forward(module, task, runtime.place(images)).logits
 
 
 def export(run_dir: str | Path | Result, to: Format = "onnx", path: str | Path | None = None) -> ExportReport:
@@ -255,26 +250,36 @@ def export(run_dir: str | Path | Result, to: Format = "onnx", path: str | Path |
     return export_model(result.student, result.task, target, to)
 
 
-def report(run_dir: str | Path, data: str | Path | None = None) -> Path:
-    """Writes report.html anew, with figures on real data where `data` is given, and accuracy over time."""
-    path = Path(run_dir)
-    RunDirectory(path).manifest()
+def report(
+    run_dir: str | Path | Sequence[str | Path], data: str | Path | None = None, out: str | Path | None = None
+) -> Path:
+    """Writes a run's report.html anew, with figures on real data where `data` is given, and accuracy over time.
+
+    Several runs are put side by side on one page. out: the page's file instead of DIR/report.html, or of
+    comparison.html in this folder for several runs. Gives the page's path.
+    Raises RunDirectoryError where a directory holds no run, or where runs cannot be compared, DataError, StudentError.
+    """
+    paths = [Path(run_dir)] if isinstance(run_dir, (str, Path)) else [Path(one) for one in run_dir]
+    target = None if out is None else checked_target(Path(out))
+    if len(paths) == 1:
+        RunDirectory(paths[0]).manifest()
+        if data is not None:
+            _measure(paths[0], data)
+        return write_report(paths[0], out=target)
     if data is not None:
-        measured = evaluate(path, data).to_dict() | {"over_time": _accuracy_over_time(path, data)}
-        write_json(path / "evaluation.json", measured)
-    return write_report(path)
+        read_groups(paths)  # what cannot be compared need not be measured
+        for path in paths:
+            if (path / "student.safetensors").is_file():
+                _measure(path, data)
+    return write_comparison(paths, target)
 
 
-def _accuracy_over_time(path: Path, data: str | Path) -> dict[str, float]:
-    """student step -> accuracy of the snapshot taken there."""
-    result, runtime = load(path), Runtime()
-    images = load_images(str(data), result.task)
-    accuracies = {}
-    for step, file in selection.snapshots(path / "snapshots"):
-        result.student.load_state_dict(read_safetensors(file)[0])
-        predict = _predictor(result.student, result.task, runtime)
-        accuracies[str(step)] = evaluate_model(predict, images, result.task).accuracy
-    return accuracies
+def _measure(path: Path, data: str | Path) -> None:
+    """Writes evaluation.json of a run, with the accuracy of its snapshots."""
+    measured, result = evaluate(path, data).to_dict(), load(path)
+    images, snapshots = load_images(str(data), result.task), selection.snapshots(path / "snapshots")
+    over_time = accuracy_over_time(result.student, snapshots, images, result.task)
+    write_json(path / "evaluation.json", measured | {"over_time": over_time})
 
 
 def plan_only(settings: RunSettings) -> dict[str, Any]:

@@ -1,19 +1,21 @@
-"""`sansdata report`: the page anew, with figures on real data where there is some."""
+"""`sansdata report`: the page of a run anew, or several runs side by side."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from . import words
-
 
 def report(
-    run_dir: words.RunDir,
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="a run directory, or several to compare")],
     data: Annotated[str | None, typer.Option(metavar="DATA", help="evaluate on this first")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the page; else DIR/report.html, for several comparison.html")
+    ] = None,
 ) -> None:
-    """Write DIR/report.html, one file that opens offline."""
+    """Write DIR/report.html, or of several runs one page side by side. One file that opens offline."""
     from ..api import report as write
 
-    print(write(run_dir, data))
+    print(write(run_dirs, data, out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from ..errors import RunDirectoryError
 from . import plots, sections, words
 from .read import Run, Series, read_run
 
@@ -17,50 +19,66 @@ PICTURE_BYTES = 1_200_000  # for all sample images of the page together
 LOSS_PANELS = 72
 
 
-def write_report(run_dir: Path, evaluation: Mapping[str, Any] | None = None) -> Path:
-    """Writes `run_dir`/report.html from the files of the run and returns its path.
+def write_report(run_dir: Path, evaluation: Mapping[str, Any] | None = None, out: Path | None = None) -> Path:
+    """Writes `run_dir`/report.html (or `out`) from the files of the run and returns its path.
 
     `evaluation` holds the figures on real data; without it, evaluation.json of the run is used where there is one.
     Missing or damaged files leave their section short and are named on the page. Raises RunDirectoryError where
     `run_dir` is no run directory. The same files give the same bytes.
     """
     run = read_run(Path(run_dir), evaluation)
-    path = run.directory / "report.html"
+    return write_page(out or run.directory / "report.html", render(run))
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Puts `text` at `path` whole or not at all. Raises RunDirectoryError where it cannot be written."""
     temporary = path.with_name(f".report-{os.getpid()}.html")
     try:
         # "replace": JSON can carry half a surrogate pair, which no encoding has
-        temporary.write_bytes(render(run).encode("utf-8", "replace"))
+        temporary.write_bytes(text.encode("utf-8", "replace"))
         temporary.replace(path)
+    except OSError as fault:
+        raise RunDirectoryError(f"{path} cannot be written: {fault.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 
-def render(run: Run) -> str:
-    """The page of a run as HTML text."""
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates beside this file; text is escaped unless it is Markup, an unknown name is an error."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("sansdata.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         percent=words.percent, count=words.count, figure=words.figure, duration=words.duration, size=words.size
     )
-    return environment.get_template("page.html.j2").render(
-        run=run,
-        nothing=words.NOTHING,
-        head=sections.head(run),
-        reproduce=sections.reproduce(run),
-        curves=curves(run),
-        grids=sections.grids(run, PICTURE_BYTES),
-        seen=seen(run),
-        selection=selection(run),
-        cost=sections.cost(run),
-        warnings=sections.warnings(run),
-        evaluation=evaluated(run),
-        ledger=sections.ledger(run),
+    return made
+
+
+def render(run: Run) -> str:
+    """The page of a run as HTML text."""
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            run=run,
+            nothing=words.NOTHING,
+            head=sections.head(run),
+            reproduce=sections.reproduce(run),
+            curves=curves(run),
+            grids=sections.grids(run, PICTURE_BYTES),
+            seen=seen(run),
+            selection=selection(run),
+            cost=sections.cost(run),
+            warnings=sections.warnings(run),
+            evaluation=evaluated(run),
+            ledger=sections.ledger(run),
+        )
     )
 
 

@@ -14,24 +14,25 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from .words import brief, clip
 
 # The page gives each name its colour (Okabe-Ito tones); the hex value only marks the place inside the SVG.
-_MARKS = {
+MARKS = {
     "ink": "#010101", "muted": "#020202", "rule": "#030303", "blue": "#040404", "orange": "#050505",
     "green": "#060606", "purple": "#070707", "red": "#080808", "paper": "#090909",
 }  # fmt: skip
 _BLUE = (0.0, 0.447, 0.698)
 _STYLE: Any = {
     "svg.hashsalt": "sansdata", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8,
-    "text.parse_math": False, "text.usetex": False, "text.color": _MARKS["ink"],
-    "axes.labelcolor": _MARKS["muted"], "axes.edgecolor": _MARKS["rule"], "axes.facecolor": "none",
+    "text.parse_math": False, "text.usetex": False, "text.color": MARKS["ink"],
+    "axes.labelcolor": MARKS["muted"], "axes.edgecolor": MARKS["rule"], "axes.facecolor": "none",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": _MARKS["rule"], "grid.linewidth": 0.6, "xtick.color": _MARKS["rule"], "ytick.color": _MARKS["rule"],
-    "xtick.labelcolor": _MARKS["muted"], "ytick.labelcolor": _MARKS["muted"], "xtick.major.size": 0,
+    "grid.color": MARKS["rule"], "grid.linewidth": 0.6, "xtick.color": MARKS["rule"], "ytick.color": MARKS["rule"],
+    "xtick.labelcolor": MARKS["muted"], "ytick.labelcolor": MARKS["muted"], "xtick.major.size": 0,
     "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0, "figure.facecolor": "none",
     "path.simplify": True, "path.simplify_threshold": 0.2, "axes.unicode_minus": True, "image.composite_image": False,
 }  # fmt: skip
@@ -40,15 +41,19 @@ MAX_CELLS = 200
 
 
 @contextmanager
-def _canvas(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
+def canvas(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
+    """A figure of so many inches and its axes, in the page's style."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters its own font lacks: the browser has them
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.add_subplot()
 
 
-def _svg(figure: Figure, name: str, label: str) -> str:
-    """The figure without file header; ids carry `name`, because ids are shared by all drawings of a page."""
+def svg(figure: Figure, name: str, label: str) -> str:
+    """The figure without file header; `label` is for those who do not see it.
+
+    Ids carry `name`, because ids are shared by all drawings of a page.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
@@ -56,16 +61,17 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     box = re.search(r'viewBox="[^"]*"', text)
-    head = f'<svg role="img" aria-label="{label}" {box.group(0) if box else ""}'
-    text = re.sub(r"^<svg[^>]*", head, text, count=1)
+    head = f'<svg role="img" aria-label="{escape(clip(label, 200))}" {box.group(0) if box else ""}'
+    text = re.sub(r"^<svg[^>]*", lambda _: head, text, count=1)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text).replace("xlink:href", "href")
-    for colour, mark in _MARKS.items():
+    for colour, mark in MARKS.items():
         text = re.sub(rf"\b(fill|stroke): {mark}", rf"\1: var(--{colour})", text)
     return re.sub(r"\n\s*", "\n", text)
 
 
-def _tidy(axes: Any, x: bool = True, y: bool = True) -> None:
+def tidy(axes: Any, x: bool = True, y: bool = True) -> None:
+    """Few ticks, short numbers."""
     for axis, on in ((axes.xaxis, x), (axes.yaxis, y)):
         if on:
             axis.set_major_formatter(FuncFormatter(lambda value, _: brief(value)))
@@ -108,37 +114,37 @@ def curve(
     log: bool = False,
 ) -> str:
     """One small line plot: raw in a light stroke, smoothed on top."""
-    with _canvas(3.4, 1.7) as (figure, axes):
+    with canvas(3.4, 1.7) as (figure, axes):
         x, y, middle, smooth = thin(steps, values, bins)
         few = len(y) <= 12
         mark = {"marker": "o", "markersize": 3} if few else {}
-        axes.plot(x, y, color=_MARKS[colour], linewidth=1.4 if few else 0.7, alpha=1 if few else 0.35, **mark)
+        axes.plot(x, y, color=MARKS[colour], linewidth=1.4 if few else 0.7, alpha=1 if few else 0.35, **mark)
         if not few:
-            axes.plot(middle, smooth, color=_MARKS[colour], linewidth=1.6)
+            axes.plot(middle, smooth, color=MARKS[colour], linewidth=1.6)
         if log:
             axes.set_yscale("log")
-        _tidy(axes)
-        return _svg(figure, name, label)
+        tidy(axes)
+        return svg(figure, name, label)
 
 
 def agreement(name: str, rows: Sequence[tuple[float, float, float | None]], best: float | None) -> str:
     """Agreement of each snapshot with the teacher, and its accuracy where known. rows: (step, agreement, accuracy)."""
-    with _canvas(5.6, 2.5) as (figure, axes):
+    with canvas(5.6, 2.5) as (figure, axes):
         steps = [row[0] for row in rows]
-        axes.plot(steps, [row[1] for row in rows], "o-", color=_MARKS["blue"], markersize=4, label="agreement")
+        axes.plot(steps, [row[1] for row in rows], "o-", color=MARKS["blue"], markersize=4, label="agreement")
         known = [(row[0], row[2]) for row in rows if row[2] is not None]
         if known:
-            axes.plot(*zip(*known), "s--", color=_MARKS["orange"], markersize=4, label="accuracy (real data)")
+            axes.plot(*zip(*known), "s--", color=MARKS["orange"], markersize=4, label="accuracy (real data)")
         chosen = [row for row in rows if row[0] == best]
         if chosen:
             axes.plot(chosen[0][0], chosen[0][1], "o", markersize=11, markerfacecolor="none",
-                      markeredgecolor=_MARKS["green"], markeredgewidth=1.8, linestyle="none", label="best")  # fmt: skip
-        _tidy(axes)
+                      markeredgecolor=MARKS["green"], markeredgewidth=1.8, linestyle="none", label="best")  # fmt: skip
+        tidy(axes)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
         axes.set_xlabel("student step")
         axes.margins(y=0.15)
-        axes.legend(frameon=False, labelcolor=_MARKS["ink"], loc="best")
-        return _svg(figure, name, "agreement of each snapshot with the teacher")
+        axes.legend(frameon=False, labelcolor=MARKS["ink"], loc="best")
+        return svg(figure, name, "agreement of each snapshot with the teacher")
 
 
 def bars(
@@ -153,14 +159,14 @@ def bars(
     """A bar per class, with its name where there is room, and a dashed line to compare with (0..1, in per cent)."""
     total = len(values)
     named = total <= MAX_NAMED
-    with _canvas(5.6, 0.7 + 0.19 * total if named else 2.3) as (figure, axes):
+    with canvas(5.6, 0.7 + 0.19 * total if named else 2.3) as (figure, axes):
         if named:
-            axes.barh(range(total), values, color=_MARKS[colour], height=0.72)
+            axes.barh(range(total), values, color=MARKS[colour], height=0.72)
             axes.set_yticks(range(total), [clip(text, 22) for text in names])
             axes.invert_yaxis()
             axes.grid(visible=False, axis="y")
         else:  # sorted, as one shape: a thousand bars would be a thousand paths
-            axes.stairs(sorted(values, reverse=True), fill=True, color=_MARKS[colour], linewidth=0, baseline=0)
+            axes.stairs(sorted(values, reverse=True), fill=True, color=MARKS[colour], linewidth=0, baseline=0)
             axes.set_xlabel(f"{total:,} classes, sorted")
             axes.set_xlim(0, total)
         percents = axes.xaxis if named else axes.yaxis
@@ -169,9 +175,9 @@ def bars(
         (axes.set_xlim if named else axes.set_ylim)(0, min(1.0, max([*values, line or 0, 1e-9]) * 1.08))
         if line is not None:
             draw = axes.axvline if named else axes.axhline
-            draw(line, color=_MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label=line_text)
-            figure.legend(frameon=False, labelcolor=_MARKS["ink"], loc="outside upper right")
-        return _svg(figure, name, label)
+            draw(line, color=MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label=line_text)
+            figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside upper right")
+        return svg(figure, name, label)
 
 
 def confusion(name: str, names: Sequence[str], matrix: np.ndarray) -> str:
@@ -186,7 +192,7 @@ def confusion(name: str, names: Sequence[str], matrix: np.ndarray) -> str:
     picture = np.empty((*shares.shape, 4))
     picture[..., :3] = _BLUE
     picture[..., 3] = np.sqrt(np.clip(shares, 0, 1))
-    with _canvas(5.2, 4.9) as (figure, axes):
+    with canvas(5.2, 4.9) as (figure, axes):
         axes.imshow(picture, interpolation="none", aspect="equal", extent=(0, total, total, 0))
         axes.grid(visible=False)
         axes.set_xlabel("student says")
@@ -199,22 +205,22 @@ def confusion(name: str, names: Sequence[str], matrix: np.ndarray) -> str:
             for row, column in np.argwhere(shares >= 0.005):
                 share = shares[row, column]
                 axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
-                          color="#ffffff" if share > 0.3 else _MARKS["ink"])  # fmt: skip
-        return _svg(figure, name, "confusion matrix, in per cent of each true class")
+                          color="#ffffff" if share > 0.3 else MARKS["ink"])  # fmt: skip
+        return svg(figure, name, "confusion matrix, in per cent of each true class")
 
 
 def reliability(name: str, bins: Sequence[tuple[float, float, float, float, float]]) -> str:
     """Accuracy against confidence. bins: (low, high, count, confidence, accuracy), empty ones without a bar."""
     filled = [one for one in bins if one[2] > 0]
-    with _canvas(4.2, 3.9) as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=_MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
+    with canvas(4.2, 3.9) as (figure, axes):
+        axes.plot([0, 1], [0, 1], color=MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
         axes.bar([one[0] for one in filled], [one[4] for one in filled], [one[1] - one[0] for one in filled],
-                 align="edge", color=_MARKS["blue"], edgecolor=_MARKS["paper"], label="accuracy")  # fmt: skip
+                 align="edge", color=MARKS["blue"], edgecolor=MARKS["paper"], label="accuracy")  # fmt: skip
         peak = max([one[2] for one in filled], default=1)
-        axes.scatter([one[3] for one in filled], [one[4] for one in filled], zorder=3, color=_MARKS["orange"],
+        axes.scatter([one[3] for one in filled], [one[4] for one in filled], zorder=3, color=MARKS["orange"],
                      s=[8 + 60 * one[2] / peak for one in filled], label="mean confidence; area: how many")  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="the student's confidence", ylabel="share that is right")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
-        axes.legend(frameon=False, labelcolor=_MARKS["ink"], loc="upper left")
-        return _svg(figure, name, "reliability diagram")
+        axes.legend(frameon=False, labelcolor=MARKS["ink"], loc="upper left")
+        return svg(figure, name, "reliability diagram")

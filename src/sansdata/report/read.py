@@ -95,6 +95,8 @@ class Metrics:
     losses: dict[str, Series] = field(default_factory=dict)
     rates: dict[str, Series] = field(default_factory=dict)
     agreement: Series = field(default_factory=Series)
+    clock: Series = field(default_factory=Series)
+    """Seconds since the start, by step."""
     lines: int = 0
     unreadable: int = 0
     dropped: set[str] = field(default_factory=set)
@@ -107,7 +109,7 @@ class Metrics:
             return
         if step < self.reached:
             # A resumed run logs again what came after its checkpoint: the later lines are the true ones.
-            for series in (*self.losses.values(), *self.rates.values(), self.agreement):
+            for series in (*self.losses.values(), *self.rates.values(), self.agreement, self.clock):
                 series.rewind(step)
         self.reached = step
         losses, rate = line.get("losses"), line.get("lr")
@@ -120,6 +122,8 @@ class Metrics:
             self._put(self.rates, "student", step, rate)
         if line.get("agreement") is not None:
             self.agreement.add(step, line["agreement"])
+        if line.get("seconds") is not None:
+            self.clock.add(step, line["seconds"])
 
     def _put(self, family: dict[str, Series], name: str, step: float, value: Any) -> None:
         if name not in family and len(family) >= MAX_SERIES:

@@ -175,3 +175,9 @@ def moment(iso: str) -> str:
 def joined(items: Sequence[str]) -> str:
     """'a, b and c'."""
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else ""
+
+
+SCORE_MEANING = (
+    "The score is the share of probe images on which student and teacher name the same class. The probes are made from "
+    "the teacher alone and are the same for all its runs, so the score compares methods. It is not accuracy."
+)
