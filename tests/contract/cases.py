@@ -37,6 +37,22 @@ CASES = {
         stops=(6, 1, 11),  # 6 and 11: half a batch inverted; at 11 the pool of 12 is full and being renewed
         moves_apart=((1, 6), (6, 7)),
     ),
+    "adi": Case(
+        {
+            "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "jitter": 1, "adi": 1.0,
+            "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 6 and 11: half a batch inverted against a student that has learnt
+        moves_apart=((1, 6), (6, 7)),
+    ),
+    "zskd": Case(
+        {
+            "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "pixel_lr": 0.05,
+            "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 6 and 11: half a batch of impressions made; at 11 the pool of 12 is full
+        moves_apart=((1, 6), (6, 7)),
+    ),
     "fm": Case(
         {
             "k": 2, "latent": 16, "width": 8, "batch": 8, "warmup_rounds": 1, "steps_per_round": 3, "reset_round": 2,

@@ -9,16 +9,17 @@ from typing import Any, ClassVar
 
 import pydantic
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Context, Losses, Method, Outputs, Requirements, Stateful
 from ..memory import Pool, Slot
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
 from ..synthesis.augment import Augment, jitter, random_flip
 from ..synthesis.labels import random_labels
+from ..synthesis.pixels import Inversion
 from ..synthesis.pooled import draw, keep
 from ..training.transfer import TransferSettings
 
@@ -36,44 +37,14 @@ class DeepInversionConfig(Strict):
     l2: float = pydantic.Field(default=0.0, ge=0)  # released
     jitter: int = pydantic.Field(default=2, ge=0)  # released
     flip: bool = False  # released for CIFAR
+    # Deviation: released for ImageNet, not for CIFAR. The pool keeps 8-bit images, so pixels outside 0..1 would be cut
+    # after the optimiser had come to rely on them.
+    clip: bool = True
     pool: int = pydantic.Field(default=256_000, ge=1)  # 1000 batches of 256 (author)
     steps_per_batch: int = pydantic.Field(default=80, ge=1)  # student steps for each batch inverted: ours
     view: Augment = "crop+flip"  # ours
     steps: int = pydantic.Field(default=80_000, ge=1)  # ours
     transfer: TransferSettings = TransferSettings(lr=0.1, temperature=3.0)  # tau 3: author
-
-
-class Inversion:
-    """One batch under way: pixels, their optimiser, how far it is, and the best iterate so far."""
-
-    def __init__(self, pixels: Tensor, lr: float) -> None:
-        self.lr = lr
-        self.begin(pixels, torch.zeros(len(pixels), dtype=torch.int64))
-
-    def begin(self, pixels: Tensor, targets: Tensor) -> None:
-        """pixels (B, C, H, W) in the teacher's input space, targets (B,)."""
-        self.pixels, self.targets = nn.Parameter(pixels), targets
-        self.optimizer = torch.optim.Adam([self.pixels], lr=self.lr)
-        self.iteration, self.best_loss, self.best = 0, float("inf"), pixels.clone()
-
-    def offer(self, loss: float) -> None:
-        """Keeps a copy of the pixels on which `loss` was taken where it is the lowest yet.
-
-        Deviation: the released CIFAR script keeps a reference, which follows the optimiser, so it returns the last.
-        """
-        if loss < self.best_loss:
-            self.best_loss, self.best = loss, self.pixels.detach().clone()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "pixels": self.pixels.detach(), "targets": self.targets, "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration, "best_loss": self.best_loss, "best": self.best,
-        }  # fmt: skip
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.begin(state["pixels"], state["targets"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.best_loss, self.best = state["iteration"], state["best_loss"], state["best"]
 
 
 class DeepInversion(Method):
@@ -107,7 +78,10 @@ class DeepInversion(Method):
         self.bn = BatchStatistics(context.teacher.module, norms, first=config.first_bn)
         self.pool = Pool(config.pool)
         blank = torch.zeros(config.batch, *context.task.shape)
-        self.inversion = Inversion(context.runtime.place(blank), config.pixel_lr)
+        nothing = torch.zeros(config.batch, dtype=torch.int64)
+        self.inversion = Inversion(context.runtime.place(blank), nothing, config.pixel_lr)
+        black, white = torch.zeros(1, *context.task.shape), torch.ones(1, *context.task.shape)
+        self.bounds = [context.runtime.normalise(context.task, context.runtime.place(b)) for b in (black, white)]
         self.schedule = Slot(transfers_left=0)
 
     def next_move(self) -> str:
@@ -125,11 +99,9 @@ class DeepInversion(Method):
             losses = self._losses()
             total = losses.total()
             inversion.offer(total.item())
-            total.backward()
-            # Not runtime.step: every rank inverts pixels of its own, there is nothing to average.
-            inversion.optimizer.step()
-            inversion.optimizer.zero_grad(set_to_none=True)
-            inversion.iteration += 1
+            inversion.step(total)
+            if config.clip:
+                inversion.clip(*self.bounds)
         if inversion.iteration == config.iterations:
             images = context.runtime.denormalise(context.task, inversion.best)
             keep(self.pool, images, inversion.targets, context, config.view)
@@ -142,13 +114,18 @@ class DeepInversion(Method):
         seen = jitter(pixels, config.jitter, context.streams("jitter"))
         if config.flip:
             seen = random_flip(seen, context.streams("jitter"))
-        outputs = context.teacher(context.runtime.denormalise(context.task, seen), self.bn.taps)
+        images = context.runtime.denormalise(context.task, seen)
+        outputs = context.teacher(images, self.bn.taps)
         losses = Losses()
-        losses.add("ce", 1, lambda: cross_entropy(outputs.logits, self.inversion.targets))
-        losses.add("bn", config.bn, lambda: self.bn(outputs.taps))
         losses.add("tv", config.tv, lambda: image_priors.total_variation(seen))
         losses.add("l2", config.l2, lambda: image_priors.l2(pixels))
+        self.add_terms(losses, images, outputs)
         return losses
+
+    def add_terms(self, losses: Losses, images: Tensor, outputs: Outputs) -> None:
+        """What the networks say of `images` (B, C, H, W) in unit space, which gave the teacher's `outputs`."""
+        losses.add("ce", 1, lambda: cross_entropy(outputs.logits, self.inversion.targets))
+        losses.add("bn", self.config.bn, lambda: self.bn(outputs.taps))
 
     def transfer_batch(self) -> Batch:
         self.schedule["transfers_left"] -= 1

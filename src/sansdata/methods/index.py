@@ -19,6 +19,8 @@ METHODS = {
         "deepinversion:DeepInversion",
         "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)",
     ),
+    "adi": ("adi:ADI", "DeepInversion that also seeks what the student gets wrong (Yin et al. 2020)"),
+    "zskd": ("zskd:ZSKD", "pixels optimised to soft labels drawn around each class; pool (Nayak et al. 2019)"),
     "fm": ("fm:FM", "meta-learned generator, k steps a batch; pool (Fang et al. 2022)"),
 }
 """name -> (module:class in this package, one line)."""

@@ -33,6 +33,26 @@ def decision_adversarial(student: Tensor, teacher: Tensor) -> Tensor:
     return -same * kl(student, teacher)
 
 
+def jsd(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
+    """1/2 KL(M || P) + 1/2 KL(M || Q) of the softened outputs P, Q and their mean M, each clamped to 0.01..0.99.
+
+    As in DeepInversion's released code: the divergences are from the mean, not to it, and after the clamp the rows need
+    not sum to 1, so the value may exceed ln 2 and lie below 0.
+    """
+    p, q = F.softmax(student / temperature, dim=1), F.softmax(teacher / temperature, dim=1)
+    m = (0.5 * (p + q)).clamp(0.01, 0.99)
+    p, q = p.clamp(0.01, 0.99), q.clamp(0.01, 0.99)
+    return (m * (m.log() - 0.5 * (p.log() + q.log()))).sum(1)
+
+
+def jsd_adversarial(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - JSD, a scalar in 0..1 to be minimised by the image maker (Adaptive DeepInversion, eq. 8).
+
+    The batch mean is what is clamped to 0..1, as released.
+    """
+    return 1 - jsd(student, teacher).mean().clamp(0, 1)
+
+
 def match(name: str, student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """The named loss: 'kl', 'l1' or 'mse'; temperature counts for 'kl' only."""
     if name == "kl":
@@ -43,6 +63,11 @@ def match(name: str, student: Tensor, teacher: Tensor, temperature: float = 1.0)
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """CE(logits (B, K), targets (B,) int64) per sample."""
     return F.cross_entropy(logits, targets, reduction="none")
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
+    """-sum y log softmax(logits / temperature) per sample, targets y (B, K) that sum to 1 (ZSKD, eq. 3)."""
+    return -(targets * F.log_softmax(logits / temperature, dim=1)).sum(1)
 
 
 def entropy(probabilities: Tensor) -> Tensor:

@@ -8,13 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .impression_views import impression_views
+
 Augment = Literal["none", "crop", "crop+flip"]
+View = Augment | Literal["zskd"]
+"""With the many views of ZSKD, through which no gradient is meant to flow."""
 
 
-def augment(images: Tensor, kind: Augment, generator: torch.Generator) -> Tensor:
-    """images (B, C, H, W), each shifted and, for 'crop+flip', mirrored on its own."""
+def augment(images: Tensor, kind: View, generator: torch.Generator) -> Tensor:
+    """images (B, C, H, W), each shifted and, for 'crop+flip', mirrored on its own; 'zskd': see impression_views."""
     if kind == "none":
         return images
+    if kind == "zskd":
+        return impression_views(images, generator)
     images = random_crop(images, max(1, round(images.shape[-1] / 8)), generator)
     return random_flip(images, generator) if kind == "crop+flip" else images
 

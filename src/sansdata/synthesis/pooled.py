@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ..contracts import Batch, Context
 from ..memory import Pool, dequantise, quantise
-from .augment import Augment, augment
+from .augment import View, augment
 
 
-def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Augment) -> None:
+def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: View) -> None:
     """Adds images (B, C, H, W); where views are not augmented, the teacher is asked now and its answers are kept."""
     logits = None
     if view == "none" and not context.teacher_taps:
@@ -20,7 +20,7 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Au
     context.counters.add("samples", len(images))
 
 
-def draw(pool: Pool, context: Context, count: int, view: Augment) -> Batch:
+def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
     """`count` images from the pool, seen afresh, with the teacher's answers."""
     drawn = pool.sample(count, context.streams("pool"))
     images = augment(context.runtime.place(drawn.inputs), view, context.streams("view"))
