@@ -22,6 +22,10 @@ FASHION_MNIST = Recipe(
                 options={"generator_lr": 0.002},
             ),
             Arm(name="deepinversion", role="method", method="deepinversion", preset="small", steps=1100),
+            Arm(name="adi", role="method", method="adi", preset="small", steps=1100),
+            Arm(
+                name="zskd", role="method", method="zskd", preset="small", steps=1100, paper="79.62 (ZSKD, from memory)",
+            ),
             Arm(
                 name="fm-k5-no-meta", role="ablation", method="fm", preset="small", steps=1400, options={"meta": False}
             ),
@@ -41,6 +45,8 @@ FASHION_MNIST = Recipe(
         Expectation(better="dafl", worse="noise-gaussian", margin=5),
         Expectation(better="deepinversion", worse="noise-gaussian", margin=15),
         Expectation(better="deepinversion", worse="deepinversion-no-bn"),
+        Expectation(better="adi", worse="deepinversion"),
+        Expectation(better="zskd", worse="noise-gaussian", margin=10),
     ),
     tried=(
         "DAFL: on this teacher the generator falls onto one class in the first steps, and a saturated softmax gives "

@@ -18,6 +18,15 @@ MNIST_LENET5 = Recipe(
                 name="dafl-no-entropy", role="ablation", method="dafl", preset="small", steps=1400,
                 options={"entropy": 0.0},
             ),
+            Arm(name="zskd", role="method", method="zskd", preset="small", steps=1100, paper="98.77 (ZSKD, from memory)"),
+            Arm(
+                name="zskd-one-hot", role="ablation", method="zskd", preset="small", steps=1100,
+                options={"labels": "one-hot"},
+            ),
+            Arm(
+                name="zskd-uniform-noise", role="floor", method="zskd", preset="small", steps=1100,
+                options={"iterations": 1, "chunk": 1, "pixel_lr": 1e-9},
+            ),
             Arm(
                 name="kd-real-data", role="ceiling", method="real-data", steps=1400, paper="98.91 (DAFL, table 1)",
                 options={"view": "crop", "transfer": _ADAM},
@@ -35,5 +44,7 @@ MNIST_LENET5 = Recipe(
         Expectation(better="dafl", worse="noise-dead-leaves"),
         Expectation(better="dafl", worse="dafl-no-entropy", margin=5),
         Expectation(better="kd-real-data", worse="dafl"),
+        Expectation(better="zskd", worse="zskd-uniform-noise", margin=10),
+        Expectation(better="zskd", worse="zskd-one-hot"),
     ),
 )  # fmt: skip
