@@ -24,7 +24,8 @@ FASHION_MNIST = Recipe(
             Arm(name="deepinversion", role="method", method="deepinversion", preset="small", steps=1100),
             Arm(name="adi", role="method", method="adi", preset="small", steps=1100),
             Arm(
-                name="zskd", role="method", method="zskd", preset="small", steps=1100, paper="79.62 (ZSKD, from memory)",
+                name="zskd", role="method", method="zskd", preset="small", steps=1100,
+                paper="79.62 (ZSKD, from memory)",
             ),
             Arm(
                 name="fm-k5-no-meta", role="ablation", method="fm", preset="small", steps=1400, options={"meta": False}

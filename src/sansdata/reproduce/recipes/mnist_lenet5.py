@@ -18,7 +18,10 @@ MNIST_LENET5 = Recipe(
                 name="dafl-no-entropy", role="ablation", method="dafl", preset="small", steps=1400,
                 options={"entropy": 0.0},
             ),
-            Arm(name="zskd", role="method", method="zskd", preset="small", steps=1100, paper="98.77 (ZSKD, from memory)"),
+            Arm(
+                name="zskd", role="method", method="zskd", preset="small", steps=1100,
+                paper="98.77 (ZSKD, from memory)",
+            ),
             Arm(
                 name="zskd-one-hot", role="ablation", method="zskd", preset="small", steps=1100,
                 options={"labels": "one-hot"},
