@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sansdata.memory import Pool, Reservoir, Slot, dequantise, quantise
+from sansdata.memory import FeatureBank, Pool, Reservoir, Slot, dequantise, quantise
 
 quick = settings(max_examples=30, deadline=None)
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=8)
@@ -165,3 +167,48 @@ def test_a_slot_gives_back_what_it_was_given_and_shares_no_names():
     assert saved == {"a": 1, "b": None}
     slot.load_state_dict(saved)
     assert (slot["a"], slot["b"]) == (1, None)
+
+
+# -- the bank of features
+
+
+def rows_of(bank: FeatureBank) -> list[int]:
+    return sorted(int(row[0]) for row in bank.rows[: len(bank)])
+
+
+@quick
+@given(sizes, st.integers(1, 20))
+def test_a_bank_holds_the_newest_features(batches, capacity):
+    bank, total = FeatureBank(capacity, 2), 0
+    for size in batches:
+        bank.add(torch.arange(total, total + size).float()[:, None].repeat(1, 2))
+        total += size
+    assert rows_of(bank) == list(range(max(0, total - capacity), total))
+
+
+def test_a_batch_larger_than_the_bank_leaves_its_end():
+    bank = FeatureBank(4, 1)
+    bank.add(torch.arange(3.0)[:, None])
+    bank.add(torch.arange(10.0)[:, None])
+    assert rows_of(bank) == [6, 7, 8, 9]
+
+
+@pytest.mark.parametrize(("held", "count", "given_back"), [(0, 5, 0), (3, 5, 3), (9, 5, 5), (9, 0, 0)])
+def test_a_bank_gives_each_row_at_most_once_and_by_its_seed(held, count, given_back):
+    bank = FeatureBank(9, 1)
+    bank.add(torch.arange(float(held))[:, None])
+    drawn = [bank.sample(count, torch.Generator().manual_seed(seed)).flatten().tolist() for seed in (0, 0, 1)]
+    assert len(drawn[0]) == len(set(drawn[0])) == given_back
+    assert drawn[0] == drawn[1]
+    assert given_back < 3 or drawn[0] != drawn[2]
+
+
+def test_a_loaded_bank_goes_on_as_the_saved_one():
+    one, two = FeatureBank(5, 2), FeatureBank(5, 2)
+    one.add(torch.rand(7, 2))
+    two.load_state_dict({name: copy.deepcopy(value) for name, value in one.state_dict().items()})
+    more = torch.rand(3, 2)
+    one.add(more)
+    two.add(more)
+    assert one.added == two.added == 10
+    assert torch.equal(one.rows, two.rows)

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -240,6 +241,11 @@ class Method(ABC):
     def rehearsal(cls, config: Any) -> Any:
         """Settings under which every kind of move comes soon, at its usual cost: for measuring the moves."""
         return config
+
+    @classmethod
+    def reads(cls, config: Any) -> Mapping[Path, str]:
+        """Files that these settings name, with their role: what a strict run may read beside the usual."""
+        return {}
 
     def build_student(self, student: nn.Module) -> nn.Module:
         """The module to train: the student itself, or with a part that only training needs."""

@@ -132,3 +132,34 @@ class Reservoir:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.images, self.offered = state["images"], state["offered"]
+
+
+class FeatureBank:
+    """A ring of feature vectors (D,) of what was made before, float32 on the CPU."""
+
+    def __init__(self, capacity: int, size: int) -> None:
+        """size: D."""
+        self.capacity = capacity
+        self.rows = torch.empty(capacity, size)
+        self.added = 0
+        """How many were ever added; the newest stands at (added - 1) % capacity."""
+
+    def __len__(self) -> int:
+        return min(self.added, self.capacity)
+
+    def add(self, features: Tensor) -> None:
+        """features (B, D). The oldest make room."""
+        kept = features.detach().float().cpu()[-self.capacity :]
+        self.added += len(features)
+        self.rows[torch.arange(self.added - len(kept), self.added) % self.capacity] = kept
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """(n, D): `count` of them drawn without repeats, all in random order where there are fewer."""
+        return self.rows[torch.randperm(len(self), generator=generator)[:count]]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"added": self.added, "rows": self.rows[: len(self)]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.added = state["added"]
+        self.rows[: len(self)] = state["rows"].cpu()

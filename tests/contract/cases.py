@@ -61,4 +61,20 @@ CASES = {
         stops=(6, 1, 9),  # 6: the next move re-makes the first layer; 9: middle of a round, pool renewed
         moves_apart=((1, 6), (4, 8)),
     ),
+    "cmi": Case(
+        {
+            "iterations": 4, "chunk": 2, "latent": 16, "width": 8, "batch": 8, "head": 8, "bank": 12, "negatives": 6,
+            "steps_per_round": 3, "pool": 12, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 1, 6 and 11: half a batch inverted; at 11 the pool and the bank are full and being renewed
+        moves_apart=((1, 6), (6, 7)),
+    ),
+    "nayer": Case(
+        {
+            "iterations": 4, "chunk": 3, "latent": 16, "width": 8, "batch": 9, "warmup_rounds": 1, "warmup_calls": 2,
+            "calls": 1, "generator_life": 2, "steps_per_round": 3, "pool": 12, "transfer": {"batch": 8},
+        },
+        stops=(5, 1, 15),  # 1, 5 and 15: half a call; 5 and 15: by a generator made anew; 15: the pool is being renewed
+        moves_apart=((1, 6), (5, 12)),
+    ),
 }  # fmt: skip

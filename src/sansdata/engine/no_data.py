@@ -46,7 +46,8 @@ class NoDataGuard:
 
     def __init__(self, mode: Mode, declared: Mapping[Path, str], run_directory: Path) -> None:
         self.mode: Mode = mode
-        self.declared = {os.path.realpath(path): role for path, role in declared.items()}
+        self.declared: dict[str, str] = {}
+        self.declare(declared)
         self.run_directory = os.path.realpath(run_directory)
         self.read: dict[str, str] = {}
         self.made: set[str] = set()
@@ -77,6 +78,10 @@ class NoDataGuard:
             if self.role_of(path) is None:
                 self._note(path, "left open")
         self.sealed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    def declare(self, inputs: Mapping[Path, str]) -> None:
+        """Adds to what may be read: path -> role."""
+        self.declared |= {os.path.realpath(path): role for path, role in inputs.items()}
 
     def check(self) -> None:
         """Raises NoDataViolation in a strict run where a violation was noted, even if other code swallowed it."""

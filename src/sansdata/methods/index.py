@@ -22,6 +22,8 @@ METHODS = {
     "adi": ("adi:ADI", "DeepInversion that also seeks what the student gets wrong (Yin et al. 2020)"),
     "zskd": ("zskd:ZSKD", "pixels optimised to soft labels drawn around each class; pool (Nayak et al. 2019)"),
     "fm": ("fm:FM", "meta-learned generator, k steps a batch; pool (Fang et al. 2022)"),
+    "cmi": ("cmi:CMI", "a generator a batch, images told apart by contrast; pool (Fang et al. 2021)"),
+    "nayer": ("nayer:NAYER", "class embeddings through a noisy layer; pool (Tran et al. 2024)"),
 }
 """name -> (module:class in this package, one line)."""
 
