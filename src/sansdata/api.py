@@ -89,6 +89,8 @@ def distill(
     threads: int = 0,
     options: Mapping[str, Any] | None = None,
     features: Mapping[str, Any] | None = None,
+    update: str = "plain",
+    retain: Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
 ) -> Result:
     """Distils `teacher` into `student` without data, into the directory `out`.
@@ -96,7 +98,8 @@ def distill(
     teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied,
     or a SPEC. budget: '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called
     after each student step. inherit: start a student of the teacher's kind from its layers. options: the method's own
-    settings. features: feature alignment (settings.FeatureTerms). engine: settings.EngineSettings.
+    settings. features: feature alignment (settings.FeatureTerms). update: 'plain', or 'retain' with its settings
+    `retain` (settings.RetainSettings). engine: settings.EngineSettings.
 
     Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
     """
@@ -107,7 +110,7 @@ def distill(
     given: dict[str, Any] = {
         "method": method, "preset": preset, "inherit": inherit, "budget": budget, "seed": seed, "device": device,
         "precision": precision, "threads": threads, "strict": strict, "options": dict(options or {}),
-        "features": dict(features or {}), "engine": dict(engine or {}),
+        "features": dict(features or {}), "engine": dict(engine or {}), "update": update, "retain": dict(retain or {}),
     }  # fmt: skip
     if isinstance(teacher, str):
         given |= {"teacher": teacher, "task": _task_field(task)}

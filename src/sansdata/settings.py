@@ -39,6 +39,22 @@ class FeatureTerms(Strict):
         return self.hint > 0 or self.attention > 0
 
 
+class RetainSettings(Strict):
+    """Learning to Retain while Acquiring (Patel et al. 2023), for `update: retain`.
+
+    mode: 'exact' differentiates through the look-ahead; 'first-order' does not; 'replay' only adds the stored samples
+    to the batch, which is what the released code computes. rate: of the look-ahead step (released: 0.9, where it has
+    no effect). slots, share, pushes: the memory is a ring of `slots` batches, each a share of a new batch, filled at
+    `pushes` even moments of the run (released: 10, 1/8, 80).
+    """
+
+    mode: Literal["exact", "first-order", "replay"] = "exact"
+    rate: float = pydantic.Field(default=0.1, ge=0)
+    slots: int = pydantic.Field(default=10, ge=1)
+    share: float = pydantic.Field(default=0.125, gt=0, le=1)
+    pushes: int = pydantic.Field(default=80, ge=1)
+
+
 class EngineSettings(Strict):
     """How the run is kept and shown; none of these changes the student."""
 
@@ -68,6 +84,8 @@ class RunSettings(Strict):
     strict: bool = False
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     features: FeatureTerms = FeatureTerms()
+    update: Literal["plain", "retain"] = "plain"
+    retain: RetainSettings = RetainSettings()
     engine: EngineSettings = EngineSettings()
 
 

@@ -29,6 +29,7 @@ def distill(
     task: words.OptionalTask = None,
     student: Annotated[str | None, typer.Option(metavar="SPEC", help=STUDENT)] = None,
     method: Annotated[str | None, typer.Option(metavar="NAME", help="auto, or one of `sansdata list methods`")] = None,
+    update: Annotated[str | None, typer.Option(metavar="NAME", help="how the student steps: plain or retain")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="must not exist yet, unless --resume")] = None,
     budget: Annotated[str | None, typer.Option(metavar="B", help="10m, 2000steps, 50000samples, 1e5queries")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N")] = None,
@@ -49,6 +50,7 @@ def distill(
     given = {
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
+        "update": update,
     }  # fmt: skip
     settings = resolve_settings(config, given, overrides or ())
     _check_early(settings)

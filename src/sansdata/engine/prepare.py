@@ -47,9 +47,11 @@ class Prepared:
         if rehearsal:
             student, config = copy.deepcopy(student), self.method.rehearsal(config)
         settings = self.settings
+        retain = settings.retain if settings.update == "retain" else None
         return Session(
-            self.method, config, self.teacher, student, self.task, self.runtime, settings.seed, steps, settings.features
-        )
+            self.method, config, self.teacher, student, self.task, self.runtime, settings.seed, steps,
+            settings.features, retain,
+        )  # fmt: skip
 
     def plan(self) -> Plan:
         """How many steps the budget is good for; rank 0 measures for all."""

@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Batch, Context, Counters, Forward, Losses, Method, Outputs, Progress, Stateful, Streams
+from ..contracts import Batch, Context, Counters, Forward, Losses, Method, Outputs, Progress, Stateful, Streams, Update
 from ..errors import DivergedError, MethodError
+from ..models.functional import AtWeights
 from ..runtime import Runtime
-from ..settings import FeatureTerms
+from ..settings import FeatureTerms, RetainSettings
 from ..tasks import ImageTask
 from ..teachers.base import Teacher
 from ..training.added_terms import AddedTerms
 from ..training.plain import Plain
+from ..training.retain import Retain
 from ..training.transfer import TransferSettings, set_lr
 
 
@@ -36,8 +38,10 @@ class Session:
         seed: int = 0,
         steps: int = 1,
         features: FeatureTerms | None = None,
+        retain: RetainSettings | None = None,
     ) -> None:
-        """steps: student steps planned, for schedules. The student is trained in place."""
+        """steps: student steps planned, for schedules. retain: how the student keeps what it learnt; None is a plain
+        step. The student is trained in place."""
         self.student, self.runtime, self.task = runtime.place(student), runtime, task
         runtime.broadcast(student)
         self.streams = Streams(seed, runtime.rank)
@@ -52,7 +56,8 @@ class Session:
         learns = [self.trained, self.terms] if self.terms is not None else [self.trained]
         self.optimizer = settings.make_optimizer(nn.ModuleList(learns))
         self.settings = settings
-        self.update = Plain(self.context, self.student_forward, self.optimizer, settings.clip)
+        how = (self.context, self.student_forward, self.optimizer, settings.clip)
+        self.update: Update = Plain(*how) if retain is None else Retain(*how, self.trained, self.student_at, retain)
         self.moves = 0
         self.last_batch: Batch | None = None
         """What the latest transfer taught from; for watching only."""
@@ -67,8 +72,16 @@ class Session:
 
     def student_forward(self, images: Tensor) -> Outputs:
         """The student at its present weights, images (B, C, H, W) in unit space."""
+        return self._forward(self.trained, images)
+
+    def student_at(self, parameters: Mapping[str, Tensor]) -> Forward:
+        """The student as a function, with these parameters in place of its own."""
+        module = AtWeights(self.trained, parameters).train(self.trained.training)
+        return lambda images: self._forward(module, images)
+
+    def _forward(self, module: nn.Module, images: Tensor) -> Outputs:
         context = self.context
-        return self.runtime.forward(self.trained, self.task, images, context.student_taps, context.counters, "student")
+        return self.runtime.forward(module, self.task, images, context.student_taps, context.counters, "student")
 
     def move(self) -> tuple[str, Losses]:
         """Makes the next move. Raises DivergedError, naming the term, where a loss is not finite."""

@@ -1,0 +1,97 @@
+"""What every pair of a method and an update keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from cases import CASES
+from processes import distil
+from tiny import Tiny, differing, make_student, make_task, make_teacher, student_of, tensors
+
+from sansdata.engine.session import Session
+from sansdata.methods.index import find_method, method_config
+from sansdata.runtime import Runtime
+from sansdata.settings import FeatureTerms, RetainSettings, RunSettings
+
+MODES = get_args(RetainSettings.model_fields["mode"].annotation)
+FILLED = 4
+"""Student steps after which the memory holds something and is used, of 8."""
+
+
+def make_session(name: str, mode: str, runtime: Runtime | None = None) -> Session:
+    """With a hint, whose regressors the update must train as well."""
+    config = method_config(name, "default", CASES[name].options)
+    settings = RetainSettings(mode=mode, pushes=4, slots=2, share=0.5)  # type: ignore[arg-type]
+    return Session(
+        find_method(name), config, make_teacher(), make_student(), make_task(), runtime or Runtime(), 7, 8,
+        FeatureTerms(hint=0.1), settings,
+    )  # fmt: skip
+
+
+def advance_to(session: Session, steps: int) -> None:
+    while session.context.progress.steps < steps:
+        session.move()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_every_method_learns_and_retains(name: str, mode: str) -> None:
+    session = make_session(name, mode)
+    start = {key: value.clone() for key, value in session.student.state_dict().items()}
+    advance_to(session, 8)
+    after = session.student.state_dict()
+    assert all(torch.isfinite(value).all() for value in after.values())
+    still = [key for key, value in after.items() if torch.equal(value, start[key])]
+    assert still == [], "not trained"
+    assert session.update.state()["memory"].state_dict()["pushed"] == 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_retaining_changes_the_student_only_once_something_is_stored(mode: str) -> None:
+    config = method_config("dfad", "default", CASES["dfad"].options)
+    plain = Session(
+        find_method("dfad"),
+        config,
+        make_teacher(),
+        make_student(),
+        make_task(),
+        Runtime(),
+        7,
+        8,
+        FeatureTerms(hint=0.1),
+    )
+    retaining = make_session("dfad", mode)
+    same = []
+    for step in range(1, 9):
+        advance_to(plain, step)
+        advance_to(retaining, step)
+        same.append(differing(dict(plain.student.state_dict()), dict(retaining.student.state_dict())) == [])
+    assert same[0]
+    assert not any(same[FILLED:])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reduced_precision(mode: str) -> None:
+    session = make_session("dfad", mode, Runtime("cpu", "bf16"))
+    advance_to(session, 8)
+    assert all(torch.isfinite(value).all() for value in session.student.state_dict().values())
+
+
+@pytest.mark.parametrize("name", ["dafl", "fm"])
+def test_resume_in_a_new_process_is_bitwise_the_uninterrupted_run(name: str, tiny: Tiny, tmp_path: Path) -> None:
+    retain = {"pushes": 4, "slots": 2, "share": 0.5}
+    settings = RunSettings.model_validate(
+        tiny.settings(name, CASES[name].options).model_dump() | {"update": "retain", "retain": retain}
+    )
+    config = tiny.config(settings, folder=tmp_path)
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    assert distil(config, whole, before=[("no_report",)]).code == 0
+    assert distil(config, out, before=[("stop_after_move", CASES[name].stops[2]), ("no_report",)]).code == 75
+    kept = tensors(next((out / "checkpoints").glob("step-*/rank-0.safetensors")))
+    assert any(key.startswith("update.memory") for key in kept), "stopped before anything was stored"
+    resumed = distil(config, out, "--resume", before=[("no_report",)])
+    assert resumed.code == 0, resumed.output
+    assert differing(student_of(whole), student_of(out)) == []
