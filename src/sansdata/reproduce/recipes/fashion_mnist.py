@@ -27,6 +27,16 @@ FASHION_MNIST = Recipe(
                 name="zskd", role="method", method="zskd", preset="small", steps=1100,
                 paper="79.62 (ZSKD, from memory)",
             ),
+            Arm(name="cmi", role="method", method="cmi", preset="small", steps=1000),
+            Arm(name="nayer", role="method", method="nayer", preset="small", steps=1000),
+            Arm(
+                name="cmi-no-contrast", role="ablation", method="cmi", preset="small", steps=1000,
+                options={"contrastive": 0.0},
+            ),
+            Arm(
+                name="nayer-no-redraw", role="ablation", method="nayer", preset="small", steps=1000,
+                options={"redraw": False},
+            ),
             Arm(
                 name="fm-k5-no-meta", role="ablation", method="fm", preset="small", steps=1400, options={"meta": False}
             ),
@@ -48,6 +58,10 @@ FASHION_MNIST = Recipe(
         Expectation(better="deepinversion", worse="deepinversion-no-bn"),
         Expectation(better="adi", worse="deepinversion"),
         Expectation(better="zskd", worse="noise-gaussian", margin=10),
+        Expectation(better="cmi", worse="noise-fractal", margin=10),
+        Expectation(better="cmi", worse="cmi-no-contrast"),
+        Expectation(better="nayer", worse="noise-fractal", margin=10),
+        Expectation(better="nayer", worse="nayer-no-redraw"),
     ),
     tried=(
         "DAFL: on this teacher the generator falls onto one class in the first steps, and a saturated softmax gives "
