@@ -26,8 +26,16 @@ STEPS = 8
 CASES = {
     "noise": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "dafl": Case(
-        {"latent": 16, "width": 8, "transfer": {"batch": 8}},
+        {"latent": 16, "width": 8, "ema": {"weight": 0.5}, "transfer": {"batch": 8}},
         stops=(5, 1, 12),  # 5: between a generator's step and the student's, with the batch pending
+    ),
+    "zskt": Case(
+        {"latent": 16, "width": 8, "student_steps": 3, "ema": {"weight": 0.5}, "transfer": {"batch": 8}},
+        stops=(6, 1, 10),  # 6: middle of a pseudo-batch; 1: between the generator's step and the student's first
+    ),
+    "dfad": Case(
+        {"latent": 16, "width": 8, "student_steps": 3, "transfer": {"batch": 8}},
+        stops=(6, 1, 8),  # 6: middle of a round; 8: the generator's step is next
     ),
     "deepinversion": Case(
         {

@@ -16,6 +16,7 @@ from ..config import Strict
 from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
 from ..memory import Slot
 from ..objectives import class_priors
+from ..synthesis.ema import EMAGenerator, EMASettings
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..training.transfer import TransferSettings
 
@@ -29,6 +30,7 @@ class DAFLConfig(Strict):
     one_hot: float = pydantic.Field(default=0.05, ge=0)  # released --oh
     entropy: float = pydantic.Field(default=5.0, ge=0)  # released --ie
     activation: float = pydantic.Field(default=0.01, ge=0)  # released --a
+    ema: EMASettings = EMASettings()  # MAD's; off
     steps: int = pydantic.Field(default=240_000, ge=1)  # released: 2000 epochs of 120
     transfer: TransferSettings = TransferSettings(
         lr=0.1, weight_decay=5e-4, schedule="step", batch=1024, match="kl", temperature=1.0
@@ -79,6 +81,7 @@ class DAFL(Method):
         super().__init__(config, context)
         self.generator = make_generator(context, config.latent, config.width, "standard", norm_eps=0.8, conv_bias=True)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
+        self.ema = EMAGenerator(config.ema, self.generator, config.latent)
         self.taps = [f"{context.teacher.anatomy.head}:input"] if config.activation else []
         self.pending = Slot(images=None, logits=None)
 
@@ -95,6 +98,7 @@ class DAFL(Method):
         losses.add("activation", config.activation, lambda: class_priors.activation(outputs.taps[self.taps[0]]))
         losses.total().backward()
         context.runtime.step(self.optimizer)
+        self.ema.follow(self.generator)
         context.counters.add("samples", len(images))
         self.pending["images"], self.pending["logits"] = images.detach(), outputs.logits.detach()
         return losses
@@ -102,7 +106,8 @@ class DAFL(Method):
     def transfer_batch(self) -> Batch:
         images, logits = self.pending["images"], self.pending["logits"]
         self.pending["images"] = self.pending["logits"] = None
-        return self.context.teach(images, logits=logits)
+        return self.ema.join(self.context.teach(images, logits=logits), self.context)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"generator": self.generator, "optimizer": self.optimizer, "pending": self.pending}
+        parts = {"generator": self.generator, "optimizer": self.optimizer, "pending": self.pending}
+        return {**parts, **self.ema.state()}

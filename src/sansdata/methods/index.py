@@ -15,6 +15,8 @@ from ..errors import MethodError, did_you_mean
 METHODS = {
     "noise": ("noise:Noise", "the floor: the teacher's answers on random images"),
     "dafl": ("dafl:DAFL", "a generator the teacher judges; fresh batches (Chen et al. 2019)"),
+    "zskt": ("zskt:ZSKT", "a generator against the student; each batch taught ten times (Micaelli & Storkey 2019)"),
+    "dfad": ("dfad:DFAD", "a generator against the student, mean absolute error; fresh batches (Fang et al. 2019)"),
     "deepinversion": (
         "deepinversion:DeepInversion",
         "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)",
