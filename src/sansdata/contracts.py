@@ -54,6 +54,11 @@ class Outputs:
     def detach(self) -> Outputs:
         return Outputs(self.logits.detach(), {name: tap.detach() for name, tap in self.taps.items()})
 
+    def followed_by(self, other: Outputs) -> Outputs:
+        """The outputs of both batches in one, this one first; both with the same taps."""
+        taps = {name: torch.cat([tap, other.taps[name]]) for name, tap in self.taps.items()}
+        return Outputs(torch.cat([self.logits, other.logits]), taps)
+
 
 @dataclass
 class Batch:

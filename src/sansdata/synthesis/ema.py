@@ -12,7 +12,7 @@ import pydantic
 import torch
 
 from ..config import Strict
-from ..contracts import Batch, Context, Outputs, Stateful
+from ..contracts import Batch, Context, Stateful
 from ..models.generators import UpsamplingGenerator
 from .generator import images_from, latents
 
@@ -60,16 +60,10 @@ class EMAGenerator:
         weights[count:] = self.settings.weight
         return Batch(
             torch.cat([batch.inputs, images]),
-            teacher_outputs=joined(batch.teacher_outputs, more.teacher_outputs),
+            teacher_outputs=batch.teacher_outputs.followed_by(more.teacher_outputs),
             weights=weights,
         )
 
     def state(self) -> Mapping[str, Stateful]:
         """What outlives a move, for the method's own state()."""
         return {} if self.copy is None else {"ema": self.copy}
-
-
-def joined(one: Outputs, other: Outputs) -> Outputs:
-    """Both, one behind the other."""
-    taps = {name: torch.cat([tap, other.taps[name]]) for name, tap in one.taps.items()}
-    return Outputs(torch.cat([one.logits, other.logits]), taps)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Batch, Context, Forward, Losses, Outputs, Stateful
+from ..contracts import Batch, Context, Forward, Losses, Stateful
 from ..memory import Slot
 from ..settings import RetainSettings
 
@@ -116,9 +116,8 @@ def joined(a: Batch, b: Batch) -> Batch:
     weights = None
     if a.weights is not None or b.weights is not None:
         weights = torch.cat([_weights(a), _weights(b)])
-    taps = {name: torch.cat([tap, b.teacher_outputs.taps[name]]) for name, tap in a.teacher_outputs.taps.items()}
-    outputs = Outputs(torch.cat([a.teacher_outputs.logits, b.teacher_outputs.logits]), taps)
     targets = torch.cat([a.targets, b.targets]) if a.targets is not None and b.targets is not None else None
+    outputs = a.teacher_outputs.followed_by(b.teacher_outputs)
     return Batch(torch.cat([a.inputs, b.inputs]), a.kind, targets, outputs, weights)
 
 
