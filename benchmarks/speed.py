@@ -1,153 +1,113 @@
-"""Seconds per phase: our FM synthesis and transfer steps beside a plain loop written the way research code often is.
+"""Seconds per phase: our FM synthesis round and transfer step beside a plain loop written as research code often is.
 
-    python benchmarks/speed.py [--batch 256] [--repeats 5] [--threads 2]
+    python benchmarks/speed.py [--batch 256] [--repeats 5] [--threads 2] [--json FILE]
 
-ResNet-56 teacher, ResNet-20 student, 32x32 colour images, generator of width 64, k = 5. Both sides run in this process,
-in turn; the figure to quote is the ratio. The plain loop: fp32, NCHW, weight gradients left on in every
-network, BatchNorm statistics by `var_mean` in hooks, images through PNG files, the teacher asked again at every step.
+ResNet-56 teacher, ResNet-20 student, 32x32 colour images, generator of width 64, k = 5. Each side has a process of its
+own and they run in turn, one waiting while the other computes; the figure to quote is the median of the paired ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor, nn
+from budget import budget, matrix_rate
+from ours import Ours, Size
+from plain import Plain
+from workers import Side, Worker
 
-from sansdata.engine.session import Session
-from sansdata.methods.fm import FM
-from sansdata.methods.index import method_config
-from sansdata.models.build import architecture_of, build
+from sansdata import __version__
+from sansdata.engine.run import processor
 from sansdata.runtime import make_runtime
-from sansdata.tasks import KNOWN_TASKS
-from sansdata.teachers.base import Teacher
 
-K = 5
-TASK = KNOWN_TASKS["cifar10"]
+SYNTHESIS, TRANSFER = "synthesis round", "transfer step"
+HALF, VIEWS = "transfer step, half the batch", "transfer step, fresh views"
 
 
-def networks() -> tuple[nn.Module, nn.Module]:
-    torch.manual_seed(0)
-    return build(architecture_of("resnet56", TASK)), build(architecture_of("resnet20", TASK))
+def our_side(size: Size) -> Side:
+    return sides(Ours(size), Ours(halved(size)), Ours(size, view="crop+flip"))
 
 
-def ours(batch: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    """One round of synthesis, and one transfer step from the pool."""
-    teacher, student = networks()
-    options = {"k": K, "width": 64, "batch": batch, "warmup_rounds": 0, "view": "none", "transfer": {"batch": batch}}
-    session = Session(
-        FM, method_config("fm", "default", options), Teacher.from_module(teacher, TASK), student, TASK, make_runtime()
-    )
-
-    def transfer() -> None:
-        session.method.schedule["transfers_left"] = 2  # type: ignore[attr-defined]
-        session.move()
-
-    def synthesise() -> None:
-        session.method.schedule["transfers_left"] = 0  # type: ignore[attr-defined]
-        session.move()
-
-    synthesise()
-    return synthesise, transfer
+def plain_side(size: Size, folder: Path) -> Side:
+    folders = [folder / name for name in ("whole", "half", "views")]
+    for each in folders:
+        each.mkdir()
+    return sides(Plain(size, folders[0]), Plain(halved(size), folders[1]), Plain(size, folders[2], views=True))
 
 
-def plain_generator() -> nn.Module:
-    """The lineage's generator layer by layer, at its width of 64."""
-    return nn.Sequential(
-        nn.Linear(256, 128 * 8 * 8), nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128),
-        nn.Upsample(scale_factor=2), nn.Conv2d(128, 128, 3, padding=1, bias=False),
-        nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
-        nn.Upsample(scale_factor=2), nn.Conv2d(128, 64, 3, padding=1, bias=False),
-        nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
-        nn.Conv2d(64, 3, 3, padding=1), nn.Sigmoid(),
-    )  # fmt: skip
+def sides(whole: Ours | Plain, half: Ours | Plain, views: Ours | Plain) -> Side:
+    half.fill()
+    views.fill()
+    return {SYNTHESIS: whole.synthesise, TRANSFER: whole.transfer, HALF: half.transfer, VIEWS: views.transfer}
 
 
-class PlainLoop:
-    """The same arithmetic without any of our care."""
-
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
-        self.teacher, self.student = networks()
-        self.teacher.eval()
-        self.generator = plain_generator()
-        self.optimizer = torch.optim.SGD(self.student.parameters(), lr=0.1, momentum=0.9)
-        self.mean, self.std = (torch.tensor(v).view(1, 3, 1, 1) for v in (TASK.mean, TASK.std))
-        self.terms: list[Tensor] = []
-        self.files: list[bytes] = []
-        for part in self.teacher.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.register_forward_hook(self._statistics)
-
-    def _statistics(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        x = inputs[0]
-        mean, var = x.mean((0, 2, 3)), x.permute(1, 0, 2, 3).reshape(x.shape[1], -1).var(1, unbiased=False)
-        self.terms.append(torch.norm(layer.running_mean - mean) + torch.norm(layer.running_var - var))  # type: ignore[operator]
-
-    def synthesise(self) -> None:
-        z = torch.randn(self.batch, 256, requires_grad=True)
-        targets = torch.randint(TASK.classes, (self.batch,))
-        optimizer = torch.optim.Adam([*self.generator.parameters(), z], lr=3e-3, betas=(0.5, 0.999))
-        images = z
-        self.student.eval()
-        for _ in range(K):
-            self.terms.clear()
-            images = self.generator(z)
-            inputs = (images - self.mean) / self.std
-            t, s = self.teacher(inputs), self.student(inputs)
-            same = (t.argmax(1) == s.argmax(1)).float()
-            gap = (F.kl_div(F.log_softmax(s, 1), F.softmax(t, 1), reduction="none").sum(1) * same).mean()
-            loss = 10 * torch.stack(self.terms).sum() + 0.5 * F.cross_entropy(t, targets) - 1.33 * gap
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        self.files = [_png(image) for image in images.detach()]
-
-    def transfer(self) -> None:
-        images = torch.stack([_decode(file) for file in self.files])
-        inputs = (images - self.mean) / self.std
-        self.student.train()
-        with torch.no_grad():
-            t = self.teacher(inputs)
-        s = self.student(inputs)
-        loss = F.kl_div(F.log_softmax(s / 20, 1), F.softmax(t / 20, 1), reduction="batchmean") * 400
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+def halved(size: Size) -> Size:
+    return Size(size.image, size.batch // 2, size.width, size.classes)
 
 
-def _png(image: Tensor) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray((image.permute(1, 2, 0) * 255).byte().numpy()).save(buffer, format="PNG")
-    return buffer.getvalue()
+# -- questions to a worker
 
 
-def _decode(file: bytes) -> Tensor:
-    return torch.from_numpy(np.array(Image.open(io.BytesIO(file)))).permute(2, 0, 1).float() / 255
-
-
-def seconds(run: Callable[[], object]) -> float:
+def seconds(side: Side, phase: str) -> float:
     start = time.perf_counter()
-    run()
+    side[phase]()
     return time.perf_counter() - start
 
 
-def matrix_rate() -> float:
-    """GFLOP/s of a square fp32 product: what this machine can do at best, measured in this run."""
-    a = torch.randn(2048, 2048)
-    a @ a
-    return 2 * 2048**3 / min(seconds(lambda: a @ a) for _ in range(3)) / 1e9
+def budget_of(side: Side, phase: str) -> dict[str, Any]:
+    return budget(side[phase])
+
+
+def rate(side: Side, precision: str) -> float:
+    return matrix_rate(precision)
+
+
+def compare(plain: Worker, ours: Worker, phase: str, repeats: int) -> dict[str, Any]:
+    """Paired times after one run that does not count, and their medians."""
+    plain.ask(seconds, phase), ours.ask(seconds, phase)
+    pairs = [(plain.ask(seconds, phase), ours.ask(seconds, phase)) for _ in range(repeats)]
+    ratios = [theirs / mine for theirs, mine in pairs]
+    print(phase, [(round(theirs, 3), round(mine, 3)) for theirs, mine in pairs], file=sys.stderr, flush=True)
+    return {
+        "plain s": statistics.median(theirs for theirs, _ in pairs),
+        "ours s": statistics.median(mine for _, mine in pairs),
+        "ratio": statistics.median(ratios),
+        "lowest ratio": min(ratios),
+        "highest ratio": max(ratios),
+    }
+
+
+def measure(size: Size, repeats: int, threads: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        plain, ours = Worker(plain_side, size, Path(folder), threads=threads), Worker(our_side, size, threads=threads)
+        figures = {phase: compare(plain, ours, phase, repeats) for phase in (SYNTHESIS, TRANSFER, HALF, VIEWS)}
+        rates = {precision: ours.ask(rate, precision) for precision in ("fp32", "bf16")}
+        budgets = {
+            name: {phase: worker.ask(budget_of, phase) for phase in (SYNTHESIS, TRANSFER)}
+            for name, worker in (("ours", ours), ("plain", plain))
+        }
+        plain.close(), ours.close()
+    return {
+        "size": vars(size), "repeats": repeats, "precision": make_runtime().precision, "phases": figures,
+        "matrix FLOP/s": rates, "budgets": budgets,
+    }  # fmt: skip
+
+
+def machine(threads: int) -> dict[str, Any]:
+    return {
+        "processor": processor(), "cores": os.cpu_count(), "threads": threads, "torch": torch.__version__,
+        "sansdata": __version__, "date": time.strftime("%Y-%m-%d"),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -155,24 +115,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--json", type=Path, help="where to keep the figures, beside printing them")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    synthesise, transfer = ours(args.batch)
-    plain = PlainLoop(args.batch)
-    pairs = {"synthesis round": (plain.synthesise, synthesise), "transfer step": (plain.transfer, transfer)}
-    figures: dict[str, object] = {
-        "batch": args.batch, "threads": args.threads, "precision": make_runtime().precision,
-        "matrix GFLOP/s": round(matrix_rate()),
-    }  # fmt: skip
-    for name, (theirs, mine) in pairs.items():
-        theirs(), mine()
-        times = [(seconds(theirs), seconds(mine)) for _ in range(args.repeats)]
-        figures[name] = {
-            "plain s": round(statistics.median(t for t, _ in times), 3),
-            "ours s": round(statistics.median(m for _, m in times), 3),
-            "ratio": round(statistics.median(t / m for t, m in times), 2),
-        }
-    print(json.dumps(figures, indent=1))
+    figures = {"machine": machine(args.threads)} | measure(Size(batch=args.batch), args.repeats, args.threads)
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if args.json is not None:
+        args.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
