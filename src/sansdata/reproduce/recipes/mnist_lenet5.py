@@ -31,6 +31,14 @@ MNIST_LENET5 = Recipe(
                 options={"iterations": 1, "chunk": 1, "pixel_lr": 1e-9},
             ),
             Arm(
+                name="dfad", role="method", method="dfad", preset="mnist", steps=1000,
+                options={"transfer": {"batch": 128}}, paper="98.3 (DFAD, table 2)",
+            ),
+            Arm(
+                name="dfad-kl", role="ablation", method="dfad", preset="mnist", steps=1000,
+                options={"transfer": {"batch": 128, "match": "kl", "temperature": 1.0}},
+            ),
+            Arm(
                 name="kd-real-data", role="ceiling", method="real-data", steps=1400, paper="98.91 (DAFL, table 1)",
                 options={"view": "crop", "transfer": _ADAM},
             ),
@@ -49,5 +57,7 @@ MNIST_LENET5 = Recipe(
         Expectation(better="kd-real-data", worse="dafl"),
         Expectation(better="zskd", worse="zskd-uniform-noise", margin=10),
         Expectation(better="zskd", worse="zskd-one-hot"),
+        Expectation(better="dfad", margin=97.4),
+        Expectation(better="dfad", worse="dfad-kl"),
     ),
 )  # fmt: skip
