@@ -68,9 +68,7 @@ FASHION_MNIST = Recipe(
         "it no way back. Tried on held-out training images, one seed each: generator rates 0.02 (diverged) and 0.002, "
         "widths 8 and 16, Adam at temperature 1 and SGD at 4, entropy weights 5 and 10: 20 and 37 % where it ended. "
         "This arm met the test set twice: at first, at width 8, two seeds ended in nan by a fault since mended.",
-        "DeepInversion without its BatchNorm term: 2,400 images of 60 iterations are far from the paper's 256,000 of "
-        "2,000. Tried, several settings at a time, so that no one of them is known to matter: 40 to 100 iterations, "
-        "total variation 0, 0.003 and 0.03, BatchNorm weights 2 and 10, pixel rates 0.1 and 0.2: 14 to 29 % on held "
-        "out training images, at 104 to 497 student steps. Why the ablation does not hurt was not found out.",
+        "DeepInversion met the test set twice: 53.5 % at first, when the 8-bit pool cut pixels outside 0..1 that the "
+        "BatchNorm term had built; pixels are now held within 0..1, chosen on held-out training images (74.4 %).",
     ),
 )  # fmt: skip
