@@ -149,17 +149,21 @@ def _answer(from_step: int, then: Callable[[Any], Any], with_teacher: Callable[[
 
 def nan_in_noise(from_move: int) -> None:
     """In everything drawn for a move from that one on."""
-    randn, move, moves = torch.randn, Session.move, [0]
+    move, moves = Session.move, [0]
 
     def watched(self: Session) -> Any:
         moves[0] = self.moves
         return move(self)
 
-    def poisoned(*args: Any, **kwargs: Any) -> Tensor:
-        drawn = randn(*args, **kwargs)
-        return drawn * float("nan") if moves[0] >= from_move else drawn
+    def poisoned(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def drawn(*args: Any, **kwargs: Any) -> Tensor:
+            values = draw(*args, **kwargs)
+            return values * float("nan") if moves[0] >= from_move else values
 
-    Session.move, torch.randn = watched, poisoned
+        return drawn
+
+    Session.move = watched
+    torch.randn, torch.rand = poisoned(torch.randn), poisoned(torch.rand)
 
 
 # -- methods from elsewhere
