@@ -19,7 +19,7 @@ from sansdata.cli.main import app
 from sansdata.config import Strict
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
-from sansdata.settings import EngineSettings, FeatureTerms, RunSettings
+from sansdata.settings import EngineSettings, FeatureTerms, RetainSettings, RunSettings
 from sansdata.tasks import KNOWN_TASKS
 from sansdata.training.transfer import TransferSettings
 
@@ -35,6 +35,9 @@ GENERATED = {DOCS / "reproduction.md"}
 
 MARK = "<!-- test -->"
 BLOCK = re.compile(r"(?P<mark><!-- test -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTIONS = {
+    "transfer": TransferSettings, "features": FeatureTerms, "retain": RetainSettings, "engine": EngineSettings,
+}  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {"--index-url", "--nproc-per-node", "--check"}  # pip's, torchrun's and ruff's
 
@@ -131,21 +134,23 @@ def test_settings_in_commands_exist(page: Path) -> None:
         config = find_method(method).Config if method in METHODS else None
         for key in keys:
             section, _, rest = key.partition(".")
-            home = {"transfer": TransferSettings, "features": FeatureTerms, "engine": EngineSettings}.get(section)
+            home = SECTIONS.get(section)
             if home is not None:
                 assert rest in home.model_fields, key
+            elif key in RunSettings.model_fields:
+                continue
             elif config is not None:
                 assert key in config.model_fields, f"{key} of {method}"
 
 
 def test_every_common_setting_is_documented() -> None:
     text = text_of(DOCS / "configuration.md")
-    for section, home in {"transfer": TransferSettings, "features": FeatureTerms, "engine": EngineSettings}.items():
+    for section, home in SECTIONS.items():
         for name in home.model_fields:
             assert f"`{section}.{name}`" in text
     for name, field in RunSettings.model_fields.items():
-        if name not in ("options", "features", "engine"):
-            assert f"`--{name}" in text, field
+        if name != "options" and name not in SECTIONS:
+            assert f"`--{name}" in text or f"`{name}=" in text, field
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

@@ -30,7 +30,7 @@ every_method = pytest.mark.parametrize("name", sorted(CASES))
 def mended() -> Iterator[None]:
     """Takes the sabotage back."""
     places = [(Losses, "add"), (Session, "move"), (Session, "__init__"), (Session, "_transfer"), (Runtime, "step"),
-              (Teacher, "__call__"), (torch, "randn")]  # fmt: skip
+              (Teacher, "__call__"), (torch, "randn"), (torch, "rand")]  # fmt: skip
     before = [(owner, key, getattr(owner, key)) for owner, key in places]
     yield
     for owner, key, value in before:
