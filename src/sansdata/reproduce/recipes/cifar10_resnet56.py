@@ -38,6 +38,7 @@ CIFAR10_RESNET56 = Recipe(
     tried=(
         "The ceiling has only the 8,000 real images at hand, a sixth of the training set, and the method made 56,320; "
         "it is not known how high all 50,000 would come. The public teacher was trained on every one of them, those "
-        "held out for choosing settings included. The settings were chosen on one short run (71.3 % on held-out images).",
+        "held out for choosing settings included. The settings were chosen on one short run "
+        "(71.3 % on held-out images).",
     ),
 )  # fmt: skip
