@@ -162,7 +162,7 @@ WRONG = {
     "no teacher": (["distill", "--task", "TASK", "--out", "OUT"], "--teacher"),
     "no task": (["distill", "--teacher", "TEACHER", "--out", "OUT"], "--task"),
     "no out": (["distill", "--teacher", "TEACHER", "--task", "TASK"], "--out"),
-    "unknown method": ([*DISTILL, "--method", "dfal"], "'dafl'"),
+    "unknown method": ([*DISTILL, "--method", "daffl"], "'dafl'"),
     "unknown preset": ([*DISTILL, "--method", "dafl", "--preset", "mnits"], "'mnist'"),
     "unknown setting": ([*DISTILL, "--method", "fm", "pol=4"], "pool"),
     "wrong budget": ([*DISTILL, "--budget", "10"], "2000steps"),
