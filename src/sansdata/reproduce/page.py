@@ -9,7 +9,7 @@ from typing import Any
 
 from ..files import write_atomic
 from .recipes.model import Recipe
-from .runner import checks
+from .runner import Means, checks
 
 HEAD = """# Reproduction
 
@@ -34,16 +34,16 @@ def _section(value: dict[str, Any]) -> str:
     runs: dict[str, list[dict[str, Any]]] = {}
     for run in value["runs"]:
         runs.setdefault(run["arm"], []).append(run)
-    teacher = value["teacher"]
+    names = list(dict.fromkeys(name for run in value["runs"] for name in run.get("measures", {})))
+    columns = ["arm", "role", "paper", "ours, %", *names, "seeds", "student steps", "CPU seconds", "samples"]
     lines = [
         f"\n## {recipe.name} ({value['scale']} scale)\n",
         f"{recipe.claim}\n",
-        f"Teacher {teacher['spec']}, {100 * teacher['accuracy']:.2f} % on the test set of {recipe.data}, SHA-256 "
-        f"`{teacher['sha256'][:16]}`; student {recipe.student}.\n",
-        "| arm | role | paper | ours, % | seeds | student steps | CPU seconds | samples | agreement |",
-        "|---|---|---|---|---|---|---|---|---|",
+        _networks(recipe, value["teacher"]),
+        "| " + " | ".join([*columns, "agreement"]) + " |",
+        "|---" * (len(columns) + 1) + "|",
     ]
-    means: dict[str, float] = {}
+    means: Means = {}
     failures: list[str] = []
     for arm in value["arms"]:
         rows = runs.get(arm["name"], [])
@@ -51,8 +51,8 @@ def _section(value: dict[str, Any]) -> str:
         failures += [f"- {arm['name']}: {len(failed)} of {len(rows)} runs failed: {failed[0]}"] if failed else []
         rows = [row for row in rows if "failed" not in row]
         if rows:
-            means[arm["name"]] = 100 * mean(row["accuracy"] for row in rows)
-        lines.append(_row(arm, rows))
+            means[arm["name"]] = {"accuracy": 100 * mean(row["accuracy"] for row in rows)} | _measured(rows)
+        lines.append(_row(arm, rows, names))
     expected = [f"- {'holds' if ok else '**does not hold**'}: {sentence}" for sentence, ok in checks(recipe, means)]
     if expected:
         lines += ["", "Expected, on the seed means:", "", *expected]
@@ -66,19 +66,47 @@ def _section(value: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(arm: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return f"| {arm['name']} | {arm['role']} | {arm['paper'] or '-'} | not run | 0 | {arm['steps']} | - | - | - |"
-    scores = [100 * row["accuracy"] for row in rows]
-    spread = f" ± {stdev(scores):.2f}" if len(scores) > 1 else ""
-    agreed = [row["agreement"] for row in rows if "agreement" in row]
-    agreement = f"{100 * mean(agreed):.1f} %" if agreed else "-"
-    samples = mean(row["cost"].get("samples", 0) for row in rows)
-    seconds = mean(row["cpu_seconds"] for row in rows)
+def _networks(recipe: Recipe, teacher: dict[str, Any]) -> str:
+    if recipe.teacher is None:
+        return f"Network {recipe.student}, data {recipe.data}.\n"
     return (
-        f"| {arm['name']} | {arm['role']} | {arm['paper'] or '-'} | {mean(scores):.2f}{spread} | {len(rows)} | "
-        f"{arm['steps']} | {seconds:.0f} | {samples:,.0f} | {agreement} |"
+        f"Teacher {teacher['spec']}, {100 * teacher['accuracy']:.2f} % on the test set of {recipe.data}, SHA-256 "
+        f"`{teacher['sha256'][:16]}`; student {recipe.student}.\n"
     )
+
+
+def _measured(rows: list[dict[str, Any]]) -> dict[str, float]:
+    names = dict.fromkeys(name for row in rows for name in row.get("measures", {}))
+    return {name: mean(_values(rows, name)) for name in names}
+
+
+def _values(rows: list[dict[str, Any]], name: str) -> list[float]:
+    return [row["measures"][name] for row in rows if name in row.get("measures", {})]
+
+
+def _row(arm: dict[str, Any], rows: list[dict[str, Any]], names: list[str]) -> str:
+    said = [arm["name"], arm["role"], arm["paper"] or "-"]
+    if not rows:
+        return "| " + " | ".join([*said, "not run", *("-" for _ in names), "0", str(arm["steps"]), "- | - | -"]) + " |"
+    agreed = [row["agreement"] for row in rows if row.get("agreement") is not None]
+    cells = [
+        *said,
+        _spread([100 * row["accuracy"] for row in rows]),
+        *(_spread(_values(rows, name)) for name in names),
+        str(len(rows)),
+        str(arm["steps"]),
+        f"{mean(row['cpu_seconds'] for row in rows):.0f}",
+        f"{mean(row['cost'].get('samples', 0) for row in rows):,.0f}",
+        f"{100 * mean(agreed):.1f} %" if agreed else "-",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _spread(values: list[float]) -> str:
+    """Mean and standard deviation over the seeds."""
+    if not values:
+        return "-"
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
 def _where(runs: list[dict[str, Any]]) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..files import write_json
+from .experiments import find_experiment
 from .recipes import find_recipe
 from .recipes.model import Arm, Recipe
-from .teachers import ensure_teacher, training_set
+from .teachers import ensure_teacher
 
 
 def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: Path = Path("docs")) -> Path:
@@ -103,10 +104,7 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
     torch.set_num_threads(recipe.threads)
     start, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        if arm.method == "real-data":
-            figures = _ceiling(recipe, arm, seed, teacher)
-        else:
-            figures = _distilled(recipe, arm, seed, teacher, Path(folder) / "run")
+        figures = find_experiment(recipe.experiment)(recipe, arm, seed, teacher, Path(folder))
     return figures | {
         "seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
         "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "machine": platform.machine(),
@@ -114,56 +112,26 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
     }  # fmt: skip
 
 
-def _distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out: Path) -> dict[str, Any]:
-    from .. import api
-    from ..tasks import load_task
-
-    spec = f"{recipe.teacher.network}@{teacher['path']}"
-    result = api.distill(
-        spec, recipe.student, arm.method, f"{arm.steps}steps", out, seed, task=load_task(recipe.task), strict=True,
-        preset=arm.preset, options=arm.options, features=arm.features, threads=recipe.threads, inherit=arm.inherit,
-    )  # fmt: skip
-    score = api.evaluate(result, recipe.data)
-    summary = result.summary
-    return {
-        "accuracy": score.accuracy, "agreement": summary["agreement"]["last"], "steps": summary["steps"],
-        "cost": summary["cost"], "class_entropy": summary["samples"]["class_entropy"],
-        "warnings": [warning["name"] for warning in summary["warnings"]],
-    }  # fmt: skip
+Means = dict[str, dict[str, float]]
+"""arm -> measure -> mean over the seeds; 'accuracy' is in percent."""
 
 
-def _ceiling(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any]) -> dict[str, Any]:
-    from .. import api
-    from ..compress.inherit import inherit
-    from ..contracts import Streams
-    from ..engine.session import Session
-    from ..runtime import make_runtime
-    from ..tasks import load_task
-    from ..teachers.specs import load_student, load_teacher
-    from .real_data import RealData, RealDataConfig
-    from .supervised import tensors
-
-    task = load_task(recipe.task)
-    loaded = load_teacher(f"{recipe.teacher.network}@{teacher['path']}", task)
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, loaded, task).module
-    if arm.inherit:
-        inherit(student, loaded.module)
-    method = RealData.on(*tensors(training_set(recipe)))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, loaded, student, task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    score = api.evaluate(student.eval(), recipe.data, task)
-    return {"accuracy": score.accuracy, "steps": arm.steps, "cost": dict(session.context.counters.values)}
-
-
-def checks(recipe: Recipe, mean: dict[str, float]) -> Iterator[tuple[str, bool]]:
-    """Each expectation as a sentence with its figures, and whether it holds; mean: arm -> accuracy in percent."""
+def checks(recipe: Recipe, means: Means) -> Iterator[tuple[str, bool]]:
+    """Each expectation as a sentence with its figures, and whether it holds."""
     for one in recipe.expected:
-        if one.better not in mean or (one.worse is not None and one.worse not in mean):
+        value = means.get(one.better, {}).get(one.measure)
+        other = means.get(one.worse, {}).get(one.measure) if one.worse is not None else None
+        if value is None or (one.worse is not None and other is None):
             continue
-        if one.worse is None:
-            yield f"{one.better} reaches {one.margin:g} %: {mean[one.better]:.2f} %", mean[one.better] >= one.margin
+        of = "" if one.measure == "accuracy" else f"{one.measure} of "
+        side = "below" if one.lower or one.ratio is not None else "above"
+        if other is None:
+            said = f"{of}{one.better} {'is at most' if one.lower else 'reaches'} {one.margin:g}: {value:.2f}"
+            yield said, value <= one.margin if one.lower else value >= one.margin
+        elif one.ratio is not None:
+            limit = one.ratio * other
+            yield f"{of}{one.better} at most {one.ratio:g} of {one.worse}: {value:.2f} of {other:.2f}", value <= limit
         else:
-            gap = mean[one.better] - mean[one.worse]
-            yield f"{one.better} above {one.worse} by {one.margin:g} points: {gap:+.2f}", gap >= one.margin
+            gap = other - value if one.lower else value - other
+            shown = value - other
+            yield f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {shown:+.2f}", gap >= one.margin

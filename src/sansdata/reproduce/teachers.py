@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import sha256
-from .recipes.model import Recipe
+from .recipes.model import Recipe, TeacherRecipe
 
 
 def cache() -> Path:
@@ -17,29 +17,32 @@ def cache() -> Path:
 
 
 def ensure_teacher(recipe: Recipe) -> dict[str, Any]:
-    """The teacher's file, hash and accuracy on the test set; trained first where no public file is named."""
+    """The teacher's file, hash and accuracy on the test set; trained first where no public file is named.
+
+    Recipes on the same data share a teacher that was trained here.
+    """
     import torch
 
     from .. import api
     from ..tasks import load_task
 
-    task = load_task(recipe.task)
-    if recipe.teacher.file:
+    task, wanted = load_task(recipe.task), recipe.teacher
+    if wanted is None:
+        return {"spec": "none", "sha256": "none"}
+    if wanted.file:
         root = os.environ.get("SANSDATA_DATA")
-        path = Path(root or ".") / recipe.teacher.file
+        path = Path(root or ".") / wanted.file
         if not path.is_file():
-            raise DataError(
-                f"the recipe's teacher {recipe.teacher.file} is not below SANSDATA_DATA ({root or 'not set'})"
-            )
+            raise DataError(f"the recipe's teacher {wanted.file} is not below SANSDATA_DATA ({root or 'not set'})")
     else:
-        path = cache() / f"{recipe.name}-{recipe.teacher.network}.safetensors"
+        path = cache() / f"{recipe.data}-{wanted.network}.safetensors"
         if not path.is_file():
-            _train_teacher(recipe, path)
+            _train_teacher(recipe, wanted, path)
     torch.set_num_threads(os.cpu_count() or 1)
-    spec = f"{recipe.teacher.network}@{path}"
+    spec = f"{wanted.network}@{path}"
     score = api.evaluate(spec, recipe.data, task)
     return {
-        "spec": recipe.teacher.network, "path": str(path), "file": path.name, "sha256": sha256(path),
+        "spec": wanted.network, "path": str(path), "file": path.name, "sha256": sha256(path),
         "accuracy": score.accuracy,
     }  # fmt: skip
 
@@ -53,17 +56,15 @@ def training_set(recipe: Recipe) -> Any:
     return rest
 
 
-def _train_teacher(recipe: Recipe, path: Path) -> None:
+def _train_teacher(recipe: Recipe, wanted: TeacherRecipe, path: Path) -> None:
     from safetensors.torch import save
 
     from ..files import write_atomic
     from ..tasks import load_task
     from .supervised import train
 
-    print(f"training the teacher {recipe.teacher.network} for {recipe.teacher.epochs} epochs", flush=True)
+    print(f"training the teacher {wanted.network} for {wanted.epochs} epochs", flush=True)
     view = "crop+flip" if recipe.data not in ("mnist", "digits") else "crop"
-    module = train(
-        recipe.teacher.network, training_set(recipe), load_task(recipe.task), recipe.teacher.epochs, view=view
-    )
+    module = train(wanted.network, training_set(recipe), load_task(recipe.task), wanted.epochs, view=view)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))

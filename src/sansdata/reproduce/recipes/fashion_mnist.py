@@ -29,6 +29,10 @@ FASHION_MNIST = Recipe(
             ),
             Arm(name="cmi", role="method", method="cmi", preset="small", steps=1000),
             Arm(name="nayer", role="method", method="nayer", preset="small", steps=1000),
+            Arm(name="dfad", role="method", method="dfad", preset="small", steps=900),
+            Arm(name="zskt", role="method", method="zskt", preset="small", steps=1400),
+            Arm(name="fm-k2", role="method", method="fm", preset="small", steps=1400, options={"k": 2}),
+            Arm(name="fm-k5-ten-minutes", role="method", method="fm", preset="small", steps=7000),
             Arm(
                 name="cmi-no-contrast", role="ablation", method="cmi", preset="small", steps=1000,
                 options={"contrastive": 0.0},
@@ -62,6 +66,9 @@ FASHION_MNIST = Recipe(
         Expectation(better="cmi", worse="cmi-no-contrast"),
         Expectation(better="nayer", worse="noise-fractal", margin=10),
         Expectation(better="nayer", worse="nayer-no-redraw"),
+        Expectation(better="dfad", worse="noise-gaussian"),
+        Expectation(better="zskt", worse="noise-gaussian"),
+        Expectation(better="fm-k5-ten-minutes", worse="kd-real-data", margin=-8),
     ),
     tried=(
         "DAFL: on this teacher the generator falls onto one class in the first steps, and a saturated softmax gives "

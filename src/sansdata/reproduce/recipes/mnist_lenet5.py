@@ -38,6 +38,12 @@ MNIST_LENET5 = Recipe(
                 name="dfad-kl", role="ablation", method="dfad", preset="mnist", steps=1000,
                 options={"transfer": {"batch": 128, "match": "kl", "temperature": 1.0}},
             ),
+            Arm(name="dfad-four-minutes", role="method", method="dfad", preset="small", steps=4000),
+            Arm(name="zskt", role="method", method="zskt", preset="small", steps=6000),
+            Arm(
+                name="zskt-one-step", role="ablation", method="zskt", preset="small", steps=900,
+                options={"student_steps": 1},
+            ),
             Arm(
                 name="kd-real-data", role="ceiling", method="real-data", steps=1400, paper="98.91 (DAFL, table 1)",
                 options={"view": "crop", "transfer": _ADAM},
@@ -59,5 +65,9 @@ MNIST_LENET5 = Recipe(
         Expectation(better="zskd", worse="zskd-one-hot"),
         Expectation(better="dfad", margin=97.4),
         Expectation(better="dfad", worse="dfad-kl"),
+        Expectation(better="dfad", worse="kd-real-data", margin=-3),
+        Expectation(better="dfad-four-minutes", worse="kd-real-data", margin=-3),
+        Expectation(better="zskt", worse="noise-gaussian", margin=8),
+        Expectation(better="zskt", worse="zskt-one-step"),
     ),
 )  # fmt: skip

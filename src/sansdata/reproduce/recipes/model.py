@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pydantic
 
 from ...config import Strict
-from ...methods.index import method_config
+from ...methods.index import method_config, method_names
 
 Role = Literal["method", "floor", "ceiling", "ablation"]
 
@@ -23,6 +23,10 @@ class Arm(Strict):
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     features: dict[str, Any] = pydantic.Field(default_factory=dict)
     inherit: bool = False
+    run: dict[str, Any] = pydantic.Field(default_factory=dict)
+    """Further keywords of `sansdata.distill`, such as update, defence or pool."""
+    experiment: dict[str, Any] = pydantic.Field(default_factory=dict)
+    """What the recipe's experiment must know of this arm besides."""
     seeds: int | None = None
     """How many where it is not the recipe's number."""
     paper: str = ""
@@ -33,18 +37,25 @@ class Arm(Strict):
         said = self.model_dump(
             mode="json", exclude_defaults=True, exclude={"paper", "role", "preset", "options", "seeds"}
         )
-        if self.method == "real-data":
-            return said | {"options": self.options}
+        if self.method not in method_names():  # an arm of the experiment's own
+            return said | {"method": self.method, "options": self.options}
         config = method_config(self.method, self.preset, self.options)
         return said | {"options": config.model_dump(mode="json", exclude_defaults=True)}
 
 
 class Expectation(Strict):
-    """`better` is at least `margin` points above `worse` on the seed mean; without `worse`, it reaches `margin`."""
+    """`better` is at least `margin` points above `worse` on the seed mean; without `worse`, it reaches `margin`.
+
+    measure: 'accuracy' (in percent), or a name among the experiment's measures. lower: less is better, so `better` is
+    at least `margin` below `worse`, or at most `margin`. ratio: `better` is at most this share of `worse`.
+    """
 
     better: str
     worse: str | None = None
     margin: float = 0.0
+    measure: str = "accuracy"
+    lower: bool = False
+    ratio: float | None = None
 
 
 class TeacherRecipe(Strict):
@@ -60,8 +71,11 @@ class Recipe(Strict):
     claim: str
     data: str
     task: str | dict[str, Any]
-    teacher: TeacherRecipe
+    teacher: TeacherRecipe | None
+    """None where the experiment has none, or its own."""
     student: str
+    experiment: str = "distil"
+    """How an arm is run and what is measured: a name in `reproduce.experiments`."""
     seeds: int = 3
     threads: int = 1
     """Of each run; as many runs at a time as there are cores for."""

@@ -1,0 +1,25 @@
+"""What an arm of a recipe can be: each experiment runs one arm for one seed and measures what it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..recipes.model import Arm, Recipe
+
+Experiment = Callable[[Recipe, Arm, int, dict[str, Any], Path], dict[str, Any]]
+"""(recipe, arm, seed, teacher, empty folder) -> figures: 'accuracy' in 0..1, 'steps', 'cost' {'samples': ...}, and
+under 'measures' name -> number as the page shows it (percent where it is a share)."""
+
+EXPERIMENTS = {
+    "distil": "a student, and its accuracy on the test set",
+}
+"""Name -> what is done; each is a module of this package with a function `run`."""
+
+
+def find_experiment(name: str) -> Experiment:
+    if name not in EXPERIMENTS:
+        raise KeyError(f"no experiment '{name}'; there are {', '.join(EXPERIMENTS)}")
+    return import_module(f"{__name__}.{name.replace('-', '_')}").run

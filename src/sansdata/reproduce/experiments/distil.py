@@ -1,0 +1,64 @@
+"""A student, by the arm's method or on the real images (the ceiling), and its accuracy on the test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ... import api
+from ...compress.inherit import inherit
+from ...contracts import Streams
+from ...engine.session import Session
+from ...runtime import make_runtime
+from ...tasks import load_task
+from ...teachers.specs import load_student, load_teacher
+from ..real_data import RealData, RealDataConfig
+from ..recipes.model import Arm, Recipe
+from ..supervised import tensors
+from ..teachers import training_set
+
+
+def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The figures of one arm; the test set is opened once, after the last step."""
+    if arm.method == "real-data":
+        session = ceiling(recipe, arm, seed, teacher)
+        score = api.evaluate(session.student.eval(), recipe.data, session.task)
+        return {"accuracy": score.accuracy, "steps": arm.steps, "cost": dict(session.context.counters.values)}
+    result = distilled(recipe, arm, seed, teacher, folder / "run")
+    return {"accuracy": api.evaluate(result, recipe.data).accuracy, **of_run(result)}
+
+
+def distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out: Path) -> api.Result:
+    """A strict run of the arm's method in the new directory `out`."""
+    assert recipe.teacher is not None
+    return api.distill(
+        f"{recipe.teacher.network}@{teacher['path']}", recipe.student, arm.method, f"{arm.steps}steps", out, seed,
+        task=load_task(recipe.task), strict=True, preset=arm.preset, options=arm.options, features=arm.features,
+        threads=recipe.threads, inherit=arm.inherit, **arm.run,
+    )  # fmt: skip
+
+
+def of_run(result: api.Result) -> dict[str, Any]:
+    """What every run says of itself."""
+    summary = result.summary
+    return {
+        "agreement": summary["agreement"]["last"], "steps": summary["steps"], "cost": summary["cost"],
+        "class_entropy": summary["samples"]["class_entropy"],
+        "warnings": [warning["name"] for warning in summary["warnings"]],
+    }  # fmt: skip
+
+
+def ceiling(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any]) -> Session:
+    """Ordinary distillation on the training set, at the end of its steps."""
+    assert recipe.teacher is not None
+    task = load_task(recipe.task)
+    loaded = load_teacher(f"{recipe.teacher.network}@{teacher['path']}", task)
+    with Streams(seed).as_global("student"):
+        student = load_student(recipe.student, loaded, task).module
+    if arm.inherit:
+        inherit(student, loaded.module)
+    method = RealData.on(*tensors(training_set(recipe)))
+    config = RealDataConfig.model_validate(arm.options)
+    session = Session(method, config, loaded, student, task, make_runtime(), seed, arm.steps)
+    session.advance(arm.steps)
+    return session
