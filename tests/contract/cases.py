@@ -85,4 +85,13 @@ CASES = {
         stops=(5, 1, 15),  # 1, 5 and 15: half a call; 5 and 15: by a generator made anew; 15: the pool is being renewed
         moves_apart=((1, 6), (5, 12)),
     ),
+    "cae-dfkd": Case(
+        {
+            "iterations": 4, "chunk": 3, "latent": 16, "width": 8, "batch": 9, "warmup_rounds": 1, "warmup_calls": 2,
+            "calls": 1, "steps_per_round": 3, "pool": 12, "projection": 8, "contrast_classes": 3,
+            "contrast_diffusions": 2, "learn_magnitudes": True, "transfer": {"batch": 8},
+        },
+        stops=(5, 1, 15),  # 1, 5 and 15: half a call, its diffusion drawn; 15: the pool is being renewed
+        moves_apart=((1, 6), (5, 12)),
+    ),
 }  # fmt: skip

@@ -256,9 +256,9 @@ def test_its_own_loss_on_a_fixed_batch_falls(name: str) -> None:
     batch = session.last_batch
 
     def loss() -> float:
-        student = copy.deepcopy(session.student)
+        student, taps = copy.deepcopy(session.trained), session.context.student_taps
         with torch.no_grad(), fixed(student, train=True):
-            forward = lambda images: session.runtime.forward(student, session.task, images)  # noqa: E731
+            forward = lambda images: session.runtime.forward(student, session.task, images, taps)  # noqa: E731
             return float(session.method.student_loss(forward, batch).total())
 
     start = loss()
@@ -277,7 +277,7 @@ def test_every_trained_parameter_gets_a_gradient(name: str) -> None:
         for group in optimizer.param_groups:
             for p in group["params"]:
                 assert p in optimizer.state, f"a parameter of shape {tuple(p.shape)} was never stepped"
-    student = {id(p): n for n, p in session.student.named_parameters()}
+    student = {id(p): n for n, p in session.trained.named_parameters()}
     zero = [student[id(p)] for p, s in session.optimizer.state.items() if not s["exp_avg"].any()]
     assert zero == []
     assert len(session.optimizer.state) == len(student)

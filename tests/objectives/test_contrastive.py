@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from sansdata.objectives.contrastive import spatial_means, view_contrast
+from sansdata.objectives.contrastive import class_contrast, spatial_means, view_contrast
 
 
 def drawn(*shape: int, seed: int = 0) -> np.ndarray:
@@ -63,3 +66,41 @@ def test_spatial_means_stand_side_by_side_in_float32():
     assert got.shape == (3, 12)
     assert np.abs(got.numpy() - wanted).max() < 1e-6
     assert spatial_means([torch.ones(2, 3, 4, 4, dtype=torch.bfloat16)]).dtype == torch.float32
+
+
+# -- classes
+
+
+def test_class_contrast_of_two_pairs_is_the_hand_computed_value():
+    """Two classes, two rows each, at right angles or equal: every row sees 1 partner and 2 strangers."""
+    rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    expected = -math.log(math.exp(1 / 0.5) / (math.exp(1 / 0.5) + 2 * math.exp(0)))
+    assert class_contrast(rows, torch.tensor([3, 3, 1, 1]), 0.5).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_contrast_matches_a_reference_in_float64():
+    rows = F.normalize(torch.randn(9, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=1)
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3, 3])  # class 2 has one row: it only stands among the strangers
+    v, t, terms = rows.numpy(), 0.1, []
+    for i in range(9):
+        partners = [p for p in range(9) if p != i and labels[p] == labels[i]]
+        others = sum(math.exp(v[i] @ v[a] / t) for a in range(9) if a != i)
+        if partners:
+            terms.append(-sum(math.log(math.exp(v[i] @ v[p] / t) / others) for p in partners) / len(partners))
+    assert len(terms) == 8
+    assert class_contrast(rows, labels, t).item() == pytest.approx(sum(terms) / 8, rel=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [5], []])
+def test_class_contrast_without_partners_is_0_with_a_gradient(labels):
+    rows = torch.ones(len(labels), 4, requires_grad=True)
+    loss = class_contrast(rows, torch.tensor(labels, dtype=torch.int64), 0.1)
+    assert loss.item() == 0
+    loss.backward()
+    assert not rows.grad.any()
+
+
+def test_class_contrast_has_finite_gradients():
+    rows = torch.eye(4).requires_grad_()
+    class_contrast(rows, torch.tensor([0, 0, 1, 2]), 0.05).backward()
+    assert bool(rows.grad.isfinite().all())

@@ -1,4 +1,4 @@
-"""Telling images apart by two views of each (CMI, Fang et al. 2021)."""
+"""Telling images apart by two views of each (CMI, Fang et al. 2021), or by their classes (CAE-DFKD, Zhang et al.)."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ def view_contrast(local: Tensor, whole: Tensor, temperature: float, current: int
     similarity = F.normalize(local, dim=1) @ F.normalize(whole, dim=1).T / temperature
     rows = F.cross_entropy(similarity, torch.arange(len(local), device=local.device), reduction="none")
     return rows[:current].mean() + (rows[current:].mean() if len(rows) > current else 0.0)
+
+
+def class_contrast(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """A scalar: how badly rows of one class find each other among all rows (Khosla et al. 2020, eq. 2, L_out).
+
+    features (N, D) of length 1, labels (N,). -mean over the rows i that have another of their class of
+    1/|P(i)| sum over p in P(i) of log(exp(v_i.v_p / t) / sum over a != i of exp(v_i.v_a / t)). 0 where no row has one.
+    """
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    positive = (labels[:, None] == labels[None, :]) & ~itself
+    partners = positive.sum(1)
+    if not bool((partners > 0).any()):
+        return features.sum() * 0.0
+    similarity = (features @ features.T / temperature).masked_fill(itself, float("-inf"))
+    log_share = F.log_softmax(similarity, dim=1).masked_fill(~positive, 0.0)
+    rows = -log_share.sum(1) / partners.clamp_min(1)
+    return rows[partners > 0].mean()
