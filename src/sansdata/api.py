@@ -79,6 +79,7 @@ def distill(
     on_step: Callable[[int, dict[str, float]], None] | None = None,
     *,
     task: ImageTask | str | Mapping[str, Any] | None = None,
+    helpers: Sequence[str] = (),
     resume: bool = False,
     strict: bool = False,
     force: bool = False,
@@ -95,7 +96,8 @@ def distill(
 ) -> Result:
     """Distils `teacher` into `student` without data, into the directory `out`.
 
-    teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied,
+    teacher: a Teacher, or a SPEC (then `task` is needed). helpers: SPECs of further models that help to make the
+    inputs (see Teacher.helped_by); a Teacher brings its own. student: a module, which is left as it is and copied,
     or a SPEC. budget: '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called
     after each student step. inherit: start a student of the teacher's kind from its layers. options: the method's own
     settings. features: feature alignment (settings.FeatureTerms). update: 'plain', or 'retain' with its settings
@@ -111,6 +113,7 @@ def distill(
         "method": method, "preset": preset, "inherit": inherit, "budget": budget, "seed": seed, "device": device,
         "precision": precision, "threads": threads, "strict": strict, "options": dict(options or {}),
         "features": dict(features or {}), "engine": dict(engine or {}), "update": update, "retain": dict(retain or {}),
+        "helpers": list(helpers),
     }  # fmt: skip
     if isinstance(teacher, str):
         given |= {"teacher": teacher, "task": _task_field(task)}

@@ -42,6 +42,8 @@ class Requirements:
     """Running statistics of BatchNorm layers."""
     head: bool = False
     """A final linear layer whose input is the feature vector."""
+    helpers: bool = False
+    """Asks a teacher's helpers too, where it has some; each must then offer all of the above."""
 
 
 @dataclass

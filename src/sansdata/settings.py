@@ -71,6 +71,7 @@ class RunSettings(Strict):
     """One run. `options` are the method's own settings, checked by the method."""
 
     teacher: str = "a module in Python"
+    helpers: tuple[str, ...] = pydantic.Field(default=(), description="further models that help to make the inputs")
     task: str | dict[str, Any] = ""
     student: str = "shrink:0.5"
     inherit: bool = pydantic.Field(default=False, description="start from the teacher's weights where they fit")

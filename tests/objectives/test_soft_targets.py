@@ -98,3 +98,17 @@ def test_the_students_kl_is_zskds_soft_cross_entropy_but_for_a_constant():
         (one,) = torch.autograd.grad(ours.sum(), student)
         (other,) = torch.autograd.grad(theirs.sum(), student)
         assert torch.allclose(one, other, atol=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_mixed_cross_entropy_weighs_both_labels_by_area(dtype, bound):
+    for s, _ in pairs(5):
+        rng = np.random.default_rng(len(s))
+        first, second = (rng.integers(0, s.shape[1], len(s)) for _ in range(2))
+        share, rows = rng.random(len(s)).astype(np.float32).astype(np.float64), np.arange(len(s))
+        logs = s - s.max(1, keepdims=True)
+        logs = logs - np.log(np.exp(logs).sum(1, keepdims=True))
+        wanted = -((1 - share) * logs[rows, first] + share * logs[rows, second])
+        labels = (torch.tensor(first), torch.tensor(second))
+        got = logits.mixed_cross_entropy(torch.tensor(s, dtype=dtype), *labels, torch.tensor(share, dtype=dtype))
+        assert np.abs(got.double().numpy() - wanted).max() <= bound * max(1.0, np.abs(wanted).max())

@@ -26,6 +26,10 @@ def distill(
         list[str] | None, typer.Argument(metavar="[key=value ...]", help="settings of the method, or section.key=value")
     ] = None,
     teacher: words.OptionalTeacher = None,
+    helper: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="a model that helps to make the inputs; may be repeated"),
+    ] = None,
     task: words.OptionalTask = None,
     student: Annotated[str | None, typer.Option(metavar="SPEC", help=STUDENT)] = None,
     method: Annotated[str | None, typer.Option(metavar="NAME", help="auto, or one of `sansdata list methods`")] = None,
@@ -50,7 +54,7 @@ def distill(
     given = {
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
-        "update": update,
+        "update": update, "helpers": helper or None,
     }  # fmt: skip
     settings = resolve_settings(config, given, overrides or ())
     _check_early(settings)

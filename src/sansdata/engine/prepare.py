@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..compress.inherit import inherit, inheritable
-from ..contracts import Method, Streams
+from ..contracts import Method, Requirements, Streams
 from ..errors import ConfigError, MethodError, TeacherError, UserError
 from ..methods.index import choose_method, find_method, method_config
 from ..runtime import Runtime, make_runtime
@@ -70,12 +70,12 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     declared: dict[Path, str] = {}
     for path in declared_files(settings.student):
         declared[path] = "student"
-    for path in declared_files(settings.teacher):
-        declared[path] = "teacher"
-    if settings.teacher.startswith(("timm:", "torchvision:")) and "@" not in settings.teacher:
-        # Pretrained weights come from the libraries' own caches.
-        caches = (os.environ.get("HF_HOME", "~/.cache/huggingface"), torch.hub.get_dir())
-        declared |= {Path(cache).expanduser(): "teacher" for cache in caches}
+    for spec, role in [(settings.teacher, "teacher"), *((helper, "helper") for helper in settings.helpers)]:
+        declared |= dict.fromkeys(declared_files(spec), role)
+        if spec.startswith(("timm:", "torchvision:")) and "@" not in spec:
+            # Pretrained weights come from the libraries' own caches.
+            caches = (os.environ.get("HF_HOME", "~/.cache/huggingface"), torch.hub.get_dir())
+            declared |= {Path(cache).expanduser(): role for cache in caches}
     if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
         declared[Path(settings.task)] = "task"
     if config_file is not None:
@@ -96,6 +96,9 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
     if teacher is None:
         with Streams(settings.seed).as_global("teacher"):  # its weights are drawn, then read from the file
             teacher = load_teacher(settings.teacher, task)
+    if settings.helpers:
+        with Streams(settings.seed).as_global("helpers"):
+            teacher = teacher.helped_by([load_teacher(spec, task) for spec in settings.helpers])
     with Streams(settings.seed).as_global("student", shared=True):
         model = load_student(student if student is not None else settings.student, teacher, task)
     if settings.inherit:
@@ -104,22 +107,37 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
     elif model.sha256 is None and inheritable(model.module, teacher.module) > 0.5:
         notes.append("the teacher's layers fit this student: inherit=true starts from them and saves much training")
     findings = preflight(teacher, model.module)
+    for helper in teacher.helpers:
+        theirs = preflight(helper)
+        findings.faults += [f"helper '{helper.source}': {fault}" for fault in theirs.faults]
+        findings.warnings += [f"helper '{helper.source}': {warning}" for warning in theirs.warnings]
     if findings.faults:
         raise TeacherError("the teacher and student cannot be used:\n  " + "\n  ".join(findings.faults))
     name = settings.method
     if name == "auto":
         on_cpu = runtime.device.type == "cpu"
-        choice = choose_method(bool(teacher.anatomy.batch_norms), teacher.anatomy.head is not None, on_cpu)
+        norms = all(member.anatomy.batch_norms for member in teacher.members)
+        choice = choose_method(norms, teacher.anatomy.head is not None, on_cpu, bool(teacher.helpers))
         name, preset = choice.method, choice.preset if settings.preset == "default" else settings.preset
         notes.append(f"--method auto: {choice.why}")
         chosen = {"method": name, "preset": preset, "options": {**choice.options, **settings.options}}
         settings = settings.model_copy(update=chosen)
     method, config = find_method(name), method_config(name, settings.preset, settings.options)
-    reasons = unmet(method.requires(config), teacher)
+    reasons = _unmet(method.requires(config), teacher)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with this teacher: " + "; ".join(reasons))
     _require_distinct(teacher, model)
     return Prepared(settings, task, teacher, model, method, config, runtime, budget, findings, notes)
+
+
+def _unmet(requirements: Requirements, teacher: Teacher) -> list[str]:
+    """Why the method cannot work with this teacher and its helpers."""
+    reasons = unmet(requirements, teacher)
+    if teacher.helpers and not requirements.helpers:
+        return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
+    return reasons + [
+        f"helper '{helper.source}': {reason}" for helper in teacher.helpers for reason in unmet(requirements, helper)
+    ]
 
 
 def _crowding() -> list[str]:
@@ -140,5 +158,5 @@ def _require_distinct(teacher: Teacher, student: Model) -> None:
     mine = {p.data_ptr() for p in student.module.parameters()}
     if not mine:
         raise UserError("the student has no parameters: there is nothing to train")
-    if mine & {p.data_ptr() for p in teacher.module.parameters()}:
+    if mine & {p.data_ptr() for member in teacher.members for p in member.module.parameters()}:
         raise UserError("the student shares parameters with the teacher; give a module of its own")

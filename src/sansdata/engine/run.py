@@ -193,6 +193,10 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
             "fingerprint": teacher.fingerprint(),
             "access": teacher.access.name,
             "batch_norms": len(teacher.anatomy.batch_norms),
+            "helpers": [
+                {"source": one.source, "sha256": one.sha256, "parameters": one.anatomy.parameters}
+                for one in teacher.helpers
+            ],
         },
         "student": {
             "spec": settings.student,

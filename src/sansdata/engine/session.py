@@ -48,7 +48,7 @@ class Session:
         self.context = Context(
             task, teacher.to(runtime), student, self.streams, Progress(0, steps), Counters(), runtime
         )
-        teacher.counters = self.context.counters
+        teacher.count_into(self.context.counters)
         self.terms = self._added_terms(features)
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)

@@ -96,18 +96,27 @@ class DeepInversion(Method):
             inversion.begin(context.runtime.place(pixels), targets.to(context.runtime.device))
         losses = Losses()
         for _ in range(min(config.chunk, config.iterations - inversion.iteration)):
-            losses = self._losses()
-            total = losses.total()
-            inversion.offer(total.item())
-            inversion.step(total)
-            if config.clip:
-                inversion.clip(*self.bounds)
+            losses = self.iterate()
         if inversion.iteration == config.iterations:
-            images = context.runtime.denormalise(context.task, inversion.best)
+            images = context.runtime.denormalise(context.task, self.finished())
             keep(self.pool, images, inversion.targets, context, config.view)
             inversion.iteration = 0
             self.schedule["transfers_left"] = config.steps_per_batch
         return losses
+
+    def iterate(self) -> Losses:
+        """One step of the pixels."""
+        losses = self._losses()
+        total = losses.total()
+        self.inversion.offer(total.item())
+        self.inversion.step(total)
+        if self.config.clip:
+            self.inversion.clip(*self.bounds)
+        return losses
+
+    def finished(self) -> Tensor:
+        """The pixels (B, C, H, W) to keep of a batch at its end."""
+        return self.inversion.best
 
     def _losses(self) -> Losses:
         config, context, pixels = self.config, self.context, self.inversion.pixels

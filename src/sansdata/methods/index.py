@@ -22,6 +22,7 @@ METHODS = {
         "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)",
     ),
     "adi": ("adi:ADI", "DeepInversion that also seeks what the student gets wrong (Yin et al. 2020)"),
+    "mixmix": ("mixmix:MixMix", "pixels optimised for several teachers and pasted into one another (Li et al. 2021)"),
     "zskd": ("zskd:ZSKD", "pixels optimised to soft labels drawn around each class; pool (Nayak et al. 2019)"),
     "fm": ("fm:FM", "meta-learned generator, k steps a batch; pool (Fang et al. 2022)"),
     "cmi": ("cmi:CMI", "a generator a batch, images told apart by contrast; pool (Fang et al. 2021)"),
@@ -94,13 +95,15 @@ class Choice:
     why: str
 
 
-def choose_method(batch_norm: bool, head: bool, on_cpu: bool) -> Choice:
-    """A short table of rules, not a planner."""
-    method = "fm" if batch_norm else "dafl"
+def choose_method(batch_norm: bool, head: bool, on_cpu: bool, helped: bool = False) -> Choice:
+    """A short table of rules, not a planner. helped: the teacher has helpers, and batch_norm speaks for them too."""
+    method = "mixmix" if helped else "fm" if batch_norm else "dafl"
     rules = [f"the teacher has {'' if batch_norm else 'no '}BatchNorm statistics: {method}"]
+    if helped:
+        rules = ["the teacher has helpers: mixmix"]
     if on_cpu:
         rules.append("on a CPU: preset small")
-    options = {} if batch_norm or head else {"activation": 0.0}
+    options = {} if batch_norm or head or helped else {"activation": 0.0}
     if options:
         rules.append("no linear layer gives the logits: activation=0")
     return Choice(method, "small" if on_cpu else "default", options, "; ".join(rules))

@@ -19,15 +19,16 @@ def random_resized_crop(images: Tensor, scale: tuple[float, float], generator: t
     Deviation: parts lie between pixels, and one that would not fit is cut to the image, not drawn again.
     """
     count, _, height, width = images.shape
-    area = _between(scale, count, generator)
-    aspect = _between((math.log(ASPECT[0]), math.log(ASPECT[1])), count, generator).exp()
+    area = between(scale, count, generator)
+    aspect = between((math.log(ASPECT[0]), math.log(ASPECT[1])), count, generator).exp()
     places = torch.rand(2, count, generator=generator)
     rows = _resize((area / aspect).sqrt(), places[0], height)
     columns = _resize((area * aspect).sqrt(), places[1], width)
     return rows.to(images)[:, None] @ images @ columns.to(images)[:, None].mT
 
 
-def _between(limits: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+def between(limits: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+    """(count,) drawn evenly from the lowest to the highest."""
     low, high = limits
     return low + (high - low) * torch.rand(count, generator=generator)
 

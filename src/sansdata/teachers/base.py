@@ -44,13 +44,16 @@ class Teacher:
         architecture: dict | None = None,
         source: str = "a module in Python",
         sha256: str | None = None,
+        helpers: Sequence[Teacher] = (),
     ) -> None:
-        """architecture: how to build the module again (models.build), None where only the caller knows."""
+        """architecture: how to build the module again (models.build), None where only the caller knows. helpers: other
+        models of the same job, see `helped_by`."""
         self.module = module
         self.task = task
         self.architecture = architecture
         self.source = source
         self.sha256 = sha256
+        self.helpers = tuple(helpers)
         self.counters = Counters()
         self.runtime = Runtime()
         self._anatomy: Anatomy | None = None
@@ -64,7 +67,24 @@ class Teacher:
 
     @property
     def members(self) -> tuple[Teacher, ...]:
-        return (self,)
+        """This teacher, whose answers the student learns, then its helpers."""
+        return (self, *self.helpers)
+
+    def helped_by(self, helpers: Sequence[Teacher]) -> Teacher:
+        """This teacher with further models of the same job, each with its own preprocessing. Methods that can ask
+        several models for their inputs ask all members; the student learns this teacher's answers alone.
+
+        Raises TeacherError where a helper's images or classes are others.
+        """
+        for helper in helpers:
+            for field in ("shape", "classes", "class_names"):
+                came, expected = getattr(helper.task, field), getattr(self.task, field)
+                if came != expected:
+                    raise TeacherError(
+                        f"helper '{helper.source}' was made for {field} {came} and the teacher for {expected}: a "
+                        "helper must do the same job, with the classes in the same order"
+                    )
+        return Teacher(self.module, self.task, self.architecture, self.source, self.sha256, helpers)
 
     @property
     def anatomy(self) -> Anatomy:
@@ -73,10 +93,16 @@ class Teacher:
         return self._anatomy
 
     def to(self, runtime: Runtime) -> Teacher:
-        """Moves the teacher to the runtime's device and memory layout, and answers in its precision."""
-        self.runtime = runtime
-        runtime.place(self.module)
+        """Moves all members to the runtime's device and memory layout; they answer in its precision."""
+        for member in self.members:
+            member.runtime = runtime
+            runtime.place(member.module)
         return self
+
+    def count_into(self, counters: Counters) -> None:
+        """Every member's passes are counted there, as teacher passes."""
+        for member in self.members:
+            member.counters = counters
 
     def __call__(self, images: Tensor, taps: Sequence[str] = ()) -> Outputs:
         """images (B, C, H, W) in unit space; taps as in models.taps.forward. Gradients flow to the images."""
@@ -85,8 +111,9 @@ class Teacher:
     predict = __call__
 
     def fingerprint(self) -> str:
-        """SHA-256 over all parameters and buffers: unchanged after any run."""
-        return fingerprint(self.module)
+        """SHA-256 over all parameters and buffers of all members: unchanged after any run."""
+        own = [fingerprint(member.module) for member in self.members]
+        return own[0] if len(own) == 1 else hashlib.sha256("".join(own).encode()).hexdigest()
 
 
 def plain_copy(module: nn.Module) -> nn.Module:
