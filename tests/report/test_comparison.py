@@ -41,12 +41,13 @@ def build(
     seed: int = 0,
     accuracy: float | None = None,
     settings: dict[str, Any] | None = None,
-    lines: int = 60,
+    lines: int = 40,
     manifest: dict[str, Any] | None = None,
     **cost: float,
 ) -> Path:
     """A finished run with its own seed, start and figures."""
-    run = fake_run.build(directory, grids=1, lines=lines)
+    run = fake_run.build(directory, grids=1, lines=0)
+    fake_run.write_lines(run, fake_run.metrics(lines, ("transfer/kl", "acquire/ce")))
     settings = (settings or config("fm")) | {"seed": seed}
     started = f"2026-01-02T03:{len(directory.name):02d}:{seed:02d}+00:00"
     changes = {"seed": seed, "method": settings["method"], "started": started, "config_hash": f"{directory}"}
@@ -130,7 +131,7 @@ def test_costs_are_counted_and_cpu_seconds_are_used_only_where_all_runs_have_the
 
 def test_curves_have_steps_and_seconds_and_the_group_as_band(tmp_path: Path):
     runs = [build(tmp_path / f"fm{seed}", seed) for seed in range(2)]
-    shifted = [line | {"losses": {"transfer/kl": 1.0}} for line in fake_run.metrics(60)]
+    shifted = [line | {"losses": {"transfer/kl": 1.0}} for line in fake_run.metrics(40)]
     fake_run.write_lines(runs[1], shifted)
     done = page(*runs)
     labels = re.findall(r'aria-label="([^"]*)"', done.html)
@@ -228,6 +229,17 @@ def test_a_page_without_accuracy_says_so(tmp_path: Path):
     done = page(build(tmp_path / "a"), build(tmp_path / "bb", 1))
     assert "No accuracy is known" in done.text["verdict"]
     assert "accuracy" not in done.text["table"]
+
+
+def test_the_score_has_a_column_only_where_there_is_one(tmp_path: Path):
+    runs = [build(tmp_path / "a"), build(tmp_path / "bb", 1)]
+    assert "score" not in page(*runs).text["table"]
+    for run, score in zip(runs, (0.4, 0.5)):
+        fake_run.write_json(run, "summary.json", fake_run.scored(fake_run.summary(), score))
+    done = page(*runs)
+    assert "45.0 %" in done.text["table"]
+    assert f"± {100 * np.std([0.4, 0.5], ddof=1):.1f}" in done.text["table"]
+    assert "It is not accuracy" in done.text["verdict"]
 
 
 def test_hostile_names_are_text(tmp_path: Path):

@@ -81,7 +81,7 @@ def test_with_data_each_section_says_its_figures(run: Path):
                    "300 line"],
         "samples": ["step 600 · first", "step 3,000 · last", "12 of 16 samples, 32×32 pixels"],
         "seen": ["0.953", "88.3 %", "6.2 %", "0.241", "Most frequent: ship"],
-        "selection": ["512 generated", "Best snapshot: step 2,500", "84.23 %", "83.17 %"],
+        "selection": ["512 generated", "Preferred snapshot: step 2,500", "84.23 %", "83.17 %"],
         "cost": ["5 min 10 s", "3 min 48 s", "412,000", "3,210", "1,502", "6,020", "3,001", "1.8 GB", "184,320"],
         "warnings": ["class imbalance", "0.31", "4 classes have less"],
         "evaluation": ["86.42 %", "0.0471", "0.203", "0.402", "Images were resized", "Most frequent confusions"],
@@ -103,10 +103,30 @@ def test_accuracy_over_time_stands_beside_agreement_where_it_was_measured(run: P
 
 def test_without_data_agreement_is_never_called_accuracy(run: Path):
     done = page(run)
-    assert "names the same class as the teacher on 83.2 % of 512 held-out generated samples" in done.text["verdict"]
+    assert "names the same class as the teacher on 83.2 % of 512 generated samples" in done.text["verdict"]
     assert "This is agreement, not accuracy" in done.text["verdict"]
     assert "not measured on real data" in done.text["evaluation"]
     assert "real examples right" not in done.html
+
+
+def test_the_score_comes_first_and_says_what_it_is(run: Path):
+    fake_run.write_json(run, "summary.json", fake_run.scored(fake_run.summary()))
+    done = page(run)
+    assert "Score 42.0 %: the student's answers overlap so far with the teacher's on 256 probes" in done.text["verdict"]
+    assert "It is not accuracy: no real example was used" in done.text["verdict"]
+    assert "On 512 generated samples of the run itself they agree on 83.2 %" in done.text["verdict"]
+    assert "Preferred snapshot: step 2,500 , score 47.00 %; the last student has 42.00 %" in done.text["selection"]
+    assert "84.23 %" in done.text["selection"]  # agreement stands beside it
+    assert "plain structured noise" not in done.text["selection"]
+
+
+def test_a_score_on_noise_says_so(run: Path):
+    summary = fake_run.scored(fake_run.summary(), best=0.42)
+    summary["score"]["inverted"] = False
+    fake_run.write_json(run, "summary.json", summary)
+    text = page(run).text["selection"]
+    assert "plain structured noise and say less" in text
+    assert "The last student is preferred" in text
 
 
 def test_the_runs_own_evaluation_is_used_and_an_argument_comes_first(run: Path):

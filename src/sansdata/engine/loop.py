@@ -54,7 +54,7 @@ class Loop:
         self.latest: dict[str, float] = {}
         self.agreement: float | None = None
         self.marks = {"snapshots": 0, "sample_grids": 0, "replans": 0}
-        self.elapsed, self.metrics_bytes = 0.0, 0
+        self.elapsed, self.cpu, self.metrics_bytes = 0.0, 0.0, 0
         self.trackers: list[Tracker] = []
 
     # -- what outlives the process
@@ -64,15 +64,16 @@ class Loop:
 
     def facts(self) -> dict[str, Any]:
         return {
-            "elapsed": self.elapsed, "plan": self.plan.__dict__, "latest": self.latest, "agreement": self.agreement,
-            "marks": self.marks, "metrics_bytes": self.metrics_bytes,
+            "elapsed": self.elapsed, "cpu": self.cpu, "plan": self.plan.__dict__, "latest": self.latest,
+            "agreement": self.agreement, "marks": self.marks, "metrics_bytes": self.metrics_bytes,
         }  # fmt: skip
 
     def resume_from(self, checkpoint: Path) -> None:
         """Restores everything from a whole checkpoint. Raises ResumeError."""
         facts = self.checkpoints.load(checkpoint, self.state())
         self.plan = Plan(**facts["plan"])
-        self.elapsed, self.latest, self.agreement = facts["elapsed"], facts["latest"], facts["agreement"]
+        self.elapsed, self.cpu = facts["elapsed"], facts.get("cpu", 0.0)
+        self.latest, self.agreement = facts["latest"], facts["agreement"]
         self.marks, self.metrics_bytes = facts["marks"], facts["metrics_bytes"]
         self._forget_later_files(self.session.context.progress.steps)
 
@@ -101,7 +102,7 @@ class Loop:
         log = MetricsLog(self.directory.path / "metrics.jsonl", self.metrics_bytes) if self.first else None
         self.display = make_display(self.plan.steps, self.runtime.rank)
         self.trackers = self._make_trackers()
-        start = time.perf_counter() - self.elapsed
+        start, cpu_start = time.perf_counter() - self.elapsed, time.process_time() - self.cpu
         saved_at = time.perf_counter()
         status = "done"
         try:
@@ -118,7 +119,7 @@ class Loop:
                 kind, losses, cost = timed_move(self.session)
                 self.guard.check()
                 self.costs.add(kind, cost)
-                self.elapsed = time.perf_counter() - start
+                self.elapsed, self.cpu = time.perf_counter() - start, time.process_time() - cpu_start
                 self.session.context.counters.add(f"seconds_{kind}", cost["seconds"])
                 self._note(kind, losses)
                 if kind == "transfer":

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import shlex
 import sys
 import time
@@ -17,18 +16,16 @@ from typing import Any
 
 import numpy
 import torch
-from safetensors.torch import load as load_tensors
 from torch import nn
 
 from .. import __version__
 from ..config import dump_yaml, read_yaml
 from ..errors import ConfigError, Interrupted, ResumeError, SansdataError, UserError
-from ..models.saved import write_model
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
-from . import diagnosis, selection
 from .budget import Plan
 from .checkpoint import Checkpoints
+from .finish import finish
 from .loop import Loop
 from .no_data import NoDataGuard
 from .prepare import Prepared, declared_inputs, prepare
@@ -124,7 +121,7 @@ def _distil(
     if prepared.teacher.fingerprint() != manifest["teacher"]["fingerprint"]:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
     if first:
-        _finish(prepared, directory, loop)
+        finish(prepared, directory, loop)
     return {"status": status, "ended": _now(), "seconds": round(loop.elapsed, 3)}
 
 
@@ -249,47 +246,6 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], changed: list[str], 
             "Restore what changed, or continue inexactly with --force; the report will then say so."
         )
     return [f"forced although {line}" for line in differences]
-
-
-def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
-    """Scores the snapshots, writes the students and the summary."""
-    session, runtime = loop.session, prepared.runtime
-    images = loop.reservoir.images
-    assert images is not None
-    last = {name: value.clone() for name, value in session.student.state_dict().items()}
-    chosen = selection.score(session.student, directory.path / "snapshots", images, session.context)
-    rows = {row["step"]: row for row in chosen["snapshots"]}
-    last_step = max(rows)
-    provenance = {
-        "sansdata": __version__, "method": prepared.settings.method, "seed": prepared.settings.seed,
-        "config_hash": directory.manifest()["config_hash"], "teacher": prepared.teacher.source,
-        "teacher_fingerprint": prepared.teacher.fingerprint(), "steps": loop.plan.steps,
-    }  # fmt: skip
-    save: dict[str, Any] = {"architecture": prepared.student.architecture, "task": prepared.task}
-    if chosen["best_step"] != last_step:
-        best = directory.path / "snapshots" / f"step-{chosen['best_step']:09d}.safetensors"
-        session.student.load_state_dict(load_tensors(best.read_bytes()))
-        note = provenance | {"selected": "highest agreement with the teacher on generated samples"}
-        write_model(directory.path / "student.best.safetensors", session.student, **save, provenance=note)
-    session.student.load_state_dict(last)
-    write_model(directory.path / "student.safetensors", session.student, **save, provenance=provenance)
-    samples = diagnosis.describe_samples(images, selection.answers(prepared.teacher.module, images, session.context))
-    agreed = {"last": rows[last_step]["agreement"], "best": rows[chosen["best_step"]]["agreement"]}
-    found = diagnosis.warnings(samples, agreed["last"], prepared.task.classes)
-    found += [{"name": "before the run", "value": None, "text": text} for text in prepared.findings.warnings]
-    counted = dict(session.context.counters.values)
-    cost = {
-        "seconds": round(loop.elapsed, 3),
-        **{name: round(v, 3) if name.startswith("seconds") else int(v * runtime.world) for name, v in counted.items()},
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    }
-    directory.write_json(
-        "summary.json",
-        {
-            "steps": session.context.progress.steps, "cost": cost, "agreement": agreed, "selection": chosen,
-            "samples": samples, "warnings": found,
-        },
-    )  # fmt: skip
 
 
 def _now() -> str:

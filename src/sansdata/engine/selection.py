@@ -1,10 +1,9 @@
-"""Choosing a student without data: snapshots over the run, scored together on samples from the whole run."""
+"""Choosing a student without data: snapshots over the run, scored together on images that the teacher alone gave."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -21,6 +20,8 @@ from ..objectives.logits import kl
 RESERVOIR = 1024
 """Images kept of the whole run; a score of 90 % on them is good to about 2 points."""
 BATCH = 256
+MARGIN = 0.02
+"""By how much an earlier snapshot must score higher than the last: less is chance on so few images."""
 
 
 def save_snapshot(directory: Path, step: int, student: nn.Module) -> None:
@@ -47,22 +48,34 @@ def _batches(images: Tensor, context: Context) -> Iterator[Tensor]:
         yield context.runtime.place(dequantise(part))
 
 
-def score(student: nn.Module, directory: Path, images: Tensor, context: Context) -> dict[str, Any]:
-    """Agreement of every snapshot with the teacher on the same uint8 images (N, C, H, W), and which is best.
+def score(
+    student: nn.Module, directory: Path, images: Tensor, probes: Tensor, context: Context
+) -> list[dict[str, float]]:
+    """Per snapshot `step`; beside the teacher `score`, `probe_agreement` on probes, `agreement`, `kl` on samples.
 
-    Agreement is balanced over the classes the teacher sees, so that a collapsed generator does not look like success.
+    images, probes: uint8 (N, C, H, W). The score is the overlap of the class probabilities, the agreements the share on
+    which both name the same class, 0..1; balanced over the classes the teacher sees, so that a collapsed generator is
+    no success. The student is left with the last snapshot.
     """
-    teacher = answers(context.teacher.module, images, context)
+    module = context.teacher.module
+    on_samples, on_probes = answers(module, images, context), answers(module, probes, context)
     rows = []
     for step, path in snapshots(directory):
         student.load_state_dict(load_tensors(path.read_bytes()))
-        logits = answers(student, images, context)
+        seen, probed = answers(student, images, context), answers(student, probes, context)
         rows.append(
             {
                 "step": step,
-                "agreement": agreement.balanced_agreement(logits, teacher),
-                "kl": kl(logits, teacher).mean().item(),
+                "score": agreement.balanced_overlap(probed, on_probes),
+                "probe_agreement": agreement.balanced_agreement(probed, on_probes),
+                "agreement": agreement.balanced_agreement(seen, on_samples),
+                "kl": kl(seen, on_samples).mean().item(),
             }
         )
-    best = max(rows, key=lambda row: (row["agreement"], -row["kl"]))
-    return {"snapshots": rows, "best_step": best["step"], "scored_on": len(images)}
+    return rows
+
+
+def preferred(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The last snapshot, unless an earlier one scores clearly higher; `rows` in the order in which they were taken."""
+    best = max(rows, key=lambda row: row["score"])
+    return best if best["score"] > rows[-1]["score"] + MARGIN else rows[-1]

@@ -22,9 +22,22 @@ def balanced_agreement(student: Tensor, teacher: Tensor) -> float:
     A generator that falls onto one class makes plain agreement look perfect; here that class counts once.
     """
     labels = teacher.argmax(1)
-    same = (student.argmax(1) == labels).float()
-    classes = labels.unique()
-    return torch.stack([same[labels == c].mean() for c in classes]).mean().item()
+    return _by_class((student.argmax(1) == labels).float(), labels)
+
+
+def overlap(student: Tensor, teacher: Tensor) -> Tensor:
+    """(B,) what the softmax of two logits (B, K) have in common: 1 less their total variation distance, 0..1."""
+    return 1 - 0.5 * (F.softmax(student, dim=1) - F.softmax(teacher, dim=1)).abs().sum(1)
+
+
+def balanced_overlap(student: Tensor, teacher: Tensor) -> float:
+    """Mean over the classes the teacher sees of the overlap on their samples, 0..1."""
+    return _by_class(overlap(student, teacher), teacher.argmax(1))
+
+
+def _by_class(values: Tensor, labels: Tensor) -> float:
+    """Mean of `values` (B,) per label, then over the labels (B,) that occur."""
+    return torch.stack([values[labels == c].mean() for c in labels.unique()]).mean().item()
 
 
 def class_histogram(logits: Tensor) -> Tensor:

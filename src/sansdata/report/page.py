@@ -145,23 +145,29 @@ def seen(run: Run) -> dict[str, Any]:
 
 
 def selection(run: Run) -> dict[str, Any]:
-    """Agreement of each snapshot, with accuracy beside it where the run was evaluated."""
+    """Score and agreement of each snapshot, with accuracy beside them where the run was evaluated."""
     table = []
     best = run.summary.at("selection", "best_step").number()
     for one in run.summary.at("selection", "snapshots").items():
-        step, agreement = one.at("step").number(), one.at("agreement").number()
+        step = one.at("step").number()
         if step is not None:
-            kl, accuracy = one.at("kl").number(), run.evaluation.at("over_time", str(int(step))).number()
-            table.append({"step": step, "agreement": agreement, "kl": kl, "accuracy": accuracy, "best": step == best})
+            figures = {name: one.at(name).number() for name in ("score", "agreement", "kl")}
+            accuracy = run.evaluation.at("over_time", str(int(step))).number()
+            table.append({"step": step, **figures, "accuracy": accuracy, "best": step == best})
     table.sort(key=lambda row: row["step"])
-    drawable = [(row["step"], row["agreement"], row["accuracy"]) for row in table if row["agreement"] is not None]
+    chosen_by = "score" if any(row["score"] is not None for row in table) else "agreement"
+    drawable = [(row["step"], row[chosen_by], row["accuracy"]) for row in table if row[chosen_by] is not None]
     return {
-        "svg": Markup(plots.agreement("select", drawable, best)) if len(drawable) > 1 else "",
+        "svg": Markup(plots.snapshots("select", chosen_by, drawable, best)) if len(drawable) > 1 else "",
         "table": table,
+        "chosen_by": chosen_by,
+        "meaning": words.SCORE_MEANING,
         "accuracies": any(row["accuracy"] is not None for row in table),
         "scored_on": run.summary.at("selection", "scored_on").number(),
-        "last": run.summary.at("agreement", "last").number(),
-        "best": run.summary.at("agreement", "best").number(),
+        "probes": run.summary.at("score", "probes").number(),
+        "noise": run.summary.at("score", "inverted").value is False,
+        "last": run.summary.at(chosen_by, "last").number(),
+        "best": run.summary.at(chosen_by, "best").number(),
         "best_step": best,
     }
 

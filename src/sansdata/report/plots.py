@@ -127,11 +127,13 @@ def curve(
         return svg(figure, name, label)
 
 
-def agreement(name: str, rows: Sequence[tuple[float, float, float | None]], best: float | None) -> str:
-    """Agreement of each snapshot with the teacher, and its accuracy where known. rows: (step, agreement, accuracy)."""
+def snapshots(
+    name: str, figure_name: str, rows: Sequence[tuple[float, float, float | None]], best: float | None
+) -> str:
+    """Score or agreement of each snapshot, and its accuracy where known. rows: (step, figure, accuracy)."""
     with canvas(5.6, 2.5) as (figure, axes):
         steps = [row[0] for row in rows]
-        axes.plot(steps, [row[1] for row in rows], "o-", color=MARKS["blue"], markersize=4, label="agreement")
+        axes.plot(steps, [row[1] for row in rows], "o-", color=MARKS["blue"], markersize=4, label=figure_name)
         known = [(row[0], row[2]) for row in rows if row[2] is not None]
         if known:
             axes.plot(*zip(*known), "s--", color=MARKS["orange"], markersize=4, label="accuracy (real data)")
@@ -144,7 +146,7 @@ def agreement(name: str, rows: Sequence[tuple[float, float, float | None]], best
         axes.set_xlabel("student step")
         axes.margins(y=0.15)
         axes.legend(frameon=False, labelcolor=MARKS["ink"], loc="best")
-        return svg(figure, name, "agreement of each snapshot with the teacher")
+        return svg(figure, name, f"{figure_name} of each snapshot")
 
 
 def bars(

@@ -47,10 +47,13 @@ def head(run: Run) -> dict[str, Any]:
     sizes = f"{brief(teacher.at('parameters').number())} → {brief(student.at('parameters').number())} parameters"
     tiles = [("smaller by", f"{ratio:.3g}×" if ratio else NOTHING, sizes if ratio else "sizes not recorded", "")]
     accuracy, agreement = run.evaluation.at("accuracy").number(), run.summary.at("agreement", "last").number()
+    score = run.summary.at("score", "last").number()
     if accuracy is not None:
         of = run.evaluation.at("teacher_accuracy").number()
         kept = f"{percent(accuracy / of)} of the teacher's {percent(of)}" if of else "on real data"
         tiles.insert(0, ("accuracy", percent(accuracy), kept, ""))
+    elif score is not None:
+        tiles.insert(0, ("score", percent(score), "overlap with the teacher on probe images", ""))
     elif agreement is not None:
         tiles.insert(0, ("agreement", percent(agreement), "with the teacher, on generated samples", ""))
     of_plan = f"of {count(planned)} planned" if planned is not None else "no plan recorded"

@@ -139,13 +139,19 @@ def _with_data(evaluation: Tree) -> tuple[str, list[str]]:
 
 def _without_data(run: Run, agreement: float) -> tuple[str, list[str]]:
     scored = run.summary.at("selection", "scored_on").number()
-    samples = f"{count(scored)} held-out generated samples" if scored else "held-out generated samples"
+    samples = f"{count(scored)} generated samples" if scored else "generated samples"
+    score, probes = run.summary.at("score", "last").number(), run.summary.at("score", "probes").number()
+    if score is None:
+        return (
+            f"The student names the same class as the teacher on {percent(agreement)} of {samples}.",
+            [
+                "This is agreement, not accuracy: no real example was used, and on real inputs the student may do "
+                "better or worse than this figure suggests."
+            ],
+        )
     return (
-        f"The student names the same class as the teacher on {percent(agreement)} of {samples}.",
-        [
-            "This is agreement, not accuracy: no real example was used, and on real inputs the student may do "
-            "better or worse than this figure suggests."
-        ],
+        f"Score {percent(score)}: the student's answers overlap so far with the teacher's on {count(probes)} probes.",
+        [SCORE_MEANING, f"On {samples} of the run itself they agree on {percent(agreement)}."],
     )
 
 
@@ -178,6 +184,7 @@ def joined(items: Sequence[str]) -> str:
 
 
 SCORE_MEANING = (
-    "The score is the share of probe images on which student and teacher name the same class. The probes are made from "
-    "the teacher alone and are the same for all its runs, so the score compares methods. It is not accuracy."
+    "The score is the overlap of the student's class probabilities with the teacher's (100 %: the same answers), "
+    "averaged over probe images. These are made from the teacher alone and are the same for all its runs, so that the "
+    "score ranks runs of different methods. It is not accuracy: no real example was used."
 )

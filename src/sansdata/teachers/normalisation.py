@@ -27,6 +27,9 @@ MEASURED_STD = (0.05, 0.45)
 
 SIZE, COUNT = 64, 16
 
+PROBLEM = "the mean and std of the task do not look like those of this teacher"
+"""How the warning of preflight begins."""
+
 
 @dataclass(frozen=True)
 class Brightness:

@@ -17,7 +17,7 @@ from ..models.modes import fixed
 from ..models.taps import forward, logits_of
 from ..tasks import ImageTask
 from .base import Teacher
-from .normalisation import plausible, training_brightness
+from .normalisation import PROBLEM, plausible, training_brightness
 from .probing import PROBES, attempt, buffers_kept, changed, channel_hint, no_gradient, probes, snapshot
 
 CONFIDENT = 0.99
@@ -261,8 +261,8 @@ def _describe(teacher: Teacher, inputs: Tensor, logits: Tensor, found: Preflight
     found.training_brightness = {"mean": round(brightness.mean, 4), "std": round(brightness.std, 4)}
     if not plausible(brightness, teacher.task):
         found.warnings.append(
-            "the mean and std of the task do not look like those of this teacher: by its first BatchNorm its training "
-            f"images would have had a mean of {brightness.mean:.2f} and a std of {brightness.std:.2f} in 0..1 "
+            f"{PROBLEM}: by its first BatchNorm its training images would have had a mean of {brightness.mean:.2f} "
+            f"and a std of {brightness.std:.2f} in 0..1 "
             "(a photograph: about 0.45 and 0.25). Give the task those that it was trained with (mean 0, std 1 for "
             "images fed in 0..1; mean 0, std 0.0039 for 0..255)."
         )

@@ -1,0 +1,90 @@
+"""Images that no method made: what the data-free score is taken on.
+
+Each run's own samples are easy or hard in their own way, so that agreement on them does not compare runs. These images
+depend on the teacher alone: structured noise, changed by a few steps of gradient until the teacher sees every class
+alike and, where it has BatchNorm, its statistics come near those that it remembers of its data (as DeepInversion does,
+Yin et al. 2020, arXiv 1912.08795). All runs of a teacher meet the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..memory import quantise
+from ..models.cost import multiply_adds
+from ..models.modes import fixed
+from ..objectives.batch_stats import BatchStatistics
+from ..objectives.logits import cross_entropy
+from ..runtime import Runtime
+from ..synthesis import noise
+from ..synthesis.augment import jitter
+from ..teachers.base import Teacher
+from ..teachers.probing import no_gradient, probes
+
+SEED = 20_010
+"""Of the images, not of the run: the same for all."""
+COUNT, FEWEST = 256, 64
+BATCH = 256
+ITERATIONS = 25
+RATE, BN, JITTER = 0.1, 10.0, 2
+"""Adam's rate on pixels in the space the teacher takes, weight of the BatchNorm distance, reach in pixels."""
+MOST_WORK = 2e12
+"""Multiply-adds that making the images may cost, where fewer images can keep it below."""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """images uint8 (N, C, H, W). inverted: by gradient, or plain noise where the teacher gives none. queries: asked."""
+
+    images: Tensor
+    inverted: bool
+    queries: int
+
+
+def make_probes(teacher: Teacher, runtime: Runtime) -> Probes:
+    """The probe images of a teacher, the same for every run; nothing of it is counted as distillation."""
+    task, module = teacher.task, teacher.module
+    generator = torch.Generator().manual_seed(SEED)
+    count = affordable_count(multiply_adds(module, task.shape))
+    start = noise.dead_leaves(count, task.shape, generator)
+    if no_gradient(module, probes(task, runtime.device)):
+        return Probes(quantise(start), False, 0)
+    targets = torch.arange(count) % task.classes
+    with fixed(module), torch.enable_grad():
+        parts = [
+            _invert(teacher, runtime, part, labels, generator)
+            for part, labels in zip(start.split(BATCH), targets.split(BATCH))
+        ]
+    return Probes(quantise(torch.cat(parts)), True, count * ITERATIONS)
+
+
+def affordable_count(cost: int) -> int:
+    """Images to make with a teacher of `cost` multiply-adds an image; by the network, not the machine: all runs agree.
+
+    A pass with its gradient to the image costs about three forward passes' worth at most.
+    """
+    return max(FEWEST, min(COUNT, int(MOST_WORK / (3 * ITERATIONS * max(cost, 1)))))
+
+
+def _invert(teacher: Teacher, runtime: Runtime, start: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+    """start (B, C, H, W) in unit space, moved towards `targets` (B,) and the teacher's statistics."""
+    task, module = teacher.task, teacher.module
+    bn = BatchStatistics(module, teacher.anatomy.batch_norms)
+    low, high = (runtime.normalise(task, runtime.place(torch.full((1, *task.shape), v))) for v in (0.0, 1.0))
+    pixels = runtime.normalise(task, runtime.place(start)).clone().requires_grad_()
+    targets = targets.to(pixels.device)
+    optimizer = torch.optim.Adam([pixels], lr=RATE)
+    for _ in range(ITERATIONS):
+        seen = runtime.denormalise(task, jitter(pixels, JITTER, generator))
+        outputs = runtime.forward(module, task, seen, bn.taps)
+        loss = cross_entropy(outputs.logits, targets).mean()
+        if bn.norms:
+            loss = loss + BN * bn(outputs.taps)
+        (pixels.grad,) = torch.autograd.grad(loss, pixels)
+        optimizer.step()
+        with torch.no_grad():  # what a picture can hold
+            pixels.copy_(torch.maximum(torch.minimum(pixels, high), low))
+    return runtime.denormalise(task, pixels.detach())
