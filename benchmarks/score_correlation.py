@@ -1,6 +1,7 @@
 """Does the data-free score rank runs as real accuracy does? Rank correlation over run directories, and a scatter plot.
 
-    python benchmarks/score_correlation.py RUN... --data fashion-mnist [--held-out 5000] [--json FILE] [--plot FILE.svg]
+    python benchmarks/score_correlation.py RUN... --data fashion-mnist [--held-out 5000] --json FILE
+    python benchmarks/score_correlation.py --plot FILE.svg --of FILE.json...
 
 Accuracy is taken on images held out of the *training* set, never on the test set. Scores are taken anew, from the
 students and the teacher that the runs' config.yaml name, so that runs of an older version can be judged too.
@@ -88,46 +89,57 @@ class Judge:
         return self.images[task]
 
 
-def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Score and agreement against accuracy, a colour per method."""
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2, sharey=True), ("score", "agreement")):
-        for place, method in enumerate(methods):
-            own = [row for row in rows if row["method"] == method]
-            x, y = ([100 * row[key] for row in own] for key in (name, "accuracy"))
-            axes.plot(x, y, "o", color=f"C{place}", markersize=5, alpha=0.8, label=method)
-        both = [[row[key] for row in rows] for key in (name, "accuracy")]
-        axes.set_title(f"{name}: rank correlation {spearman(*both):.2f}, {len(rows)} runs", fontsize=10)
-        axes.set_xlabel(
-            {"score": "score on probe images, %", "agreement": "agreement on the run's own samples, %"}[name]
-        )
-        axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("accuracy on held-out real images, %")
-    figure.axes[0].legend(frameon=False, fontsize=8)
+def plot(teachers: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Score and agreement against accuracy, a row per teacher and a colour per method."""
+    methods = list(dict.fromkeys(row["method"] for rows in teachers.values() for row in rows))
+    figure = Figure(figsize=(9, 3.4 * len(teachers)), layout="constrained")
+    panels = figure.subplots(len(teachers), 2, squeeze=False)
+    for (teacher, rows), pair in zip(teachers.items(), panels):
+        for axes, name in zip(pair, WHAT):
+            for place, method in enumerate(methods):
+                own = [row for row in rows if row["method"] == method]
+                x, y = ([100 * row[key] for row in own] for key in (name, "accuracy"))
+                axes.plot(x, y, "o", color=f"C{place}", markersize=5, alpha=0.8, label=method)
+            both = [[row[key] for row in rows] for key in (name, "accuracy")]
+            axes.set_title(f"{teacher}: rank correlation {spearman(*both):.2f}, {len(rows)} runs", fontsize=10)
+            axes.set_xlabel(WHAT[name])
+            axes.grid(alpha=0.3)
+        pair[0].set_ylabel("accuracy on held-out\nreal images, %")
+    panels[0][0].legend(frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+WHAT = {"score": "score on probe images, %", "agreement": "agreement on the run's own samples, %"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--data", required=True, help="a known set, with a training split")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
+    parser.add_argument("--data", help="a known set, with a training split")
     parser.add_argument("--held-out", type=int, default=5000, help="images of the training set, classes in proportion")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, to add up several teachers later")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures of one teacher's runs")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a scatter plot, .svg or .png")
+    parser.add_argument("--of", nargs="+", type=Path, default=[], metavar="FILE", help="figures to plot, by teacher")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    judge = Judge(args.data, args.held_out)
-    rows = [judge(run) for run in args.runs]
+    if args.runs:
+        rows = judged(args.runs, args.data, args.held_out)
+        if args.json:
+            args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    if args.plot:
+        plot({file.stem: json.loads(file.read_text(encoding="utf-8")) for file in args.of}, args.plot)
+
+
+def judged(runs: Sequence[Path], data: str, held_out: int) -> list[dict[str, Any]]:
+    """The figures of every run, printed from worst to best, with both rank correlations."""
+    judge = Judge(data, held_out)
+    rows = [judge(run) for run in runs]
     for row in sorted(rows, key=lambda row: row["accuracy"]):
         print(f"{row['run']:40}", *(f"{name} {row[name]:.3f} " for name in ("accuracy", "score", "agreement")))
-    for name in ("score", "agreement"):
+    for name in WHAT:
         value = spearman([row[name] for row in rows], [row["accuracy"] for row in rows])
         print(f"rank correlation of {name} with accuracy over {len(rows)} runs: {value:.3f}")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    if args.plot:
-        plot(rows, args.plot)
+    return rows
 
 
 if __name__ == "__main__":

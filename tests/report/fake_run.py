@@ -108,7 +108,7 @@ def scored(summary: dict[str, Any], last: float = 0.42, best: float = 0.47) -> d
     rows = summary["selection"]["snapshots"]
     for row in rows:
         row["score"] = best if row["step"] == 2500 else last
-    summary["score"] = {"last": last, "best": best, "probes": 256, "inverted": True, "queries": 6400}
+    summary["score"] = {"last": last, "best": best, "probes": 256, "queries": 6400}
     return summary
 
 

@@ -117,16 +117,6 @@ def test_the_score_comes_first_and_says_what_it_is(run: Path):
     assert "On 512 generated samples of the run itself they agree on 83.2 %" in done.text["verdict"]
     assert "Preferred snapshot: step 2,500 , score 47.00 %; the last student has 42.00 %" in done.text["selection"]
     assert "84.23 %" in done.text["selection"]  # agreement stands beside it
-    assert "plain structured noise" not in done.text["selection"]
-
-
-def test_a_score_on_noise_says_so(run: Path):
-    summary = fake_run.scored(fake_run.summary(), best=0.42)
-    summary["score"]["inverted"] = False
-    fake_run.write_json(run, "summary.json", summary)
-    text = page(run).text["selection"]
-    assert "plain structured noise and say less" in text
-    assert "The last student is preferred" in text
 
 
 def test_the_runs_own_evaluation_is_used_and_an_argument_comes_first(run: Path):

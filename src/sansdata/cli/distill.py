@@ -83,6 +83,9 @@ def distill(
     agreed = summary["agreement"]["last"]
     print(f"student   {out / 'student.safetensors'}")
     print(f"agreement {words.percent(agreed)} with the teacher on generated samples (no accuracy: no data was seen)")
+    if summary["score"] is not None:
+        said = words.percent(summary["score"]["last"])
+        print(f"score     {said} overlap with the teacher on probe images: compare it with other runs of this teacher")
     for warning in summary["warnings"]:
         print(f"warning   {warning['name']}: {warning['text']}")
     violations = json.loads((out / "ledger.json").read_text())["violations"]

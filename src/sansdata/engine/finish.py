@@ -29,11 +29,12 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     last = {name: value.clone() for name, value in session.student.state_dict().items()}
     probes = make_probes(prepared.teacher, prepared.runtime)
     rows = selection.score(session.student, directory.path / "snapshots", images, probes.images, session.context)
-    best = selection.preferred(rows)
+    by = "score" if probes.telling else "agreement"
+    best = selection.preferred(rows, by)
     if best is not rows[-1]:
         file = directory.path / "snapshots" / f"step-{best['step']:09d}.safetensors"
         session.student.load_state_dict(load_tensors(file.read_bytes()))
-        note = {"selected": "highest score against the teacher on probe images, made without data"}
+        note = {"selected": f"highest {by} with the teacher on images made without data"}
         _write(prepared, directory, loop, "student.best.safetensors", note)
     session.student.load_state_dict(last)
     _write(prepared, directory, loop, "student.safetensors", {})
@@ -48,10 +49,10 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
             "cost": _cost(loop, time.perf_counter() - start),
             "score": {
                 "last": rows[-1]["score"], "best": best["score"], "probes": len(probes.images),
-                "inverted": probes.inverted, "queries": probes.queries,
-            },
+                "queries": probes.queries,
+            } if probes.telling else None,
             "agreement": {"last": rows[-1]["agreement"], "best": best["agreement"]},
-            "selection": {"snapshots": rows, "best_step": best["step"], "scored_on": len(images)},
+            "selection": {"by": by, "snapshots": rows, "best_step": best["step"], "scored_on": len(images)},
             "samples": samples,
             "warnings": found,
         },

@@ -75,7 +75,7 @@ def score(
     return rows
 
 
-def preferred(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """The last snapshot, unless an earlier one scores clearly higher; `rows` in the order in which they were taken."""
-    best = max(rows, key=lambda row: row["score"])
-    return best if best["score"] > rows[-1]["score"] + MARGIN else rows[-1]
+def preferred(rows: Sequence[Mapping[str, float]], by: str) -> Mapping[str, float]:
+    """The last snapshot, unless an earlier one is clearly higher `by` 'score' or 'agreement'; `rows` in their order."""
+    best = max(rows, key=lambda row: row[by])
+    return best if best[by] > rows[-1][by] + MARGIN else rows[-1]

@@ -155,7 +155,7 @@ def selection(run: Run) -> dict[str, Any]:
             accuracy = run.evaluation.at("over_time", str(int(step))).number()
             table.append({"step": step, **figures, "accuracy": accuracy, "best": step == best})
     table.sort(key=lambda row: row["step"])
-    chosen_by = "score" if any(row["score"] is not None for row in table) else "agreement"
+    chosen_by = "score" if run.summary.at("score", "last").number() is not None else "agreement"
     drawable = [(row["step"], row[chosen_by], row["accuracy"]) for row in table if row[chosen_by] is not None]
     return {
         "svg": Markup(plots.snapshots("select", chosen_by, drawable, best)) if len(drawable) > 1 else "",
@@ -165,7 +165,6 @@ def selection(run: Run) -> dict[str, Any]:
         "accuracies": any(row["accuracy"] is not None for row in table),
         "scored_on": run.summary.at("selection", "scored_on").number(),
         "probes": run.summary.at("score", "probes").number(),
-        "noise": run.summary.at("score", "inverted").value is False,
         "last": run.summary.at(chosen_by, "last").number(),
         "best": run.summary.at(chosen_by, "best").number(),
         "best_step": best,

@@ -42,7 +42,8 @@ def of_run(result: api.Result) -> dict[str, Any]:
     """What every run says of itself."""
     summary = result.summary
     return {
-        "agreement": summary["agreement"]["last"], "steps": summary["steps"], "cost": summary["cost"],
+        "agreement": summary["agreement"]["last"], "score": (summary["score"] or {}).get("last"),
+        "steps": summary["steps"], "cost": summary["cost"],
         "class_entropy": summary["samples"]["class_entropy"],
         "warnings": [warning["name"] for warning in summary["warnings"]],
     }  # fmt: skip
