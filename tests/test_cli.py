@@ -177,6 +177,7 @@ WRONG = {
     "no run to export": (["export", "OUT", "--to", "onnx"], "student.safetensors"),
     "unknown format": (["export", "OUT", "--to", "tflite"], "tflite"),
     "no data": (["evaluate", "RUN", "--data", "nothing.npz"], "nothing.npz"),
+    "nothing to evaluate on": (["evaluate", "RUN"], "--transfer"),
     "unknown recipe": (["reproduce", "nothing"], "nothing"),
     "settings that are no settings": (["distill", "--config", "TEACHERFILE"], "teacher.safetensors"),
 }
@@ -225,6 +226,12 @@ def test_evaluate_export_report(tiny: Tiny, finished: Path, folder: Path) -> Non
     assert "agreement" in job.output
     assert json.loads(figures.read_text())["count"] == 40
     assert (finished / "evaluation.json").is_file()
+    argv = ["evaluate", finished, "--transfer", "digits", "--teacher", tiny.teacher, "--json", figures]
+    job = sansdata(folder, *argv)
+    assert job.code == 0, job.output
+    assert "ceiling" in job.output
+    assert json.loads(figures.read_text())["transfer"]["digits"]["test"] == 450
+    assert set(json.loads((finished / "evaluation.json").read_text())) > {"accuracy", "transfer"}
     job = sansdata(folder, "export", finished, "--to", "onnx")
     assert job.code == 0, job.output
     assert "parity" in job.output

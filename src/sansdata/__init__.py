@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import Result, check, distill, evaluate, export, load, report
+    from .api import Result, check, distill, evaluate, export, load, report, transferability
     from .contracts import Batch, Context, Losses, Method, Requirements
     from .tasks import ImageTask
     from .teachers.base import Teacher
 
 _HOMES = {
     "Result": "api", "check": "api", "distill": "api", "evaluate": "api", "export": "api", "load": "api",
-    "report": "api", "ImageTask": "tasks", "Teacher": "teachers.base", "Method": "contracts", "Context": "contracts",
-    "Batch": "contracts", "Losses": "contracts", "Requirements": "contracts",
+    "report": "api", "transferability": "api", "ImageTask": "tasks", "Teacher": "teachers.base", "Method": "contracts",
+    "Context": "contracts", "Batch": "contracts", "Losses": "contracts", "Requirements": "contracts",
 }  # fmt: skip
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "export",
     "load",
     "report",
+    "transferability",
 ]
 
 

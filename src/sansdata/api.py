@@ -23,10 +23,11 @@ from .engine import selection
 from .engine.prepare import prepare
 from .engine.run import resolved, run
 from .engine.run_directory import RunDirectory
-from .errors import RunDirectoryError, StudentError
+from .errors import ConfigError, RunDirectoryError, StudentError
 from .evaluate.images import Evaluation, evaluate_model
+from .evaluate.kept import keep_figures, keep_transfer
 from .evaluate.snapshots import accuracy_over_time, predictor
-from .files import write_json
+from .evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure_transfer
 from .methods.index import choose_method, find_method, method_config, method_names
 from .models.modes import fixed
 from .models.saved import SavedModel, read_model
@@ -226,18 +227,7 @@ def evaluate(
     model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a task).
     For a run directory, evaluation.json is written into it. Raises DataError, TeacherError, TaskError.
     """
-    run_dir: Path | None = None
-    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
-        run_dir = Path(model)
-        model = load(run_dir)
-    if isinstance(model, Result):
-        module, job = model.student, model.task
-    elif isinstance(model, nn.Module):
-        module, job = model, load_task(_task_field(task))
-    else:
-        job = load_task(_task_field(task))
-        with _generator_kept():
-            module = resolve(str(model), job, pretrained=True).module
+    module, job, run_dir = _network(model, task)
     runtime = Runtime(resolve_device(device))
     images = load_images(str(data), job)
     with _generator_kept():
@@ -245,8 +235,51 @@ def evaluate(
     with fixed(module):
         measured = evaluate_model(predictor(module, job, runtime), images, job, asked)
     if run_dir is not None:
-        write_json(run_dir / "evaluation.json", measured.to_dict())
+        keep_figures(run_dir, measured.to_dict())
     return measured
+
+
+def transferability(
+    model: str | Path | Result | nn.Module,
+    data: str | Path,
+    task: Any = None,
+    teacher: str | Teacher | None = None,
+    device: str = "auto",
+    steps: int = FINE_TUNE_STEPS,
+) -> Transferability:
+    """What the features of `model` are worth on another task's set `data`: a linear probe and a short fine-tune.
+
+    Beside those of random weights (the floor) and, where given, of `teacher` (the ceiling), which may be any network of
+    the same input shape. data: a known set, a folder of class folders, an .npz file; for segmentation 'seg_em',
+    'seg_camvid', or an .npz file whose y is (N, H, W). steps: of the fine-tune; 0 leaves it out. For a run directory,
+    the figures go into evaluation.json. Raises DataError, StudentError, TeacherError, TaskError, ConfigError.
+    """
+    if steps < 0:
+        raise ConfigError(f"steps of the fine-tune must be 0 or above, got {steps}")
+    module, job, run_dir = _network(model, task)
+    runtime = Runtime(resolve_device(device))
+    with _generator_kept():
+        asked = load_teacher(teacher, job) if isinstance(teacher, str) else teacher
+    ceiling = None if asked is None else (asked.module, asked.task)
+    found = measure_transfer(module, job, str(data), ceiling, runtime, steps)
+    if run_dir is not None:
+        keep_transfer(run_dir, str(data), found.to_dict())
+    return found
+
+
+def _network(model: str | Path | Result | nn.Module, task: Any) -> tuple[nn.Module, ImageTask, Path | None]:
+    """The module, its task, and the run directory where `model` names one."""
+    run_dir: Path | None = None
+    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
+        run_dir = Path(model)
+        model = load(run_dir)
+    if isinstance(model, Result):
+        return model.student, model.task, run_dir
+    job = load_task(_task_field(task))
+    if isinstance(model, nn.Module):
+        return model, job, None
+    with _generator_kept():
+        return resolve(str(model), job, pretrained=True).module, job, None
 
 
 def export(run_dir: str | Path | Result, to: Format = "onnx", path: str | Path | None = None) -> ExportReport:
@@ -285,7 +318,7 @@ def _measure(path: Path, data: str | Path) -> None:
     measured, result = evaluate(path, data).to_dict(), load(path)
     images, snapshots = load_images(str(data), result.task), selection.snapshots(path / "snapshots")
     over_time = accuracy_over_time(result.student, snapshots, images, result.task)
-    write_json(path / "evaluation.json", measured | {"over_time": over_time})
+    keep_figures(path, measured | {"over_time": over_time})
 
 
 def plan_only(settings: RunSettings) -> dict[str, Any]:
@@ -302,4 +335,4 @@ def resolve_options(settings: RunSettings) -> dict[str, Any]:
     return tree
 
 
-__all__: Sequence[str] = ["Result", "check", "distill", "evaluate", "export", "load", "report"]
+__all__: Sequence[str] = ["Result", "check", "distill", "evaluate", "export", "load", "report", "transferability"]

@@ -1,20 +1,25 @@
-"""`sansdata evaluate`: figures on real data."""
+"""`sansdata evaluate`: figures on real data, of the model's own task or of another."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigError
 from ..tasks import load_task
 from . import words
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="DIR_OR_SPEC", help="a run directory, or a SPEC with --task")],
-    data: words.Data,
+    data: words.OptionalData = None,
+    transfer: Annotated[
+        list[str] | None,
+        typer.Option("--transfer", metavar="DATA", help="another task's set: what are the features worth there?"),
+    ] = None,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
     json_file: Annotated[
@@ -22,14 +27,26 @@ def evaluate(
     ] = None,
     device: words.Device = "auto",
 ) -> None:
-    """Accuracy, per class, calibration and, with --teacher, agreement."""
+    """Accuracy, per class, calibration and, with --teacher, agreement; with --transfer, probes on other tasks."""
+    if data is None and not transfer:
+        raise ConfigError("nothing to evaluate on: give --data (the model's own task), --transfer (another), or both")
     job = load_task(task).model_dump(mode="json") if task else None
-    from ..api import evaluate as measure
+    from .. import api
     from ..files import write_json
 
-    found = measure(model, data, task=job, teacher=teacher, device=device).to_dict()
+    found: dict[str, Any] = {}
+    if data is not None:
+        found = api.evaluate(model, data, task=job, teacher=teacher, device=device).to_dict()
+        _say_own(found)
+    others = {}
+    for name in dict.fromkeys(transfer or ()):
+        others[name] = api.transferability(model, name, task=job, teacher=teacher, device=device).to_dict()
+        _say_other(others[name])
     if json_file is not None:
-        write_json(json_file, found)
+        write_json(json_file, found | ({"transfer": others} if others else {}))
+
+
+def _say_own(found: dict[str, Any]) -> None:
     low, high = found["accuracy_interval"]
     print(
         f"accuracy  {words.percent(found['accuracy'])}  (95 % interval {words.percent(low)} to {words.percent(high)})"
@@ -40,5 +57,20 @@ def evaluate(
         print(f"agreement {words.percent(found['agreement'])}")
     print(f"ECE       {found['ece']:.4f}   NLL {found['nll']:.4f}   Brier {found['brier']:.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in found["per_class"]]))
+    _say_notes(found)
+
+
+def _say_other(found: dict[str, Any]) -> None:
+    print(f"transfer  to {found['data']}: {found['train']:,} to learn from, {found['test']:,} to test on")
+    print(f"{'':10}{'linear probe':>14}{'fine-tuned':>14}   ({found['measure']} of the probe)")
+    for name in ("model", "floor", "ceiling"):
+        if (score := found[name]) is not None:
+            print(f"{name:10}{words.percent(score['probe']):>14}{words.percent(score['fine_tune']):>14}")
+    if found["normalised"] is not None:
+        print(f"probe     {words.percent(found['normalised'])} of the way from floor to ceiling")
+    _say_notes(found)
+
+
+def _say_notes(found: dict[str, Any]) -> None:
     for note in found["notes"]:
         print(f"note      {note}")

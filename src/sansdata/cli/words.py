@@ -14,7 +14,8 @@ Teacher = Annotated[str, typer.Option("--teacher", metavar="SPEC", help=TEACHER)
 OptionalTeacher = Annotated[str | None, typer.Option("--teacher", metavar="SPEC", help=TEACHER)]
 Task = Annotated[str, typer.Option("--task", metavar="TASK", help=TASK)]
 OptionalTask = Annotated[str | None, typer.Option("--task", metavar="TASK", help=TASK)]
-Data = Annotated[str, typer.Option("--data", metavar="DATA", help="a known set, a folder of class folders, or an .npz")]
+DATA = "a known set, a folder of class folders, or an .npz"
+OptionalData = Annotated[str | None, typer.Option("--data", metavar="DATA", help=DATA)]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")]
 

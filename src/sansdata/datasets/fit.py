@@ -24,9 +24,16 @@ def fit(data: ImageSet, task: ImageTask | None, all_classes: bool = True) -> Ima
     """
     if task is None:
         return data
-    data = _fit_classes(data, task, all_classes)
-    channels, height, width = task.shape
-    check_memory(len(data), task.shape, data.source)
+    return fit_shape(_fit_classes(data, task, all_classes), task.shape)
+
+
+def fit_shape(data: ImageSet, shape: tuple[int, int, int]) -> ImageSet:
+    """`data` in the channels and size of shape (C, H, W), its classes as they are; `notes` says what was done.
+
+    Raises DataError where that takes too much memory.
+    """
+    channels, height, width = shape
+    check_memory(len(data), shape, data.source)
     images, notes = data.images, list(data.notes)
     if data.shape[0] != channels:
         images = to_channels(images, channels)

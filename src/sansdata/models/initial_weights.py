@@ -28,3 +28,17 @@ def draw_default(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)):
             part.reset_parameters()
+
+
+def draw_everything(module: nn.Module) -> None:
+    """Every weight of `module` drawn as its layer draws it, and N(0, 0.02) where no layer says how (class tokens).
+
+    Nothing of what was learnt stays, running statistics included. In place, from the global generator.
+    """
+    for part in module.modules():
+        reset = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        else:
+            for parameter in part.parameters(recurse=False):
+                nn.init.normal_(parameter, std=0.02)

@@ -247,7 +247,19 @@ def evaluation_rows(tree: Tree) -> list[tuple[str, str, str]]:
         ("Brier score", figure(tree.at("brier").number(), 3), "lower is better"),
         ("KL to the teacher", figure(tree.at("kl").number(), 3), "0 means the same probabilities"),
     ]  # fmt: skip
-    return [row for row in rows if row[1] != NOTHING]
+    rows = [row for row in rows if row[1] != NOTHING]
+    return rows + [_transfer_row(data, one) for data, one in tree.at("transfer").fields().items()]
+
+
+def _transfer_row(data: str, one: Tree) -> tuple[str, str, str]:
+    """Another task's set: the linear probe on the student's features, between its floor and its ceiling."""
+    ends = [(end, one.at(end, "probe").number()) for end in ("floor", "ceiling")]
+    said = [f"{name} {percent(value)}" for name, value in ends if value is not None]
+    share, tuned = one.at("normalised").number(), one.at("model", "fine_tune").number()
+    said += [f"{percent(share)} of the way"] if share is not None else []
+    said += [f"fine-tuned {percent(tuned)}"] if tuned is not None else []
+    meant = f"{one.at('measure').text('score')} of a linear probe; " + ", ".join(said)
+    return f"transfer to {data}", percent(one.at("model", "probe").number(), 2), meant
 
 
 def reliability_bins(tree: Tree) -> list[tuple[float, float, float, float, float]]:

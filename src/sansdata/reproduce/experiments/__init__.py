@@ -15,6 +15,7 @@ under 'measures' name -> number as the page shows it (percent where it is a shar
 
 EXPERIMENTS = {
     "distil": "a student, and its accuracy on the test set",
+    "transfer": "a student, and what its features are worth on other tasks",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""
 
