@@ -19,7 +19,7 @@ from sansdata.cli.main import app
 from sansdata.config import Strict
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
-from sansdata.settings import EngineSettings, FeatureTerms, RetainSettings, RunSettings
+from sansdata.settings import EngineSettings, FeatureTerms, RetainSettings, RunSettings, VAESettings
 from sansdata.tasks import KNOWN_TASKS
 from sansdata.training.transfer import TransferSettings
 
@@ -36,7 +36,8 @@ GENERATED = {DOCS / "reproduction.md"}
 MARK = "<!-- test -->"
 BLOCK = re.compile(r"(?P<mark><!-- test -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTIONS = {
-    "transfer": TransferSettings, "features": FeatureTerms, "retain": RetainSettings, "engine": EngineSettings,
+    "transfer": TransferSettings, "features": FeatureTerms, "retain": RetainSettings, "retain.vae": VAESettings,
+    "engine": EngineSettings,
 }  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {"--index-url", "--nproc-per-node", "--check"}  # pip's, torchrun's and ruff's

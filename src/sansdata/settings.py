@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -39,20 +39,47 @@ class FeatureTerms(Strict):
         return self.hint > 0 or self.attention > 0
 
 
+class VAESettings(Strict):
+    """Generative replay (PRE-DFKD, Binici et al. 2022), for `retain.memory: vae`; defaults are the released values.
+
+    latent, width: size of the code, and of the decoder's last hidden layer. lr: Adam, of encoder and decoder. steps:
+    student steps after each acquisition at which it learns. code_lr, one_hot, entropy: of the one step that moves
+    codes to images the teacher is sure of, classes even.
+    """
+
+    latent: int = pydantic.Field(default=1000, ge=1)
+    width: Annotated[int, pydantic.Field(ge=1)] | Literal["auto"] = "auto"
+    lr: float = pydantic.Field(default=5e-4, gt=0)
+    steps: int = pydantic.Field(default=4, ge=1)
+    code_lr: float = pydantic.Field(default=0.02, ge=0)
+    one_hot: float = pydantic.Field(default=1.0, ge=0)
+    entropy: float = pydantic.Field(default=5.0, ge=0)
+
+
 class RetainSettings(Strict):
     """Learning to Retain while Acquiring (Patel et al. 2023), for `update: retain`.
 
-    mode: 'exact' differentiates through the look-ahead; 'first-order' does not; 'replay' only adds the stored samples
-    to the batch, which is what the released code computes. rate: of the look-ahead step (released: 0.9, where it has
-    no effect). slots, share, pushes: the memory is a ring of `slots` batches, each a share of a new batch, filled at
-    `pushes` even moments of the run (released: 10, 1/8, 80).
+    mode: 'exact' differentiates through the look-ahead; 'first-order' does not; 'replay' only adds the remembered
+    samples to the batch, which is what the released code computes. rate: of the look-ahead step (released: 0.9, where
+    it has no effect). at_theta: the remembered samples join the batch as well, as in the released objective.
+    memory: 'ring' keeps images, 'vae' learns to make them. share: of a batch, that is stored, and that is replayed.
+    slots, pushes: the ring holds `slots` shares, filled at `pushes` even moments of the run (released: 10, 1/8, 80).
     """
 
     mode: Literal["exact", "first-order", "replay"] = "exact"
     rate: float = pydantic.Field(default=0.1, ge=0)
-    slots: int = pydantic.Field(default=10, ge=1)
+    at_theta: bool = False
+    memory: Literal["ring", "vae"] = "ring"
     share: float = pydantic.Field(default=0.125, gt=0, le=1)
+    slots: int = pydantic.Field(default=10, ge=1)
     pushes: int = pydantic.Field(default=80, ge=1)
+    vae: VAESettings = VAESettings()
+
+    @pydantic.model_validator(mode="after")
+    def _once(self) -> RetainSettings:
+        if self.at_theta and self.mode == "replay":
+            raise ValueError("at_theta belongs to the modes that look ahead; 'replay' joins the samples anyway")
+        return self
 
 
 class EngineSettings(Strict):

@@ -45,8 +45,9 @@ class World:
             self.context, self.at(self.student), self.optimizer, None, self.student,
             lambda weights: self.at(AtWeights(self.student, weights)), RetainSettings(**settings),
         )  # fmt: skip
-        self.update.memory["images"].append(self.old.inputs)
-        self.update.memory["targets"].append(None)
+        self.ring = self.update.state()["memory"]
+        self.ring["images"].append(self.old.inputs)
+        self.ring["targets"].append(None)
 
     def batch(self, count: int) -> Batch:
         x = torch.randn(count, 3, dtype=torch.float64)
@@ -142,25 +143,25 @@ def test_replay_is_one_plain_step_on_both():
 
 def test_an_empty_memory_is_a_plain_step():
     world = World()
-    world.update.memory["images"].clear()
+    world.ring["images"].clear()
     slopes = world.slopes(world.new, world.weights())
     torch.testing.assert_close(world.gradient(), torch.cat([slope.flatten() for slope in slopes.values()]))
 
 
 def test_the_ring_is_filled_evenly_and_keeps_the_newest():
     world = World(slots=3, pushes=10, share=0.5)
-    world.update.memory["images"].clear()
-    world.update.memory["targets"].clear()
+    world.ring["images"].clear()
+    world.ring["targets"].clear()
     filled = []
     for step in range(100):
         world.context.progress.steps = step
         batch = world.batch(8)
         batch.inputs = torch.full_like(batch.inputs, step)
         world.update.step(world.loss, batch)
-        filled.append(world.update.memory["pushed"])
+        filled.append(world.ring["pushed"])
     assert filled[-1] == 10
     assert filled[49] == 5
-    images = world.update.memory["images"]
+    images = world.ring["images"]
     assert [len(i) for i in images] == [4, 4, 4]
     assert [i[0, 0].item() for i in images] == [79, 89, 99]
 
@@ -185,3 +186,45 @@ def test_at_other_weights_statistics_of_the_module_stay():
     assert answer.abs().max() == 0
     assert all(torch.equal(before[name], value) for name, value in module.named_buffers())
     assert next(module.parameters()).abs().max() > 0
+
+
+@pytest.mark.parametrize("mode", ["exact", "first-order"])
+def test_at_theta_the_remembered_samples_also_join_the_batch(mode: str) -> None:
+    """The released objective: acquire and replay at theta, retain at the weights that acquiring alone leads to."""
+    world, plain = World(rate=0.3, mode=mode, at_theta=True), World(rate=0.3, mode=mode)
+    here = world.weights()
+    both, new = world.slopes(joined(world.new, world.old), here), world.slopes(world.new, here)
+    more = torch.cat([(both[name] - new[name]).flatten() for name in here])
+    torch.testing.assert_close(world.gradient(), plain.gradient() + more)
+
+
+def test_at_theta_is_refused_where_the_samples_join_anyway() -> None:
+    with pytest.raises(ValueError, match="at_theta"):
+        RetainSettings(mode="replay", at_theta=True)
+
+
+@pytest.mark.parametrize("mode", ["exact", "first-order", "replay"])
+def test_the_alignment_is_the_cosine_of_both_gradients(mode: str) -> None:
+    world = World(mode=mode, pushes=100)
+    here = world.weights()
+    new, old = world.slopes(world.new, here), world.slopes(world.old, here)
+    one, other = (torch.cat([slopes[name].flatten() for name in here]) for slopes in (new, old))
+    logged = world.update.step(world.loss, world.new).values()
+    assert float(logged["alignment"]) == pytest.approx(float(one @ other / one.norm() / other.norm()), rel=1e-6)
+
+
+def test_the_bending_is_the_share_of_the_second_order() -> None:
+    exact, straight = World(rate=0.3, pushes=100), World(rate=0.3, mode="first-order", pushes=100)
+    new = torch.cat([slope.flatten() for slope in exact.slopes(exact.new, exact.weights()).values()])
+    one, other = exact.gradient() - new, straight.gradient() - new
+    logged = World(rate=0.3, pushes=100)
+    value = logged.update.step(logged.loss, logged.new).values()["bending"]
+    assert float(value) == pytest.approx(float((one - other).norm() / other.norm()), rel=1e-6)
+
+
+def test_between_the_moments_of_the_run_nothing_more_is_computed() -> None:
+    world = World(pushes=2)
+    for step in range(60):
+        world.context.progress.steps = step
+        logged = world.update.step(world.loss, world.new).values()
+        assert ("alignment" in logged) == ("bending" in logged) == (step == 49)

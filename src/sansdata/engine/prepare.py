@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..compress.inherit import inherit, inheritable
-from ..contracts import Method, Requirements, Streams
+from ..contracts import Access, Method, Requirements, Streams
 from ..errors import ConfigError, MethodError, TeacherError, UserError
 from ..methods.index import choose_method, find_method, method_config
 from ..runtime import Runtime, make_runtime
@@ -126,6 +126,10 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
     reasons = _unmet(method.requires(config), teacher)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with this teacher: " + "; ".join(reasons))
+    if settings.update == "retain" and settings.retain.memory == "vae":
+        blind = _unmet(Requirements(Access.GRADIENTS), teacher)
+        if blind:
+            raise MethodError(f"retain.memory=vae cannot work with this teacher: {blind[0]}; use retain.memory=ring")
     _require_distinct(teacher, model)
     return Prepared(settings, task, teacher, model, method, config, runtime, budget, findings, notes)
 

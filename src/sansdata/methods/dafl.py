@@ -2,6 +2,9 @@
 
 The teacher judges a generator: images it is sure of, that excite its features, spread over the classes. The student
 learns from the very batch the generator was judged on, so one teacher pass serves both.
+
+With `adversarial` and several student steps it is the host of PRE-DFKD (Binici et al. 2022, 2201.03019) and of Learning
+to Retain (Patel et al. 2023, 2302.14290): the generator also seeks what the student gets wrong.
 """
 
 from __future__ import annotations
@@ -11,11 +14,14 @@ from typing import Any, ClassVar
 
 import pydantic
 import torch
+from torch import Tensor
 
 from ..config import Strict
 from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
 from ..memory import Slot
+from ..models.modes import fixed
 from ..objectives import class_priors
+from ..objectives.logits import jsd_adversarial
 from ..synthesis.ema import EMAGenerator, EMASettings
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..training.transfer import TransferSettings
@@ -30,6 +36,8 @@ class DAFLConfig(Strict):
     one_hot: float = pydantic.Field(default=0.05, ge=0)  # released --oh
     entropy: float = pydantic.Field(default=5.0, ge=0)  # released --ie
     activation: float = pydantic.Field(default=0.01, ge=0)  # released --a
+    adversarial: float = pydantic.Field(default=0.0, ge=0)  # 1 in PRE-DFKD
+    student_steps: int = pydantic.Field(default=1, ge=1)  # 10 in PRE-DFKD, each on a fresh batch
     ema: EMASettings = EMASettings()  # MAD's; off
     steps: int = pydantic.Field(default=240_000, ge=1)  # released: 2000 epochs of 120
     transfer: TransferSettings = TransferSettings(
@@ -38,7 +46,7 @@ class DAFLConfig(Strict):
 
 
 class DAFL(Method):
-    """A generator step and a student step on the same batch, in turn."""
+    """A generator step and a student step on the same batch, in turn; or several of the student on fresh batches."""
 
     Config: ClassVar[type] = DAFLConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -65,6 +73,16 @@ class DAFL(Method):
                 "temperature": 1.0,
             },
         },
+        # The host of LRA's released configuration; with `update: retain` it is that method.
+        # Deviation: the released generator has spectral normalisation besides.
+        "lra": {
+            "one_hot": 1.0,
+            "activation": 0.1,
+            "adversarial": 1.0,
+            "student_steps": 10,
+            "steps": 288_000,  # 400 epochs of 72 rounds of 10
+            "transfer": {"schedule": "cosine", "batch": 512, "match": "l1"},
+        },
     }  # fmt: skip
 
     @classmethod
@@ -75,7 +93,11 @@ class DAFL(Method):
 
     @classmethod
     def plan(cls, config: DAFLConfig, steps: int) -> dict[str, int]:
-        return {"acquire": steps, "transfer": steps}
+        return {"acquire": -(-steps // config.student_steps), "transfer": steps}
+
+    @classmethod
+    def rehearsal(cls, config: DAFLConfig) -> DAFLConfig:
+        return config.model_copy(update={"student_steps": min(2, config.student_steps)})
 
     def __init__(self, config: DAFLConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -83,29 +105,49 @@ class DAFL(Method):
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
         self.ema = EMAGenerator(config.ema, self.generator, config.latent)
         self.taps = [f"{context.teacher.anatomy.head}:input"] if config.activation else []
-        self.pending = Slot(images=None, logits=None)
+        self.pending = Slot(images=None, logits=None, transfers_left=0)
 
     def next_move(self) -> str:
-        return "acquire" if self.pending["images"] is None else "transfer"
+        return "transfer" if self.pending["transfers_left"] > 0 else "acquire"
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
-        images = images_from(self.generator, latents(config.transfer.batch, config.latent, context), context)
+        images = self._images()
         outputs = context.teacher(images, self.taps)
         losses = Losses()
         losses.add("one_hot", config.one_hot, lambda: class_priors.one_hot(outputs.logits))
         losses.add("entropy", config.entropy, lambda: class_priors.information_entropy(outputs.logits))
         losses.add("activation", config.activation, lambda: class_priors.activation(outputs.taps[self.taps[0]]))
+        losses.add("disagreement", config.adversarial, lambda: self._disagreement(images, outputs.logits.detach()))
         losses.total().backward()
         context.runtime.step(self.optimizer)
         self.ema.follow(self.generator)
-        context.counters.add("samples", len(images))
-        self.pending["images"], self.pending["logits"] = images.detach(), outputs.logits.detach()
+        self.pending["transfers_left"] = config.student_steps
+        if config.student_steps == 1:
+            self.pending["images"], self.pending["logits"] = images.detach(), outputs.logits.detach()
         return losses
+
+    def _images(self) -> Tensor:
+        config, context = self.config, self.context
+        context.counters.add("samples", config.transfer.batch)
+        return images_from(self.generator, latents(config.transfer.batch, config.latent, context), context)
+
+    def _disagreement(self, images: Tensor, teacher: Tensor) -> Tensor:
+        """Low where the student, in train mode as released, answers otherwise than `teacher` (B, K)."""
+        with fixed(self.context.student, train=True):
+            student = self.context.student_outputs(images).logits
+        return jsd_adversarial(student, teacher, classes="mean")
 
     def transfer_batch(self) -> Batch:
         images, logits = self.pending["images"], self.pending["logits"]
-        self.pending["images"] = self.pending["logits"] = None
+        if images is None:
+            with torch.no_grad():
+                images = self._images()
+        self.pending.values = {
+            "images": None,
+            "logits": None,
+            "transfers_left": self.pending["transfers_left"] - 1,
+        }
         return self.ema.join(self.context.teach(images, logits=logits), self.context)
 
     def state(self) -> Mapping[str, Stateful]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,12 +47,16 @@ def jsd(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
     return (m * (m.log() - 0.5 * (p.log() + q.log()))).sum(1)
 
 
-def jsd_adversarial(student: Tensor, teacher: Tensor) -> Tensor:
+def jsd_adversarial(student: Tensor, teacher: Tensor, classes: Literal["sum", "mean"] = "sum") -> Tensor:
     """1 - JSD, a scalar in 0..1 to be minimised by the image maker (Adaptive DeepInversion, eq. 8).
 
-    The batch mean is what is clamped to 0..1, as released.
+    The batch mean is what is clamped to 0..1, as released. classes: PRE-DFKD's released code has the mean over them,
+    which makes the divergence, and the pull of this term, K times smaller.
     """
-    return 1 - jsd(student, teacher).mean().clamp(0, 1)
+    divergence = jsd(student, teacher).mean()
+    if classes == "mean":
+        divergence = divergence / student.shape[1]
+    return 1 - divergence.clamp(0, 1)
 
 
 def match(name: str, student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:

@@ -1,28 +1,46 @@
 """Learning to Retain while Acquiring (Patel, Mopuri, Qiu, CVPR 2023, arXiv 2302.14290): an update for any method.
 
 A generator that keeps moving makes the student forget. Each step learns the new batch and, at the weights that learning
-it would give, old samples from a memory: L(theta) = acquire(theta) + retain(theta - rate * grad acquire(theta)). To
-first order in the rate this raises the inner product of the two gradients: learning the new undoes less of the old.
+it would give, samples from a memory: L(theta) = acquire(theta) + retain(theta - rate * grad acquire(theta)). To first
+order in the rate this raises the inner product of the two gradients: learning the new undoes less of the old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..contracts import Batch, Context, Forward, Losses, Stateful
-from ..memory import Slot
 from ..settings import RetainSettings
+from .ring_replay import RingReplay
+from .vae_replay import VAEReplay
 
 Loss = Callable[[Forward, Batch], Losses]
 ForwardAt = Callable[[Mapping[str, Tensor]], Forward]
-"""Parameters by name -> the student with these instead of its own."""
+"""Parameters by name -> the student with these instead of its own; BatchNorm's running statistics are copies."""
+
+
+class Replay(Protocol):
+    """Where remembered samples come from."""
+
+    def recall(self) -> Batch | None: ...
+    def remember(self, batch: Batch, replayed: Batch | None) -> dict[str, Tensor]: ...
+    def state(self) -> Mapping[str, Stateful]: ...
+
+
+MEMORIES: Mapping[str, Callable[[Context, RetainSettings], Replay]] = {"ring": RingReplay, "vae": VAEReplay}
 
 
 class Retain:
-    """Steps `optimizer` on the new batch and on what the memory holds."""
+    """Steps `optimizer` on the new batch and on what the memory gives.
+
+    Logged beside the losses: `retain`, the remembered samples' loss at the look-ahead; at `pushes` even moments of the
+    run `alignment`, the cosine of the gradients of acquiring and retaining, and in mode 'exact' `bending`, the norm
+    of the second-order part over that of the rest of the retaining gradient.
+    """
 
     def __init__(
         self,
@@ -36,11 +54,12 @@ class Retain:
     ) -> None:
         self.context, self.student, self.optimizer, self.clip = context, student, optimizer, clip
         self.forward, self.forward_at, self.settings = forward, forward_at, settings
-        self.memory = Slot(images=[], targets=[], pushed=0)
+        self.memory = MEMORIES[settings.memory](context, settings)
 
     def step(self, loss: Loss, batch: Batch) -> Losses:
         """One step on acquisition and retention; before the memory holds anything, on acquisition alone."""
-        old = self._recall()
+        old = self.memory.recall()
+        alignment = self._alignment(loss, batch, old) if old is not None and self._watched() else None
         if old is None:
             losses = loss(self.forward, batch)
             losses.total(batch.weights).backward()
@@ -51,62 +70,79 @@ class Retain:
         else:
             losses = self._look_ahead(loss, batch, old)
         self.context.runtime.step(self.optimizer, self.clip)
-        self._remember(batch)
+        if alignment is not None:
+            losses.add("alignment", 1, lambda: alignment)
+        for name, value in self.memory.remember(batch, old).items():
+            losses.add(name, 1, lambda value=value: value)
         return losses
 
     def _look_ahead(self, loss: Loss, batch: Batch, old: Batch) -> Losses:
         """Leaves the gradient of both terms in the parameters."""
         exact = self.settings.mode == "exact"
-        losses = loss(self.forward, batch)
-        acquired = losses.total(batch.weights)
         learns = [p for group in self.optimizer.param_groups for p in group["params"]]
-        slopes = torch.autograd.grad(acquired, learns, create_graph=exact, retain_graph=exact, allow_unused=True)
+        acquiring = loss(self._without_trace() if self.settings.at_theta else self.forward, batch)
+        slopes = _slopes(acquiring.total(batch.weights), learns, create_graph=exact)
+        losses, pulls = acquiring, slopes
+        if self.settings.at_theta:
+            both = joined(batch, old)
+            losses = loss(self.forward, both)
+            pulls = _slopes(losses.total(both.weights), learns)
+
+        names = {p: name for name, p in self.student.named_parameters() if p.requires_grad}
         slope_of = dict(zip(learns, slopes))
-        ahead = {name: self._moved(p, slope_of.get(p)) for name, p in self.student.named_parameters()}
-        if exact:
-            retained = loss(self.forward_at(ahead), old).total(old.weights)
-            (acquired + retained).backward()
-        else:  # the slope at the look-ahead is taken for the slope here
+        ahead = {name: self._moved(p, slope_of.get(p)) for p, name in names.items()}
+        if not exact:  # the slope at the look-ahead is taken for the slope here
             ahead = {name: p.detach().requires_grad_() for name, p in ahead.items()}
-            retained = loss(self.forward_at(ahead), old).total(old.weights)
-            for p, slope in slope_of.items():
-                p.grad = slope
-            retained.backward()
-            for name, p in self.student.named_parameters():
-                there = ahead[name].grad
-                if there is not None and p.requires_grad:
-                    p.grad = there if p.grad is None else p.grad + there
+        retained = loss(self.forward_at(ahead), old).total(old.weights)
+        found = _slopes(retained, [*ahead.values(), *learns])
+        there, through = dict(zip(names, found)), dict(zip(learns, found[len(ahead) :]))
+        for p, pull in zip(learns, pulls):
+            # Only the exact look-ahead is a function of the student; what learns beside the student is in both.
+            p.grad = _sum(pull, through[p] if exact or p not in names else there[p])
         losses.add("retain", 1, lambda: retained.detach())
+        if exact and self._watched():
+            straight, bent = _flat(there.items()), _flat((p, through[p]) for p in names)
+            losses.add("bending", 1, lambda: (bent - straight).norm() / straight.norm().clamp_min(1e-12))
         return losses
 
     def _moved(self, parameter: Tensor, slope: Tensor | None) -> Tensor:
         return parameter if slope is None else parameter - self.settings.rate * slope
 
-    def _recall(self) -> Batch | None:
-        """A stored batch, picked at random, with the teacher's answers; none where nothing is stored."""
-        images, targets = self.memory["images"], self.memory["targets"]
-        if not images:
-            return None
-        place = int(torch.randint(len(images), (), generator=self.context.streams("retain")))
-        runtime, labels = self.context.runtime, targets[place]
-        return self.context.teach(
-            runtime.place(images[place]), targets=None if labels is None else labels.to(runtime.device)
-        )
+    def _without_trace(self) -> Forward:
+        """The student at its present weights, its BatchNorm statistics left as they are."""
+        return self.forward_at(dict(self.student.named_parameters()))
 
-    def _remember(self, batch: Batch) -> None:
-        """A share of this batch into the ring, at `pushes` even moments of the run."""
-        settings, progress = self.settings, self.context.progress
-        if int((progress.steps + 1) * settings.pushes / progress.planned) <= self.memory["pushed"]:
-            return
-        count = max(2, round(settings.share * len(batch.inputs)))
-        images, targets = self.memory["images"], self.memory["targets"]
-        images.append(batch.inputs[:count].detach().cpu())
-        targets.append(None if batch.targets is None else batch.targets[:count].cpu())
-        del images[: -settings.slots], targets[: -settings.slots]
-        self.memory["pushed"] += 1
+    def _watched(self) -> bool:
+        """Whether this step passes one of the even moments of the run at which more is logged."""
+        progress, moments = self.context.progress, self.settings.pushes
+        return (progress.steps + 1) * moments // progress.planned > progress.steps * moments // progress.planned
+
+    def _alignment(self, loss: Loss, batch: Batch, old: Batch) -> Tensor:
+        """The cosine, -1..1, of the gradients of both losses at the present weights."""
+        learns = [p for p in self.student.parameters() if p.requires_grad]
+        one, other = (
+            _flat(zip(learns, _slopes(loss(self._without_trace(), part).total(part.weights), learns)))
+            for part in (batch, old)
+        )
+        return torch.cosine_similarity(one, other, dim=0)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"memory": self.memory}
+        return self.memory.state()
+
+
+def _slopes(value: Tensor, at: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(value, at, create_graph=create_graph, allow_unused=True)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    parts = [part.detach() for part in (a, b) if part is not None]
+    return sum(parts[1:], parts[0]) if parts else None
+
+
+def _flat(slopes: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:
+    """(parameter, its slope) as one vector; zeros where it has none."""
+    parts = (torch.zeros_like(p) if slope is None else slope.detach() for p, slope in slopes)
+    return torch.cat([part.flatten() for part in parts])
 
 
 def joined(a: Batch, b: Batch) -> Batch:

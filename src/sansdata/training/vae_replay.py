@@ -1,0 +1,110 @@
+"""Generative replay (PRE-DFKD, Binici et al., AAAI 2022, 2201.03019): a VAE that learns to make what it was shown.
+
+It stores no image. It is shown half of each new batch together with what it has just replayed, so that it forgets
+slowly, and is asked that both the pixels and the teacher's answers come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..contracts import Batch, Context, Losses, Stateful
+from ..memory import Slot
+from ..models.modes import fixed
+from ..models.vae import VAE
+from ..objectives import class_priors, latents, logits
+from ..settings import RetainSettings
+from ..synthesis.generator import affordable_width, images_from
+from ..synthesis.generator import latents as gaussian
+
+PRIOR = 1e-5
+"""Weight of the KL to the standard normal; released."""
+SHOWN = 0.5
+"""Share of a new batch that it is shown; released."""
+
+
+class VAEReplay:
+    """Learns in the first student steps after each acquisition; replays from standard normal codes, moved once."""
+
+    def __init__(self, context: Context, settings: RetainSettings) -> None:
+        self.context, self.share, self.settings = context, settings.share, settings.vae
+        latent, shape, width = settings.vae.latent, context.task.shape, settings.vae.width
+        with context.streams.as_global("vae", shared=True):
+            width = affordable_width(context, latent) if width == "auto" else width
+            self.vae = context.runtime.place(VAE(latent, shape, width))
+        # The released code has an optimiser each for encoder and decoder, at the same rate: the same steps as one.
+        self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.vae.lr)
+        self.clock = Slot(move=-2, since=0, count=0)
+        """move: of the latest student step. since: student steps since an acquisition. count: images a replay has."""
+
+    def recall(self) -> Batch | None:
+        """New images from the decoder, with the teacher's answers; none before it has learnt.
+
+        Their targets are the teacher's decisions.
+        """
+        if self.clock["count"] == 0:
+            return None
+        codes = self._codes(self.clock["count"])
+        with torch.no_grad(), fixed(self.vae.decoder):
+            images = images_from(self.vae.decoder, codes, self.context)
+        self.context.counters.add("samples", len(images))
+        batch = self.context.teach(images)
+        assert batch.teacher_outputs is not None
+        batch.targets = batch.teacher_outputs.logits.argmax(1)
+        return batch
+
+    def _codes(self, count: int) -> Tensor:
+        """(count, Z) one step from standard normal towards images the teacher is sure of, classes even."""
+        settings, context = self.settings, self.context
+        codes = gaussian(count, settings.latent, context, "vae-codes").requires_grad_()
+        losses = Losses()
+        with fixed(self.vae.decoder):
+            answers = context.teacher(images_from(self.vae.decoder, codes, context)).logits
+        losses.add("one_hot", settings.one_hot, lambda: class_priors.one_hot(answers))
+        losses.add("entropy", settings.entropy, lambda: class_priors.information_entropy(answers))
+        losses.add("moments", 1, lambda: latents.normal_moments(codes))
+        (slope,) = torch.autograd.grad(losses.total(), codes)
+        # The first step of Adam: its running means are those of this one gradient.
+        return (codes - settings.code_lr * slope / (slope.abs() + 1e-8)).detach()
+
+    def remember(self, batch: Batch, replayed: Batch | None) -> dict[str, Tensor]:
+        """Learns from this batch, if an acquisition came at most `steps` student steps ago. What it lost, by name."""
+        clock, move = self.clock, self.context.streams.move
+        clock["since"] = clock["since"] + 1 if move == clock["move"] + 1 else 1
+        clock["move"] = move
+        if clock["since"] > self.settings.steps:
+            return {}
+        clock["count"] = max(2, round(self.share * len(batch.inputs)))
+        losses = self._learn(batch, replayed)
+        return {f"vae_{name}": value for name, value in losses.values().items()}
+
+    def _learn(self, batch: Batch, replayed: Batch | None) -> Losses:
+        """One step of encoder and decoder on half of the new batch and on all that was replayed.
+
+        Deviation: these are the samples the student has just replayed; the released code draws others for it.
+        """
+        context, count = self.context, max(2, round(SHOWN * len(batch.inputs)))
+        assert batch.teacher_outputs is not None
+        images, answers = batch.inputs[:count].detach(), batch.teacher_outputs.logits[:count]
+        if replayed is not None:
+            assert replayed.teacher_outputs is not None
+            images = torch.cat([images, replayed.inputs])
+            answers = torch.cat([answers, replayed.teacher_outputs.logits])
+        shown = context.runtime.normalise(context.task, images)
+        with context.runtime.autocast():
+            mean, log_variance = (value.float() for value in self.vae.encoder(shown))
+        noise = gaussian(len(images), self.settings.latent, context, "vae-noise")
+        made = images_from(self.vae.decoder, mean + (0.5 * log_variance).exp() * noise, context)
+        losses, again = Losses(), context.teacher(made).logits
+        losses.add("pixels", 1, lambda: (context.runtime.normalise(context.task, made) - shown).abs().mean())
+        losses.add("answers", 1, lambda: logits.l1(again, answers))
+        losses.add("prior", PRIOR, lambda: latents.normal_kl(mean, log_variance))
+        losses.total().backward()
+        context.runtime.step(self.optimizer)
+        return losses
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {"memory": self.clock, "vae": self.vae, "vae_optimizer": self.optimizer}
