@@ -102,7 +102,7 @@ def test_resume_in_a_new_process_is_bitwise_the_uninterrupted_run(
     assert distil(config, whole, before=[("no_report",)]).code == 0
     assert distil(config, out, before=[("stop_after_move", CASES[name].stops[2]), ("no_report",)]).code == 75
     kept = tensors(next((out / "checkpoints").glob("step-*/rank-0.safetensors")))
-    assert any(key.startswith("update.memory") for key in kept), "stopped before anything was stored"
+    assert any(key.startswith("update.") for key in kept), "stopped before anything was stored"
     resumed = distil(config, out, "--resume", before=[("no_report",)])
     assert resumed.code == 0, resumed.output
     assert differing(student_of(whole), student_of(out)) == []

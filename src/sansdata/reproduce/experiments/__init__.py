@@ -16,6 +16,7 @@ under 'measures' name -> number as the page shows it (percent where it is a shar
 EXPERIMENTS = {
     "distil": "a student, and its accuracy on the test set",
     "transfer": "a student, and what its features are worth on other tasks",
+    "over-time": "a student, and its accuracy on the test set at even moments of the run",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""
 
