@@ -127,7 +127,7 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
     if reasons:
         raise MethodError(f"method '{name}' cannot work with this teacher: " + "; ".join(reasons))
     if settings.update == "retain" and settings.retain.memory == "vae":
-        blind = _unmet(Requirements(Access.GRADIENTS), teacher)
+        blind = unmet(Requirements(Access.GRADIENTS), teacher)
         if blind:
             raise MethodError(f"retain.memory=vae cannot work with this teacher: {blind[0]}; use retain.memory=ring")
     _require_distinct(teacher, model)
