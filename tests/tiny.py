@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sansdata.config import dump_yaml
+from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import build
 from sansdata.settings import RunSettings
+from sansdata.synthesis.folder import ImagePool
 from sansdata.tasks import ImageTask
 from sansdata.teachers.base import Teacher
 
@@ -77,11 +80,15 @@ class Tiny:
     def data(self) -> Path:
         return self.folder / "data.npz"
 
+    @property
+    def pool(self) -> str:
+        return str(self.folder / "pool")
+
     def settings(self, method: str, options: dict[str, Any] | None = None, **fields: Any) -> RunSettings:
         given = {
             "teacher": self.teacher, "task": self.task, "student": "shrink:0.25", "method": method,
             "budget": "8steps", "threads": 1, "device": "cpu", "precision": "fp32", "strict": True,
-            "options": options or {}, "engine": ENGINE,
+            "options": options or {}, "engine": ENGINE, "pool": self.pool if needs_pool(method) else None,
         }  # fmt: skip
         return RunSettings.model_validate(given | fields)
 
@@ -90,6 +97,26 @@ class Tiny:
         path = (folder or self.folder) / name
         path.write_text(dump_yaml(settings.model_dump(mode="json")))
         return path
+
+
+def needs_pool(method: str) -> bool:
+    cls = find_method(method) if method in METHODS else None
+    return cls is not None and cls.requires(cls.Config()).pool
+
+
+def pool_images(shape: tuple[int, int, int], count: int = 48) -> np.ndarray:
+    """uint8 (N, H, W, C): bars and noise, which the tiny teachers do not all take for one class."""
+    channels, height, width = shape
+    random = np.random.default_rng(3)
+    images = random.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+    images[::2, : height // 2] //= 4
+    images[::3, :, width // 2 :] = 255 - images[::3, :, width // 2 :] // 8
+    return images
+
+
+def make_pool(shape: tuple[int, int, int] = (1, 8, 8), count: int = 48) -> ImagePool:
+    images = torch.from_numpy(pool_images(shape, count)).permute(0, 3, 1, 2).contiguous()
+    return ImagePool(Path("pool"), images, count, 0, "none", 0)
 
 
 def make_tiny(folder: Path) -> Tiny:
@@ -102,6 +129,9 @@ def make_tiny(folder: Path) -> Tiny:
     images = random.integers(0, 256, (40, 8, 8), dtype=np.uint8)
     with torch.no_grad():
         answers = module((torch.from_numpy(images).float().div(255)[:, None] - 0.5) / 0.25).argmax(1)
+    (folder / "pool").mkdir()
+    for number, image in enumerate(pool_images(task.shape)):
+        Image.fromarray(image[..., 0]).save(folder / "pool" / f"{number:03d}.png")
     np.savez(folder / "data.npz", x=images, y=answers.numpy())
     return Tiny(folder)
 

@@ -92,6 +92,7 @@ def distill(
     options: Mapping[str, Any] | None = None,
     features: Mapping[str, Any] | None = None,
     update: str = "plain",
+    pool: str | Path | None = None,
     retain: Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
 ) -> Result:
@@ -102,7 +103,8 @@ def distill(
     or a SPEC. budget: '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called
     after each student step. inherit: start a student of the teacher's kind from its layers. options: the method's own
     settings. features: feature alignment (settings.FeatureTerms). update: 'plain', or 'retain' with its settings
-    `retain` (settings.RetainSettings). engine: settings.EngineSettings.
+    `retain` (settings.RetainSettings). pool: a folder of unrelated images, or an .npz file, for methods that
+    choose from one. engine: settings.EngineSettings.
 
     Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
     """
@@ -115,6 +117,7 @@ def distill(
         "precision": precision, "threads": threads, "strict": strict, "options": dict(options or {}),
         "features": dict(features or {}), "engine": dict(engine or {}), "update": update, "retain": dict(retain or {}),
         "helpers": list(helpers),
+        "pool": None if pool is None else str(pool),
     }  # fmt: skip
     if isinstance(teacher, str):
         given |= {"teacher": teacher, "task": _task_field(task)}

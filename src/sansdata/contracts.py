@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+    from .synthesis.folder import ImagePool
     from .tasks import ImageTask
     from .teachers.base import Teacher
 
@@ -35,7 +36,7 @@ class Access(IntEnum):
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a method needs of a teacher, checked before step 0."""
+    """What a method needs of a teacher, and of the user, checked before step 0."""
 
     access: Access = Access.SCORES
     batch_norm: bool = False
@@ -44,6 +45,8 @@ class Requirements:
     """A final linear layer whose input is the feature vector."""
     helpers: bool = False
     """Asks a teacher's helpers too, where it has some; each must then offer all of the above."""
+    pool: bool = False
+    """Images that the user gives: data, only not the teacher's."""
 
 
 @dataclass
@@ -205,6 +208,8 @@ class Context:
     teacher_taps: Sequence[str] = ()
     """Taps that added terms read; `teach` fills them."""
     student_taps: Sequence[str] = ()
+    pool: ImagePool | None = None
+    """There where the method requires one."""
 
     def teach(self, images: Tensor, targets: Tensor | None = None, logits: Tensor | None = None) -> Batch:
         """A batch to learn from: images (B, C, H, W), the teacher asked once and without gradient.

@@ -46,7 +46,7 @@ class MethodError(UserError):
 
 
 class DataError(UserError):
-    """An evaluation set cannot be found or read."""
+    """A set of images, for evaluation or as a pool, cannot be found or read."""
 
 
 class RunDirectoryError(UserError):

@@ -103,6 +103,7 @@ class RunSettings(Strict):
     student: str = "shrink:0.5"
     inherit: bool = pydantic.Field(default=False, description="start from the teacher's weights where they fit")
     method: str = "auto"
+    pool: str | None = pydantic.Field(default=None, description="images that are not the teacher's data")
     preset: str = "default"
     budget: str | None = None
     seed: int = pydantic.Field(default=0, ge=0, lt=2**63)

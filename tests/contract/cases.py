@@ -25,6 +25,7 @@ STEPS = 8
 
 CASES = {
     "noise": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
+    "pool-kd": Case({"share": 0.5, "transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "dafl": Case(
         {"latent": 16, "width": 8, "adversarial": 0.5, "ema": {"weight": 0.5}, "transfer": {"batch": 8}},
         stops=(5, 1, 12),  # 5: between a generator's step and the student's, with the batch pending

@@ -14,7 +14,19 @@ import pytest
 import torch
 from cases import CASES, STEPS, Case
 from processes import distil
-from tiny import Plain, Tiny, differing, make_module, make_student, make_task, make_teacher, same_bits, student_of
+from tiny import (
+    Plain,
+    Tiny,
+    differing,
+    make_module,
+    make_pool,
+    make_student,
+    make_task,
+    make_teacher,
+    needs_pool,
+    same_bits,
+    student_of,
+)
 from torch import Tensor, nn
 
 from sansdata.contracts import Method
@@ -52,7 +64,7 @@ def make_session(
     student = make_student(shape[0])
     return Session(
         find_method(name), config, make_teacher(shape), student, make_task(shape), runtime or Runtime(), 7, steps,
-        features,
+        features, pool=make_pool(shape) if needs_pool(name) else None,
     )  # fmt: skip
 
 
@@ -128,7 +140,8 @@ def test_a_strict_run_opens_no_data(name: str, reference: Callable[[str], Refere
     ledger = json.loads((reference(name).out / "ledger.json").read_text())
     assert ledger["mode"] == "strict"
     assert ledger["violations"] == []
-    assert {f["role"] for f in ledger["files"]} <= {"teacher", "task", "system", "directory"}
+    declared = {"pool"} if needs_pool(name) else set()
+    assert {f["role"] for f in ledger["files"]} <= {"teacher", "task", "system", "directory"} | declared
     assert any(f["role"] == "teacher" and f["sha256"] for f in ledger["files"])
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from cases import CASES
 from processes import distil
-from tiny import Tiny, differing, make_student, make_task, make_teacher, student_of, tensors
+from tiny import Tiny, differing, make_pool, make_student, make_task, make_teacher, needs_pool, student_of, tensors
 
 from sansdata.engine.session import Session
 from sansdata.methods.index import find_method, method_config
@@ -35,7 +35,7 @@ def make_session(name: str, mode: str, runtime: Runtime | None = None) -> Sessio
     settings = RetainSettings.model_validate({"pushes": 4, "slots": 2, "share": 0.5} | kind_of(mode))
     return Session(
         find_method(name), config, make_teacher(), make_student(), make_task(), runtime or Runtime(), 7, 8,
-        FeatureTerms(hint=0.1), settings,
+        FeatureTerms(hint=0.1), settings, make_pool() if needs_pool(name) else None,
     )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sansdata.datasets import folder as folders
 from sansdata.datasets.fit import resize
 from sansdata.datasets.images import load_images
+from sansdata.decoding import images as decoding
 from sansdata.errors import DataError
 from sansdata.tasks import ImageTask
 
@@ -209,7 +209,7 @@ def test_float_and_32_bit_pixels_are_skipped(root):
 
 
 def test_a_file_too_large_is_not_opened(root, monkeypatch):
-    monkeypatch.setattr(folders, "MAX_IMAGE_BYTES", 2**20)
+    monkeypatch.setattr(decoding, "MAX_IMAGE_BYTES", 2**20)
     with open(root / "cat" / "zz.png", "wb") as file:
         file.truncate(2**20 + 1)
     assert "larger than 1 MiB" in load_images(root, TASK).notes[0]

@@ -20,6 +20,8 @@ from . import words
 
 STUDENT = "a zoo name, timm:NAME, shrink:0.25, ARCH@FILE or a run directory"
 
+POOL = "unrelated images for methods that choose from them: a folder, searched to its depth, or an .npz file"
+
 
 def distill(
     overrides: Annotated[
@@ -33,6 +35,7 @@ def distill(
     task: words.OptionalTask = None,
     student: Annotated[str | None, typer.Option(metavar="SPEC", help=STUDENT)] = None,
     method: Annotated[str | None, typer.Option(metavar="NAME", help="auto, or one of `sansdata list methods`")] = None,
+    pool: Annotated[str | None, typer.Option(metavar="DIR", help=POOL)] = None,
     update: Annotated[str | None, typer.Option(metavar="NAME", help="how the student steps: plain or retain")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="must not exist yet, unless --resume")] = None,
     budget: Annotated[str | None, typer.Option(metavar="B", help="10m, 2000steps, 50000samples, 1e5queries")] = None,
@@ -54,7 +57,7 @@ def distill(
     given = {
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
-        "update": update, "helpers": helper or None,
+        "update": update, "helpers": helper or None, "pool": pool,
     }  # fmt: skip
     settings = resolve_settings(config, given, overrides or ())
     _check_early(settings)
@@ -82,7 +85,8 @@ def distill(
     summary = result.summary
     agreed = summary["agreement"]["last"]
     print(f"student   {out / 'student.safetensors'}")
-    print(f"agreement {words.percent(agreed)} with the teacher on generated samples (no accuracy: no data was seen)")
+    source = "generated samples" if settings.pool is None else "images of the pool"
+    print(f"agreement {words.percent(agreed)} with the teacher on {source} (no accuracy: no data of the task was seen)")
     if summary["score"] is not None:
         said = words.percent(summary["score"]["last"])
         print(f"score     {said} overlap with the teacher on probe images: compare it with other runs of this teacher")

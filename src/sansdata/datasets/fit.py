@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
+from ..decoding.limits import MAX_SET_BYTES
+from ..decoding.shape import resize, to_channels
 from ..errors import DataError
 from ..tasks import ImageTask
 from .imageset import ImageSet, check_labels
-from .limits import MAX_SET_BYTES
-
-CHUNK = 1_024
 
 
 def fit(data: ImageSet, task: ImageTask | None, all_classes: bool = True) -> ImageSet:
@@ -75,25 +72,3 @@ def check_memory(count: int, shape: tuple[int, int, int], source: str) -> None:
             f"{source}: {count:,} images of {shape[1]}x{shape[2]}x{shape[0]} take {need / 2**30:.1f} GiB; "
             f"at most {MAX_SET_BYTES / 2**30:.0f} GiB is read. Give fewer images"
         )
-
-
-def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """uint8 (N, H, W, C) with 1 or 3 channels as 3 or 1. Luma is rounded as Pillow rounds it."""
-    if channels == 3:
-        return np.repeat(images, 3, axis=3)
-    grey = np.empty((*images.shape[:3], 1), np.uint8)
-    weights = np.array([19595, 38470, 7471], np.uint32)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK].astype(np.uint32)
-        grey[start : start + CHUNK, ..., 0] = (chunk @ weights + 0x8000) >> 16
-    return grey
-
-
-def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 (N, H, W, C) -> (N, height, width, C), bilinear, antialiased where it shrinks (as Pillow does)."""
-    out = np.empty((len(images), height, width, images.shape[3]), np.uint8)
-    for start in range(0, len(images), CHUNK):
-        chunk = torch.from_numpy(np.ascontiguousarray(images[start : start + CHUNK])).permute(0, 3, 1, 2)
-        small = F.interpolate(chunk, (height, width), mode="bilinear", antialias=True)
-        out[start : start + CHUNK] = small.permute(0, 2, 3, 1).numpy()
-    return out

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..memory import dequantise
 from ..objectives import agreement
 from ..objectives.logits import entropy
+from ..synthesis.folder import ImagePool
 from ..tasks import ImageTask
 from ..teachers.normalisation import PROBLEM
 
@@ -65,6 +66,14 @@ def before_the_run(texts: Sequence[str]) -> list[dict[str, Any]]:
     return [
         _warning("wrong mean and std" if text.startswith(PROBLEM) else "before the run", None, text) for text in texts
     ]
+
+
+def of_pool(pool: ImagePool | None) -> list[dict[str, Any]]:
+    """How many files of the pool had to be left out, where some had."""
+    if pool is None or not pool.skipped:
+        return []
+    text = f"of {pool.files} image files of the pool could not be read; events.log names the first."
+    return [_warning("pool files skipped", pool.skipped, text)]
 
 
 def _warning(name: str, value: float | None, text: str) -> dict[str, Any]:

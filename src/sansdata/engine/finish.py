@@ -34,13 +34,15 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     if best is not rows[-1]:
         file = directory.path / "snapshots" / f"step-{best['step']:09d}.safetensors"
         session.student.load_state_dict(load_tensors(file.read_bytes()))
-        note = {"selected": f"highest {by} with the teacher on images made without data"}
+        on = "images of the pool" if by == "agreement" and prepared.pool is not None else "images made without data"
+        note = {"selected": f"highest {by} with the teacher on {on}"}
         _write(prepared, directory, loop, "student.best.safetensors", note)
     session.student.load_state_dict(last)
     _write(prepared, directory, loop, "student.safetensors", {})
     seen = selection.answers(prepared.teacher.module, images, session.context)
     samples = diagnosis.describe_samples(images, seen, last_grid(directory.path / "samples"))
     found = diagnosis.warnings(samples, rows[-1], prepared.task)
+    found += diagnosis.of_pool(prepared.pool)
     found += diagnosis.before_the_run(prepared.findings.warnings)
     directory.write_json(
         "summary.json",
@@ -65,6 +67,8 @@ def _write(prepared: Prepared, directory: RunDirectory, loop: Loop, name: str, n
         "config_hash": directory.manifest()["config_hash"], "teacher": prepared.teacher.source,
         "teacher_fingerprint": prepared.teacher.fingerprint(), "steps": loop.plan.steps,
     }  # fmt: skip
+    if prepared.pool is not None:
+        provenance["pool"] = prepared.pool.describe()
     write_model(
         directory.path / name, loop.session.student, architecture=prepared.student.architecture, task=prepared.task,
         provenance=provenance | note,

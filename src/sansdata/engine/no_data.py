@@ -50,6 +50,9 @@ class NoDataGuard:
         self.declare(declared)
         self.run_directory = os.path.realpath(run_directory)
         self.read: dict[str, str] = {}
+        self.below: dict[str, int] = {}
+        """Pool folder -> reads below it: many thousands, told as one entry."""
+        self.pools: dict[str, Mapping[str, Any]] = {}
         self.made: set[str] = set()
         """Files that this process created while armed."""
         self.violations: list[dict[str, Any]] = []
@@ -83,6 +86,10 @@ class NoDataGuard:
         """Adds to what may be read: path -> role."""
         self.declared |= {os.path.realpath(path): role for path, role in inputs.items()}
 
+    def vouch(self, pool: Mapping[str, Any]) -> None:
+        """What the reader of a pool saw ('path', 'sha256', 'bytes', 'skipped'), for its one entry in the ledger."""
+        self.pools[os.path.realpath(pool["path"])] = pool
+
     def check(self) -> None:
         """Raises NoDataViolation in a strict run where a violation was noted, even if other code swallowed it."""
         if self.mode == "strict" and self.violations:
@@ -94,6 +101,10 @@ class NoDataGuard:
         role = self.role_of(full)
         if role is None:
             self.refuse(full, event)
+        elif role == "pool":
+            root = next(root for root in self.declared if full == root or full.startswith(root + os.sep))
+            self.read[root] = role
+            self.below[root] = self.below.get(root, 0) + (full != root)
         elif role not in ("code", "run"):
             self.read[full] = role
 
@@ -130,12 +141,19 @@ class NoDataGuard:
         self.violations.append({"path": path, "event": event, "when": when})
 
     def ledger(self) -> dict[str, Any]:
-        """What was read that is not code, with hashes; to be asked for after the seal."""
+        """What was read that is not code, with hashes; to be asked for after the seal.
+
+        A pool folder is one entry: how many `files` were opened, and the hash over those that could be used.
+        """
         files = []
         for path, role in sorted(self.read.items()):
             entry: dict[str, Any] = {"path": path, "role": role, "sha256": None, "bytes": None}
             if role not in ("system", "directory") and os.path.isfile(path):
                 entry["sha256"], entry["bytes"] = sha256(Path(path)), os.path.getsize(path)
+            elif role == "pool":
+                seen = self.pools.get(path, {})
+                entry |= {name: seen.get(name) for name in ("sha256", "bytes", "skipped")}
+                entry["files"] = self.below[path]
             files.append(entry)
         return {"mode": self.mode, "sealed": self.sealed_at, "files": files, "violations": self.violations}
 

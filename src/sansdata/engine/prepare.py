@@ -17,6 +17,7 @@ from ..errors import ConfigError, MethodError, TeacherError, UserError
 from ..methods.index import choose_method, find_method, method_config
 from ..runtime import Runtime, make_runtime
 from ..settings import Budget, RunSettings, parse_budget
+from ..synthesis.folder import ImagePool, load_pool
 from ..tasks import ImageTask, load_task
 from ..teachers.base import Teacher
 from ..teachers.preflight import Preflight, preflight, unmet
@@ -39,6 +40,7 @@ class Prepared:
     budget: Budget | None
     findings: Preflight
     notes: list[str]
+    pool: ImagePool | None = None
 
     def session(self, steps: int, rehearsal: bool = False) -> Session:
         """A session on the student, or for a rehearsal on a throw-away copy of it."""
@@ -50,7 +52,7 @@ class Prepared:
         retain = settings.retain if settings.update == "retain" else None
         return Session(
             self.method, config, self.teacher, student, self.task, self.runtime, settings.seed, steps,
-            settings.features, retain,
+            settings.features, retain, self.pool,
         )  # fmt: skip
 
     def plan(self) -> Plan:
@@ -78,6 +80,8 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
             declared |= {Path(cache).expanduser(): role for cache in caches}
     if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
         declared[Path(settings.task)] = "task"
+    if settings.pool is not None:
+        declared[Path(settings.pool).expanduser()] = "pool"
     if config_file is not None:
         declared[config_file] = "config"
     return declared
@@ -123,24 +127,32 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
         chosen = {"method": name, "preset": preset, "options": {**choice.options, **settings.options}}
         settings = settings.model_copy(update=chosen)
     method, config = find_method(name), method_config(name, settings.preset, settings.options)
-    reasons = _unmet(method.requires(config), teacher)
+    needs = method.requires(config)
+    reasons = _unmet(needs, teacher, settings.pool is not None)
     if reasons:
-        raise MethodError(f"method '{name}' cannot work with this teacher: " + "; ".join(reasons))
+        raise MethodError(f"method '{name}' cannot work with what it was given: " + "; ".join(reasons))
     if settings.update == "retain" and settings.retain.memory == "vae":
         blind = unmet(Requirements(Access.GRADIENTS), teacher)
         if blind:
             raise MethodError(f"retain.memory=vae cannot work with this teacher: {blind[0]}; use retain.memory=ring")
+    if settings.pool is not None and not needs.pool:
+        raise MethodError(f"method '{name}' reads no pool: leave --pool out, or take a method that chooses from one")
     _require_distinct(teacher, model)
-    return Prepared(settings, task, teacher, model, method, config, runtime, budget, findings, notes)
+    pool = None if settings.pool is None else load_pool(settings.pool, task.shape)
+    if pool is not None:
+        notes += [f"pool: {len(pool)} images of {pool.path}: data, only not the teacher's own", *pool.notes]
+    return Prepared(settings, task, teacher, model, method, config, runtime, budget, findings, notes, pool)
 
 
-def _unmet(requirements: Requirements, teacher: Teacher) -> list[str]:
-    """Why the method cannot work with this teacher and its helpers."""
-    reasons = unmet(requirements, teacher)
+def _unmet(requirements: Requirements, teacher: Teacher, pool: bool) -> list[str]:
+    """Why the method cannot work with this teacher and its helpers, and with or without a pool."""
+    reasons = unmet(requirements, teacher, pool)
     if teacher.helpers and not requirements.helpers:
         return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
     return reasons + [
-        f"helper '{helper.source}': {reason}" for helper in teacher.helpers for reason in unmet(requirements, helper)
+        f"helper '{helper.source}': {reason}"
+        for helper in teacher.helpers
+        for reason in unmet(requirements, helper, pool)
     ]
 
 

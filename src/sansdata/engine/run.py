@@ -58,6 +58,8 @@ def run(
     with guard, stop_on_signals() as request:
         prepared = prepare(settings, teacher, student)
         guard.declare(prepared.method.reads(prepared.config))
+        if prepared.pool is not None:
+            guard.vouch(prepared.pool.describe())
         first = prepared.runtime.rank == 0
         continued = directory.open(resume) if first else False
         continued = bool(prepared.runtime.from_rank_0(continued))
@@ -202,6 +204,7 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
             "start": student_fingerprint,
         },
         "task": prepared.task.model_dump(mode="json"),
+        "pool": None if prepared.pool is None else prepared.pool.describe(),
         "resumed": [],
         "forced": [],
     }
@@ -235,6 +238,7 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], changed: list[str], 
             "processor": manifest["machine"]["processor"],
             "teacher": manifest["teacher"]["fingerprint"],
             "student at the start": manifest["student"]["start"],
+            "pool": (manifest.get("pool") or {}).get("sha256"),
         }
 
     then, now = facts(old), facts(new)

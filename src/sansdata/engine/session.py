@@ -16,6 +16,7 @@ from ..errors import DivergedError, MethodError
 from ..models.functional import AtWeights
 from ..runtime import Runtime
 from ..settings import FeatureTerms, RetainSettings
+from ..synthesis.folder import ImagePool
 from ..tasks import ImageTask
 from ..teachers.base import Teacher
 from ..training.added_terms import AddedTerms
@@ -39,14 +40,15 @@ class Session:
         steps: int = 1,
         features: FeatureTerms | None = None,
         retain: RetainSettings | None = None,
+        pool: ImagePool | None = None,
     ) -> None:
         """steps: student steps planned, for schedules. retain: how the student keeps what it learnt; None is a plain
-        step. The student is trained in place."""
+        step. pool: images for a method that requires them. The student is trained in place."""
         self.student, self.runtime, self.task = runtime.place(student), runtime, task
         runtime.broadcast(student)
         self.streams = Streams(seed, runtime.rank)
         self.context = Context(
-            task, teacher.to(runtime), student, self.streams, Progress(0, steps), Counters(), runtime
+            task, teacher.to(runtime), student, self.streams, Progress(0, steps), Counters(), runtime, pool=pool
         )
         teacher.count_into(self.context.counters)
         self.terms = self._added_terms(features)

@@ -68,6 +68,7 @@ def render(run: Run) -> str:
         .render(
             run=run,
             nothing=words.NOTHING,
+            inputs=words.inputs(run),
             head=sections.head(run),
             reproduce=sections.reproduce(run),
             curves=curves(run),

@@ -17,6 +17,7 @@ from .words import (
     count,
     duration,
     figure,
+    inputs,
     joined,
     moment,
     percent,
@@ -55,7 +56,7 @@ def head(run: Run) -> dict[str, Any]:
     elif score is not None:
         tiles.insert(0, ("score", percent(score), "overlap with the teacher on probe images", ""))
     elif agreement is not None:
-        tiles.insert(0, ("agreement", percent(agreement), "with the teacher, on generated samples", ""))
+        tiles.insert(0, ("agreement", percent(agreement), f"with the teacher, on {inputs(run)}", ""))
     of_plan = f"of {count(planned)} planned" if planned is not None else "no plan recorded"
     warned = len(run.summary.at("warnings").items())
     tone_of_warnings = "warn" if warned else ""
@@ -105,6 +106,7 @@ def reproduce(run: Run) -> dict[str, Any]:
         ("teacher fingerprint", teacher.at("fingerprint").text()),
         ("teacher access", access + (f", {count(norms)} BatchNorm layers" if norms is not None else "")),
         ("student", _listed(student.at("spec"), student.at("architecture"))),
+        ("pool (not the teacher's data)", _pool(manifest.at("pool"))),
         ("task", f"{shape} {task.at('kind').text('input')}, {task.at('classes').text('?')} classes" if shape else ""),
     ]  # fmt: skip
     command = manifest.at("command").text()
@@ -116,6 +118,14 @@ def reproduce(run: Run) -> dict[str, Any]:
         "rows": [row for row in rows if row[1] and row[1] != NOTHING],
         "config": run.config_text[:60_000],
     }
+
+
+def _pool(tree: Tree) -> str:
+    if not tree.fields():
+        return ""
+    images, skipped = count(tree.at("images").number()), count(tree.at("skipped").number())
+    digest = tree.at("sha256").text()[:16]
+    return f"{tree.at('path').text(NOTHING)}: {images} images, {skipped} skipped, sha256 {digest}"
 
 
 def _listed(*parts: Tree) -> str:
@@ -191,6 +201,8 @@ def cost(run: Run) -> dict[str, Any]:
     names = {"samples": "samples made", "teacher_queries": "teacher queries", "teacher_forwards": "teacher forwards",
              "teacher_backwards": "teacher backwards", "student_forwards": "student forwards",
              "student_backwards": "student backwards"}  # fmt: skip
+    if run.manifest.at("pool").fields():
+        names["samples"] = "images drawn from the pool, or made"
     rows += [(text, count(tree.at(key).number())) for key, text in names.items()]
     memory = tree.at("peak_memory_mb").number()
     rows.append(("peak memory", NOTHING if memory is None else size(memory * 1e6)))
@@ -215,12 +227,18 @@ def ledger(run: Run) -> dict[str, Any]:
     violations = run.ledger.at("violations").items()
     return {
         "short": short, "tone": tone, "sentence": sentence, "total": len(files),
-        "files": [(one.at("path").text(NOTHING), one.at("role").text(NOTHING), one.at("sha256").text()[:12] or NOTHING,
+        "files": [(_named(one), one.at("role").text(NOTHING), one.at("sha256").text()[:12] or NOTHING,
                    size(one.at("bytes").number())) for one in files[:LEDGER_ROWS]],
         "violations": [(one.at("path").text() or one.text(), one.at("event").text(), one.at("when").text())
                        for one in violations[:LEDGER_ROWS]],
         "broken": len(violations),
     }  # fmt: skip
+
+
+def _named(entry: Tree) -> str:
+    """A file's path; a pool is one entry that stands for many."""
+    path, many = entry.at("path").text(NOTHING), entry.at("files").number()
+    return f"{path} ({count(many)} files)" if many else path
 
 
 def square(tree: Tree) -> np.ndarray:

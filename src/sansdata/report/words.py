@@ -112,7 +112,7 @@ def verdict(run: Run) -> tuple[str, list[str]]:
     if len(run.metrics.agreement.values):
         now = run.metrics.agreement.values[-1]
         return (
-            f"So far the student agrees with the teacher on {percent(now)} of generated samples.",
+            f"So far the student agrees with the teacher on {percent(now)} of {inputs(run)}.",
             ["This was measured while training, at the last logged point. It is agreement, not accuracy."],
         )
     ending = "has not been measured yet" if name in ("running", "interrupted", "unknown") else "was not measured"
@@ -139,13 +139,15 @@ def _with_data(evaluation: Tree) -> tuple[str, list[str]]:
 
 def _without_data(run: Run, agreement: float) -> tuple[str, list[str]]:
     scored = run.summary.at("selection", "scored_on").number()
-    samples = f"{count(scored)} generated samples" if scored else "generated samples"
+    samples = f"{count(scored)} {inputs(run)}" if scored else inputs(run)
+    pool = "the images are not the task's and carry no labels"
+    unused = "no real example was used" if inputs(run) == GENERATED else pool
     score, probes = run.summary.at("score", "last").number(), run.summary.at("score", "probes").number()
     if score is None:
         return (
             f"The student names the same class as the teacher on {percent(agreement)} of {samples}.",
             [
-                "This is agreement, not accuracy: no real example was used, and on real inputs the student may do "
+                f"This is agreement, not accuracy: {unused}, and on real inputs the student may do "
                 "better or worse than this figure suggests."
             ],
         )
@@ -155,8 +157,28 @@ def _without_data(run: Run, agreement: float) -> tuple[str, list[str]]:
     )
 
 
+GENERATED = "generated samples"
+
+
+def inputs(run: Run) -> str:
+    """What the student learned from, in the words of a sentence."""
+    return "images of the pool" if run.manifest.at("pool").fields() else GENERATED
+
+
 def seal(run: Run) -> tuple[str, str, str]:
-    """The no-data seal: short form, tone, sentence."""
+    """The no-data seal: short form, tone, sentence. A pool is data, only not the teacher's own, and is named."""
+    short, tone, sentence = _seal(run)
+    pool = run.manifest.at("pool")
+    if not pool.fields():
+        return short, tone, sentence
+    skipped = pool.at("skipped").number()
+    left = f" ({count(skipped)} files could not be read)" if skipped else ""
+    many, where = count(pool.at("images").number()), pool.at("path").text("a folder")
+    told = f"A pool of {many} images in {where}{left} was read: data, only not the teacher's training data."
+    return f"{short}, with a pool", tone, f"{sentence} {told}"
+
+
+def _seal(run: Run) -> tuple[str, str, str]:
     mode = run.ledger.at("mode").text()
     broken = len(run.ledger.at("violations").items())
     if not mode:

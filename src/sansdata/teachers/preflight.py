@@ -77,9 +77,14 @@ def preflight(teacher: Teacher, student: nn.Module | None = None) -> Preflight:
     return found
 
 
-def unmet(requirements: Requirements, teacher: Teacher) -> list[str]:
-    """Why a method with these requirements cannot work with this teacher, in plain words; empty where it can."""
+def unmet(requirements: Requirements, teacher: Teacher, pool: bool = False) -> list[str]:
+    """Why a method with these requirements cannot work with this teacher, in plain words; empty where it can.
+
+    pool: whether images were given.
+    """
     reasons = []
+    if requirements.pool and not pool:
+        reasons.append("it chooses from images that you give: name a folder with --pool DIR")
     if teacher.access < requirements.access:
         has, needs = Access(teacher.access).name.lower(), requirements.access.name.lower()
         reasons.append(f"it needs access to the teacher's {needs}, and only its {has} are there")

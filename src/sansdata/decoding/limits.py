@@ -8,6 +8,8 @@ MAX_SET_BYTES = 8 * 2**30
 """Of all images of a set, uint8, in memory."""
 MAX_SKIPPED_SHARE = 0.1
 """Unreadable images of a folder are skipped and counted up to this share; more is an error."""
+MAX_POOL_SKIPPED_SHARE = 0.5
+"""The same of a pool, which may come from anywhere: broken images among good ones do no harm there."""
 MAX_ARCHIVE_MEMBERS = 1_000
 """Arrays in an .npz file."""
 MAX_DEFLATE_RATIO = 1_100

@@ -1,0 +1,1 @@
+"""Image files and arrays from outside, read without trusting what they claim to be."""

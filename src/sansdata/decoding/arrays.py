@@ -1,0 +1,85 @@
+"""Arrays from .npz files that are not trusted: no pickle, no size believed before it is checked."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from ..errors import DataError
+from .limits import MAX_ARCHIVE_MEMBERS, MAX_DEFLATE_RATIO, MAX_SET_BYTES
+
+_FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    MemoryError,
+    KeyError,
+    zlib.error,
+)
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def read_images(path: Path) -> np.ndarray:
+    """The images `x` of an .npz file as uint8 (N, H, W, C), C 1 or 3. Raises DataError for anything else."""
+    images = read_array(path, "x")
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"{path}: 'x' must be uint8 (0..255), got {images.dtype}; "
+            "for floats in 0..1 save (x * 255).round().astype('uint8')"
+        )
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4:
+        raise DataError(f"{path}: 'x' must have shape (N, H, W) or (N, H, W, C), got {images.shape}")
+    if images.shape[-1] not in (1, 3):
+        raise DataError(f"{path}: 'x' has shape {images.shape}; expected 1 or 3 channels on the last axis")
+    return images
+
+
+def read_array(path: Path, key: str) -> np.ndarray:
+    """The array `key` of an .npz file. Raises DataError where it is missing, too large, broken, or of objects."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if len(names) > MAX_ARCHIVE_MEMBERS:
+                raise DataError(f"{path}: {len(names):,} arrays; at most {MAX_ARCHIVE_MEMBERS:,} are accepted")
+            if names.count(f"{key}.npy") != 1:
+                have = ", ".join(sorted(name.removesuffix(".npy")[:40] for name in names)[:20]) or "nothing"
+                raise DataError(f"{path}: expected one array '{key}'; it has: {have}")
+            return _read_member(archive, f"{key}.npy", f"{path}: '{key}'")
+    except (*_FAULTS, zipfile.BadZipFile) as fault:
+        reason = " ".join(str(fault).split())[:200] or type(fault).__name__
+        raise DataError(f"{path}: '{key}' cannot be read from this .npz file ({reason})") from None
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
+    with archive.open(name) as member:
+        version = npy.read_magic(member)
+        if version not in _HEADERS:
+            raise DataError(f"{where} is in .npy version {version[0]}.{version[1]}; save it again with numpy.savez")
+        shape, _, dtype = _HEADERS[version](member)
+    if dtype.hasobject:
+        raise DataError(f"{where} holds Python objects, which are not read; save a plain array of numbers")
+    need = math.prod(shape) * dtype.itemsize
+    packed = archive.getinfo(name).compress_size
+    if min(shape, default=0) < 0 or need > MAX_SET_BYTES:
+        raise DataError(f"{where} claims shape {_short(shape)}: more than {MAX_SET_BYTES / 2**30:.0f} GiB or no shape")
+    if need > packed * MAX_DEFLATE_RATIO:
+        raise DataError(f"{where} claims shape {_short(shape)}, but its {packed:,} bytes cannot hold that")
+    with archive.open(name) as member:
+        array = npy.read_array(member, allow_pickle=False)
+        if member.read(1):  # reading to the end also checks the archive's CRC
+            raise DataError(f"{where} is longer than its shape {_short(shape)} says")
+    return array
+
+
+def _short(shape: tuple[int, ...]) -> str:
+    text = str(shape)
+    return text if len(text) <= 80 else text[:77] + "..."

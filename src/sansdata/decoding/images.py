@@ -1,0 +1,74 @@
+"""One image file as pixels, whatever it claims to be."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .limits import IMAGE_FORMATS, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+
+
+class Unreadable(Exception):
+    """This one image is left out, for the reason given."""
+
+
+def decode(file: Path | BinaryIO, shape: tuple[int, int, int] | None) -> tuple[np.ndarray, list[str]]:
+    """(uint8 (H, W, C), what was done to it). shape (C, H, W): None leaves the size and gives RGB.
+
+    file: a path, or the bytes of a file. Raises Unreadable with the reason.
+    """
+    said: list[str] = []
+    try:
+        if isinstance(file, Path):
+            require_size(file)
+        # warnings off, because Pillow's own size warning comes at another limit than ours
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise Unreadable(f"{image.width}x{image.height} pixels; at most {MAX_IMAGE_PIXELS:,} are read")
+            if getattr(image, "is_animated", False):
+                said.append("animated, its first frame taken")
+                image.seek(0)
+            upright = ImageOps.exif_transpose(image)
+            plain = _eight_bit(upright, said).convert("L" if shape and shape[0] == 1 else "RGB")
+        if shape and plain.size != (shape[2], shape[1]):
+            said.append(f"resized to {shape[1]}x{shape[2]} (bilinear)")
+            plain = plain.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
+    except Unreadable:
+        raise
+    except Exception as fault:  # decoders raise anything on broken bytes: struct.error, SyntaxError, IndexError ...
+        raise Unreadable(_reason(fault)) from None
+    array = np.asarray(plain)
+    return (array[..., None] if array.ndim == 2 else array), said
+
+
+def require_size(path: Path) -> None:
+    """Raises Unreadable for a file too large to be one image, OSError where it cannot be looked up."""
+    if path.stat().st_size > MAX_IMAGE_BYTES:
+        raise Unreadable(f"larger than {MAX_IMAGE_BYTES // 2**20} MiB")
+
+
+def _eight_bit(image: Image.Image, said: list[str]) -> Image.Image:
+    if image.mode == "F":
+        raise Unreadable("float pixels; save it with 8 bits a channel")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65_535:
+            raise Unreadable("32-bit pixels; save it with 8 bits a channel")
+        said.append("16 bits a pixel, the upper 8 taken")
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        said.append("transparency dropped")
+    if image.mode == "CMYK":
+        said.append("CMYK converted to RGB")
+    return image
+
+
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, Image.UnidentifiedImageError):
+        return "not an image, or of a kind that is not read"
+    text = " ".join(str(fault).split())[:120]
+    return text or type(fault).__name__
