@@ -149,11 +149,8 @@ def _unmet(requirements: Requirements, teacher: Teacher, pool: bool) -> list[str
     reasons = unmet(requirements, teacher, pool)
     if teacher.helpers and not requirements.helpers:
         return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
-    return reasons + [
-        f"helper '{helper.source}': {reason}"
-        for helper in teacher.helpers
-        for reason in unmet(requirements, helper, pool)
-    ]
+    of_helpers = [(helper, unmet(requirements, helper, pool)) for helper in teacher.helpers]
+    return reasons + [f"helper '{helper.source}': {reason}" for helper, found in of_helpers for reason in found]
 
 
 def _crowding() -> list[str]:
