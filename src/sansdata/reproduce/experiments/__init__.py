@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "distil": "a student, and its accuracy on the test set",
     "transfer": "a student, and what its features are worth on other tasks",
     "over-time": "a student, and its accuracy on the test set at even moments of the run",
+    "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""
 
