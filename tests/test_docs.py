@@ -19,7 +19,15 @@ from sansdata.cli.main import app
 from sansdata.config import Strict
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
-from sansdata.settings import EngineSettings, FeatureTerms, RetainSettings, RunSettings, VAESettings
+from sansdata.settings import (
+    EngineSettings,
+    FeatureTerms,
+    RetainSettings,
+    RetrospectSettings,
+    RunSettings,
+    VaccineSettings,
+    VAESettings,
+)
 from sansdata.tasks import KNOWN_TASKS
 from sansdata.training.transfer import TransferSettings
 
@@ -38,6 +46,7 @@ BLOCK = re.compile(r"(?P<mark><!-- test -->\n)?^```(?P<language>\w*)\n(?P<text>.
 SECTIONS = {
     "transfer": TransferSettings, "features": FeatureTerms, "retain": RetainSettings, "retain.vae": VAESettings,
     "engine": EngineSettings,
+    "vaccine": VaccineSettings, "retrospect": RetrospectSettings,
 }  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {"--index-url", "--nproc-per-node", "--check"}  # pip's, torchrun's and ruff's

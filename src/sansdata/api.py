@@ -94,6 +94,9 @@ def distill(
     update: str = "plain",
     pool: str | Path | None = None,
     retain: Mapping[str, Any] | None = None,
+    defence: str = "none",
+    vaccine: Mapping[str, Any] | None = None,
+    retrospect: Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
 ) -> Result:
     """Distils `teacher` into `student` without data, into the directory `out`.
@@ -104,7 +107,8 @@ def distill(
     after each student step. inherit: start a student of the teacher's kind from its layers. options: the method's own
     settings. features: feature alignment (settings.FeatureTerms). update: 'plain', or 'retain' with its settings
     `retain` (settings.RetainSettings). pool: a folder of unrelated images, or an .npz file, for methods that
-    choose from one. engine: settings.EngineSettings.
+    choose from one. defence: against a poisoned teacher, 'vaccine', 'retrospect' or 'abd' for both, with their
+    settings `vaccine` and `retrospect` (settings.VaccineSettings, RetrospectSettings). engine: settings.EngineSettings.
 
     Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
     """
@@ -118,6 +122,7 @@ def distill(
         "features": dict(features or {}), "engine": dict(engine or {}), "update": update, "retain": dict(retain or {}),
         "helpers": list(helpers),
         "pool": None if pool is None else str(pool),
+        "defence": defence, "vaccine": dict(vaccine or {}), "retrospect": dict(retrospect or {}),
     }  # fmt: skip
     if isinstance(teacher, str):
         given |= {"teacher": teacher, "task": _task_field(task)}

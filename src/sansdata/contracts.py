@@ -210,6 +210,18 @@ class Context:
     student_taps: Sequence[str] = ()
     pool: ImagePool | None = None
     """There where the method requires one."""
+    defence: Defence | None = None
+    """What guards the student; its terms come with `acquire_losses`."""
+
+    def acquire_losses(self, images: Tensor, outputs: Outputs) -> Losses:
+        """Where a method that moves its inputs begins its loss: no terms yet, or those of the defence.
+
+        images (B, C, H, W) in unit space, as the teacher saw them; outputs what it answered, both with gradient.
+        """
+        losses = Losses()
+        if self.defence is not None:
+            self.defence.add_to(losses, images, outputs)
+        return losses
 
     def teach(self, images: Tensor, targets: Tensor | None = None, logits: Tensor | None = None) -> Batch:
         """A batch to learn from: images (B, C, H, W), the teacher asked once and without gradient.
@@ -248,6 +260,12 @@ class Method(ABC):
     @abstractmethod
     def plan(cls, config: Any, steps: int) -> dict[str, int]:
         """How many moves of each kind a run of `steps` student steps makes; 'transfer' among them."""
+
+    @classmethod
+    def moves_inputs(cls, config: Any) -> bool:
+        """Whether its acquire loss moves the inputs: then a defence adds terms there (`context.acquire_losses`),
+        else it weighs the samples in the student's loss. Default: whether it asks for gradients of the teacher."""
+        return cls.requires(config).access >= Access.GRADIENTS
 
     @classmethod
     def rehearsal(cls, config: Any) -> Any:
@@ -293,5 +311,28 @@ class Method(ABC):
 class Update(Protocol):
     """How the student takes a step on a loss given as a function of the student."""
 
+    def active(self, progress: Progress) -> bool:
+        """Whether it would take the step here; of several, the last that is active does, and nothing nests."""
+        ...
+
     def step(self, loss: Callable[[Forward, Batch], Losses], batch: Batch) -> Losses: ...
+    def state(self) -> Mapping[str, Stateful]: ...
+
+
+class Defence(Protocol):
+    """What keeps out of the student what it should not learn of its teacher."""
+
+    def add_to(self, losses: Losses, images: Tensor, outputs: Outputs) -> None:
+        """Adds its terms to an acquire loss; images (B, C, H, W) in unit space, outputs the teacher's on them."""
+        ...
+
+    def guard(self, losses: Losses, batch: Batch) -> Losses:
+        """The student's loss on a batch whose inputs nobody can move, its samples weighed. Raises MethodError for a
+        loss that is no longer per sample."""
+        ...
+
+    def watch(self, batch: Batch) -> None:
+        """Sees each batch before the student learns from it."""
+        ...
+
     def state(self) -> Mapping[str, Stateful]: ...

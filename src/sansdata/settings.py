@@ -82,6 +82,55 @@ class RetainSettings(Strict):
         return self
 
 
+class VaccineSettings(Strict):
+    """Shuffling vaccine (Hong et al. 2023), for `defence: vaccine` and `abd`.
+
+    weight: of the term, a (released: 0.1). copies, layers: copies of the teacher in which the input channels of the
+    last `layers` convolutions are shuffled (released: 3 and 5). cap: where inputs cannot be moved, a suspicious sample
+    counts until its loss is this many times that of the others (ours). verify: student batches watched before the
+    vaccine sets in, to see whether the shuffle tells samples apart; 0 trusts the first shuffle (released: 0, or 50).
+    skip: of these, how many are left out at first (released: 10). tail: share of outliers that a good shuffle shows
+    (released: 0.02). trials: shuffles tried before the vaccine stays off (released: 8).
+    """
+
+    weight: float = pydantic.Field(default=0.1, gt=0)
+    copies: int = pydantic.Field(default=3, ge=1)
+    layers: int = pydantic.Field(default=5, ge=1)
+    cap: float = pydantic.Field(default=2.0, gt=0)
+    verify: int = pydantic.Field(default=0, ge=0)
+    skip: int = pydantic.Field(default=10, ge=0)
+    tail: float = pydantic.Field(default=0.02, gt=0, lt=1)
+    trials: int = pydantic.Field(default=8, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _something_watched(self) -> VaccineSettings:
+        if 0 < self.verify <= self.skip:
+            raise ValueError(f"verify={self.verify} batches of which skip={self.skip} are left out: nothing is left")
+        return self
+
+
+class RetrospectSettings(Strict):
+    """Self-retrospection (Hong et al. 2023), for `defence: retrospect` and `abd`.
+
+    share: of the student's steps, the last ones, at least one (released: 0.005 to 0.015). lr: of a fresh Adam, falling
+    to 0 (released: 5e-4 or 1e-4). rounds, delta_lr: Adam's steps in the search for a trigger and their rate, in the
+    units of normalised images (released: 10 or 20, and 0.1). search: whose answers the trigger is to change: the
+    teacher's (released recipes), the student's, or a random one of the same size (the ablation). marked: share of a
+    batch that carries it, at least two (released: 0.02). l2: weight of the trigger's square (released: 0.001).
+    fixed_point, fixed_point_lr: iterations of the hyper-gradient and their rate (released: 5 and 0.1).
+    """
+
+    share: float = pydantic.Field(default=0.01, gt=0, le=1)
+    lr: float = pydantic.Field(default=5e-4, gt=0)
+    rounds: int = pydantic.Field(default=10, ge=0)
+    delta_lr: float = pydantic.Field(default=0.1, gt=0)
+    search: Literal["teacher", "student", "random"] = "teacher"
+    marked: float = pydantic.Field(default=0.02, gt=0, le=1)
+    l2: float = pydantic.Field(default=1e-3, ge=0)
+    fixed_point: int = pydantic.Field(default=5, ge=0)
+    fixed_point_lr: float = pydantic.Field(default=0.1, gt=0)
+
+
 class EngineSettings(Strict):
     """How the run is kept and shown; none of these changes the student."""
 
@@ -115,7 +164,20 @@ class RunSettings(Strict):
     features: FeatureTerms = FeatureTerms()
     update: Literal["plain", "retain"] = "plain"
     retain: RetainSettings = RetainSettings()
+    defence: Literal["none", "vaccine", "retrospect", "abd"] = pydantic.Field(
+        default="none", description="against a poisoned teacher; abd is both of the others"
+    )
+    vaccine: VaccineSettings = VaccineSettings()
+    retrospect: RetrospectSettings = RetrospectSettings()
     engine: EngineSettings = EngineSettings()
+
+    @property
+    def vaccinates(self) -> bool:
+        return self.defence in ("vaccine", "abd")
+
+    @property
+    def retrospects(self) -> bool:
+        return self.defence in ("retrospect", "abd")
 
 
 def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:

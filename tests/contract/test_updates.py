@@ -54,7 +54,7 @@ def test_every_method_learns_and_retains(name: str, mode: str) -> None:
     assert all(torch.isfinite(value).all() for value in after.values())
     still = [key for key, value in after.items() if torch.equal(value, start[key])]
     assert still == [], "not trained"
-    memory = session.update.state()["memory"].state_dict()
+    memory = session.updates[-1].state()["memory"].state_dict()
     assert memory["count" if mode == "vae" else "pushed"] >= 4
 
 

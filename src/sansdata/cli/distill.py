@@ -37,6 +37,9 @@ def distill(
     method: Annotated[str | None, typer.Option(metavar="NAME", help="auto, or one of `sansdata list methods`")] = None,
     pool: Annotated[str | None, typer.Option(metavar="DIR", help=POOL)] = None,
     update: Annotated[str | None, typer.Option(metavar="NAME", help="how the student steps: plain or retain")] = None,
+    defence: Annotated[
+        str | None, typer.Option(metavar="NAME", help="against a poisoned teacher: vaccine, retrospect or abd (both)")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="must not exist yet, unless --resume")] = None,
     budget: Annotated[str | None, typer.Option(metavar="B", help="10m, 2000steps, 50000samples, 1e5queries")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N")] = None,
@@ -57,7 +60,7 @@ def distill(
     given = {
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
-        "update": update, "helpers": helper or None, "pool": pool,
+        "update": update, "helpers": helper or None, "pool": pool, "defence": defence,
     }  # fmt: skip
     settings = resolve_settings(config, given, overrides or ())
     _check_early(settings)

@@ -44,6 +44,8 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     found = diagnosis.warnings(samples, rows[-1], prepared.task)
     found += diagnosis.of_pool(prepared.pool)
     found += diagnosis.before_the_run(prepared.findings.warnings)
+    if session.vaccine is not None:
+        found += [{"name": "vaccine", "value": None, "text": text} for text in session.vaccine.findings()]
     directory.write_json(
         "summary.json",
         {

@@ -22,6 +22,7 @@ from ..tasks import ImageTask, load_task
 from ..teachers.base import Teacher
 from ..teachers.preflight import Preflight, preflight, unmet
 from ..teachers.specs import Model, declared_files, load_student, load_teacher
+from ..training.vaccine import unmet_by_vaccine
 from .budget import REHEARSAL, Plan, make_plan, measure
 from .session import Session
 
@@ -52,7 +53,8 @@ class Prepared:
         retain = settings.retain if settings.update == "retain" else None
         return Session(
             self.method, config, self.teacher, student, self.task, self.runtime, settings.seed, steps,
-            settings.features, retain, self.pool,
+            settings.features, retain, self.pool, settings.vaccine if settings.vaccinates else None,
+            settings.retrospect if settings.retrospects else None,
         )  # fmt: skip
 
     def plan(self) -> Plan:
@@ -137,6 +139,7 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
             raise MethodError(f"retain.memory=vae cannot work with this teacher: {blind[0]}; use retain.memory=ring")
     if settings.pool is not None and not needs.pool:
         raise MethodError(f"method '{name}' reads no pool: leave --pool out, or take a method that chooses from one")
+    _require_defensible(settings, teacher)
     _require_distinct(teacher, model)
     pool = None if settings.pool is None else load_pool(settings.pool, task.shape)
     if pool is not None:
@@ -151,6 +154,17 @@ def _unmet(requirements: Requirements, teacher: Teacher, pool: bool) -> list[str
         return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
     of_helpers = [(helper, unmet(requirements, helper, pool)) for helper in teacher.helpers]
     return reasons + [f"helper '{helper.source}': {reason}" for helper, found in of_helpers for reason in found]
+
+
+def _require_defensible(settings: RunSettings, teacher: Teacher) -> None:
+    reasons = unmet_by_vaccine(teacher) if settings.vaccinates else []
+    if settings.retrospects and settings.retrospect.search != "student" and teacher.access < Access.GRADIENTS:
+        reasons.append(
+            f"self-retrospection needs gradients of the teacher, which gives {teacher.access.name}; "
+            "retrospect.search=student needs none"
+        )
+    if reasons:
+        raise MethodError(f"defence '{settings.defence}' cannot work with this teacher: " + "; ".join(reasons))
 
 
 def _crowding() -> list[str]:

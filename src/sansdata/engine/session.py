@@ -15,18 +15,20 @@ from ..contracts import Batch, Context, Counters, Forward, Losses, Method, Outpu
 from ..errors import DivergedError, MethodError
 from ..models.functional import AtWeights
 from ..runtime import Runtime
-from ..settings import FeatureTerms, RetainSettings
+from ..settings import FeatureTerms, RetainSettings, RetrospectSettings, VaccineSettings
 from ..synthesis.folder import ImagePool
 from ..tasks import ImageTask
 from ..teachers.base import Teacher
 from ..training.added_terms import AddedTerms
 from ..training.plain import Plain
 from ..training.retain import Retain
+from ..training.retrospect import Retrospect
 from ..training.transfer import TransferSettings, set_lr
+from ..training.vaccine import Vaccine
 
 
 class Session:
-    """Teacher, student, method and update, and how many moves they have made."""
+    """Teacher, student, method, updates and defence, and how many moves they have made."""
 
     def __init__(
         self,
@@ -41,9 +43,12 @@ class Session:
         features: FeatureTerms | None = None,
         retain: RetainSettings | None = None,
         pool: ImagePool | None = None,
+        vaccine: VaccineSettings | None = None,
+        retrospect: RetrospectSettings | None = None,
     ) -> None:
         """steps: student steps planned, for schedules. retain: how the student keeps what it learnt; None is a plain
-        step. pool: images for a method that requires them. The student is trained in place."""
+        step. pool: images for a method that requires them. vaccine, retrospect: against a poisoned teacher. The
+        student is trained in place."""
         self.student, self.runtime, self.task = runtime.place(student), runtime, task
         runtime.broadcast(student)
         self.streams = Streams(seed, runtime.rank)
@@ -52,6 +57,9 @@ class Session:
         )
         teacher.count_into(self.context.counters)
         self.terms = self._added_terms(features)
+        self.vaccine = None if vaccine is None else Vaccine(vaccine, self.context)
+        self.context.defence = self.vaccine
+        self.moves_inputs = method.moves_inputs(config)
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
         settings: TransferSettings = config.transfer
@@ -59,7 +67,12 @@ class Session:
         self.optimizer = settings.make_optimizer(nn.ModuleList(learns))
         self.settings = settings
         how = (self.context, self.student_forward, self.optimizer, settings.clip)
-        self.update: Update = Plain(*how) if retain is None else Retain(*how, self.trained, self.student_at, retain)
+        self.updates: list[Update] = [Plain(*how)]
+        """The last one that is active takes the step."""
+        if retain is not None:
+            self.updates.append(Retain(*how, self.trained, self.student_at, retain))
+        if retrospect is not None:
+            self.updates.append(Retrospect(*how[:3], self.trained, retrospect))
         self.moves = 0
         self.last_batch: Batch | None = None
         """What the latest transfer taught from; for watching only."""
@@ -90,7 +103,7 @@ class Session:
         kind = self.method.next_move()
         self.streams.begin(self.moves)
         with self.streams.as_global("global"):
-            losses = self._transfer() if kind == "transfer" else getattr(self.method, kind)()
+            losses = self._transfer() if kind == "transfer" else self._acquire(kind)
         self.moves += 1
         self._require_finite(kind, losses)
         return kind, losses
@@ -100,17 +113,37 @@ class Session:
         for _ in range(moves):
             self.move()
 
+    def _acquire(self, kind: str) -> Losses:
+        """A move of the method's own. Raises MethodError where it moved inputs without the defence's terms."""
+        vaccine, counters = self.vaccine, self.context.counters
+        before = counters["teacher_backwards"], 0 if vaccine is None else vaccine.asked
+        losses = getattr(self.method, kind)()
+        if vaccine is not None and counters["teacher_backwards"] > before[0] and vaccine.asked == before[1]:
+            raise MethodError(
+                f"{type(self.method).__name__}.{kind} takes gradients through the teacher, but its loss does not begin "
+                "with context.acquire_losses(images, outputs): the vaccine would have no effect"
+            )
+        return losses
+
     def _transfer(self) -> Losses:
         progress = self.context.progress
         set_lr(self.optimizer, self.settings.lr_at(progress.value))
         self.trained.train()
         batch = self.method.transfer_batch()
         self.last_batch = batch
-        losses = self.update.step(self._loss, batch)
+        if self.vaccine is not None:
+            self.vaccine.watch(batch)
+        update = [update for update in self.updates if update.active(progress)][-1]
+        losses = update.step(self._loss, batch)
         progress.steps += 1
         return losses
 
     def _loss(self, student: Forward, batch: Batch) -> Losses:
+        """The method's loss with the added terms, its samples weighed where the vaccine can do no more."""
+        losses = self._aligned(student, batch)
+        return losses if self.vaccine is None or self.moves_inputs else self.vaccine.guard(losses, batch)
+
+    def _aligned(self, student: Forward, batch: Batch) -> Losses:
         """The method's loss with the added terms, read from the same forward pass."""
         if self.terms is None:
             return self.method.student_loss(student, batch)
@@ -153,7 +186,10 @@ class Session:
         if self.terms is not None:
             parts["terms"] = self.terms
         parts |= {f"method.{name}": part for name, part in self.method.state().items()}
-        parts |= {f"update.{name}": part for name, part in self.update.state().items()}
+        for update in self.updates:
+            parts |= {f"update.{name}": part for name, part in update.state().items()}
+        if self.vaccine is not None:
+            parts |= {f"defence.{name}": part for name, part in self.vaccine.state().items()}
         return parts
 
 

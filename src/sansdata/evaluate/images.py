@@ -95,6 +95,12 @@ def evaluate_model(
     return summarise(np.concatenate(logits), data, task, beside)
 
 
+def answers(predict: Predict, data: ImageSet, classes: int, batch_size: int = 256) -> np.ndarray:
+    """Logits (N, K) of `predict` on all of `data`. Raises StudentError where they are not finite or not (N, K)."""
+    batches = data.batches(batch_size)
+    return np.concatenate([_answer(predict, images, classes, "the model", StudentError) for images, _ in batches])
+
+
 def summarise(
     logits: np.ndarray, data: ImageSet, task: ImageTask, teacher_logits: np.ndarray | None = None
 ) -> Evaluation:

@@ -114,7 +114,7 @@ class DAFL(Method):
         config, context = self.config, self.context
         images = self._images()
         outputs = context.teacher(images, self.taps)
-        losses = Losses()
+        losses = context.acquire_losses(images, outputs)
         losses.add("one_hot", config.one_hot, lambda: class_priors.one_hot(outputs.logits))
         losses.add("entropy", config.entropy, lambda: class_priors.information_entropy(outputs.logits))
         losses.add("activation", config.activation, lambda: class_priors.activation(outputs.taps[self.taps[0]]))

@@ -125,7 +125,7 @@ class DeepInversion(Method):
             seen = random_flip(seen, context.streams("jitter"))
         images = context.runtime.denormalise(context.task, seen)
         outputs = context.teacher(images, self.bn.taps)
-        losses = Losses()
+        losses = context.acquire_losses(images, outputs)
         losses.add("tv", config.tv, lambda: image_priors.total_variation(seen))
         losses.add("l2", config.l2, lambda: image_priors.l2(pixels))
         self.add_terms(losses, images, outputs)

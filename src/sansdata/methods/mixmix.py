@@ -14,7 +14,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Context, Losses, Requirements
+from ..contracts import Batch, Context, Losses, Outputs, Requirements
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import mixed_cross_entropy
@@ -76,11 +76,13 @@ class MixMix(DeepInversion):
             seen = random_flip(seen, context.streams("jitter"))
         mixed = mix_pairs(seen, config.box, context.streams("boxes"))
         images = context.runtime.denormalise(context.task, mixed.images)
-        losses, asked = Losses(), self._asked()
+        members = context.teacher.members
+        answers = {number: members[number](images, self.statistics[number].taps) for number in self._asked()}
+        losses = context.acquire_losses(images, next(iter(answers.values())))
         losses.add("tv", config.tv, lambda: image_priors.total_variation(seen))
         losses.add("l2", config.l2, lambda: image_priors.l2(self.inversion.pixels))
-        for number in asked:
-            self._add_member(losses, number, images, mixed, 1 / len(asked))
+        for number, outputs in answers.items():
+            self._add_member(losses, number, outputs, mixed, 1 / len(answers))
         return losses
 
     def _asked(self) -> list[int]:
@@ -90,11 +92,9 @@ class MixMix(DeepInversion):
             return list(range(members))
         return torch.randperm(members, generator=self.context.streams("members"))[:few].sort().values.tolist()
 
-    def _add_member(self, losses: Losses, number: int, images: Tensor, mixed: Mixed, weight: float) -> None:
-        """What one member says of the mixed images (B, C, H, W) in unit space."""
-        member = self.context.teacher.members[number]
+    def _add_member(self, losses: Losses, number: int, outputs: Outputs, mixed: Mixed, weight: float) -> None:
+        """What one member says of the mixed images."""
         statistics, targets = self.statistics[number], self.inversion.targets
-        outputs = member(images, statistics.taps)
         of = f" of helper {number}" if number else ""
         losses.add(
             f"ce{of}",

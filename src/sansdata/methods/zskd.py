@@ -107,9 +107,10 @@ class ZSKD(Method):
         return losses
 
     def _losses(self) -> Losses:
-        inversion, losses = self.inversion, Losses()
-        logits = self.context.teacher(inversion.pixels).logits
-        losses.add("ce", 1, lambda: soft_cross_entropy(logits, inversion.targets, self.config.temperature))
+        inversion = self.inversion
+        outputs = self.context.teacher(inversion.pixels)
+        losses = self.context.acquire_losses(inversion.pixels, outputs)
+        losses.add("ce", 1, lambda: soft_cross_entropy(outputs.logits, inversion.targets, self.config.temperature))
         return losses
 
     def _targets(self) -> Tensor:

@@ -24,3 +24,15 @@ def fixed(module: nn.Module, train: bool = False) -> Iterator[nn.Module]:
             part.training = mode
         for p, flag in learns.items():
             p.requires_grad_(flag)
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """`module` in eval mode, its parameters' gradients as they were; restored afterwards."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield module
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

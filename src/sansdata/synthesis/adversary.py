@@ -44,9 +44,9 @@ class Adversary:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * decay
         images = images_from(self.generator, codes, context)
-        losses = Losses()
         with fixed(context.student, train=True):
             student, teacher = context.student_outputs(images), context.teacher(images)
+            losses = context.acquire_losses(images, teacher)
             losses.add("disagreement", -weight, lambda: disagreement(student, teacher))
             losses.total().backward()
         context.runtime.step(self.optimizer, clip)

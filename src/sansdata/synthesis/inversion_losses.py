@@ -32,7 +32,7 @@ def inversion_losses(
     """
     seen = augment(images, view, context.streams("synthesis-view"))
     outputs = context.teacher(seen, tuple(dict.fromkeys((*statistics.taps, *taps))))
-    losses = Losses()
+    losses = context.acquire_losses(seen, outputs)
     losses.add("ce", ce, lambda: cross_entropy(outputs.logits, targets))
     losses.add("bn", bn, lambda: statistics(outputs.taps))
     losses.add(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..contracts import Batch, Context, Forward, Losses, Stateful
+from ..contracts import Batch, Context, Forward, Losses, Progress, Stateful
 
 
 class Plain:
@@ -16,6 +16,9 @@ class Plain:
         self, context: Context, forward: Forward, optimizer: torch.optim.Optimizer, clip: float | None
     ) -> None:
         self.context, self.forward, self.optimizer, self.clip = context, forward, optimizer, clip
+
+    def active(self, progress: Progress) -> bool:
+        return True
 
     def step(self, loss: Callable[[Forward, Batch], Losses], batch: Batch) -> Losses:
         losses = loss(self.forward, batch)

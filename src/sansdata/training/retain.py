@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Batch, Context, Forward, Losses, Stateful
+from ..contracts import Batch, Context, Forward, Losses, Progress, Stateful
 from ..settings import RetainSettings
 from .ring_replay import RingReplay
 from .vae_replay import VAEReplay
@@ -55,6 +55,9 @@ class Retain:
         self.context, self.student, self.optimizer, self.clip = context, student, optimizer, clip
         self.forward, self.forward_at, self.settings = forward, forward_at, settings
         self.memory = MEMORIES[settings.memory](context, settings)
+
+    def active(self, progress: Progress) -> bool:
+        return True
 
     def step(self, loss: Loss, batch: Batch) -> Losses:
         """One step on acquisition and retention; before the memory holds anything, on acquisition alone."""

@@ -1,0 +1,1 @@
+"""What a model may carry that its accuracy does not show."""

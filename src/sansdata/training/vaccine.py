@@ -1,0 +1,213 @@
+"""Shuffling vaccine: a defence against a poisoned teacher (Hong et al., ICML 2023, arXiv 2306.02368).
+
+Samples whose class survives a shuffle of the teacher's channels are suspicious: they may show a trigger. Where the
+inputs are made by gradients, these are pushed away from there; where they are given, such samples count against.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts import Access, Batch, Context, Losses, Outputs, Stateful
+from ..errors import MethodError
+from ..memory import Slot
+from ..models.taps import execution_order
+from ..objectives.vaccine import divergence, outliers, suspicious, trusted, vaccine
+from ..settings import VaccineSettings
+from ..teachers.base import Teacher
+
+WATCHED = 32
+"""Images kept of each batch that is watched for the verification."""
+
+
+class Vaccine:
+    """The shuffled copies, and whether they are believed yet."""
+
+    def __init__(self, settings: VaccineSettings, context: Context) -> None:
+        """Raises MethodError for a teacher that `unmet_by_vaccine` speaks of."""
+        reasons = unmet_by_vaccine(context.teacher)
+        if reasons:
+            raise MethodError("the vaccine cannot work with this teacher: " + "; ".join(reasons))
+        self.settings, self.context = settings, context
+        self.copies = ShuffledCopies(context, settings.copies, settings.layers)
+        self.copies.shuffle()
+        self.verification = Slot(watched=0, images=[], logits=[], on=settings.verify == 0, trials=0)
+        self.asked = 0
+        """How often an acquire loss has asked for the term; for the session, which sees to it that none forgets."""
+
+    @property
+    def on(self) -> bool:
+        return self.verification["on"]
+
+    def add_to(self, losses: Losses, images: Tensor, outputs: Outputs) -> None:
+        """Adds the term 'vaccine': suspicious images are to move to where the copies differ from the teacher."""
+        self.asked += 1
+        if self.on:
+            shuffled = self.copies(images)
+            self._count(suspicious(outputs.logits, shuffled))
+            losses.add("vaccine", self.settings.weight, lambda: vaccine(outputs.logits, shuffled))
+
+    def guard(self, losses: Losses, batch: Batch) -> Losses:
+        """Every term of a loss per sample, with the suspicious samples counted against (`objectives.vaccine.trusted`).
+
+        Raises MethodError for a term that is already a mean.
+        """
+        if not self.on:
+            return losses
+        assert batch.teacher_outputs is not None
+        with torch.no_grad():
+            distrusted = suspicious(batch.teacher_outputs.logits, self.copies(batch.inputs))
+        self._count(distrusted)
+        guarded, settings = Losses(), self.settings
+        for name, (weight, value) in losses.terms.items():
+            if value.ndim == 0:
+                raise MethodError(
+                    f"the vaccine weighs samples, and this method's loss '{name}' is one number for a whole batch; "
+                    "use defence=retrospect"
+                )
+            guarded.add(
+                name, weight, lambda v=value: trusted(v, distrusted, settings.weight, settings.cap, batch.weights)
+            )
+        return guarded
+
+    def _count(self, found: Tensor) -> None:
+        counters = self.context.counters
+        counters.add("vaccine_judged", len(found))
+        counters.add("vaccine_suspicious", int(found.sum()))
+
+    # -- verification
+
+    def watch(self, batch: Batch) -> None:
+        """Keeps some images of the first `verify` batches, then looks for a shuffle that tells them apart.
+
+        Deviation: 32 images of each batch that the student learns from; the released code keeps every batch that the
+        generator makes. What is watched is then the same for every method, and small enough for a checkpoint.
+        """
+        settings, seen = self.settings, self.verification
+        if self.on or seen["watched"] >= settings.verify:
+            return
+        seen["watched"] += 1
+        if seen["watched"] > settings.skip:
+            assert batch.teacher_outputs is not None
+            seen["images"].append(batch.inputs[:WATCHED].detach().clone())
+            seen["logits"].append(batch.teacher_outputs.logits[:WATCHED].detach().clone())
+        if seen["watched"] == settings.verify:
+            self._choose(torch.cat(seen["images"]), torch.cat(seen["logits"]))
+            seen["images"], seen["logits"] = [], []
+
+    def _choose(self, images: Tensor, logits: Tensor) -> None:
+        """Shuffles anew until a share of outliers shows that the copies find some samples far more alike than most.
+
+        Where none does, the vaccine stays off for the run.
+        """
+        settings, seen = self.settings, self.verification
+        while seen["trials"] < settings.trials:
+            if seen["trials"]:
+                self.copies.shuffle()
+            seen["trials"] += 1
+            with torch.no_grad():
+                far = outliers(divergence(logits, self.copies(images)))
+            found, count = self.context.runtime.sum([float(far.sum()), len(far)])
+            if found > settings.tail * count:
+                seen["on"] = True
+                return
+
+    def findings(self) -> list[str]:
+        """What the user should know at the end of a run."""
+        settings, seen, judged = self.settings, self.verification, self.context.counters["vaccine_judged"]
+        if self.on:
+            share = self.context.counters["vaccine_suspicious"] / max(1, judged)
+            if share > 0.9:
+                return [
+                    f"{share:.0%} of the samples survived the shuffle: it does not tell them apart (vaccine.layers)"
+                ]
+            return []
+        if seen["watched"] < settings.verify:
+            return [f"the vaccine never set in: the run ended before vaccine.verify={settings.verify} batches"]
+        return [f"the vaccine never set in: none of {settings.trials} shuffles passed the verification"]
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {"copies": self.copies, "verification": self.verification}
+
+
+class ShuffledCopies:
+    """Copies of the teacher in which the input channels of its last convolutions are in random order.
+
+    Everything else, BatchNorm and linear layers too, stays. Called with images (B, C, H, W) in unit space: the mean of
+    the copies' logits (B, K).
+    """
+
+    def __init__(self, context: Context, copies: int, layers: int) -> None:
+        """layers: of the last convolutions, in the order in which they run.
+
+        Deviation: at most half of the teacher's (rounded up), because 5, meant for 16 or more, is all that a small net
+        has; and grouped convolutions are left out, whose weights have no axis of all input channels. The released code
+        takes the last names with 'conv' in them, in the order of registration.
+        """
+        self.context = context
+        found = shuffled_layers(context.teacher)
+        self.layers = found[-min(layers, -(-len(found) // 2)) :]
+        self.modules = [copy.deepcopy(context.teacher.module) for _ in range(copies)]
+        self.orders: list[list[Tensor]] = []
+
+    def shuffle(self) -> None:
+        """Draws all orders anew, the same on every process."""
+        stream = self.context.streams("vaccine", shared=True)
+        widths = [_conv(self.context.teacher.module, layer).in_channels for layer in self.layers]
+        self._apply([[torch.randperm(width, generator=stream) for width in widths] for _ in self.modules])
+
+    @torch.no_grad()
+    def _apply(self, orders: list[list[Tensor]]) -> None:
+        self.orders = orders
+        for module, own in zip(self.modules, orders, strict=True):
+            for layer, order in zip(self.layers, own, strict=True):
+                weight = _conv(self.context.teacher.module, layer).weight
+                _conv(module, layer).weight.copy_(weight[:, order.to(weight.device)])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        context = self.context
+        answers = [
+            context.runtime.forward(module, context.task, images, (), context.counters, "vaccine").logits
+            for module in self.modules
+        ]
+        return torch.stack(answers).mean(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"orders": self.orders}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._apply([[order.cpu() for order in own] for own in state["orders"]])
+
+
+def _conv(module: nn.Module, path: str) -> nn.Conv2d:
+    found = module.get_submodule(path)
+    assert isinstance(found, nn.Conv2d)
+    return found
+
+
+def shuffled_layers(teacher: Teacher) -> list[str]:
+    """Paths of the convolutions whose input channels can change places, in the order in which they run."""
+    device = next((p.device for p in teacher.module.parameters()), torch.device("cpu"))
+    probe = torch.zeros(2, *teacher.task.shape, device=device)
+    ran = execution_order(
+        teacher.module,
+        probe,
+        lambda part: isinstance(part, nn.Conv2d) and part.groups == 1 and part.in_channels > 1,
+    )
+    return list(dict.fromkeys(path for path, _ in ran))
+
+
+def unmet_by_vaccine(teacher: Teacher) -> list[str]:
+    """Why the vaccine cannot work with this teacher; empty where it can."""
+    if len(teacher.members) > 1:
+        return [f"it shuffles one network, and this teacher is {len(teacher.members)}"]
+    if teacher.access < Access.WEIGHTS:
+        return [f"it shuffles the teacher's weights, and this teacher gives no more than {teacher.access.name}"]
+    if not shuffled_layers(teacher):
+        return ["it shuffles the input channels of convolutions, and none with two or more was found"]
+    return []
