@@ -9,7 +9,18 @@ import pytest
 import torch
 from cases import CASES
 from processes import distil
-from tiny import Plain, Tiny, differing, make_student, make_task, make_teacher, student_of, tensors
+from tiny import (
+    Plain,
+    Tiny,
+    differing,
+    make_pool,
+    make_student,
+    make_task,
+    make_teacher,
+    needs_pool,
+    student_of,
+    tensors,
+)
 from torch import nn
 
 from sansdata.contracts import Losses
@@ -32,7 +43,7 @@ def make_session(name: str, vaccine: bool = True, retrospect: bool = True, **how
     return Session(
         find_method(name), config, how.pop("teacher", None) or make_teacher(), make_student(), make_task(),
         how.pop("runtime", None) or Runtime(), 7, 8, vaccine=VaccineSettings(**how) if vaccine else None,
-        retrospect=LATE if retrospect else None,
+        retrospect=LATE if retrospect else None, pool=make_pool() if needs_pool(name) else None,
     )  # fmt: skip
 
 
