@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .api import Result, check, distill, evaluate, export, load, report, transferability
     from .contracts import Batch, Context, Losses, Method, Requirements
+    from .simulate import FederatedRun, federate
     from .tasks import ImageTask
     from .teachers.base import Teacher
 
@@ -22,11 +23,13 @@ _HOMES = {
     "Result": "api", "check": "api", "distill": "api", "evaluate": "api", "export": "api", "load": "api",
     "report": "api", "transferability": "api", "ImageTask": "tasks", "Teacher": "teachers.base", "Method": "contracts",
     "Context": "contracts", "Batch": "contracts", "Losses": "contracts", "Requirements": "contracts",
+    "FederatedRun": "simulate", "federate": "simulate",
 }  # fmt: skip
 
 __all__ = [
     "Batch",
     "Context",
+    "FederatedRun",
     "ImageTask",
     "Losses",
     "Method",
@@ -37,6 +40,7 @@ __all__ = [
     "distill",
     "evaluate",
     "export",
+    "federate",
     "load",
     "report",
     "transferability",

@@ -69,6 +69,14 @@ class NoDataViolation(SansdataError):
     """A strict run read a file that was not declared."""
 
 
+class ReplyRefused(SansdataError):
+    """A client's reply is wrong; the round goes on without it."""
+
+
+class ClientLost(SansdataError):
+    """A client did not answer; the round goes on without it."""
+
+
 class Interrupted(SansdataError):
     """A signal stopped the run after it was saved; `--resume` continues it."""
 

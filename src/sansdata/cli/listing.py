@@ -12,11 +12,12 @@ class What(StrEnum):
     methods = "methods"
     models = "models"
     recipes = "recipes"
+    federated = "federated"
 
 
 def listing(what: Annotated[What, typer.Argument(help="what to list")]) -> None:
-    """List methods, models and known tasks, or recipes."""
-    {What.methods: _methods, What.models: _models, What.recipes: _recipes}[what]()
+    """List methods, models and known tasks, recipes, or federated methods."""
+    {What.methods: _methods, What.models: _models, What.recipes: _recipes, What.federated: _federated}[what]()
 
 
 def _methods() -> None:
@@ -45,3 +46,12 @@ def _recipes() -> None:
 
     for recipe in RECIPES.values():
         print(f"{recipe.name:<22} {recipe.claim}")
+
+
+def _federated() -> None:
+    from ..federated.index import FEDERATED, find_server
+
+    for name, (_, line) in FEDERATED.items():
+        print(f"{name:<16} {line}")
+        for preset in find_server(name).presets:
+            print(f"{'':<16} preset {preset}")

@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from ..errors import SansdataError, UserError
-from . import check, demo, distill, doctor, evaluate, export, listing, report, reproduce
+from . import check, demo, distill, doctor, evaluate, export, federate, listing, report, reproduce
 
 app = typer.Typer(
     name="sansdata",
@@ -22,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("distill")(distill.distill)
+app.command("federate")(federate.federate)
 app.command("check")(check.check)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)

@@ -1,6 +1,7 @@
 """Networks by name. An architecture is plain data from which the same network can be built again, with random weights.
 
-{"kind": "zoo" | "timm" | "torchvision" | "factory", "name": ..., "args": {...}}
+{"kind": "zoo" | "timm" | "torchvision" | "factory", "name": ..., "args": {...}}, or one of these under
+{"kind": "group-norm", "of": {...}}, where GroupNorm stands for BatchNorm.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import nn
 from ..errors import MissingLibraryError, SansdataError, StudentError, TeacherError, UserError, did_you_mean
 from ..tasks import MAX_CLASSES, ImageTask, load_task
 from .cifar_resnet import CifarResNet
+from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
 from .resnet import ResNet
 from .wide_resnet import WideResNet
@@ -60,6 +62,8 @@ ZOO: dict[str, Builder] = {
     "wrn-16-2": _wide(16, 2),
     "wrn-40-1": _wide(40, 1),
     "wrn-40-2": _wide(40, 2),
+    "fedgen-cnn": fedgen_cnn,
+    "cnn5": cnn5,
 }
 
 
@@ -93,6 +97,9 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False) -> nn.Modul
     Raises StudentError for an architecture that cannot be built, MissingLibraryError where its library is not there,
     TeacherError where pretrained weights cannot be had or are for other classes.
     """
+    of = architecture.get("of")
+    if architecture.get("kind") == "group-norm" and isinstance(of, Mapping) and of.get("kind") != "group-norm":
+        return with_group_norm(build(of, pretrained))
     kind, name, args = (architecture.get(part) for part in ("kind", "name", "args"))
     if not (isinstance(name, str) and isinstance(args, Mapping)):
         raise StudentError(f"an architecture needs a name and args, got {dict(architecture)!r:.200}")
@@ -109,7 +116,9 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False) -> nn.Modul
         raise
     except Exception as fault:  # a foreign constructor may raise anything
         raise StudentError(f"{kind} network '{name}' cannot be built: {first_line(fault)}") from fault
-    raise StudentError(f"architecture kind '{kind}' is unknown. Known: zoo, timm, torchvision, factory, shrink.")
+    raise StudentError(
+        f"architecture kind '{kind}' is unknown. Known: zoo, timm, torchvision, factory, group-norm, shrink."
+    )
 
 
 def _whole(args: Mapping[str, Any], field: str, most: int) -> int:

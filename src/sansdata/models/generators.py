@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -64,10 +65,32 @@ class UpsamplingGenerator(nn.Module):
         self.standardise = None if range == "unit" else nn.BatchNorm2d(channels, affine=range == "learned")
 
     def forward(self, latents: Tensor) -> Tensor:
-        x = self.norm0(self.project(latents).unflatten(1, self.start))
+        return self.grow(self.project(latents).unflatten(1, self.start))
+
+    def grow(self, maps: Tensor) -> Tensor:
+        """The first maps (B, 2 * width, h, w) to images."""
+        x = self.norm0(maps)
         x = F.leaky_relu(self.norm1(self.conv1(x, self.sizes[0])), 0.2)
         x = F.leaky_relu(self.norm2(self.conv2(x, self.sizes[1])), 0.2)
         x = self.to_image(x)
         if self.standardise is None:
             return x.sigmoid()
         return self.standardise(x.tanh() if self.range == "standard" else x)
+
+
+class ConditionalGenerator(UpsamplingGenerator):
+    """latents (B, Z + K), noise beside a one-hot label -> images; each of the two fills half of the first maps.
+
+    FedFTG's released generator: range 'standard', biased convolutions, norm_eps 1e-5.
+    """
+
+    def __init__(self, latent: int, classes: int, shape: Sequence[int], width: int = 64) -> None:
+        super().__init__(latent, shape, width, "standard", conv_bias=True)
+        pixels = self.start[1] * self.start[2]
+        self.latent = latent
+        self.project = nn.Linear(latent, width * pixels)
+        self.project_label = nn.Linear(classes, width * pixels)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        noise, label = latents[:, : self.latent], latents[:, self.latent :]
+        return self.grow(torch.cat([self.project(noise), self.project_label(label)], 1).unflatten(1, self.start))

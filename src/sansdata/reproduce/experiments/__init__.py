@@ -14,6 +14,7 @@ Experiment = Callable[[Recipe, Arm, int, dict[str, Any], Path], dict[str, Any]]
 under 'measures' name -> number as the page shows it (percent where it is a share)."""
 
 EXPERIMENTS = {
+    "federated": "a model over clients that share out the set, or their own models",
     "distil": "a student, and its accuracy on the test set",
     "transfer": "a student, and what its features are worth on other tasks",
     "over-time": "a student, and its accuracy on the test set at even moments of the run",

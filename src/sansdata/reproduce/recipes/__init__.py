@@ -3,12 +3,16 @@
 from ...errors import ConfigError, did_you_mean
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .fashion_mnist import FASHION_MNIST
+from .fedd2s import FEDD2S
+from .fedftg import FEDFTG
+from .fedgen import FEDGEN
 from .mechanisms import MECHANISMS
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (FASHION_MNIST, MNIST_LENET5, CIFAR10_RESNET56, MECHANISMS)
+    recipe.name: recipe
+    for recipe in (FASHION_MNIST, MNIST_LENET5, CIFAR10_RESNET56, MECHANISMS, FEDGEN, FEDFTG, FEDD2S)
 }
 
 

@@ -1,0 +1,1 @@
+"""Federated learning: algorithms as messages between a server and clients, independent of what carries them."""

@@ -1,0 +1,282 @@
+"""FedD2S (Atapour et al. 2024, arXiv 2402.10846), a **reconstruction**: the paper's abstract and a summary were read,
+its equations were not. Clients show features and soft labels instead of weights; a head at the server turns them into
+the labels that come back; the layer at which they meet moves from deep to shallow, and what lies above it is personal.
+
+Shapes: n images of one upload, K classes, h the map after `cut` blocks. Blocks count from 1; the last child is the
+predictor.
+
+Ours: one message each way per round. A client is answered, in the round after, on what it uploaded; answers that belong
+to an earlier cut are dropped, so the first round after each move is one of local training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..contracts import Losses, Outputs, Stateful, Streams
+from ..errors import ConfigError, ReplyRefused, StudentError
+from ..memory import Slot, dequantise
+from ..models.modes import fixed
+from ..objectives.logits import cross_entropy, soft_cross_entropy
+from .aggregate import state_of
+from .algo import ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
+from .checks import Form
+from .data import ClientData
+from .fedavg import FedAvgConfig
+from .local import LocalTraining
+from .payload import Payload
+
+FEATURES, HEAD, ANSWERS = "features", "head", "answers"
+
+
+class FedD2SConfig(FedAvgConfig):
+    """cuts: after how many blocks, in the order they are used; empty: every boundary, deepest first. every: rounds
+    per cut; None spreads the cuts over the first half of the run. upload: images per client and round; None: all.
+
+    server_weight, client_weight: of the KL between heads (lambda_s, lambda_c); client_weight 0 is local training only.
+    exchange: 'head' sends the head with the answers, and features pass through it; 'answers' sends soft labels only,
+    and they are matched by the client's own upper layers, held still. warm: a head keeps its trained layers when the
+    cut moves. feature_clip, feature_noise: bound on the norm of each image's features, and the deviation of Gaussian
+    noise on them in units of that bound.
+    """
+
+    cuts: tuple[int, ...] = ()
+    every: int | None = pydantic.Field(default=None, ge=1)
+    upload: int | None = pydantic.Field(default=None, ge=1)
+    temperature: float = pydantic.Field(default=1.0, gt=0)
+    server_weight: float = pydantic.Field(default=1.0, ge=0)
+    client_weight: float = pydantic.Field(default=1.0, ge=0)
+    server_epochs: int = pydantic.Field(default=2, ge=1)
+    server_lr: float = pydantic.Field(default=0.05, gt=0)
+    server_batch: int = pydantic.Field(default=32, ge=1)
+    exchange: Literal["head", "answers"] = "head"
+    warm: bool = True
+    feature_clip: float | None = pydantic.Field(default=None, gt=0)
+    feature_noise: float = pydantic.Field(default=0.0, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _bounded(self) -> FedD2SConfig:
+        if self.feature_noise and self.feature_clip is None:
+            raise ValueError("feature_noise is in units of feature_clip, which is not set")
+        return self
+
+
+def blocks_of(module: nn.Module) -> list[nn.Module]:
+    """The network as a chain, the predictor last. Raises StudentError for one that is no chain."""
+    parts = list(module.children())
+    if not isinstance(module, nn.Sequential) or len(parts) < 2:
+        raise StudentError(
+            f"FedD2S cuts the network between blocks, and {type(module).__name__} is no torch.nn.Sequential of at "
+            "least two; take cnn5 or fedgen-cnn, or a factory that gives one"
+        )
+    return parts
+
+
+def run(parts: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for part in parts:
+        x = part(x)
+    return x
+
+
+class FedD2SClient(ClientAlgo):
+    """A model of its own that never leaves the client."""
+
+    def __init__(self, config: FedD2SConfig, context: ClientContext) -> None:
+        super().__init__(config, context)
+        self.blocks = blocks_of(context.model)
+        self.first = state_of(context.model)
+        self.head = nn.Sequential(*blocks_of(_copy(context.model)))
+
+    def fit(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> Payload:
+        self.personalise(payload, data, memory, streams)
+        context, facts = self.context, payload.facts
+        training = LocalTraining(
+            context.model, context.task, context.runtime, self.config.local, context.batch_norm != "frozen"
+        )
+        answered = ANSWERS in payload.parts and self.config.client_weight > 0
+
+        def add_terms(losses: Losses, images: Tensor, targets: Tensor, outputs: Outputs) -> None:
+            if answered:
+                self.distil(losses, payload, data, memory, streams)
+
+        training.run(data, facts["round"], streams, add_terms)
+        memory |= {f"model/{name}": value for name, value in state_of(context.model).items()}
+        return Payload({FEATURES: self.upload(facts["cut"], data, memory, streams)})
+
+    def distil(self, losses: Losses, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
+        """Adds T^2 KL(q || .), and CE where the head is there, on some of the images that were uploaded.
+
+        The gradient reaches the blocks below the cut only.
+        """
+        config, context, cut = self.config, self.context, payload.facts["cut"]
+        ids, answers = memory["ids"], payload.parts[ANSWERS]["q"]
+        drawn = torch.randint(len(ids), (config.local.batch,), generator=streams("answered"))
+        place = context.runtime.place
+        images, labels = place(dequantise(data.images[ids[drawn]])), place(data.labels[ids[drawn]])
+        h = run(self.blocks[:cut], context.runtime.normalise(context.task, images))
+        if config.exchange == "head":
+            still = {f"{name}": place(value) for name, value in payload.parts[HEAD].items()}
+            logits = _through(nn.Sequential(*list(self.head)[cut:]), still, h)
+        else:
+            own = nn.Sequential(*self.blocks[cut:])
+            logits = _through(own, {name: value.detach() for name, value in own.state_dict().items()}, h)
+        q, t = place(answers[drawn]), config.temperature
+        # Without the entropy of q, which no gradient sees.
+        losses.add("answer", config.client_weight * t**2, lambda: soft_cross_entropy(logits, q, t))
+        if config.exchange == "head":
+            losses.add("answer_ce", config.client_weight, lambda: cross_entropy(logits, labels))
+
+    @torch.no_grad()
+    def upload(self, cut: int, data: ClientData, memory: Memory, streams: Streams) -> dict[str, Tensor]:
+        """Features (n, ...), labels (n,) and soft labels (n, K) of some of the client's images; remembers which."""
+        config, context = self.config, self.context
+        count = len(data) if config.upload is None else min(config.upload, len(data))
+        ids = torch.randperm(len(data), generator=streams("upload"))[:count]
+        with fixed(context.model):
+            images = context.runtime.place(dequantise(data.images[ids]))
+            h = run(self.blocks[:cut], context.runtime.normalise(context.task, images))
+            soft = F.softmax(run(self.blocks[cut:], h) / config.temperature, dim=1)
+        if config.feature_clip is not None:
+            norms = h.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *[1] * (h.ndim - 1))
+            h = h * (config.feature_clip / norms).clamp_max(1.0)
+            noise = torch.randn(h.shape, generator=streams("feature-noise")).to(h.device)
+            h = h + config.feature_noise * config.feature_clip * noise
+        memory["ids"] = ids
+        return {"h": h.cpu().contiguous(), "y": data.labels[ids].to(torch.int32), "p": soft.cpu()}
+
+    def personalise(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
+        """The client's own model as it is; before its first round the common start."""
+        self.context.model.load_state_dict({
+            name: memory.get(f"model/{name}", value) for name, value in self.first.items()
+        })  # fmt: skip
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    import copy
+
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+def _through(parts: nn.Sequential, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """x through `parts` with these weights in eval mode; gradients flow to x, not to the weights."""
+    modes = parts.training
+    parts.eval()
+    try:
+        return functional_call(parts, dict(tensors), (x,))
+    finally:
+        parts.train(modes)
+
+
+class FedD2S(ServerAlgo):
+    """Heads that turn features into labels, in `context.model`: what lies above the cut is the head."""
+
+    Config: ClassVar[type] = FedD2SConfig
+    has_global_model = False
+    reveals = "features, labels and soft labels of single images; shallow features can be inverted to images"
+
+    def __init__(self, config: FedD2SConfig, context: ServerContext) -> None:
+        super().__init__(config, context)
+        self.blocks = blocks_of(context.model)
+        deepest = len(self.blocks) - 1
+        self.cuts = config.cuts or tuple(range(deepest, 0, -1))
+        wrong = [cut for cut in self.cuts if not 1 <= cut <= deepest]
+        if wrong:
+            raise ConfigError(f"cuts: {wrong[0]} is no place in a network of {deepest} blocks and a predictor")
+        self.every = config.every or max(1, context.rounds // (2 * len(self.cuts)))
+        self.first = state_of(context.model)
+        self.answers = Slot()
+        """client (as text) -> {'cut': int, 'q': (n, K)} of what it uploaded last."""
+        self.at = Slot(cut=self.cuts[0])
+
+    @classmethod
+    def client(cls, config: Any, context: ClientContext) -> ClientAlgo:
+        return FedD2SClient(config, context)
+
+    def cut_at(self, round: int) -> int:
+        return self.cuts[min(round // self.every, len(self.cuts) - 1)]
+
+    def configure(self, round: int, clients: Sequence[int]) -> dict[int, Payload]:
+        cut = self.cut_at(round)
+        if cut != self.at["cut"]:
+            self.at["cut"] = cut
+            if not self.config.warm:
+                self.context.model.load_state_dict(self.first)
+        messages = {}
+        for client in clients:
+            message = Payload(facts={"round": round, "cut": cut})
+            kept = self.answers.values.get(str(client))
+            if kept is not None and kept["cut"] == cut:
+                message.parts[ANSWERS] = {"q": kept["q"]}
+                if self.config.exchange == "head":
+                    message.parts[HEAD] = state_of(self.head(cut))
+            messages[client] = message
+        return messages
+
+    def head(self, cut: int) -> nn.Sequential:
+        """The layers above the cut, shared with `context.model`."""
+        return nn.Sequential(*self.blocks[cut:])
+
+    def form(self, client: int) -> Form:
+        task, cut = self.context.task, self.at["cut"]
+        with torch.no_grad(), fixed(self.context.model):
+            device = self.context.runtime.device
+            shape = tuple(run(self.blocks[:cut], torch.zeros(1, *task.shape, device=device)).shape[1:])
+        return Form({
+            FEATURES: {
+                "h": ((-1, *shape), torch.float32), "y": ((-1,), torch.int32), "p": ((-1, task.classes), torch.float32),
+            }
+        })  # fmt: skip
+
+    def check(self, client: int, round: int, reply: Payload) -> None:
+        super().check(client, round, reply)
+        h, y, p = (reply.parts[FEATURES][name] for name in ("h", "y", "p"))
+        examples = reply.facts["examples"]
+        most = examples if self.config.upload is None else min(self.config.upload, examples)
+        if not len(h) == len(y) == len(p) == most:
+            raise ReplyRefused(f"{len(h)} features, {len(y)} labels and {len(p)} soft labels, expected {most} of each")
+        if int(y.max()) >= self.context.task.classes:
+            raise ReplyRefused(f"label {int(y.max())} of {self.context.task.classes} classes")
+        if float(p.min()) < 0 or float((p.sum(1) - 1).abs().max()) > 1e-3:
+            raise ReplyRefused("its soft labels are no probabilities")
+
+    def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
+        """Trains the head on all uploads of the round, then answers each client on its own."""
+        cut, place = self.at["cut"], self.context.runtime.place
+        uploads = {client: reply.parts[FEATURES] for client, reply in replies.items()}
+        union = {name: torch.cat([one[name] for one in uploads.values()]) for name in ("h", "y", "p")}
+        last = self.train_head(cut, union)
+        head = self.head(cut)
+        with torch.no_grad(), fixed(head):
+            for client, one in uploads.items():
+                q = F.softmax(head(place(one["h"])) / self.config.temperature, dim=1)
+                self.answers[str(client)] = {"cut": cut, "q": q.cpu()}
+        return last | {"cut": cut}
+
+    def train_head(self, cut: int, union: Mapping[str, Tensor]) -> dict[str, float]:
+        """server_epochs of SGD on CE and server_weight * T^2 * KL(p || head); gives the last losses."""
+        config, context, head = self.config, self.context, self.head(cut).train()
+        optimizer = torch.optim.SGD(head.parameters(), lr=config.server_lr, momentum=0.9)
+        place, t = context.runtime.place, config.temperature
+        order = ClientData(torch.zeros(len(union["y"]), 1, 1, 1, dtype=torch.uint8), torch.arange(len(union["y"])))
+        steps = config.server_epochs * -(-len(order) // config.server_batch)
+        losses = Losses()
+        for _, ids in order.batches(steps, config.server_batch, context.streams("head")):
+            h, y, p = (place(union[name][ids]) for name in ("h", "y", "p"))
+            logits, losses = head(h), Losses()
+            losses.add("head_ce", 1, lambda logits=logits, y=y: cross_entropy(logits, y.long()))
+            losses.add(
+                "head_match", config.server_weight * t**2, lambda logits=logits, p=p: soft_cross_entropy(logits, p, t)
+            )
+            losses.total().backward()
+            context.runtime.step(optimizer)
+        return {name: float(value) for name, value in losses.values().items()}
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {"heads": self.context.model, "answers": self.answers, "at": self.at}

@@ -1,0 +1,103 @@
+"""Training at a client on its own images: what every method's client shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from ..config import Strict
+from ..contracts import Losses, Outputs, Streams
+from ..errors import DivergedError
+from ..objectives.logits import cross_entropy
+from ..runtime import Runtime
+from ..synthesis.augment import Augment, augment
+from ..tasks import ImageTask
+from .data import ClientData
+
+
+class LocalSettings(Strict):
+    """steps: mini-batches per round; `epochs` above 0 takes the place of steps. lr falls by lr_decay per round."""
+
+    steps: int = pydantic.Field(default=20, ge=1)
+    epochs: int = pydantic.Field(default=0, ge=0)
+    batch: int = pydantic.Field(default=32, ge=1)
+    lr: float = pydantic.Field(default=0.01, gt=0)
+    lr_decay: float = pydantic.Field(default=0.99, gt=0, le=1)
+    momentum: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    clip: float | None = pydantic.Field(default=None, gt=0)
+    view: Augment = "none"
+
+    def steps_for(self, images: int) -> int:
+        """Mini-batches of a round for a client with so many images."""
+        return self.epochs * -(-images // self.batch) if self.epochs else self.steps
+
+    def lr_at(self, round: int) -> float:
+        return self.lr * self.lr_decay**round
+
+
+AddTerms = Callable[[Losses, Tensor, Tensor, Outputs], None]
+"""(losses, images (B, C, H, W) in unit space, labels (B,), the model's outputs on them): adds a method's own terms."""
+
+
+@dataclass
+class LocalTraining:
+    """One client's training in one round. model: changed in place; `statistics`: whether BatchNorm's may move."""
+
+    model: nn.Module
+    task: ImageTask
+    runtime: Runtime
+    settings: LocalSettings
+    statistics: bool = True
+
+    def run(
+        self,
+        data: ClientData,
+        round: int,
+        streams: Streams,
+        add_terms: AddTerms | None = None,
+        correct: Callable[[], None] | None = None,
+    ) -> Tensor:
+        """Cross-entropy on the client's images and what `add_terms` adds; `correct` may change the gradients.
+
+        Gives (K,) int32, how many images of each class were trained on. Raises DivergedError.
+        """
+        settings, place = self.settings, self.runtime.place
+        optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=settings.lr_at(round),
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self.model.train()
+        if not self.statistics:
+            freeze_statistics(self.model)
+        seen = torch.zeros(self.task.classes, dtype=torch.int64)
+        with streams.as_global("model"):
+            for images, labels in data.batches(settings.steps_for(len(data)), settings.batch, streams("batches")):
+                seen += torch.bincount(labels, minlength=self.task.classes)
+                inputs, targets = place(augment(images, settings.view, streams("view"))), place(labels)
+                outputs = self.runtime.forward(self.model, self.task, inputs)
+                losses = Losses()
+                losses.add("ce", 1, lambda outputs=outputs, targets=targets: cross_entropy(outputs.logits, targets))
+                if add_terms is not None:
+                    add_terms(losses, inputs, targets, outputs)
+                total = losses.total()
+                total.backward()
+                if correct is not None:
+                    correct()
+                self.runtime.step(optimizer, settings.clip)
+        if not bool(torch.isfinite(total)):
+            raise DivergedError("the client's loss is not finite; lower local.lr or set local.clip=10")
+        return seen.to(torch.int32)
+
+
+def freeze_statistics(module: nn.Module) -> None:
+    """BatchNorm layers use their running statistics and do not move them; their weights still learn."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()

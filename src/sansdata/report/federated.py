@@ -1,0 +1,134 @@
+"""The page of a federated run: one self-contained HTML file from the files of its directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from . import plots, words
+from .page import environment, write_page
+
+COLOURS = ("blue", "orange", "green", "purple", "red")
+
+
+def write_federated_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Writes `run_dir`/report.html (or `out`) from run.json, partition.json, metrics.jsonl and summary.json."""
+    run_dir = Path(run_dir)
+    run, dealt, summary = (_read(run_dir / f"{name}.json") for name in ("run", "partition", "summary"))
+    lines = [json.loads(text) for text in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return write_page(out or run_dir / "report.html", render(run, dealt, summary, lines))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def render(run: dict[str, Any], dealt: dict[str, Any], summary: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+    """The page as HTML text."""
+    counts = np.array([one["classes"] for one in dealt["clients"]])
+    return (
+        environment()
+        .get_template("federated.html.j2")
+        .render(
+            run=run,
+            summary=summary,
+            dealt={name: value for name, value in dealt.items() if name != "clients" and value is not None},
+            tiles=tiles(summary),
+            accuracy=Markup(accuracy_curves(lines)),
+            spread=Markup(spread_curves(lines)),
+            partition=Markup(partition_picture(counts)),
+            traffic=traffic(summary),
+            reached=[(level, n) for level, n in summary["rounds_to"].items() if n is not None],
+            faults=[
+                (line["round"], one["client"], kind, one["reason"])
+                for line in lines
+                for kind in ("refused", "lost")
+                for one in line[kind]
+            ][:200],
+            personal=[round(100 * value, 1) for value in lines[-1].get("personal_accuracy", {}).get("each", [])],
+        )
+    )
+
+
+def tiles(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, value, note) of the figures at the head of the page."""
+    found = []
+    if "accuracy" in summary:
+        found.append(("global accuracy", words.percent(summary["accuracy"]), "whole test set, after the last round"))
+    for key, name in (("clients_accuracy", "on the clients' own mixes"), ("personal_accuracy", "personalised")):
+        if key in summary:
+            one = summary[key]
+            note = f"std {100 * one['std']:.1f}, worst tenth {100 * one['worst_tenth']:.1f}"
+            found.append((name, words.percent(one["mean"]), note))
+    moved = sum(summary["down"].values()) + sum(summary["up"].values())
+    found.append(("traffic", words.size(moved), f"over {summary['rounds']} rounds, both ways"))
+    return found
+
+
+def traffic(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(part, down, up) in bytes, the sum last."""
+    names = list(dict.fromkeys([*summary["down"], *summary["up"]]))
+    rows = [(name, summary["down"].get(name, 0), summary["up"].get(name, 0)) for name in names]
+    rows.append(("all", sum(summary["down"].values()), sum(summary["up"].values())))
+    return [(name, f"{down:,}", f"{up:,}") for name, down, up in rows]
+
+
+def accuracy_curves(lines: list[dict[str, Any]]) -> str:
+    """Accuracy over rounds: of the global model, of its other states, of the clients."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for line in lines:
+        for name, value in line.items():
+            if name == "accuracy" or name.startswith("accuracy_"):
+                _add(series, name.replace("accuracy_", "global, ") if "_" in name else "global", line, value)
+            elif name in ("clients_accuracy", "personal_accuracy"):
+                _add(series, "clients' mixes" if name[0] == "c" else "personalised", line, value["mean"])
+    return _lines("accuracy", "accuracy over rounds", series)
+
+
+def spread_curves(lines: list[dict[str, Any]]) -> str:
+    """Mean, lowest and worst tenth over the clients."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for line in lines:
+        one = line.get("clients_accuracy") or line.get("personal_accuracy")
+        if one:
+            for name in ("mean", "worst_tenth", "lowest"):
+                _add(series, name.replace("_", " "), line, one[name])
+    return _lines("spread", "accuracy of the clients over rounds", series)
+
+
+def _add(series: dict[str, tuple[list[int], list[float]]], name: str, line: dict[str, Any], value: float) -> None:
+    rounds, values = series.setdefault(name, ([], []))
+    rounds.append(line["round"] + 1)
+    values.append(100 * value)
+
+
+def _lines(name: str, label: str, series: dict[str, tuple[list[int], list[float]]]) -> str:
+    if not series:
+        return ""
+    with plots.canvas(5.6, 2.6) as (figure, axes):
+        for (title, (rounds, values)), colour in zip(series.items(), COLOURS * 4):
+            axes.plot(rounds, values, "o-", color=plots.MARKS[colour], markersize=3, linewidth=1.4, label=title)
+        axes.set_xlabel("rounds")
+        axes.set_ylabel("%")
+        axes.legend(frameon=False, labelcolor=plots.MARKS["ink"], loc="best")
+        plots.tidy(axes)
+        return plots.svg(figure, name, label)
+
+
+def partition_picture(counts: np.ndarray) -> str:
+    """A disc per client and class whose area is the number of images. counts (clients, K)."""
+    clients, classes = counts.shape
+    shown = counts[:200]
+    across, down = np.meshgrid(np.arange(len(shown)), np.arange(classes), indexing="ij")
+    with plots.canvas(min(9.0, 1.2 + 0.26 * len(shown)), 0.9 + 0.22 * min(classes, 40)) as (figure, axes):
+        sizes = 150 * shown / max(1, counts.max())
+        axes.scatter(across.ravel(), down.ravel(), s=sizes.ravel(), color=plots.MARKS["blue"], linewidths=0)
+        axes.set(xlim=(-0.7, len(shown) - 0.3), ylim=(classes - 0.3, -0.7))
+        axes.set_xlabel("client" if clients == len(shown) else f"the first {len(shown)} of {clients} clients")
+        axes.set_ylabel("class")
+        plots.tidy(axes)
+        return plots.svg(figure, "partition", "images of each class at each client")

@@ -1,0 +1,227 @@
+"""A whole run: the same again, stopped and continued bitwise, from the command, with its page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import differing, student_of
+from tiny_clients import make_run, model_of
+from typer.testing import CliRunner
+
+import sansdata
+from sansdata.cli.main import app
+from sansdata.engine.checkpoint import Checkpoints
+from sansdata.errors import ConfigError, DataError, MethodError, ResumeError, RunDirectoryError
+from sansdata.federated.in_process import select
+from sansdata.federated.index import FEDERATED, find_server
+from sansdata.federated.scores import TestSet
+from sansdata.runtime import Runtime
+
+
+def memories(run) -> dict[str, torch.Tensor]:
+    return {f"{client}/{name}": value for client, kept in run.memories.items() for name, value in kept.items()}
+
+
+@pytest.mark.parametrize("method", FEDERATED)
+@pytest.mark.parametrize("batch_norm", ["average", "local"])
+def test_stopped_and_continued_is_bitwise_the_same(method, batch_norm, tmp_path):
+    whole = make_run(method, batch_norm=batch_norm)
+    for _ in range(4):
+        whole.run_round()
+    half = make_run(method, batch_norm=batch_norm)
+    half.run_round(), half.run_round()
+    checkpoints = Checkpoints(tmp_path, Runtime())
+    path = checkpoints.save(2, half.state(), {})
+    resumed = make_run(method, batch_norm=batch_norm)
+    checkpoints.load(path, resumed.state())
+    resumed.run_round(), resumed.run_round()
+    assert not differing(model_of(whole), model_of(resumed))
+    assert not differing(memories(whole), memories(resumed))
+
+
+@pytest.mark.parametrize("method", FEDERATED)
+def test_a_seed_decides(method):
+    def after(seed: int) -> dict[str, torch.Tensor]:
+        run = make_run(method, seed=seed)
+        run.run_round(), run.run_round()
+        return model_of(run) | memories(run)
+
+    assert not differing(after(0), after(0))
+    assert differing(after(0), after(1))
+
+
+@pytest.mark.parametrize("method", FEDERATED)
+def test_the_global_generator_is_left_alone(method):
+    run = make_run(method)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    run.run_round(), run.run_round()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_another_client_changes_nobody_elses_stream():
+    few, many = make_run(clients=3, active=3), make_run(clients=4, active=4)
+    replies = []
+    for run in (few, many):
+        messages = run.server.configure(0, range(3))
+        replies.append([run._ask(0, client, messages[client]).parts["model"] for client in range(3)])
+    assert all(not differing(a, b) for a, b in zip(*replies))
+
+
+def test_measuring_changes_nothing():
+    """Personalising trains at every client; the run must not notice."""
+    for method in FEDERATED:
+        watched, plain = make_run(method), make_run(method)
+        data = [watched.data[client] for client in range(4)]
+        images, labels = torch.cat([one.images for one in data]), torch.cat([one.labels for one in data])
+        tests = TestSet(images, labels, tuple(np.arange(5) for _ in data))
+        for _ in range(3):
+            watched.run_round(), plain.run_round()
+            found = watched.measure(tests, personal=True)
+            assert ("accuracy" in found) == find_server(method).has_global_model
+            assert len(found["personal_accuracy"]["each"]) == 4
+        assert not differing(model_of(watched), model_of(plain)), method
+        assert not differing(memories(watched), memories(plain)), method
+
+
+def test_the_order_of_the_clients_does_not_matter():
+    one, other = make_run(), make_run()
+    messages = one.server.configure(0, range(3)), other.server.configure(0, range(3))
+    forwards = {client: one._ask(0, client, messages[0][client]) for client in (0, 1, 2)}
+    backwards = {client: other._ask(0, client, messages[1][client]) for client in (2, 1, 0)}
+    assert all(not differing(forwards[c].parts["model"], backwards[c].parts["model"]) for c in range(3))
+
+
+def test_selection():
+    chosen = [select(0, round, 10, 4) for round in range(50)]
+    assert all(one == sorted(set(one)) and len(one) == 4 for one in chosen)
+    assert {client for one in chosen for client in one} == set(range(10))
+    for round in range(20):  # a client more can only take a place, never change who comes first among the others
+        few, many = select(0, round, 9, 4), select(0, round, 10, 4)
+        assert set(many) - {9} <= set(few)
+
+
+# -- the command
+
+ARGS = ["--data", "digits", "--clients", "4", "--alpha", "0.5", "--rounds", "3", "--threads", "1", "local.steps=2",
+        "local.lr=0.1",
+        "checkpoint_every=1", "evaluate_every=2"]  # fmt: skip
+
+
+def command(out: Path, *more: str):
+    return CliRunner().invoke(app, ["federate", *ARGS, "--out", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("federate") / "run"
+    done = command(out)
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    return out
+
+
+def test_what_a_run_leaves(finished):
+    summary, manifest = (json.loads((finished / f"{name}.json").read_text()) for name in ("summary", "run"))
+    lines = [json.loads(text) for text in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert manifest["status"] == "done"
+    assert [line["round"] for line in lines] == [0, 1, 2]
+    assert ["accuracy" in line for line in lines] == [False, True, True]
+    for way in ("down", "up"):
+        assert summary[way]["model"] == sum(line[way]["model"] for line in lines)
+    assert 0 <= summary["clients_accuracy"]["worst_tenth"] <= summary["clients_accuracy"]["mean"] <= 1
+    assert summary["personal_accuracy"]["mean"] > 0.3
+    dealt = json.loads((finished / "partition.json").read_text())
+    assert (dealt["scheme"], dealt["alpha"], len(dealt["clients"])) == ("dirichlet-class", 0.5, 4)
+
+
+def test_the_page_is_whole_and_offline(finished):
+    page = (finished / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert not re.search(r"""(src|href)\s*=\s*["']https?:""", page)
+    assert "single models of every active client" in page
+
+
+def test_the_model_is_a_student_like_any_other(finished):
+    measured = sansdata.evaluate(f"fedgen-cnn@{finished / 'student.safetensors'}", "digits", "digits")
+    summary = json.loads((finished / "summary.json").read_text())
+    assert measured.accuracy == pytest.approx(summary["accuracy"])
+
+
+def test_resume_in_a_new_object_gives_the_same_files(finished, tmp_path):
+    """The run directory as a kill after the second round leaves it."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for name in ("student.safetensors", "summary.json", "report.html"):
+        (out / name).unlink()
+    newest = sorted((out / "checkpoints").glob("step-*"))[-1]
+    assert newest.name == "step-000000003"
+    shutil.rmtree(newest)
+    manifest = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(manifest | {"status": "running"}))
+    text = (out / "metrics.jsonl").read_text()
+    (out / "metrics.jsonl").write_text(text[: len(text) - 40])
+    done = command(out, "--resume")
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    assert not differing(student_of(finished), student_of(out))
+    drop = ("server_seconds", "client_seconds")
+    lines = [
+        [{k: v for k, v in json.loads(text).items() if k not in drop} for text in path.read_text().splitlines()]
+        for path in (finished / "metrics.jsonl", out / "metrics.jsonl")
+    ]
+    assert lines[0] == lines[1]
+    assert "resumed after round 2" in (out / "run.json").read_text()
+
+
+def test_a_changed_setting_is_no_resume(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    manifest = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    done = command(out, "--resume", "local.lr=0.5")
+    assert isinstance(done.exception, ResumeError)
+    assert "lr was 0.1, is 0.5" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "text"),
+    [
+        (["--method", "fedavgg"], MethodError, "Did you mean 'fedavg'"),
+        (["local.lrr=1"], ConfigError, "lrr"),
+        (["--partition", "dirichlet"], ConfigError, "dirichlet-class"),
+        (["--active", "9"], ConfigError, "only 4 clients"),
+        (["--clients", "0"], ConfigError, "clients"),
+        (["--data", "nowhere.npz"], ConfigError, "--task"),
+        (["--data", "nowhere.npz", "--task", "digits"], DataError, "nowhere"),
+        (["--preset", "best"], MethodError, "no preset 'best'"),
+        (["partition.smallest=2000"], ConfigError, "fewer than"),
+        (["--partition", "natural"], ConfigError, "whose"),
+        (["--batch-norm", "none"], ConfigError, "batch_norm"),
+    ],
+)
+def test_wrong_input_is_one_error_and_leaves_nothing(words, error, text, tmp_path):
+    out = tmp_path / "run"
+    done = command(out, *words)
+    assert isinstance(done.exception, error), done.exception
+    assert text in str(done.exception)
+    assert not out.exists()
+
+
+def test_an_existing_directory_is_left_alone(finished):
+    assert isinstance(command(finished).exception, RunDirectoryError)
+
+
+def test_group_norm_in_place_of_batch_norm(tmp_path):
+    done = sansdata.federate(
+        "digits", "fedavg", tmp_path / "run", clients=3, rounds=1, threads=1, batch_norm="group",
+        partition={"scheme": "iid"}, options={"local": {"steps": 2}},
+    )  # fmt: skip
+    kinds = {type(part).__name__ for part in done.student.modules()}
+    assert "GroupNorm" in kinds
+    assert "BatchNorm2d" not in kinds
+    assert done.metrics[-1]["taken"] == 1
