@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .api import Result, check, distill, evaluate, export, load, report, transferability
+    from .compression import Compressed, prune, quantize
     from .contracts import Batch, Context, Losses, Method, Requirements
     from .simulate import FederatedRun, federate
     from .tasks import ImageTask
@@ -23,11 +24,13 @@ _HOMES = {
     "Result": "api", "check": "api", "distill": "api", "evaluate": "api", "export": "api", "load": "api",
     "report": "api", "transferability": "api", "ImageTask": "tasks", "Teacher": "teachers.base", "Method": "contracts",
     "Context": "contracts", "Batch": "contracts", "Losses": "contracts", "Requirements": "contracts",
-    "FederatedRun": "simulate", "federate": "simulate",
+    "FederatedRun": "simulate", "federate": "simulate", "Compressed": "compression", "prune": "compression",
+    "quantize": "compression",
 }  # fmt: skip
 
 __all__ = [
     "Batch",
+    "Compressed",
     "Context",
     "FederatedRun",
     "ImageTask",
@@ -42,6 +45,8 @@ __all__ = [
     "export",
     "federate",
     "load",
+    "prune",
+    "quantize",
     "report",
     "transferability",
 ]

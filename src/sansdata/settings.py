@@ -140,6 +140,7 @@ class EngineSettings(Strict):
         default=6, ge=1, le=100, description="students kept over the run, scored at the end"
     )
     sample_grids: int = pydantic.Field(default=6, ge=0, le=100, description="sample grids kept over the run")
+    images: int = pydantic.Field(default=1024, ge=0, le=100_000, description="synthesised images kept at the end")
     tensorboard: bool = False
 
 

@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from ..errors import SansdataError, UserError
-from . import check, demo, distill, doctor, evaluate, export, federate, listing, report, reproduce
+from . import check, compress, demo, distill, doctor, evaluate, export, federate, listing, report, reproduce
 
 app = typer.Typer(
     name="sansdata",
@@ -26,6 +26,7 @@ app.command("federate")(federate.federate)
 app.command("check")(check.check)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("compress")(compress.compress)
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)

@@ -1,4 +1,4 @@
-"""Any architecture back to a network."""
+"""Any architecture back to a network: those of models.build, and what this room makes of them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from torch import nn
 
 from ..errors import StudentError
 from ..models.build import build
+from .quantize import quantize
 from .shrink import resize
 
 MAX_NESTING = 8
 
 
 def rebuild(architecture: Mapping[str, Any]) -> nn.Module:
-    """The network with random weights, of any kind that models.build knows, or {"kind": "shrink", "ratio", "of", ...}.
+    """The network with random weights, of any kind that models.build knows, or {"kind": "shrink", "ratio", "of", ...},
+    or {"kind": "quantized", "weights", "inputs", "of", ...}.
 
     Raises StudentError for an architecture that cannot be built.
     """
@@ -23,19 +25,28 @@ def rebuild(architecture: Mapping[str, Any]) -> nn.Module:
 
 
 def _rebuild(architecture: Mapping[str, Any], depth: int) -> nn.Module:
-    if architecture.get("kind") != "shrink":
+    kind = architecture.get("kind")
+    if kind not in ("shrink", "quantized"):
         return build(architecture)
     of, shape, classes = (architecture.get(part) for part in ("of", "shape", "classes"))
     ratio = architecture.get("ratio")
     if depth == 0:
-        raise StudentError(f"architecture: shrunk more than {MAX_NESTING} times over")
+        raise StudentError(f"architecture: derived more than {MAX_NESTING} times over")
     if not (isinstance(of, Mapping) and isinstance(shape, (list, tuple)) and len(shape) == 3):
-        raise StudentError("architecture: shrink needs 'of' (an architecture) and 'shape' (channels, height, width)")
+        raise StudentError(f"architecture: {kind} needs 'of' (an architecture) and 'shape' (channels, height, width)")
+    size = (int(shape[0]), int(shape[1]), int(shape[2]))
+    if kind == "quantized":
+        bits = (architecture.get("weights"), architecture.get("inputs"))
+        if not all(isinstance(one, int) and (2 <= one <= 8 or one == 32) for one in bits):
+            raise StudentError(
+                f"architecture: quantized needs weights and inputs at 2 to 8 or 32 bits, got {bits!r:.80}"
+            )
+        return quantize(_rebuild(of, depth - 1), size, *bits)  # type: ignore[arg-type]
     if not (isinstance(ratio, (int, float)) and 0 < ratio <= 1 and isinstance(classes, int)):
         raise StudentError(
             f"architecture: shrink needs a ratio in 0..1 and classes, got {ratio!r:.40}, {classes!r:.40}"
         )
-    return resize(_rebuild(of, depth - 1), ratio, (int(shape[0]), int(shape[1]), int(shape[2])), classes)
+    return resize(_rebuild(of, depth - 1), ratio, size, classes)
 
 
 def factories_in(architecture: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from ..teachers.base import Teacher, fingerprint
 from .budget import Plan
 from .checkpoint import Checkpoints
 from .finish import finish
+from .kept_images import keep_images
 from .loop import Loop
 from .no_data import NoDataGuard
 from .prepare import Prepared, declared_inputs, prepare
@@ -124,6 +125,7 @@ def _distil(
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
     if first:
         finish(prepared, directory, loop)
+        keep_images(directory, session, loop.reservoir, prepared.settings.engine.images)
     return {"status": status, "ended": _now(), "seconds": round(loop.elapsed, 3)}
 
 

@@ -1,0 +1,126 @@
+"""A network without its smallest weights, and what images can mend of it: BatchNorm's statistics, and the rest."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..models.modes import fixed
+from ..models.taps import forward
+from ..objectives.logits import kl
+from ..runtime import Runtime
+from .quantize import layers_of, weight_of
+from .watch import inputs_of
+
+Masks = Mapping[str, Tensor]
+"""Path of a layer -> bool, of its weight's shape: what is kept."""
+
+CHUNK = 512
+"""Images on which BatchNorm's statistics are taken."""
+TEMPERATURE = 4.0
+"""Of the answers that a pruned network learns again (ours)."""
+
+
+def magnitude_masks(module: nn.Module, keep: float, shape: tuple[int, int, int]) -> Masks:
+    """The largest weights of all convolutions and linear layers together, a share `keep` of them, above 0, at most 1.
+
+    One threshold for all layers ("global magnitude", the strong plain choice of Blalock et al. 2020). shape (C, H, W)
+    of an image. Raises StudentError where no such layer runs.
+    """
+    weights = {path: weight_of(module, path).detach() for path in layers_of(module, shape)}
+    sizes = torch.cat([weight.abs().flatten() for weight in weights.values()])
+    kept = torch.zeros(len(sizes), dtype=torch.bool, device=sizes.device)
+    kept[sizes.topk(max(1, round(keep * len(sizes)))).indices] = True
+    parts = kept.split([weight.numel() for weight in weights.values()])
+    return {path: part.view_as(weight) for part, (path, weight) in zip(parts, weights.items())}
+
+
+@torch.no_grad()
+def prune(module: nn.Module, masks: Masks) -> nn.Module:
+    """A copy of `module` with 0 where a mask says so."""
+    pruned = copy.deepcopy(module)
+    _apply(pruned, masks)
+    return pruned
+
+
+def kept_share(module: nn.Module, masks: Masks) -> float:
+    """The share of the masked layers' weights that is not 0."""
+    weights = [weight_of(module, path) for path in masks]
+    return sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
+
+
+@torch.no_grad()
+def recalibrate(pruned: nn.Module, original: nn.Module, inputs: Tensor) -> None:
+    """BatchNorm's running statistics of `pruned` after its changed activations, in place. inputs (N, C, H, W) as the
+    networks take them.
+
+    Deviation: not those of the images themselves, which are not the data. The original's are moved as far as pruning
+    moves those of the images: mean + (mean after - mean before), variance * variance after / variance before. With
+    nothing pruned nothing changes, whatever the images.
+    """
+    inputs = inputs[:CHUNK]
+    before: dict[str, tuple[Tensor, Tensor]] = {}
+    norms = {path: part for path, part in original.named_modules() if isinstance(part, nn.BatchNorm2d)}
+    norms = {path: part for path, part in norms.items() if part.running_mean is not None}
+
+    def look(path: str, x: Tensor) -> None:
+        before[path] = _statistics(x)
+
+    def move(path: str, x: Tensor) -> None:
+        old, part = norms[path], pruned.get_submodule(path)
+        assert isinstance(part, nn.BatchNorm2d)
+        assert old.running_mean is not None
+        assert old.running_var is not None
+        (mean, var), (new_mean, new_var) = before[path], _statistics(x)
+        part.running_mean.copy_(old.running_mean + (new_mean - mean))  # type: ignore[union-attr]
+        # A channel that the images never use, or no longer use, says nothing of how its spread changes.
+        told = (var > 1e-8) & (new_var > 1e-8)
+        ratio = torch.where(told, new_var / var.clamp_min(1e-8), torch.ones_like(var))
+        part.running_var.copy_(old.running_var * ratio)  # type: ignore[union-attr]
+
+    with fixed(original), inputs_of(original, norms, look):
+        original(inputs)
+    with fixed(pruned), inputs_of(pruned, norms, move):
+        pruned(inputs)
+
+
+def recover(
+    pruned: nn.Module, masks: Masks, original: nn.Module, inputs: Tensor, runtime: Runtime, *,
+    steps: int, generator: torch.Generator, batch: int = 128, lr: float = 0.02,
+) -> None:  # fmt: skip
+    """The pruned network learns the original's answers on inputs (N, C, H, W), normalised, again; in place.
+
+    SGD (Nesterov 0.9) on the softened divergence of the logits, cosine to 0. What is pruned stays 0, and BatchNorm
+    keeps its statistics: those of the images are not the data's.
+    """
+    with fixed(original), torch.no_grad():
+        answers = torch.cat([forward(original, part).logits for part in inputs.split(CHUNK)])
+    modes = {part: part.training for part in pruned.modules()}
+    flags = {p: p.requires_grad for p in pruned.parameters()}
+    pruned.eval().requires_grad_(True)
+    optimizer = torch.optim.SGD(pruned.parameters(), lr, momentum=0.9, nesterov=True)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+        ids = torch.randint(len(inputs), (batch,), generator=generator).to(inputs.device)
+        kl(forward(pruned, inputs[ids]).logits, answers[ids], TEMPERATURE).mean().backward()
+        runtime.step(optimizer)
+        _apply(pruned, masks)
+    for part, mode in modes.items():
+        part.training = mode
+    for p, flag in flags.items():
+        p.requires_grad_(flag)
+
+
+@torch.no_grad()
+def _apply(module: nn.Module, masks: Masks) -> None:
+    for path, mask in masks.items():
+        weight_of(module, path).mul_(mask)
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)

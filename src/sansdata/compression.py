@@ -1,0 +1,186 @@
+"""A finished network made smaller with synthesised images: `sansdata.quantize` and `sansdata.prune`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import __version__
+from .api import Result, load
+from .compress import calibrate
+from .compress import prune as pruning
+from .compress import quantize as few_bits
+from .contracts import Streams
+from .datasets.images import load_images
+from .engine.kept_images import FILE, evenly
+from .errors import ConfigError, DataError, StudentError
+from .memory import dequantise
+from .models.modes import fixed
+from .models.saved import read_model, write_model
+from .models.taps import forward
+from .runtime import Runtime, resolve_device
+from .tasks import ImageTask, load_task
+from .teachers.specs import resolve
+
+USED = 1024
+"""Images that are looked at, spread evenly over those given; pruning looks at all."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A smaller network: what it is, and how far it answers like the one it was made from."""
+
+    student: nn.Module
+    """Takes normalised images (B, C, H, W), gives logits (B, K). In eval mode."""
+    task: ImageTask
+    architecture: dict[str, Any] | None
+    agreement: float
+    """Share of the images, 0..1, that keep their class. No accuracy: no labels were read."""
+    kept: float = 1.0
+    """Share of the weights of convolutions and linear layers that pruning left."""
+    file: Path | None = None
+    """Where it was written."""
+
+
+Model = str | Path | Result | nn.Module | Compressed
+
+
+def quantize(
+    model: Model,
+    images: str | Path | Result | Tensor,
+    weights: int = 4,
+    inputs: int = 4,
+    *,
+    task: Any = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+) -> Compressed:
+    """Post-training quantization, simulated in float: weights per output channel, inputs of layers per tensor.
+
+    model: a run directory, a Result or Compressed, a SPEC with its task, or a module that takes normalised images, with
+    a task. images: a run (its images.npz), a set as `evaluate` takes them (of a known set its training half), or a
+    uint8 tensor (N, C, H, W); their ranges calibrate. weights, inputs: bits, 2 to 8, or 32 for float; the first and
+    the last layer have at least 8. out: a student file to write. Raises ConfigError, DataError, StudentError.
+    """
+    for name, bits in (("weights", weights), ("inputs", inputs)):
+        if not (isinstance(bits, int) and (2 <= bits <= 8 or bits == few_bits.FLOAT)):
+            raise ConfigError(f"{name}={bits!r}: expected 2 to 8 bits, or 32 for none rounded")
+    job = _Job(model, images, task, out, device)
+    smaller = few_bits.quantize(job.module, job.task.shape, weights, inputs)
+    calibrate.calibrate(smaller, job.module, job.inputs(USED))
+    architecture = None
+    if job.architecture is not None:
+        size: dict[str, Any] = {"shape": list(job.task.shape), "classes": job.task.classes, "of": job.architecture}
+        architecture = {"kind": "quantized", "weights": weights, "inputs": inputs, **size}
+        if weights == inputs == few_bits.FLOAT:
+            architecture = job.architecture
+    kept = model.kept if isinstance(model, Compressed) else 1.0
+    return job.done(smaller, architecture, f"weights at {weights} bits, inputs at {inputs}", kept)
+
+
+def prune(
+    model: Model,
+    images: str | Path | Result | Tensor,
+    keep: float = 0.5,
+    steps: int = 0,
+    *,
+    task: Any = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> Compressed:
+    """Sets the smallest weights to 0, moves BatchNorm's statistics after them, and lets the network learn its old
+    answers on the images for `steps` steps of 128.
+
+    keep: share of the weights of convolutions and linear layers, above 0 and at most 1. model, images, task, out as in
+    `quantize`. Raises ConfigError, DataError, StudentError.
+    """
+    if not 0 < keep <= 1:
+        raise ConfigError(f"keep={keep!r}: expected the share of weights to keep, above 0 and at most 1")
+    if steps < 0:
+        raise ConfigError(f"steps={steps!r}: expected 0 or more steps of learning the old answers again")
+    job = _Job(model, images, task, out, device)
+    masks = pruning.magnitude_masks(job.module, keep, job.task.shape)
+    smaller, inputs = pruning.prune(job.module, masks), job.inputs(None)
+    pruning.recalibrate(smaller, job.module, inputs)
+    if steps:
+        generator = Streams(seed)("recover")
+        pruning.recover(smaller, masks, job.module, inputs, job.runtime, steps=steps, generator=generator)
+    share = pruning.kept_share(smaller, masks)
+    return job.done(smaller, job.architecture, f"{100 * share:.1f} % of the weights kept", share)
+
+
+class _Job:
+    """What both verbs share: the network to begin with, the images, and writing what came of them."""
+
+    def __init__(self, model: Model, images: Any, task: Any, out: str | Path | None, device: str) -> None:
+        self.runtime = Runtime(resolve_device(device))
+        module, self.task, self.architecture, self.source = _model(model, task)
+        self.module = self.runtime.place(module).eval()
+        self.images = _images(images, self.task)
+        self.out = None if out is None else Path(out)
+        if self.out is not None and self.architecture is None:
+            raise StudentError(
+                f"{self.out} could not be read back: the network is a module in Python. Keep what is returned instead."
+            )
+
+    def inputs(self, count: int | None) -> Tensor:
+        """(N, C, H, W) normalised, on the device."""
+        images = self.images if count is None else evenly(self.images, count)
+        return self.runtime.normalise(self.task, self.runtime.place(dequantise(images)))
+
+    def done(self, smaller: nn.Module, architecture: dict[str, Any] | None, how: str, kept: float) -> Compressed:
+        smaller.eval().requires_grad_(False)
+        inputs = self.inputs(USED)
+        agreement = float((_classes(smaller, inputs) == _classes(self.module, inputs)).float().mean())
+        if self.out is not None:
+            provenance = {"sansdata": __version__, "compressed": how, "from": self.source}
+            write_model(self.out, smaller, architecture, self.task, provenance)
+        return Compressed(smaller, self.task, architecture, agreement, kept, self.out)
+
+
+def _model(model: Model, task: Any) -> tuple[nn.Module, ImageTask, dict[str, Any] | None, str]:
+    """(module, task, architecture or None, where it is from)."""
+    if isinstance(model, Compressed):
+        return model.student, model.task, model.architecture, "a compressed network"
+    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
+        model = load(model)
+    if isinstance(model, Result):
+        saved = read_model(model.run_dir / "student.safetensors")
+        return model.student, model.task, saved.architecture, str(model.run_dir)
+    job = load_task(task if task is not None else "")
+    if isinstance(model, nn.Module):
+        return model, job, None, "a module in Python"
+    with torch.random.fork_rng(devices=[]):
+        found = resolve(str(model), job, pretrained=True)
+    return found.module, found.task, found.architecture, found.source
+
+
+def _images(images: Any, task: ImageTask) -> Tensor:
+    """uint8 (N, C, H, W) that fit the task. Raises DataError."""
+    if isinstance(images, Result):
+        images = images.run_dir
+    if not isinstance(images, Tensor):
+        kept = Path(images) / FILE
+        if (Path(images) / "run.json").is_file() and not kept.is_file():
+            raise DataError(f"{images} kept no images; run it again with engine.images above 0, or give other images")
+        found = load_images(str(kept if kept.is_file() else images), task, "train")
+        images = torch.from_numpy(np.ascontiguousarray(found.images)).permute(0, 3, 1, 2).contiguous()
+    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != task.shape or len(images) < 2:
+        raise DataError(
+            f"expected at least 2 images uint8 (N, {', '.join(map(str, task.shape))}), got {images.dtype} "
+            f"{list(images.shape)}"
+        )
+    return images
+
+
+def _classes(module: nn.Module, inputs: Tensor) -> Tensor:
+    ask: Callable[[Tensor], Tensor] = lambda part: forward(module, part).logits.argmax(1)  # noqa: E731
+    with torch.no_grad(), fixed(module):
+        return torch.cat([ask(part) for part in inputs.split(calibrate.CHUNK)])

@@ -1,0 +1,109 @@
+"""`sansdata.quantize`, `sansdata.prune` and `sansdata compress` on a run's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import Tiny, make_module, make_task
+from typer.testing import CliRunner
+
+import sansdata
+from sansdata.cli.main import app
+from sansdata.compress.quantize import quantized_parts
+from sansdata.datasets.images import load_images
+from sansdata.engine.kept_images import evenly
+from sansdata.engine.run import run
+from sansdata.errors import ConfigError, DataError, StudentError, UserError
+
+POOLED = {"batch": 16, "iterations": 2, "chunk": 2, "steps_per_batch": 2, "transfer": {"batch": 8}}
+
+
+@pytest.fixture(scope="module")
+def runs(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run with a pool, and one without."""
+    folder = tmp_path_factory.mktemp("runs")
+    engine = {"snapshots": 1, "sample_grids": 0, "images": 20}
+    run(tiny.settings("deepinversion", POOLED, budget="4steps", engine=engine), folder / "pool")
+    run(tiny.settings("noise", {"transfer": {"batch": 8}}, budget="4steps", engine=engine), folder / "fresh")
+    return folder / "pool", folder / "fresh"
+
+
+def test_a_run_keeps_some_of_what_it_made(runs: tuple[Path, Path]) -> None:
+    for out in runs:
+        with np.load(out / "images.npz") as kept:
+            assert kept["x"].shape == (20, 8, 8, 1)
+            assert kept["x"].dtype == np.uint8
+            assert np.array_equal(kept["y"], kept["logits"].argmax(1))
+        assert len(load_images(out / "images.npz", make_task())) == 20
+
+
+def test_none_are_kept_where_none_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
+    settings = tiny.settings("noise", {"transfer": {"batch": 8}}, budget="2steps", engine={"images": 0})
+    run(settings, tmp_path / "run")
+    assert not (tmp_path / "run" / "images.npz").exists()
+    with pytest.raises(DataError, match=r"engine\.images above 0"):
+        sansdata.quantize(tmp_path / "run", tmp_path / "run")
+
+
+def test_kept_images_are_spread_evenly() -> None:
+    assert evenly(torch.arange(100), 5).tolist() == [0, 25, 50, 74, 99]
+    assert evenly(torch.arange(3), 5).tolist() == [0, 1, 2]
+
+
+def test_a_compressed_student_is_read_back_as_it_was(runs: tuple[Path, Path], tiny: Tiny, tmp_path: Path) -> None:
+    out, (source, _) = tmp_path / "small.safetensors", runs
+    pruned = sansdata.prune(source, source, keep=0.5, steps=2)
+    assert pruned.kept == pytest.approx(0.5, abs=0.01)
+    small = sansdata.quantize(pruned, source, 4, 6, out=out)
+    assert small.kept == pruned.kept
+    assert [part.inputs for _, part in quantized_parts(small.student)][1:-1] == [6] * 6
+    asked = torch.randn(8, 1, 8, 8)
+    again = sansdata.quantize(str(out), source, 32, 32, task=tiny.task)  # reads the file, changes nothing
+    assert torch.equal(again.student(asked), small.student(asked))
+    assert again.agreement == 1.0
+    assert sansdata.evaluate(str(out), tiny.data, task=tiny.task).count == 40
+
+
+def test_a_module_and_a_tensor_will_do(tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    module = make_module()
+    eight = sansdata.quantize(module, images, 8, 8, task=make_task())
+    two = sansdata.quantize(module, images, 2, 2, task=make_task())
+    assert eight.agreement > 0.9
+    assert eight.agreement > two.agreement
+    assert sansdata.prune(module, images, 1.0, task=make_task()).agreement == 1.0
+    with pytest.raises(StudentError, match="module in Python"):
+        sansdata.quantize(module, images, task=make_task(), out=tmp_path / "x.safetensors")
+
+
+def test_wrong_input_is_named(runs: tuple[Path, Path]) -> None:
+    source = runs[0]
+    with pytest.raises(ConfigError, match="2 to 8 bits"):
+        sansdata.quantize(source, source, 1)
+    with pytest.raises(ConfigError, match="above 0 and at most 1"):
+        sansdata.prune(source, source, 0.0)
+    with pytest.raises(ConfigError, match="0 or more steps"):
+        sansdata.prune(source, source, 0.5, -1)
+    with pytest.raises(DataError, match=r"uint8 \(N, 1, 8, 8\)"):
+        sansdata.quantize(source, torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
+
+
+def test_the_command_prunes_then_quantizes(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "small.safetensors"
+    asked = ["compress", str(runs[0]), "--keep", "0.5", "--bits", "4", "--out", str(out)]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "50.0" in done.output
+    assert "weights 4 bits, inputs 4 bits" in done.output
+    assert out.is_file()
+    for wrong, message in (
+        (["compress", str(runs[0]), "--out", str(out)], "nothing to do"),
+        ([*asked[:-1], str(tmp_path / "x.pt")], "student file ends in"),
+        (asked, "already exists"),
+    ):
+        failed = CliRunner().invoke(app, wrong)
+        assert isinstance(failed.exception, UserError), failed.output
+        assert message in str(failed.exception)
