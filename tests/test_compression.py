@@ -64,6 +64,8 @@ def test_a_compressed_student_is_read_back_as_it_was(runs: tuple[Path, Path], ti
     again = sansdata.quantize(str(out), source, 32, 32, task=tiny.task)  # reads the file, changes nothing
     assert torch.equal(again.student(asked), small.student(asked))
     assert again.agreement == 1.0
+    with pytest.raises(StudentError, match="few bits already"):
+        sansdata.quantize(str(out), source, 4, 4, task=tiny.task)
     assert sansdata.evaluate(str(out), tiny.data, task=tiny.task).count == 40
 
 

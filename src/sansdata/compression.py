@@ -73,7 +73,8 @@ def quantize(
             raise ConfigError(f"{name}={bits!r}: expected 2 to 8 bits, or 32 for none rounded")
     job = _Job(model, images, task, out, device)
     smaller = few_bits.quantize(job.module, job.task.shape, weights, inputs)
-    calibrate.calibrate(smaller, job.module, job.inputs(USED))
+    if min(weights, inputs) < few_bits.FLOAT:
+        calibrate.calibrate(smaller, job.module, job.inputs(USED))
     architecture = None
     if job.architecture is not None:
         size: dict[str, Any] = {"shape": list(job.task.shape), "classes": job.task.classes, "of": job.architecture}

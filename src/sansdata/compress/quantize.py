@@ -114,11 +114,13 @@ def quantize(module: nn.Module, shape: tuple[int, int, int], weights: int, input
     mean nothing. shape (C, H, W) of an image. weights, inputs: bits 2 to 8, or 32 for float; the first and the last
     layer have at least 8. With both 32 it is a plain copy.
 
-    Raises StudentError where no such layer runs.
+    Raises StudentError where no such layer runs, or where the network is at few bits already.
     """
     module = copy.deepcopy(module)
     if weights >= FLOAT and inputs >= FLOAT:
         return module
+    if any(True for _ in quantized_parts(module)):
+        raise StudentError("this network is at few bits already: quantize the one in float that it was made from")
     paths = layers_of(module, shape)
     for path in paths:
         ends = path in (paths[0], paths[-1])
