@@ -86,9 +86,9 @@ class OtherTask:
             tuned = accuracy(fine_tuned(module, task, train, self.steps, runtime), task, test, runtime)
         return Score(probe_accuracy(module, task, train, test, runtime), tuned)
 
-    def floor(self, module: nn.Module) -> Score:
+    def floor(self, module: nn.Module, tune: bool = True) -> Score:
         """Of the architecture of `module` with random weights: the probe of three draws, the fine-tune of the first."""
-        draws = [self.score(_random(module, draw), self.task, tune=draw == 0) for draw in range(FLOOR_DRAWS)]
+        draws = [self.score(_random(module, draw), self.task, tune and draw == 0) for draw in range(FLOOR_DRAWS)]
         return Score(mean(one.probe for one in draws), draws[0].fine_tune)
 
 
