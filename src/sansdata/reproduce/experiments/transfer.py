@@ -35,7 +35,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     measures: dict[str, float] = {}
     for target in arm.experiment["targets"]:
         steps = arm.experiment.get("fine_tune", FINE_TUNE_STEPS)
-        other, floor, best = _bounds(spec, task, recipe.student, target, steps)
+        other, floor, best = _bounds(spec, task.model_dump_json(), recipe.student, target, steps)
         score = other.score(student, task)
         share = normalised(score.probe, floor.probe, best.probe)
         measures[f"{target} probe"] = 100 * score.probe
@@ -66,9 +66,10 @@ def _untrained(teacher: Teacher, student: str, seed: int) -> nn.Module:
 
 
 @cache
-def _bounds(spec: str, task: ImageTask, student: str, target: str, steps: int) -> tuple[OtherTask, Score, Score]:
+def _bounds(spec: str, task_json: str, student: str, target: str, steps: int) -> tuple[OtherTask, Score, Score]:
     """The other task, and on it the student's architecture with random weights and the teacher: the same for all arms
     of a recipe, and therefore measured once in a process. Neither is fine-tuned."""
+    task = ImageTask.model_validate_json(task_json)
     teacher = load_teacher(spec, task)
     other = OtherTask(target, task, Runtime(), steps)
     return other, other.floor(_untrained(teacher, student, 0), tune=False), other.score(teacher.module, task, False)

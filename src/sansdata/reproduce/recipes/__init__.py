@@ -1,6 +1,7 @@
 """The one table of recipes; each is data in a file of its own."""
 
 from ...errors import ConfigError, did_you_mean
+from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
@@ -12,7 +13,7 @@ from .model import Recipe
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (FASHION_MNIST, MNIST_LENET5, CIFAR10_RESNET56, MECHANISMS, FEDGEN, FEDFTG, FEDD2S)
+    for recipe in (FASHION_MNIST, MNIST_LENET5, CIFAR10_RESNET56, MECHANISMS, FEDGEN, FEDFTG, FEDD2S, CAE_DFKD)
 }
 
 
