@@ -3,6 +3,7 @@
 from ...errors import ConfigError, did_you_mean
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
+from .combinations import COMBINATIONS
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG
@@ -13,7 +14,17 @@ from .model import Recipe
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (FASHION_MNIST, MNIST_LENET5, CIFAR10_RESNET56, MECHANISMS, FEDGEN, FEDFTG, FEDD2S, CAE_DFKD)
+    for recipe in (
+        FASHION_MNIST,
+        MNIST_LENET5,
+        CIFAR10_RESNET56,
+        MECHANISMS,
+        COMBINATIONS,
+        CAE_DFKD,
+        FEDGEN,
+        FEDFTG,
+        FEDD2S,
+    )
 }
 
 

@@ -81,8 +81,6 @@ FASHION_MNIST = Recipe(
         "the attention term at 250: 10 to 17 %. On the LeNet-5 without BatchNorm (mnist-lenet5) both work.",
         "ZSKD: images from uniform noise by cross-entropy alone are adversarial noise to a network with BatchNorm, "
         "which the paper's were not; DeepInversion's statistics are the answer to that.",
-        "CMI's contrast spreads the samples (recipe mechanisms) and costs a fifth more time; at 2,176 samples the "
-        "student does not show it.",
         "DeepInversion met the test set twice: 53.5 % at first, when the 8-bit pool cut pixels outside 0..1 that the "
         "BatchNorm term had built; pixels are now held within 0..1, chosen on held-out training images (74.4 %).",
     ),

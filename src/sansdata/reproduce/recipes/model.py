@@ -9,7 +9,7 @@ import pydantic
 from ...config import Strict
 from ...methods.index import method_config, method_names
 
-Role = Literal["method", "floor", "ceiling", "ablation"]
+Role = Literal["method", "floor", "ceiling", "ablation", "combination"]
 
 
 class Arm(Strict):
