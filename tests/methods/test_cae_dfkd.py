@@ -147,7 +147,7 @@ def test_feature_alignment_and_retention_work_beside_the_contrast() -> None:
     one = session(**SOON, features=FeatureTerms(attention=10.0), retain=RetainSettings(pushes=10))
     one.advance(2)
     terms = [set(one.move()[1].terms) for _ in range(4)]
-    assert {"match", "contrast", "attention", "retain"} in terms
+    assert any(seen >= {"match", "contrast", "attention", "retain"} for seen in terms)
 
 
 @pytest.mark.parametrize(
