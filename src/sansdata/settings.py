@@ -60,14 +60,15 @@ class RetainSettings(Strict):
     """Learning to Retain while Acquiring (Patel et al. 2023), for `update: retain`.
 
     mode: 'exact' differentiates through the look-ahead; 'first-order' does not; 'replay' only adds the remembered
-    samples to the batch, which is what the released code computes. rate: of the look-ahead step (released: 0.9, where
-    it has no effect). at_theta: the remembered samples join the batch as well, as in the released objective.
-    memory: 'ring' keeps images, 'vae' learns to make them. share: of a batch, that is stored, and that is replayed.
-    slots, pushes: the ring holds `slots` shares, filled at `pushes` even moments of the run (released: 10, 1/8, 80).
+    samples to the batch, which is what the released code computes. rate: of the look-ahead step; None is the student's
+    own learning rate then (released: 0.9, where it has no effect). at_theta: the remembered samples join the batch as
+    well, as in the released objective. memory: 'ring' keeps images, 'vae' learns to make them. share: of a batch, that
+    is stored, and that is replayed. slots, pushes: the ring holds `slots` shares, filled at `pushes` even moments of
+    the run (released: 10, 1/8, 80).
     """
 
     mode: Literal["exact", "first-order", "replay"] = "exact"
-    rate: float = pydantic.Field(default=0.1, ge=0)
+    rate: float | None = pydantic.Field(default=None, ge=0)
     at_theta: bool = False
     memory: Literal["ring", "vae"] = "ring"
     share: float = pydantic.Field(default=0.125, gt=0, le=1)

@@ -135,6 +135,14 @@ def test_a_rate_of_zero_is_the_sum_of_both_losses(mode: str):
     torch.testing.assert_close(world.gradient(), torch.cat([(new[name] + old[name]).flatten() for name in here]))
 
 
+@pytest.mark.parametrize("mode", ["exact", "first-order"])
+def test_without_a_rate_it_is_that_of_the_student(mode: str):
+    own, given = World(mode=mode), World(mode=mode, rate=0.07)
+    own.optimizer.param_groups[0]["lr"] = 0.07
+    torch.testing.assert_close(own.gradient(), given.gradient(), rtol=0, atol=0)
+    assert not torch.equal(World(mode=mode).gradient(), given.gradient())
+
+
 def test_replay_is_one_plain_step_on_both():
     world = World(mode="replay")
     slopes = world.slopes(joined(world.new, world.old), world.weights())

@@ -93,7 +93,8 @@ class Retain:
 
         names = {p: name for name, p in self.student.named_parameters() if p.requires_grad}
         slope_of = dict(zip(learns, slopes))
-        ahead = {name: self._moved(p, slope_of.get(p)) for p, name in names.items()}
+        rate = self.optimizer.param_groups[0]["lr"] if self.settings.rate is None else self.settings.rate
+        ahead = {name: _moved(p, slope_of.get(p), rate) for p, name in names.items()}
         if not exact:  # the slope at the look-ahead is taken for the slope here
             ahead = {name: p.detach().requires_grad_() for name, p in ahead.items()}
         retained = loss(self.forward_at(ahead), old).total(old.weights)
@@ -107,9 +108,6 @@ class Retain:
             straight, bent = _flat(there.items()), _flat((p, through[p]) for p in names)
             losses.add("bending", 1, lambda: (bent - straight).norm() / straight.norm().clamp_min(1e-12))
         return losses
-
-    def _moved(self, parameter: Tensor, slope: Tensor | None) -> Tensor:
-        return parameter if slope is None else parameter - self.settings.rate * slope
 
     def _without_trace(self) -> Forward:
         """The student at its present weights, its BatchNorm statistics left as they are."""
@@ -131,6 +129,10 @@ class Retain:
 
     def state(self) -> Mapping[str, Stateful]:
         return self.memory.state()
+
+
+def _moved(parameter: Tensor, slope: Tensor | None, rate: float) -> Tensor:
+    return parameter if slope is None else parameter - rate * slope
 
 
 def _slopes(value: Tensor, at: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor | None, ...]:

@@ -11,6 +11,7 @@ from .fedgen import FEDGEN
 from .mechanisms import MECHANISMS
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
+from .retain import RETAIN
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -24,6 +25,7 @@ RECIPES: dict[str, Recipe] = {
         FEDGEN,
         FEDFTG,
         FEDD2S,
+        RETAIN,
     )
 }
 
