@@ -18,7 +18,7 @@ from ...evaluate.snapshots import accuracy_over_time
 from ..recipes.model import Arm, Recipe
 from .distil import distilled, of_run
 
-MOMENTS = 40
+MOMENTS = 32
 """Even moments of the run at which a student is kept."""
 SETTLED = 0.25
 """Share of the run that is left out: there the student still rises."""
