@@ -23,7 +23,7 @@ from .engine import selection
 from .engine.prepare import prepare
 from .engine.run import resolved, run
 from .engine.run_directory import RunDirectory
-from .errors import ConfigError, RunDirectoryError, StudentError
+from .errors import ConfigError, RunDirectoryError, StudentError, TeacherError
 from .evaluate.images import Evaluation, evaluate_model
 from .evaluate.kept import keep_figures, keep_transfer
 from .evaluate.snapshots import accuracy_over_time, predictor
@@ -268,6 +268,11 @@ def transferability(
     runtime = Runtime(resolve_device(device))
     with _generator_kept():
         asked = load_teacher(teacher, job) if isinstance(teacher, str) else teacher
+    if asked is not None and asked.task.shape != job.shape:
+        raise TeacherError(
+            f"the ceiling takes images of {list(asked.task.shape)} and the model of {list(job.shape)}; both must see "
+            "the same images, so give a teacher of the model's shape"
+        )
     ceiling = None if asked is None else (asked.module, asked.task)
     found = measure_transfer(module, job, str(data), ceiling, runtime, steps)
     if run_dir is not None:

@@ -16,7 +16,7 @@ import sansdata
 from sansdata.datasets.imageset import ImageSet
 from sansdata.datasets.masks import MaskSet
 from sansdata.datasets.pairs import load_pair
-from sansdata.errors import ConfigError, DataError, StudentError
+from sansdata.errors import ConfigError, DataError, StudentError, TeacherError
 from sansdata.evaluate.kept import keep_figures, keep_transfer
 from sansdata.evaluate.segmentation_probe import mean_iou, probe_mean_iou
 from sansdata.evaluate.transfer_probe import LinearProbe, accuracy, features_of, fine_tuned, probe_accuracy
@@ -177,6 +177,9 @@ def test_wrong_input_is_told(tmp_path: Path) -> None:
         sansdata.transferability(make_student(), "digits", task=TASK, steps=-1)
     with pytest.raises(DataError, match="neither a known set"):
         sansdata.transferability(make_student(), "nothing", task=TASK)
+    other = sansdata.Teacher.from_module(make_module((3, 8, 8)), make_task((3, 8, 8)))
+    with pytest.raises(TeacherError, match=r"\[3, 8, 8\] and the model of \[1, 8, 8\]"):
+        sansdata.transferability(make_student(), "digits", task=TASK, teacher=other)
     with pytest.raises(StudentError, match="no linear layer"):
         sansdata.transferability(Plain(), "digits", task=TASK)
 
