@@ -1,0 +1,110 @@
+"""The shuffled copies, and the verification that chooses among them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import make_student, make_task, make_teacher
+from torch import nn
+
+from sansdata.contracts import Batch, Context, Counters, Losses, Outputs, Progress, Streams
+from sansdata.runtime import Runtime
+from sansdata.settings import VaccineSettings
+from sansdata.teachers.base import Teacher
+from sansdata.training.vaccine import ShuffledCopies, Vaccine, shuffled_layers, unmet_by_vaccine
+
+
+def make_context(teacher: Teacher | None = None) -> Context:
+    teacher = teacher or make_teacher()
+    return Context(make_task(), teacher, make_student(), Streams(0), Progress(0, 10), Counters(), Runtime())
+
+
+def test_a_copy_has_the_teachers_weights_in_another_order_of_input_channels() -> None:
+    context = make_context()
+    copies = ShuffledCopies(context, copies=2, layers=3)
+    copies.shuffle()
+    theirs = context.teacher.module.state_dict()
+    assert len(copies.layers) == 3
+    for module, orders in zip(copies.modules, copies.orders, strict=True):
+        for name, value in module.state_dict().items():
+            layer = name.removesuffix(".weight")
+            if layer in copies.layers:
+                assert not torch.equal(value, theirs[name])
+                assert torch.equal(value, theirs[name][:, orders[copies.layers.index(layer)]])
+            else:
+                assert torch.equal(value, theirs[name]), name
+        assert not module.training
+        assert not any(p.requires_grad for p in module.parameters())
+    assert [o.tolist() for o in copies.orders[0]] != [o.tolist() for o in copies.orders[1]]
+
+
+def test_the_answer_is_the_mean_of_the_copies() -> None:
+    context = make_context()
+    copies = ShuffledCopies(context, copies=3, layers=2)
+    copies.shuffle()
+    images = torch.rand(4, 1, 8, 8)
+    answers = [module((images - 0.5) / 0.25) for module in copies.modules]
+    torch.testing.assert_close(copies(images), sum(answers) / 3)
+    assert context.counters["vaccine_forwards"] == 12
+
+
+class Odd(nn.Module):
+    """Registered in another order than it runs; with grouped, one-channel and ordinary convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = nn.Conv2d(4, 4, 1)
+        self.depthwise = nn.Conv2d(4, 4, 3, groups=4, padding=1)
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.early = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.late(self.depthwise(self.early(self.first(x)))).mean((2, 3))
+
+
+def test_layers_are_those_that_can_be_shuffled_in_the_order_they_run() -> None:
+    teacher = Teacher.from_module(Odd(), make_task())
+    assert shuffled_layers(teacher) == ["early", "late"]
+    assert ShuffledCopies(make_context(teacher), 1, 5).layers == ["late"]  # half of two
+    assert unmet_by_vaccine(teacher) == []
+
+
+def test_several_teachers_are_refused() -> None:
+    teacher = make_teacher()
+    teacher.__class__ = type("Two", (Teacher,), {"members": property(lambda self: (self, self))})
+    assert "one network" in unmet_by_vaccine(teacher)[0]
+
+
+def batches(context: Context, logits_of: float) -> list[Batch]:
+    """Batches whose cached answers are `logits_of` times the teacher's."""
+    made = []
+    for seed in range(6):
+        images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+        made.append(Batch(images, teacher_outputs=Outputs(logits_of * context.teacher(images).logits.detach())))
+    return made
+
+
+@pytest.mark.parametrize(("tail", "trials", "on"), [(0.9, 3, False), (1e-4, 200, True)])
+def test_verification_shuffles_until_some_samples_stand_out_or_gives_up(tail: float, trials: int, on: bool) -> None:
+    context = make_context()
+    vaccine = Vaccine(VaccineSettings(verify=4, skip=1, tail=tail, trials=trials), context)
+    first = [order.clone() for order in vaccine.copies.orders[0]]
+    for number, batch in enumerate(batches(context, 1.0)):
+        assert not vaccine.on or number >= 4
+        losses = Losses()
+        vaccine.add_to(losses, batch.inputs, context.teacher(batch.inputs))
+        assert ("vaccine" in losses.terms) == vaccine.on
+        vaccine.watch(batch)
+    assert vaccine.on == on
+    seen = vaccine.verification
+    assert seen["images"] == []
+    assert seen["trials"] == 3 if not on else seen["trials"] <= 200
+    assert on or [a.tolist() for a in vaccine.copies.orders[0]] != [a.tolist() for a in first]
+    assert bool(vaccine.findings()) != on
+
+
+def test_findings_name_a_shuffle_that_keeps_every_class() -> None:
+    vaccine = Vaccine(VaccineSettings(), make_context())
+    assert vaccine.findings() == []
+    vaccine._count(torch.ones(100, dtype=torch.bool))
+    assert "100%" in vaccine.findings()[0]
