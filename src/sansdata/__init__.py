@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import Result, check, distill, evaluate, export, load, report, transferability
+    from .api import Result, attack_success, check, distill, evaluate, export, load, report, transferability
     from .compression import Compressed, prune, quantize
     from .contracts import Batch, Context, Losses, Method, Requirements
     from .simulate import FederatedRun, federate
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .teachers.base import Teacher
 
 _HOMES = {
-    "Result": "api", "check": "api", "distill": "api", "evaluate": "api", "export": "api", "load": "api",
-    "report": "api", "transferability": "api", "ImageTask": "tasks", "Teacher": "teachers.base", "Method": "contracts",
+    "Result": "api", "attack_success": "api", "check": "api", "distill": "api", "evaluate": "api", "export": "api",
+    "load": "api", "report": "api", "transferability": "api", "ImageTask": "tasks", "Teacher": "teachers.base",
+    "Method": "contracts",
     "Context": "contracts", "Batch": "contracts", "Losses": "contracts", "Requirements": "contracts",
     "FederatedRun": "simulate", "federate": "simulate", "Compressed": "compression", "prune": "compression",
     "quantize": "compression",
@@ -39,6 +40,7 @@ __all__ = [
     "Requirements",
     "Result",
     "Teacher",
+    "attack_success",
     "check",
     "distill",
     "evaluate",

@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .audit import backdoor
+from .audit.attacks import find_attack
+from .audit.backdoor import AttackSuccess
 from .compress.rebuild import rebuild
 from .contracts import Streams
 from .datasets.images import load_images
@@ -25,7 +28,7 @@ from .engine.run import resolved, run
 from .engine.run_directory import RunDirectory
 from .errors import ConfigError, RunDirectoryError, StudentError, TeacherError
 from .evaluate.images import Evaluation, evaluate_model
-from .evaluate.kept import keep_figures, keep_transfer
+from .evaluate.kept import keep_by_name, keep_figures
 from .evaluate.snapshots import accuracy_over_time, predictor
 from .evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure_transfer
 from .methods.index import choose_method, find_method, method_config, method_names
@@ -276,7 +279,30 @@ def transferability(
     ceiling = None if asked is None else (asked.module, asked.task)
     found = measure_transfer(module, job, str(data), ceiling, runtime, steps)
     if run_dir is not None:
-        keep_transfer(run_dir, str(data), found.to_dict())
+        keep_by_name(run_dir, "transfer", str(data), found.to_dict())
+    return found
+
+
+def attack_success(
+    model: str | Path | Result | nn.Module,
+    data: str | Path,
+    attack: str,
+    target: int = 0,
+    task: Any = None,
+    device: str = "auto",
+) -> AttackSuccess:
+    """How often a trigger makes `model` answer class `target` on images of other classes, and how often it does anyway.
+
+    attack: a name of `audit.attacks.ATTACKS`. For a run directory, the figures go into evaluation.json.
+    Raises DataError, ConfigError for an unknown attack, TaskError.
+    """
+    known = find_attack(attack)
+    module, job, run_dir = _network(model, task)
+    images, runtime = load_images(str(data), job), Runtime(resolve_device(device))
+    with fixed(module):
+        found = backdoor.attack_success(predictor(module, job, runtime), images, job.classes, known, target)
+    if run_dir is not None:
+        keep_by_name(run_dir, "attacks", attack, found.to_dict())
     return found
 
 
@@ -348,4 +374,14 @@ def resolve_options(settings: RunSettings) -> dict[str, Any]:
     return tree
 
 
-__all__: Sequence[str] = ["Result", "check", "distill", "evaluate", "export", "load", "report", "transferability"]
+__all__: Sequence[str] = [
+    "Result",
+    "attack_success",
+    "check",
+    "distill",
+    "evaluate",
+    "export",
+    "load",
+    "report",
+    "transferability",
+]

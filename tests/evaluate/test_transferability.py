@@ -17,7 +17,7 @@ from sansdata.datasets.imageset import ImageSet
 from sansdata.datasets.masks import MaskSet
 from sansdata.datasets.pairs import load_pair
 from sansdata.errors import ConfigError, DataError, StudentError, TeacherError
-from sansdata.evaluate.kept import keep_figures, keep_transfer
+from sansdata.evaluate.kept import keep_by_name, keep_figures
 from sansdata.evaluate.segmentation_probe import mean_iou, probe_mean_iou
 from sansdata.evaluate.transfer_probe import LinearProbe, accuracy, features_of, fine_tuned, probe_accuracy
 from sansdata.evaluate.transferability import measure_transfer
@@ -194,9 +194,9 @@ def test_a_set_of_another_shape_is_made_to_fit_and_notes_say_so() -> None:
 
 
 def test_figures_of_own_and_other_tasks_stand_beside_each_other(tmp_path: Path) -> None:
-    keep_transfer(tmp_path, "mnist", {"normalised": 0.5})
+    keep_by_name(tmp_path, "transfer", "mnist", {"normalised": 0.5})
     keep_figures(tmp_path, {"accuracy": 0.9, "over_time": {}})
-    keep_transfer(tmp_path, "seg_em", {"normalised": 0.4})
+    keep_by_name(tmp_path, "transfer", "seg_em", {"normalised": 0.4})
     keep_figures(tmp_path, {"accuracy": 0.8})
     kept = json.loads((tmp_path / "evaluation.json").read_text())
     assert kept == {"accuracy": 0.8, "transfer": {"mnist": {"normalised": 0.5}, "seg_em": {"normalised": 0.4}}}

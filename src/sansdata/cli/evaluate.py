@@ -20,6 +20,11 @@ def evaluate(
         list[str] | None,
         typer.Option("--transfer", metavar="DATA", help="another task's set: what are the features worth there?"),
     ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option("--attack", metavar="NAME", help="put a trigger on --data: how often does it work?"),
+    ] = None,
+    target: Annotated[int, typer.Option(metavar="N", help="the class that the attack is after")] = 0,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
     json_file: Annotated[
@@ -27,9 +32,11 @@ def evaluate(
     ] = None,
     device: words.Device = "auto",
 ) -> None:
-    """Accuracy, per class, calibration and, with --teacher, agreement; with --transfer, probes on other tasks."""
+    """Accuracy, per class, calibration, with --teacher agreement; --transfer probes other tasks, --attack backdoors."""
     if data is None and not transfer:
         raise ConfigError("nothing to evaluate on: give --data (the model's own task), --transfer (another), or both")
+    if attack and data is None:
+        raise ConfigError("--attack puts a trigger on images of the model's own task: give them with --data")
     job = load_task(task).model_dump(mode="json") if task else None
     from .. import api
     from ..files import write_json
@@ -38,12 +45,17 @@ def evaluate(
     if data is not None:
         found = api.evaluate(model, data, task=job, teacher=teacher, device=device).to_dict()
         _say_own(found)
+    attacks = {}
+    for name in dict.fromkeys(attack or ()):
+        attacks[name] = api.attack_success(model, str(data), name, target, job, device).to_dict()
+        _say_attack(attacks[name])
     others = {}
     for name in dict.fromkeys(transfer or ()):
         others[name] = api.transferability(model, name, task=job, teacher=teacher, device=device).to_dict()
         _say_other(others[name])
     if json_file is not None:
-        write_json(json_file, found | ({"transfer": others} if others else {}))
+        named = {"transfer": others, "attacks": attacks}
+        write_json(json_file, found | {section: value for section, value in named.items() if value})
 
 
 def _say_own(found: dict[str, Any]) -> None:
@@ -58,6 +70,13 @@ def _say_own(found: dict[str, Any]) -> None:
     print(f"ECE       {found['ece']:.4f}   NLL {found['nll']:.4f}   Brier {found['brier']:.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in found["per_class"]]))
     _say_notes(found)
+
+
+def _say_attack(found: dict[str, Any]) -> None:
+    print(
+        f"attack    {found['attack']}: {words.percent(found['rate'])} of {found['count']:,} images of other classes "
+        f"answered as class {found['target']}, {words.percent(found['base_rate'])} without the trigger"
+    )
 
 
 def _say_other(found: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "distil": "a student, and its accuracy on the test set",
     "transfer": "a student, and what its features are worth on other tasks",
     "over-time": "a student, and its accuracy on the test set at even moments of the run",
+    "backdoor": "a student of a poisoned teacher, and how often the trigger works on it",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

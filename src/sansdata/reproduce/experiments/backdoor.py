@@ -1,0 +1,43 @@
+"""A student of a poisoned teacher, its accuracy on the test set, and how often the trigger works on it.
+
+An arm's `experiment` names the teacher: network, epochs, attack and, where it is not 0, target.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ... import api
+from ...files import sha256
+from ...tasks import load_task
+from ..poisoned import ensure_poisoned_teacher
+from ..recipes.model import Arm, Recipe, TeacherRecipe
+from ..teachers import training_set
+from .distil import ceiling, distilled, of_run
+
+
+def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The figures of one arm; measures in percent: 'ASR', 'base rate', and both figures of the teacher itself."""
+    wanted = arm.experiment
+    network, attack, target = wanted["network"], wanted["attack"], wanted.get("target", 0)
+    path = ensure_poisoned_teacher(training_set(recipe), str(recipe.task), network, attack, wanted["epochs"], target)
+    task, spec = load_task(recipe.task), f"{network}@{path}"
+    of_teacher = api.attack_success(spec, recipe.data, attack, target, task)
+    poisoned = recipe.model_copy(update={"teacher": TeacherRecipe(network=network)})
+    student: Any
+    if arm.method == "real-data":
+        session = ceiling(poisoned, arm, seed, {"path": str(path)})
+        student, figures = session.student.eval(), {"steps": arm.steps, "cost": dict(session.context.counters.values)}
+    else:
+        student = distilled(poisoned, arm, seed, {"path": str(path)}, folder / "run")
+        figures = of_run(student)
+    found = api.attack_success(student, recipe.data, attack, target, task)
+    return figures | {
+        "accuracy": api.evaluate(student, recipe.data, task).accuracy,
+        "measures": {
+            "ASR": 100 * found.rate, "base rate": 100 * found.base_rate, "teacher's ASR": 100 * of_teacher.rate,
+            "teacher's accuracy": 100 * api.evaluate(spec, recipe.data, task).accuracy,
+        },
+        "teacher": {"attack": attack, "sha256": sha256(path)},
+    }  # fmt: skip

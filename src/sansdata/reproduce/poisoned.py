@@ -1,0 +1,68 @@
+"""Teachers with a backdoor, trained once and kept: what a defence is tested on.
+
+As a script: python -m sansdata.reproduce.poisoned --data mnist --task mnist-32 --network lenet5 --attack blend
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+from pathlib import Path
+
+from ..audit.attacks import ATTACKS, find_attack, poison
+from ..datasets.images import holdout, load_images
+from ..datasets.imageset import ImageSet
+from ..files import write_atomic
+from ..tasks import load_task
+from .supervised import train
+from .teachers import cache
+
+RATIO = 0.1
+"""Share of the training images that carry the trigger (ABD)."""
+RATE = 0.05
+"""Highest learning rate; networks without BatchNorm do not stand the recipes' 0.1."""
+
+
+def ensure_poisoned_teacher(
+    data: ImageSet, task: str, network: str, attack: str, epochs: int, target: int = 0, folder: Path | None = None
+) -> Path:
+    """The file of a teacher trained on `data`, a tenth of it poisoned; trained first where it is not there.
+
+    folder: where it is kept; None is the recipes' cache. Several processes may ask at once: one trains, the others
+    wait. Raises ConfigError for an unknown attack, DataError for a target that is no class.
+    """
+    from safetensors.torch import save
+
+    poisoned = poison(data, find_attack(attack), target, RATIO)
+    name = data.source.split(" ")[0]
+    path = (folder or cache()) / f"{name}-{task}-{network}-{attack}-{target}-{epochs}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_file():
+            print(f"training the poisoned teacher {path.stem}", flush=True)
+            module = train(network, poisoned, load_task(task), epochs, lr=RATE)
+            write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+    return path
+
+
+def main() -> None:
+    """Prints the path of the teacher that the arguments ask for."""
+    parser = argparse.ArgumentParser(description="Train an image classifier with a backdoor, to test a defence with.")
+    parser.add_argument("--data", required=True, help="a known set, a folder or an .npz file")
+    parser.add_argument("--task", required=True, help="a known task or a YAML file")
+    parser.add_argument("--network", required=True, help="a network of `sansdata list models`")
+    parser.add_argument("--attack", required=True, choices=sorted(ATTACKS))
+    parser.add_argument("--target", type=int, default=0, help="the class that the trigger is to bring")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--held-out", type=int, default=5000, help="images left out, for choosing settings")
+    parser.add_argument("--out", type=Path, default=None, help="folder; the recipes' cache where left out")
+    given = parser.parse_args()
+    whole = load_images(given.data, load_task(given.task), "train")
+    rest = holdout(whole, given.held_out, seed=0)[0] if given.held_out else whole
+    asked = (given.task, given.network, given.attack, given.epochs, given.target, given.out)
+    print(ensure_poisoned_teacher(rest, *asked))
+
+
+if __name__ == "__main__":
+    main()
