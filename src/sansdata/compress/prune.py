@@ -90,11 +90,12 @@ def recalibrate(pruned: nn.Module, original: nn.Module, inputs: Tensor) -> None:
 
 def recover(
     pruned: nn.Module, masks: Masks, original: nn.Module, inputs: Tensor, runtime: Runtime, *,
-    steps: int, generator: torch.Generator, batch: int = 128, lr: float = 0.02,
+    steps: int, generator: torch.Generator, batch: int = 128, lr: float = 0.02, clip: float = 1.0,
 ) -> None:  # fmt: skip
     """The pruned network learns the original's answers on inputs (N, C, H, W), normalised, again; in place.
 
-    SGD (Nesterov 0.9) on the softened divergence of the logits, cosine to 0. What is pruned stays 0, and BatchNorm
+    SGD (Nesterov 0.9) on the softened divergence of the logits, cosine to 0, the gradient's norm at most `clip`: with
+    BatchNorm held still a larger step has nothing to catch it. What is pruned stays 0, and BatchNorm
     keeps its statistics: those of the images are not the data's.
     """
     with fixed(original), torch.no_grad():
@@ -108,7 +109,7 @@ def recover(
             group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
         ids = torch.randint(len(inputs), (batch,), generator=generator).to(inputs.device)
         kl(forward(pruned, inputs[ids]).logits, answers[ids], TEMPERATURE).mean().backward()
-        runtime.step(optimizer)
+        runtime.step(optimizer, clip)
         _apply(pruned, masks)
     for part, mode in modes.items():
         part.training = mode

@@ -69,9 +69,10 @@ def _section(value: dict[str, Any]) -> str:
 def _networks(recipe: Recipe, teacher: dict[str, Any]) -> str:
     if recipe.teacher is None:
         return f"Network {recipe.student}, data {recipe.data}.\n"
+    helpers = "".join(f"; helper {one['spec']}, {100 * one['accuracy']:.2f} %" for one in teacher.get("helpers", ()))
     return (
         f"Teacher {teacher['spec']}, {100 * teacher['accuracy']:.2f} % on the test set of {recipe.data}, SHA-256 "
-        f"`{teacher['sha256'][:16]}`; student {recipe.student}.\n"
+        f"`{teacher['sha256'][:16]}`{helpers}; student {recipe.student}.\n"
     )
 
 

@@ -19,7 +19,7 @@ from ..files import write_json
 from .experiments import find_experiment
 from .recipes import find_recipe
 from .recipes.model import Arm, Recipe
-from .teachers import ensure_teacher
+from .teachers import ensure_teacher, without_paths
 
 
 def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: Path = Path("docs")) -> Path:
@@ -70,7 +70,7 @@ class Store:
         self.value = {
             "recipe": recipe.model_dump(mode="json", exclude={"arms"}), "scale": scale,
             "arms": [arm.model_dump(mode="json") for arm in arms],
-            "teacher": {name: value for name, value in teacher.items() if name != "path"},
+            "teacher": without_paths(teacher),
             "runs": [run for run in self.value["runs"] if (run["arm"], run["key"].split("/")[0]) in valid],
         }  # fmt: skip
         self._write()

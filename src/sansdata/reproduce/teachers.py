@@ -17,18 +17,34 @@ def cache() -> Path:
 
 
 def ensure_teacher(recipe: Recipe) -> dict[str, Any]:
-    """The teacher's file, hash and accuracy on the test set; trained first where no public file is named.
+    """The teacher's file, hash and accuracy on the test set, and the same of its helpers; trained first where no public
+    file is named.
 
     Recipes on the same data share a teacher that was trained here.
     """
+    if recipe.teacher is None:
+        return {"spec": "none", "sha256": "none"}
+    found = _ensure(recipe, recipe.teacher)
+    if not recipe.helpers:
+        return found
+    return found | {"helpers": [_ensure(recipe, helper) for helper in recipe.helpers]}
+
+
+def without_paths(teacher: dict[str, Any]) -> dict[str, Any]:
+    """What `ensure_teacher` gave, without where the files lie on this machine."""
+    kept = {name: value for name, value in teacher.items() if name != "path"}
+    if "helpers" in kept:
+        kept["helpers"] = [without_paths(helper) for helper in kept["helpers"]]
+    return kept
+
+
+def _ensure(recipe: Recipe, wanted: TeacherRecipe) -> dict[str, Any]:
     import torch
 
     from .. import api
     from ..tasks import load_task
 
-    task, wanted = load_task(recipe.task), recipe.teacher
-    if wanted is None:
-        return {"spec": "none", "sha256": "none"}
+    task = load_task(recipe.task)
     if wanted.file:
         root = os.environ.get("SANSDATA_DATA")
         path = Path(root or ".") / wanted.file

@@ -16,6 +16,7 @@ under 'measures' name -> number as the page shows it (percent where it is a shar
 EXPERIMENTS = {
     "federated": "a model over clients that share out the set, or their own models",
     "distil": "a student, and its accuracy on the test set",
+    "compressed": "a student, and what the images are worth for quantizing and pruning trained networks",
     "transfer": "a student, and what its features are worth on other tasks",
     "over-time": "a student, and its accuracy on the test set at even moments of the run",
     "backdoor": "a student of a poisoned teacher, and how often the trigger works on it",

@@ -9,6 +9,7 @@ from .fedd2s import FEDD2S
 from .fedftg import FEDFTG
 from .fedgen import FEDGEN
 from .mechanisms import MECHANISMS
+from .mixmix import MIXMIX
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
@@ -20,6 +21,7 @@ RECIPES: dict[str, Recipe] = {
         MNIST_LENET5,
         CIFAR10_RESNET56,
         MECHANISMS,
+        MIXMIX,
         COMBINATIONS,
         CAE_DFKD,
         FEDGEN,

@@ -73,6 +73,8 @@ class Recipe(Strict):
     task: str | dict[str, Any]
     teacher: TeacherRecipe | None
     """None where the experiment has none, or its own."""
+    helpers: tuple[TeacherRecipe, ...] = ()
+    """Further networks on the same data, for arms and experiments that name them."""
     student: str
     experiment: str = "distil"
     """How an arm is run and what is measured: a name in `reproduce.experiments`."""
