@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from cases import CASES
-from tiny import ENGINE, Plain, Tiny, differing, make_module, make_student, make_task
+from tiny import ENGINE, Plain, Tiny, differing, make_module, make_student, make_task, needs_pool
 
 import sansdata
 from sansdata.errors import ConfigError, DataError, RunDirectoryError, StudentError, TaskError, UserError
@@ -171,7 +171,8 @@ def test_check(tiny: Tiny) -> None:
     assert found["faults"] == []
     assert found["takes"] == [1, 8, 8]
     assert set(found["methods"]) >= set(CASES)
-    assert all(reasons == [] for reasons in found["methods"].values())
+    assert all(bool(found["methods"][name]) == needs_pool(name) for name in CASES)
+    assert "--pool" in found["methods"]["pool-kd"][0]
     plain = sansdata.check(sansdata.Teacher.from_module(Plain(), make_task()))
     assert plain["methods"]["fm"]
     assert plain["methods"]["noise"] == []

@@ -49,7 +49,7 @@ def finished(tiny: Tiny, folder: Path) -> Path:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=200, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     assert "agreement" in done.stdout
-    assert "no data was seen" in done.stdout
+    assert "no data of the task was seen" in done.stdout
     assert str(out / "report.html") in done.stdout
     return out
 

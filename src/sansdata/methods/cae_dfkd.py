@@ -31,6 +31,7 @@ from ..models.projection import PROJECTED, WithProjection
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.contrastive import class_contrast
 from ..synthesis.augment import Augment
+from ..synthesis.call_rounds import CallRounds, calls_for
 from ..synthesis.generator import Width, images_from, make_generator
 from ..synthesis.inner_loop import InnerLoop
 from ..synthesis.inversion_losses import inversion_losses
@@ -109,9 +110,7 @@ class CAEDFKD(Method):
 
     @classmethod
     def plan(cls, config: CAEDFKDConfig, steps: int) -> dict[str, int]:
-        rounds = -(-steps // config.steps_per_round)
-        calls = config.warmup_rounds * config.warmup_calls + rounds * config.calls
-        return {"acquire": calls * -(-config.iterations // config.chunk), "transfer": steps}
+        return {"acquire": calls_for(config, steps) * -(-config.iterations // config.chunk), "transfer": steps}
 
     @classmethod
     def rehearsal(cls, config: CAEDFKDConfig) -> CAEDFKDConfig:
@@ -139,7 +138,7 @@ class CAEDFKD(Method):
         self.bn = BatchStatistics(context.teacher.module, norms, momentum=config.bn_momentum)
         self.loop = InnerLoop(config.iterations, config.chunk)
         self.pool = Pool(config.pool)
-        self.schedule = Slot(round=0, calls=0, transfers_left=0)
+        self.schedule = CallRounds(config)
         self.drawn = Slot(sources=None, noise=None)
         if config.contrast:
             context.student_taps = (*context.student_taps, PROJECTED)
@@ -160,13 +159,8 @@ class CAEDFKD(Method):
                 WithProjection(student, head, self.config.projection, self.config.projection)
             )
 
-    @property
-    def warm(self) -> bool:
-        """Whether the student is taught by now."""
-        return self.schedule["round"] >= self.config.warmup_rounds
-
     def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+        return self.schedule.next_move
 
     def acquire(self) -> Losses:
         config, context, loop = self.config, self.context, self.loop
@@ -180,7 +174,7 @@ class CAEDFKD(Method):
                 images = images_from(self.generator.train(), codes, context)
                 losses, _ = inversion_losses(
                     images, loop.targets, context, self.bn, ce=config.ce, bn=config.bn,
-                    adversarial=config.adversarial if self.warm else 0.0, view=config.view,
+                    adversarial=config.adversarial if self.schedule.warm else 0.0, view=config.view,
                 )  # fmt: skip
                 total = losses.total()
                 loop.offer(total.item(), images=images)
@@ -205,18 +199,14 @@ class CAEDFKD(Method):
         return unit_noise(self.config.sources, sources, size, self.context.streams("noise"))
 
     def _end_call(self) -> None:
-        config, schedule = self.config, self.schedule
         self.bn.remember()
-        keep(self.pool, self.loop.best["images"], self.loop.targets, self.context, config.view)
+        keep(self.pool, self.loop.best["images"], self.loop.targets, self.context, self.config.view)
         self.loop.begin(self.loop.targets)
         self.drawn["sources"] = self.drawn["noise"] = None
-        schedule["calls"] += 1
-        if schedule["calls"] == (config.calls if self.warm else config.warmup_calls):
-            schedule["transfers_left"] = config.steps_per_round if self.warm else 0
-            schedule["round"], schedule["calls"] = schedule["round"] + 1, 0
+        self.schedule.end_call()
 
     def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
+        self.schedule.end_step()
         batch = draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
         if self.config.contrast:
             batch.extras["contrast"] = self._contrast_batch()

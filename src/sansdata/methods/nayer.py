@@ -15,13 +15,14 @@ import torch
 
 from ..config import Strict
 from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
-from ..memory import Pool, Slot
+from ..memory import Pool
 from ..models.embeddings import read_embeddings
 from ..models.initial_weights import draw_default
 from ..models.modes import fixed
 from ..models.noisy_layer import NoisyLayer, orthonormal
 from ..objectives.batch_stats import BatchStatistics
 from ..synthesis.augment import Augment
+from ..synthesis.call_rounds import CallRounds, calls_for
 from ..synthesis.generator import Width, images_from, make_generator
 from ..synthesis.inner_loop import InnerLoop
 from ..synthesis.inversion_losses import inversion_losses
@@ -82,9 +83,7 @@ class NAYER(Method):
 
     @classmethod
     def plan(cls, config: NAYERConfig, steps: int) -> dict[str, int]:
-        rounds = -(-steps // config.steps_per_round)
-        calls = config.warmup_rounds * config.warmup_calls + rounds * config.calls
-        return {"acquire": calls * -(-config.iterations // config.chunk), "transfer": steps}
+        return {"acquire": calls_for(config, steps) * -(-config.iterations // config.chunk), "transfer": steps}
 
     @classmethod
     def rehearsal(cls, config: NAYERConfig) -> NAYERConfig:
@@ -108,19 +107,14 @@ class NAYER(Method):
         self.bn = BatchStatistics(context.teacher.module, norms, momentum=config.bn_momentum)
         self.loop = InnerLoop(config.iterations, config.chunk)
         self.pool = Pool(config.pool)
-        self.schedule = Slot(round=0, calls=0, transfers_left=0)
+        self.schedule = CallRounds(config)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         learns = [*self.noisy.parameters(), *self.generator.parameters()]
         return torch.optim.Adam(learns, lr=self.config.generator_lr, betas=(0.5, 0.999))
 
-    @property
-    def warm(self) -> bool:
-        """Whether the student is taught by now."""
-        return self.schedule["round"] >= self.config.warmup_rounds
-
     def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+        return self.schedule.next_move
 
     def acquire(self) -> Losses:
         config, context, loop = self.config, self.context, self.loop
@@ -132,7 +126,7 @@ class NAYER(Method):
                 images = images_from(self.generator.train(), self.noisy.train()(loop.targets), context)
                 losses, _ = inversion_losses(
                     images, loop.targets, context, self.bn, ce=config.ce, bn=config.bn,
-                    adversarial=config.adversarial if self.warm else 0.0, view=config.view,
+                    adversarial=config.adversarial if self.schedule.warm else 0.0, view=config.view,
                 )  # fmt: skip
                 total = losses.total()
                 loop.offer(total.item(), images=images)
@@ -160,17 +154,13 @@ class NAYER(Method):
     def _end_call(self) -> None:
         """Deviation: the released code compares the losses of a round's second call with the lowest of its first, so
         that it may keep the first, untrained images of the second; here each call keeps its own best."""
-        config, schedule = self.config, self.schedule
         self.bn.remember()
-        keep(self.pool, self.loop.best["images"], self.loop.targets, self.context, config.view)
+        keep(self.pool, self.loop.best["images"], self.loop.targets, self.context, self.config.view)
         self.loop.begin(self.loop.targets)
-        schedule["calls"] += 1
-        if schedule["calls"] == (config.calls if self.warm else config.warmup_calls):
-            schedule["transfers_left"] = config.steps_per_round if self.warm else 0
-            schedule["round"], schedule["calls"] = schedule["round"] + 1, 0
+        self.schedule.end_call()
 
     def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
+        self.schedule.end_step()
         return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:

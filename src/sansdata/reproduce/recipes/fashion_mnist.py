@@ -67,7 +67,7 @@ FASHION_MNIST = Recipe(
         Expectation(better="nayer", worse="noise-fractal", margin=10),
         Expectation(better="nayer", worse="nayer-no-redraw"),
         Expectation(better="dfad", worse="noise-gaussian"),
-        Expectation(better="zskt", worse="noise-gaussian"),
+        Expectation(better="zskt", worse="noise-gaussian", margin=5),
         Expectation(better="fm-k5-ten-minutes", worse="kd-real-data", margin=-8),
     ),
     tried=(
@@ -81,6 +81,9 @@ FASHION_MNIST = Recipe(
         "the attention term at 250: 10 to 17 %. On the LeNet-5 without BatchNorm (mnist-lenet5) both work.",
         "ZSKD: images from uniform noise by cross-entropy alone are adversarial noise to a network with BatchNorm, "
         "which the paper's were not; DeepInversion's statistics are the answer to that.",
+        "NAYER: within 1,000 student steps a layer that is never drawn anew makes images that the teacher knows "
+        "sooner, and they teach better; on digits (mechanisms) both end alike. The paper redraws through hundreds "
+        "of rounds, which nothing of this length shows. No other setting was tried after this figure was seen.",
         "DeepInversion met the test set twice: 53.5 % at first, when the 8-bit pool cut pixels outside 0..1 that the "
         "BatchNorm term had built; pixels are now held within 0..1, chosen on held-out training images (74.4 %).",
     ),
