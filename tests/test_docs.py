@@ -49,7 +49,13 @@ SECTIONS = {
     "vaccine": VaccineSettings, "retrospect": RetrospectSettings,
 }  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
-FOREIGN_FLAGS = {"--index-url", "--nproc-per-node", "--check"}  # pip's, torchrun's and ruff's
+FOREIGN_FLAGS = {
+    "--index-url",
+    "--nproc-per-node",
+    "--check",
+    "--federation-config",
+    "--run-config",
+}  # fmt: skip - of pip, torchrun, ruff and flwr
 
 
 def text_of(page: Path) -> str:

@@ -14,9 +14,9 @@ from sansdata.contracts import Streams
 from sansdata.federated.aggregate import average
 from sansdata.federated.algo import ClientContext
 from sansdata.federated.data import ClientData
-from sansdata.federated.in_process import client_streams
 from sansdata.federated.index import federated_config, find_server
 from sansdata.federated.payload import Payload
+from sansdata.federated.round import client_streams
 from sansdata.runtime import Runtime
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from sansdata.contracts import Losses
 from sansdata.errors import ConfigError, StudentError
 from sansdata.federated.fedd2s import blocks_of
-from sansdata.federated.in_process import client_streams
 from sansdata.federated.payload import Payload
+from sansdata.federated.round import client_streams
 from sansdata.models.build import architecture_of, build
 from sansdata.tasks import load_task
 

@@ -15,8 +15,8 @@ from sansdata.engine.session import Session
 from sansdata.errors import ConfigError
 from sansdata.federated.fedftg_distil import ServerDistillation
 from sansdata.federated.fedftg_settings import Distillation
-from sansdata.federated.in_process import client_streams
 from sansdata.federated.payload import Payload
+from sansdata.federated.round import client_streams
 from sansdata.models.generators import ConditionalGenerator, UpsamplingGenerator
 from sansdata.objectives.diversity import mode_seeking
 from sansdata.objectives.federated import class_shares, mixture

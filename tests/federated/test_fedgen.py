@@ -11,8 +11,8 @@ from torch import nn
 
 from sansdata.errors import StudentError
 from sansdata.federated.fedgen import FedGenConfig, Heads, head_of
-from sansdata.federated.in_process import client_streams
 from sansdata.federated.payload import Payload
+from sansdata.federated.round import client_streams
 from sansdata.models.latent_generator import LatentGenerator
 from sansdata.objectives.diversity import mode_seeking
 from sansdata.objectives.federated import class_shares, ensemble_cross_entropy, mixture, weighted_cross_entropy
@@ -162,14 +162,19 @@ def test_label_counts_add_up_and_wrong_ones_are_refused():
     assert [(one["client"], "add up" in one["reason"]) for one in line["refused"]] == [(1, True)]
 
 
-def test_labels_that_nobody_has_are_never_drawn():
-    run = make_run("fedgen", clients=2, active=2)  # classes 0, 1, 2 of 4
-    run.run_round()
-    assert run.server.prior.values.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+def test_labels_that_nobody_has_are_never_drawn_and_none_is_forgotten():
+    run = make_run("fedgen", clients=3, active=1)  # client k has the classes k and k + 1 of 4
+    assert run.server.prior().tolist() == [0.25] * 4
+    shown: set[int] = set()
+    for _ in range(6):
+        (client,) = run.run_round()["clients"]
+        shown |= {client, client + 1}
+        assert run.server.prior().tolist() == pytest.approx([float(k in shown) / len(shown) for k in range(4)])
+    assert len(shown) > 2
     paper = make_run("fedgen", {"sampled": "prior"}, clients=2, active=2)
     paper.run_round()
-    assert float(paper.server.prior.values[3]) == 0
-    assert float(paper.server.prior.values.sum()) == pytest.approx(1)
+    assert float(paper.server.prior()[3]) == 0
+    assert torch.equal(paper.server.prior(), paper.server.known["counts"] / paper.server.known["counts"].sum())
 
 
 def test_bytes_are_the_cards():

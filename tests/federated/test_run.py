@@ -18,8 +18,8 @@ import sansdata
 from sansdata.cli.main import app
 from sansdata.engine.checkpoint import Checkpoints
 from sansdata.errors import ConfigError, DataError, MethodError, ResumeError, RunDirectoryError
-from sansdata.federated.in_process import select
 from sansdata.federated.index import FEDERATED, find_server
+from sansdata.federated.round import select
 from sansdata.federated.scores import TestSet
 from sansdata.runtime import Runtime
 

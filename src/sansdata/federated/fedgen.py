@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..contracts import Losses, Outputs, Stateful, Streams
 from ..errors import StudentError
+from ..memory import Slot
 from ..models.latent_generator import LatentGenerator
 from ..models.modes import fixed
 from ..objectives.diversity import mode_seeking
@@ -40,7 +41,7 @@ class FedGenConfig(FedAvgConfig):
     teach, latent: weights at the clients, of CE on generated features and of the KL to the answer on a feature
     generated for the image's label; both fall by `decay` per round, not below `floor`. teaching: the generator is
     judged by each client's head on its own ('per-client', released) or by the mean of their logits ('ensemble', eq. 4).
-    sampled: labels for the clients, 'even' over those that anyone has (released) or by the clients' counts ('prior').
+    sampled: labels for the clients, 'even' over those that anyone has shown (released) or by their counts ('prior').
     generator_steps: per round; 0 leaves the generator as it was born, the ablation that must hurt. diversity: weight of
     the generator's spread. batch: of generated features, at clients and server.
     """
@@ -147,7 +148,8 @@ class FedGen(FedAvg):
         self.optimizer = torch.optim.Adam(
             self.generator.parameters(), lr=config.generator_lr, weight_decay=config.generator_weight_decay
         )
-        self.prior = _Prior(torch.full((context.task.classes,), 1 / context.task.classes))
+        self.known = Slot(counts=torch.zeros(context.task.classes, dtype=torch.int64))
+        """(K,): images of each class that were trained on in all rounds so far."""
 
     @classmethod
     def client(cls, config: Any, context: ClientContext) -> ClientAlgo:
@@ -156,7 +158,7 @@ class FedGen(FedAvg):
     def configure(self, round: int, clients: Sequence[int]) -> dict[int, Payload]:
         messages, generator = super().configure(round, clients), state_of(self.generator)
         for message in messages.values():
-            message.parts |= {GENERATOR: dict(generator), LABELS: {PRIOR: self.prior.values.clone()}}
+            message.parts |= {GENERATOR: dict(generator), LABELS: {PRIOR: self.prior()}}
         return messages
 
     def form(self, client: int) -> Form:
@@ -171,22 +173,32 @@ class FedGen(FedAvg):
 
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
         counts = torch.stack([reply.parts[LABELS][COUNTS] for reply in replies.values()])
-        seen = counts - 1  # each began at 1
-        prior = seen.sum(0).float() if self.config.sampled == "prior" else (seen.sum(0) > 0).float()
-        self.prior.values = prior / prior.sum()
+        self.known["counts"] = self.known["counts"] + (counts - 1).sum(0)  # each client's began at 1
         figures = self.train_generator(round, Heads(replies, self.path, self.context.runtime.device), counts)
         return super().aggregate(round, replies) | figures
 
+    def prior(self) -> Tensor:
+        """(K,) p(y) for the clients, over all labels that anyone has shown yet: also those that none of the next
+        round's clients has, which is what keeps them from forgetting. Even before the first round."""
+        return self.weigh(self.known["counts"] if bool(self.known["counts"].any()) else self.known["counts"] + 1)
+
+    def weigh(self, counts: Tensor) -> Tensor:
+        """(K,) label probabilities from counts (K,), by `sampled`."""
+        weights = counts.float() if self.config.sampled == "prior" else (counts > 0).float()
+        return weights / weights.sum()
+
     def train_generator(self, round: int, heads: Heads, counts: Tensor) -> dict[str, float]:
-        """generator_steps steps of Adam; the clients' heads stay as they are. Gives the last losses, and the share of
-        the last batch that the ensemble of heads takes for what it was made as."""
+        """generator_steps steps of Adam on labels that this round's clients have; their heads stay as they are. counts
+        (S, K) began at 1. Gives the last losses, and the share of the last batch that the ensemble of heads takes for
+        what it was made as."""
         config, streams, device = self.config, self.context.streams, self.context.runtime.device
         self.optimizer.param_groups[0]["lr"] = config.generator_lr * config.generator_lr_decay**round
         shares = class_shares(counts).float().to(device)
+        drawn = self.weigh((counts - 1).sum(0))
         figures: dict[str, float] = {}
         self.generator.train()
         for step in range(config.generator_steps):
-            labels = labels_by_weight(config.batch, self.prior.values, streams("generator-labels"))
+            labels = labels_by_weight(config.batch, drawn, streams("generator-labels"))
             noise = config.draw_noise(config.batch, streams("generator-noise")).to(device)
             labels = labels.to(device)
             features = self.generator(noise, labels)
@@ -211,7 +223,7 @@ class FedGen(FedAvg):
 
     def state(self) -> Mapping[str, Stateful]:
         return {
-            **super().state(), "generator": self.generator, "optimizer": self.optimizer, "prior": self.prior,
+            **super().state(), "generator": self.generator, "optimizer": self.optimizer, "known": self.known,
         }  # fmt: skip
 
 
@@ -227,16 +239,3 @@ class Heads:
 
     def __call__(self, features: Tensor) -> Tensor:
         return torch.stack([F.linear(features, w, b) for w, b in zip(self.weights, self.biases)])
-
-
-class _Prior:
-    """p(y) that the clients are sent."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"values": self.values}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.values = state["values"].cpu()

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from ..contracts import Stateful, Streams
-from ..errors import ClientLost, DivergedError, ReplyRefused
+from ..contracts import Stateful
 from .algo import ClientAlgo, Memory, ServerAlgo
 from .data import ClientData
 from .payload import Payload
+from .round import Round, client_streams, select
 from .scores import TestSet, spread
 
 Wire = Callable[[int, int, bytes], bytes]
 """(round, client, the reply's bytes) -> the bytes that arrive; raises ClientLost. For faults on purpose."""
-
-
-def client_streams(seed: int, client: int, round: int) -> Streams:
-    """One client's randomness in one round. It hangs on nothing but these three numbers, so that another client more,
-    or another order, changes nobody's."""
-    streams = Streams(seed, rank=1 + client)  # rank 0 is the server
-    streams.begin(round)
-    return streams
-
-
-def select(seed: int, round: int, clients: int, active: int) -> list[int]:
-    """The round's clients, ascending: those with the smallest of one random number each, drawn from their own
-    streams."""
-    drawn = [float(torch.rand((), generator=client_streams(seed, one, round)("selection"))) for one in range(clients)]
-    return sorted(sorted(range(clients), key=lambda one: (drawn[one], one))[:active])
 
 
 class InProcess:
@@ -52,52 +36,16 @@ class InProcess:
         self.round = 0
 
     def run_round(self) -> dict[str, Any]:
-        """One round; gives its line of metrics. What a refused client kept for itself stays with it.
-
-        Where no reply is left the global model stays as it was.
-        """
-        number, server = self.round, self.server
-        server.context.streams.begin(number)
+        """One round; gives its line of metrics. What a refused client kept for itself stays with it."""
+        number = self.round
+        one = Round(self.server, number)
         chosen = select(self.seed, number, len(self.data), self.active)
-        start = time.perf_counter()
-        messages = server.configure(number, chosen)
-        server_seconds, client_seconds = time.perf_counter() - start, 0.0
-        replies: dict[int, Payload] = {}
-        refused, lost, up = [], [], {}
+        messages = one.ask(chosen)
         for client in chosen:
-            start = time.perf_counter()
-            try:
-                reply = self._ask(number, client, messages[client])
-            except ClientLost as fault:
-                lost.append({"client": client, "reason": str(fault)})
-                continue
-            except DivergedError as fault:
-                refused.append({"client": client, "reason": str(fault)})
-                continue
-            except ReplyRefused as fault:
-                refused.append({"client": client, "reason": str(fault)})
-                continue
-            finally:
-                client_seconds += time.perf_counter() - start
-            up = added(up, reply.nbytes())
-            start = time.perf_counter()
-            try:
-                server.check(client, number, reply)
-                replies[client] = reply
-            except ReplyRefused as fault:
-                refused.append({"client": client, "reason": str(fault)})
-            server_seconds += time.perf_counter() - start
-        start = time.perf_counter()
-        figures = server.aggregate(number, replies) if replies else {}
-        server_seconds += time.perf_counter() - start
+            one.take(client, lambda client=client: self._ask(number, client, messages[client]))
+        line = one.close()
         self.round += 1
-        down: dict[str, int] = {}
-        for message in messages.values():
-            down = added(down, message.nbytes())
-        return {
-            "round": number, "clients": chosen, "taken": len(replies), "refused": refused, "lost": lost, "down": down,
-            "up": up, "server_seconds": server_seconds, "client_seconds": client_seconds, "figures": figures,
-        }  # fmt: skip
+        return line
 
     def _ask(self, round: int, client: int, message: Payload) -> Payload:
         """One client's reply, through bytes both ways as on any other transport."""
@@ -157,8 +105,3 @@ class _Position:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.run.round = state["round"]
         self.run.memories = {int(client): dict(memory) for client, memory in state["memories"].items()}
-
-
-def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    """Both counts, part by part."""
-    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}

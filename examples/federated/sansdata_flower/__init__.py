@@ -1,0 +1,1 @@
+"""A Flower app: any federated method of sansdata."""

@@ -1,0 +1,107 @@
+"""A Flower strategy around the server half of any method: selection, judgement and order as in a run in process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ...errors import ClientLost, ReplyRefused
+from ..aggregate import state_of
+from ..algo import ServerAlgo
+from ..payload import Payload
+from ..round import Round, select
+from .client import CLIENT
+from .records import flower, from_records, to_records
+
+OnRound = Callable[[dict[str, Any]], None]
+
+
+def make_strategy(
+    server: ServerAlgo, active: int, seed: int, on_round: OnRound | None = None, wait: float = 60.0
+) -> Any:
+    """The strategy; its `start(grid, initial_arrays(), num_rounds)` runs. on_round gets each round's line of metrics.
+
+    wait: seconds within which all clients must have connected for the first round; later rounds go on without those
+    that are gone, and take them back when they return. Flower counts rounds from 1, we from 0.
+    """
+    from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord  # pyright: ignore
+    from flwr.serverapp import Grid  # pyright: ignore[reportMissingImports]
+    from flwr.serverapp.strategy import Strategy  # pyright: ignore[reportMissingImports]
+
+    flower()
+
+    class Sansdata(Strategy):
+        """Rounds of `server`."""
+
+        def __init__(self) -> None:
+            self.nodes: dict[int, int] = {}
+            """client -> node, of those that have ever been seen."""
+            self.names: dict[int, int] = {}
+            self.round = Round(server, 0)
+
+        def initial_arrays(self) -> ArrayRecord:
+            return ArrayRecord(state_of(server.context.model))
+
+        def summary(self) -> None: ...
+
+        def configure_train(
+            self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+        ) -> Iterable[Message]:
+            number, clients = server_round - 1, server.context.clients
+            self.meet(grid, clients if number == 0 else 0)
+            there = set(grid.get_node_ids())
+            chosen = select(seed, number, clients, active)
+            self.round = Round(server, number)
+            messages = self.round.ask(chosen)
+            reachable = [client for client in chosen if self.nodes.get(client) in there]
+            # A list: Flower's grid goes through the messages twice.
+            return [Message(to_records(messages[one]), self.nodes[one], MessageType.TRAIN) for one in reachable]
+
+        def meet(self, grid: Grid, wanted: int) -> None:
+            """Asks nodes that are new which client they are, until `wanted` are known or `wait` is over."""
+            end = time.monotonic() + wait
+            while True:
+                new = [node for node in grid.get_node_ids() if node not in self.names]
+                asked = [Message(to_records(Payload()), node, MessageType.QUERY) for node in new]
+                for reply in grid.send_and_receive(asked, timeout=wait) if asked else ():
+                    if not reply.has_error():
+                        client = int(from_records(reply.content).facts[CLIENT])
+                        self.names[reply.metadata.src_node_id] = client
+                        self.nodes[client] = reply.metadata.src_node_id
+                if len(self.nodes) >= wanted or time.monotonic() > end:
+                    return
+                time.sleep(0.5)
+
+        def aggregate_train(
+            self, server_round: int, replies: Iterable[Message]
+        ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+            came = {self.names.get(reply.metadata.src_node_id): reply for reply in replies}
+            for client in self.round.chosen:
+                self.round.take(client, lambda client=client: _payload(came.get(client)))
+            line = self.round.close()
+            if on_round is not None:
+                on_round(line)
+            numbers = {"taken": line["taken"], "refused": len(line["refused"]), "lost": len(line["lost"])}
+            return self.initial_arrays(), MetricRecord(numbers)
+
+        def configure_evaluate(
+            self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+        ) -> Iterable[Message]:
+            return []
+
+        def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+            return None
+
+    return Sansdata()
+
+
+def _payload(reply: Any) -> Payload:
+    """Raises ClientLost where nothing or an error came, ReplyRefused where it is no payload."""
+    if reply is None:
+        raise ClientLost("no reply: the node is gone, or too late")
+    if reply.has_error():
+        raise ClientLost(f"the node answered with an error: {str(reply.error.reason)[:200]}")
+    if not reply.has_content():
+        raise ReplyRefused("a reply without content")
+    return from_records(reply.content)
