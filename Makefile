@@ -18,7 +18,9 @@ test: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n 2 -m "not long"
 
+# Flower's simulation needs ray, which no other test does.
 test-long: $(READY)
+	$(BIN)/pip install -q -c constraints.txt -e ".[flower-sim]"
 	$(BIN)/python -m pytest -n 2 -m long --timeout 3600
 
 lint: $(READY)
@@ -44,5 +46,5 @@ $(DEMO_READY): pyproject.toml constraints.txt | $(VENV)/bin/pip
 	touch $@
 
 $(READY): pyproject.toml constraints.txt $(DEMO_READY)
-	$(BIN)/pip install -q -c constraints.txt -e ".[edge,track,vision,dev]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[edge,track,vision,flower,dev]"
 	touch $@

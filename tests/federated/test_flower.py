@@ -7,7 +7,9 @@ import torch
 from tiny import differing
 from tiny_clients import make_net, make_run, model_of
 
-flwr_app = pytest.importorskip("flwr.app")
+flwr_app = pytest.importorskip(
+    "flwr.app", reason="flwr is not installed, so nothing was tested of the algorithms on Flower: pip install .[flower]"
+)
 
 from flwr.app import Context, Error, Message, RecordDict  # noqa: E402  # pyright: ignore
 from flwr.serverapp import Grid  # noqa: E402  # pyright: ignore

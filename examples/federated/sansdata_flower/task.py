@@ -14,8 +14,8 @@ def settings_of(config: dict[str, Any]) -> FederateSettings:
     """From Flower's flat run config."""
     names = ("data", "network", "method", "preset", "clients", "active", "rounds", "seed")
     given = {name: config[name] for name in names}
-    partition = {"alpha": config["alpha"]}
-    return FederateSettings(**given, partition=partition, options=json.loads(config["options"]), threads=1)
+    given |= {"partition": {"alpha": config["alpha"]}, "options": json.loads(config["options"]), "threads": 1}
+    return FederateSettings.model_validate(given)
 
 
 @lru_cache(maxsize=1)

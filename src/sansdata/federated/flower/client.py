@@ -34,7 +34,7 @@ def make_client_app(load: Callable[[Any], tuple[ClientAlgo, ClientData, int]]) -
     def train(message: Message, context: Context) -> Message:
         algorithm, data, seed = load(context)
         payload, state = from_records(message.content), context.state
-        memory = dict(state[MEMORY].to_torch_state_dict()) if MEMORY in state else {}
+        memory = dict(state.array_records[MEMORY].to_torch_state_dict()) if MEMORY in state else {}
         streams = client_streams(seed, _id(context), payload.facts["round"])
         reply = algorithm.answer(payload, data, memory, streams)
         if memory:
