@@ -278,8 +278,15 @@ class Method(ABC):
         return {}
 
     def build_student(self, student: nn.Module) -> nn.Module:
-        """The module to train: the student itself, or with a part that only training needs."""
+        """The module to train: the student itself, or with a part that only training needs.
+
+        What is put into `student` itself, in place, stays: `architecture` must then say so.
+        """
         return student
+
+    def architecture(self, own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """How to build the trained student again, from how its own network is; None where only the caller can."""
+        return own
 
     @abstractmethod
     def next_move(self) -> str:

@@ -19,6 +19,8 @@ class Case:
     moves_apart: tuple[tuple[int, int], ...] = ((1, 6), (5, 9))
     learns: dict[str, Any] = field(default_factory=dict)
     """Options laid over `options` where the test asks that the loss falls."""
+    frozen: tuple[str, ...] = ()
+    """Parameters of the trained student that are given, not learned."""
 
 
 STEPS = 8
@@ -26,6 +28,20 @@ STEPS = 8
 CASES = {
     "noise": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "pool-kd": Case({"share": 0.5, "transfer": {"batch": 8}}, stops=(4, 1, 7)),
+    "dfnd": Case(
+        {"keep": 0.5, "scan_moves": 4, "transfer": {"batch": 8}},
+        stops=(2, 1, 8),  # 1 and 2: half the pool is scored
+        moves_apart=((1, 6), (5, 6)),
+    ),
+    "kd3": Case(
+        {
+            "scan_moves": 2, "steps_per_epoch": 3, "threshold": 0.4, "embedding": 8, "contrast": 0.1,
+            "transfer": {"batch": 8},
+        },
+        stops=(8, 1, 13),  # 1: the teacher, 8 and 13: the student has seen half of the pool
+        moves_apart=((1, 5), (8, 6)),
+        frozen=("linear.weight", "linear.bias"),
+    ),
     "dafl": Case(
         {"latent": 16, "width": 8, "adversarial": 0.5, "ema": {"weight": 0.5}, "transfer": {"batch": 8}},
         stops=(5, 1, 12),  # 5: between a generator's step and the student's, with the batch pending

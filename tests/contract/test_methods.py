@@ -290,7 +290,7 @@ def test_every_trained_parameter_gets_a_gradient(name: str) -> None:
         for group in optimizer.param_groups:
             for p in group["params"]:
                 assert p in optimizer.state, f"a parameter of shape {tuple(p.shape)} was never stepped"
-    student = {id(p): n for n, p in session.trained.named_parameters()}
+    student = {id(p): n for n, p in session.trained.named_parameters() if p.requires_grad}
     zero = [student[id(p)] for p, s in session.optimizer.state.items() if not s["exp_avg"].any()]
     assert zero == []
     assert len(session.optimizer.state) == len(student)
@@ -331,7 +331,8 @@ def test_the_teacher_is_left_as_it_was(name: str, tiny: Tiny, tmp_path: Path) ->
     assert hooks_of(mine) == 1
     assert hooks_of(teacher.module) == inner
     assert hooks_of(student) == 0
-    assert all(p.requires_grad and p.grad is None for p in student.parameters())
+    assert all(p.grad is None for p in student.parameters())
+    assert tuple(n for n, p in student.named_parameters() if not p.requires_grad) == CASES[name].frozen
 
 
 # -- budgets

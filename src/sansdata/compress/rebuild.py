@@ -9,15 +9,18 @@ from torch import nn
 
 from ..errors import StudentError
 from ..models.build import build
+from ..models.shared_classifier import insert
 from .quantize import quantize
 from .shrink import resize
 
 MAX_NESTING = 8
+MAX_WIDTH = 65_536
 
 
 def rebuild(architecture: Mapping[str, Any]) -> nn.Module:
     """The network with random weights, of any kind that models.build knows, or {"kind": "shrink", "ratio", "of", ...},
-    or {"kind": "quantized", "weights", "inputs", "of", ...}.
+    {"kind": "quantized", "weights", "inputs", "of", ...}, or {"kind": "shared-classifier", "of", ...}: a student behind
+    whose last stage a projector stands.
 
     Raises StudentError for an architecture that cannot be built.
     """
@@ -26,6 +29,8 @@ def rebuild(architecture: Mapping[str, Any]) -> nn.Module:
 
 def _rebuild(architecture: Mapping[str, Any], depth: int) -> nn.Module:
     kind = architecture.get("kind")
+    if kind == "shared-classifier":
+        return _with_projector(architecture, depth)
     if kind not in ("shrink", "quantized"):
         return build(architecture)
     of, shape, classes = (architecture.get(part) for part in ("of", "shape", "classes"))
@@ -47,6 +52,20 @@ def _rebuild(architecture: Mapping[str, Any], depth: int) -> nn.Module:
             f"architecture: shrink needs a ratio in 0..1 and classes, got {ratio!r:.40}, {classes!r:.40}"
         )
     return resize(_rebuild(of, depth - 1), ratio, size, classes)
+
+
+def _with_projector(architecture: Mapping[str, Any], depth: int) -> nn.Module:
+    of, names = architecture.get("of"), [architecture.get(part) for part in ("stage", "head")]
+    sizes = {part: architecture.get(part) for part in ("classes", "width", "features", "factor")}
+    if depth == 0:
+        raise StudentError(f"architecture: nested more than {MAX_NESTING} times over")
+    if not isinstance(of, Mapping) or not all(isinstance(name, str) and name for name in names):
+        raise StudentError("architecture: shared-classifier needs 'of' (an architecture), 'stage' and 'head' (paths)")
+    if not all(isinstance(size, int) and 0 < size <= MAX_WIDTH for size in sizes.values()):
+        raise StudentError(f"architecture: shared-classifier needs whole numbers up to {MAX_WIDTH}, got {sizes!r:.120}")
+    module = _rebuild(of, depth - 1)
+    insert(module, stage=str(names[0]), head=str(names[1]), **sizes)  # type: ignore[arg-type]
+    return module
 
 
 def factories_in(architecture: Mapping[str, Any]) -> list[str]:

@@ -71,8 +71,9 @@ def _write(prepared: Prepared, directory: RunDirectory, loop: Loop, name: str, n
     }  # fmt: skip
     if prepared.pool is not None:
         provenance["pool"] = prepared.pool.describe()
+    architecture = loop.session.method.architecture(prepared.student.architecture)
     write_model(
-        directory.path / name, loop.session.student, architecture=prepared.student.architecture, task=prepared.task,
+        directory.path / name, loop.session.student, architecture=architecture, task=prepared.task,
         provenance=provenance | note,
     )  # fmt: skip
 

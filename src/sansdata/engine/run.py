@@ -106,6 +106,8 @@ def _distil(
         notes += _require_same(directory.manifest(), manifest, changed, force)
     plan = Plan(**checkpoints.facts(newest)["plan"]) if newest is not None else prepared.plan()
     session = prepared.session(plan.steps)
+    manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
+    manifest["student"]["parameters"] = sum(p.numel() for p in session.student.parameters())
     loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, guard, on_step)
     if newest is not None:
         loop.resume_from(newest)

@@ -56,12 +56,12 @@ class Session:
             task, teacher.to(runtime), student, self.streams, Progress(0, steps), Counters(), runtime, pool=pool
         )
         teacher.count_into(self.context.counters)
-        self.terms = self._added_terms(features)
         self.vaccine = None if vaccine is None else Vaccine(vaccine, self.context)
         self.context.defence = self.vaccine
         self.moves_inputs = method.moves_inputs(config)
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
+        self.terms = self._added_terms(features)  # on the student as it is built
         settings: TransferSettings = config.transfer
         learns = [self.trained, self.terms] if self.terms is not None else [self.trained]
         self.optimizer = settings.make_optimizer(nn.ModuleList(learns))
@@ -82,7 +82,8 @@ class Session:
             return None
         with self.streams.as_global("regressors", shared=True):
             terms = AddedTerms(features, self.context.teacher.module, self.student, self.task)
-        self.context.teacher_taps, self.context.student_taps = terms.teacher_taps, terms.student_taps
+        self.context.teacher_taps = tuple(dict.fromkeys([*self.context.teacher_taps, *terms.teacher_taps]))
+        self.context.student_taps = tuple(dict.fromkeys([*self.context.student_taps, *terms.student_taps]))
         return self.runtime.place(terms)
 
     def student_forward(self, images: Tensor) -> Outputs:

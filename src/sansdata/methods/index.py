@@ -29,6 +29,11 @@ METHODS = {
     "nayer": ("nayer:NAYER", "class embeddings through a noisy layer; pool (Tran et al. 2024)"),
     "cae-dfkd": ("cae_dfkd:CAEDFKD", "diffused class embeddings, contrast in the student; pool (Zhang et al. 2025)"),
     "pool-kd": ("pool_kd:PoolKD", "needs --pool: the teacher's answers on given images; their floor"),
+    "dfnd": (
+        "dfnd:DFND",
+        "needs --pool: what the teacher is surest of, through a noise matrix (Chen et al. 2021)",
+    ),
+    "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""
 

@@ -11,6 +11,26 @@ PROJECTED = "projection"
 """The tap that gives the projected features."""
 
 
+class WithPart(nn.Module):
+    """Images (B, C, H, W), normalised -> the student's logits (B, K); a part beside it runs with it.
+
+    The tap `name` gives what the part makes of the student's tap `reads`, or of its logits. All other taps are the
+    student's own paths.
+    """
+
+    def __init__(self, student: nn.Module, name: str, part: nn.Module, reads: str | None = None) -> None:
+        super().__init__()
+        self.student, self.part, self.name, self.reads = student, part, name, reads
+
+    def get_submodule(self, target: str) -> nn.Module:
+        return self.part if target == self.name else self.student.get_submodule(target)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = forward(self.student, inputs, () if self.reads is None else (self.reads,))
+        self.part(outputs.logits if self.reads is None else outputs.taps[self.reads])
+        return outputs.logits
+
+
 class WithProjection(nn.Module):
     """Images (B, C, H, W), normalised -> the student's logits (B, K).
 
@@ -32,6 +52,17 @@ class WithProjection(nn.Module):
         outputs = forward(self.student, inputs, (self.features,))
         self.projection(outputs.taps[self.features])
         return outputs.logits
+
+
+class Embedding(nn.Module):
+    """(B, C, H, W) or (B, D) -> (B, size): the means over positions, linearly, each row of length 1."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(self.linear(x.float().flatten(2).mean(2) if x.ndim > 2 else x.float()), dim=1)
 
 
 class _Unit(nn.Module):

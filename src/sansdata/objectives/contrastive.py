@@ -15,6 +15,18 @@ def spatial_means(maps: Iterable[Tensor]) -> Tensor:
     return torch.cat([value.flatten(2).mean(2) if value.ndim > 2 else value for value in wide], dim=1)
 
 
+def pair_contrast(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """A scalar, NT-Xent (SimCLR, Chen et al. 2020, eq. 1): how badly each row finds its partner among 2N - 1 others.
+
+    first, second: (N, D), rows of length 1; first[i] and second[i] are partners.
+    """
+    both = torch.cat([first, second])
+    similarity = both @ both.T / temperature
+    similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
+    partners = torch.arange(len(both), device=both.device).roll(len(first))
+    return F.cross_entropy(similarity, partners)
+
+
 def view_contrast(local: Tensor, whole: Tensor, temperature: float, current: int) -> Tensor:
     """A scalar: how badly each local view (N, D) finds the whole view (N, D) of its own image among all N.
 

@@ -11,6 +11,16 @@ def hint(student: Tensor, teacher: Tensor) -> Tensor:
     return (student.float() - teacher.float()).flatten(1).square().mean(1)
 
 
+def pooled_hint(student: Tensor, teacher: Tensor) -> Tensor:
+    """`hint` of maps (B, C, H, W) with equal C, the larger first averaged to the smaller's size (SimKD; KD3)."""
+    size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
+    if student.shape[2:] != size:
+        student = F.adaptive_avg_pool2d(student.float(), size)
+    if teacher.shape[2:] != size:
+        teacher = F.adaptive_avg_pool2d(teacher.float(), size)
+    return hint(student, teacher)
+
+
 def attention_map(features: Tensor) -> Tensor:
     """(B, H*W): mean over channels of the squared features, L2-normalised."""
     return F.normalize(features.float().square().mean(1).flatten(1), dim=1)

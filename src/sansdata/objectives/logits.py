@@ -26,6 +26,19 @@ def mse(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().mean(1)
 
 
+def disagreement_weights(student: Tensor, teacher: Tensor) -> Tensor:
+    """(B,) sigmoid of the L2 distance between the logits, 0.5..1, without gradient (KD3, released).
+
+    With many classes distances are large and all weights are near 1.
+    """
+    return torch.sigmoid((student - teacher).detach().norm(dim=1))
+
+
+def noisy_label_loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """-log p(label) per sample (DFND): log_probabilities (B, K) of the noisy label, after the noise's transitions."""
+    return F.nll_loss(log_probabilities, labels, reduction="none")
+
+
 def decision_adversarial(student: Tensor, teacher: Tensor) -> Tensor:
     """-KL(teacher || student) where both decide alike, 0 elsewhere, to be minimised by the image maker.
 

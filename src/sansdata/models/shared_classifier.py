@@ -1,0 +1,121 @@
+"""A student that answers through its teacher's classifier (SimKD, Chen et al., CVPR 2022; KD3): its own network, a
+projector behind its last feature map, and a copy of the teacher's last layer in the place of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import StudentError
+from .modes import fixed
+from .taps import execution_order
+
+PROJECTED = "projector"
+"""Name of the projector in the module that takes the place of the last stage."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a classifier ends. stage: path of the part whose output (B, D, H, W) is averaged into the head's input."""
+
+    stage: str
+    head: str
+    width: int
+
+
+class Projector(nn.Module):
+    """(B, C, H, W) -> (B, D, H, W): 1x1, 3x3, 1x1 convolutions with BatchNorm and ReLU, D/factor channels within."""
+
+    def __init__(self, inputs: int, outputs: int, factor: int) -> None:
+        super().__init__()
+        inner = max(1, outputs // factor)
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(),
+            nn.Conv2d(inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(),
+            nn.Conv2d(inner, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+class ProjectedStage(nn.Module):
+    """A stage, and the projector behind it."""
+
+    def __init__(self, stage: nn.Module, projector: Projector) -> None:
+        super().__init__()
+        self.stage, self.projector = stage, projector
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projector(self.stage(x))
+
+
+def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
+    """How `module` ends, found by running it; None where no linear layer reads the mean of a feature map.
+
+    shape: (C, H, W) of what the module takes.
+    """
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    inputs = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    read: dict[str, Tensor] = {}
+    handles = [
+        part.register_forward_pre_hook(lambda _, given, path=path: read.update({path: given[0]}))
+        for path, part in module.named_modules()
+        if path and isinstance(part, nn.Linear)
+    ]
+    try:
+        with fixed(module):
+            ran = execution_order(module, inputs, lambda part: True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not read:
+        return None
+    head = list(read)[-1]
+    features = read[head]
+    for path, output in reversed(ran):
+        if isinstance(output, Tensor) and output.ndim == 4 and _is_mean(features, output):
+            return Ending(path, head, features.shape[1])
+    return None
+
+
+def _is_mean(features: Tensor, maps: Tensor) -> bool:
+    """Whether features (B, D) are the means of maps (B, D, H, W) over all positions."""
+    same = maps.shape[:2] == features.shape
+    return same and torch.allclose(maps.mean((2, 3)), features, rtol=1e-4, atol=1e-5)
+
+
+def share_classifier(student: nn.Module, of: Ending, classifier: nn.Linear, factor: int) -> dict[str, Any]:
+    """Puts a projector and a frozen copy of `classifier` (D -> K) into `student`, in place; gives the sizes."""
+    args = {"stage": of.stage, "head": of.head, "width": of.width, "features": classifier.in_features, "factor": factor}
+    insert(student, classifier.out_features, **args)
+    head = student.get_submodule(of.head)
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight.copy_(classifier.weight)
+        if head.bias is not None:
+            head.bias.copy_(classifier.bias if classifier.bias is not None else torch.zeros_like(head.bias))
+    head.requires_grad_(False)
+    return args
+
+
+def insert(student: nn.Module, classes: int, stage: str, head: str, width: int, features: int, factor: int) -> None:
+    """The parts alone, with random weights: what a file of such a student is read into. Raises StudentError."""
+    try:
+        last = student.get_submodule(stage)
+        _set(student, stage, ProjectedStage(last, Projector(width, features, factor)))
+        _set(student, head, nn.Linear(features, classes))
+    except (AttributeError, TypeError) as fault:
+        raise StudentError(f"a projector cannot be put behind '{stage}' of this student ({fault})") from None
+
+
+def _set(root: nn.Module, path: str, part: nn.Module) -> None:
+    owner, _, name = path.rpartition(".")
+    parent = root.get_submodule(owner)
+    if name not in parent._modules:
+        raise AttributeError(f"there is no part '{path}'")
+    setattr(parent, name, part)
