@@ -62,11 +62,15 @@ def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     inputs = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     read: dict[str, Tensor] = {}
-    handles = [
-        part.register_forward_pre_hook(lambda _, given, path=path: read.update({path: given[0]}))
-        for path, part in module.named_modules()
-        if path and isinstance(part, nn.Linear)
-    ]
+
+    def note(path: str):
+        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+            read[path] = given[0]
+
+        return hook
+
+    heads = [(path, part) for path, part in module.named_modules() if path and isinstance(part, nn.Linear)]
+    handles = [part.register_forward_pre_hook(note(path)) for path, part in heads]
     try:
         with fixed(module):
             ran = execution_order(module, inputs, lambda part: True)
