@@ -15,6 +15,7 @@ under 'measures' name -> number as the page shows it (percent where it is a shar
 
 EXPERIMENTS = {
     "federated": "a model over clients that share out the set, or their own models",
+    "pool": "a student that learned from a folder of unrelated images, and what its method chose from it",
     "distil": "a student, and its accuracy on the test set",
     "compressed": "a student, and what the images are worth for quantizing and pruning trained networks",
     "transfer": "a student, and what its features are worth on other tasks",

@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from ... import api
 from ...datasets.images import holdout, load_images
 from ...engine.checkpoint import Checkpoints
 from ...engine.encode import decode
+from ...runtime import Runtime
 from ..recipes.model import Arm, Recipe
 from . import distil
 
@@ -54,14 +56,12 @@ def export(sets: dict[str, dict[str, int]], folder: Path) -> int:
 
 def chosen(run: Path) -> torch.Tensor | None:
     """Ids (n,) of the images of the last choice, in the order of the folder; None for a method that chooses none."""
-    newest, _ = Checkpoints(run / "checkpoints", api.Runtime()).newest()
+    newest, _ = Checkpoints(run / "checkpoints", Runtime()).newest()
     if newest is None:
         return None
     state = json.loads((newest / "rank-0.json").read_text())["state"]
     for part in CHOSEN:
         if part in state:
-            from safetensors.torch import load_file
-
             tensors = load_file(newest / "rank-0.safetensors")
             return decode(state[part], tensors, torch.device("cpu"))["ids"]
     return None

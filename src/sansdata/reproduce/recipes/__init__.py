@@ -8,6 +8,7 @@ from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG
 from .fedgen import FEDGEN
+from .kd3 import KD3
 from .mechanisms import MECHANISMS
 from .mixmix import MIXMIX
 from .mnist_lenet5 import MNIST_LENET5
@@ -24,6 +25,7 @@ RECIPES: dict[str, Recipe] = {
         MIXMIX,
         COMBINATIONS,
         CAE_DFKD,
+        KD3,
         FEDGEN,
         FEDFTG,
         FEDD2S,

@@ -22,8 +22,8 @@ def _arm(name: str, role: str, method: str, paper: str = "", **options: object) 
 
 KD3 = Recipe(
     name="kd3",
-    claim="Of a heap of unrelated images, those that KD3 chooses anew every epoch teach more than the whole heap and than "
-    "as many at random.",
+    claim="Of a heap of unrelated images, those that KD3 chooses anew every epoch teach more than the whole heap and "
+    "than as many at random.",
     data="digits",
     task="digits",
     teacher=TeacherRecipe(network="resnet8", epochs=6),
