@@ -64,7 +64,8 @@ def _with_projector(architecture: Mapping[str, Any], depth: int) -> nn.Module:
     if not all(isinstance(size, int) and 0 < size <= MAX_WIDTH for size in sizes.values()):
         raise StudentError(f"architecture: shared-classifier needs whole numbers up to {MAX_WIDTH}, got {sizes!r:.120}")
     module = _rebuild(of, depth - 1)
-    insert(module, stage=str(names[0]), head=str(names[1]), **sizes)  # type: ignore[arg-type]
+    rectified = architecture.get("rectified", False) is True
+    insert(module, stage=str(names[0]), head=str(names[1]), rectified=rectified, **sizes)  # type: ignore[arg-type]
     return module
 
 

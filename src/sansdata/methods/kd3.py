@@ -74,6 +74,10 @@ class KD3(Method):
         return Requirements(access=Access.WEIGHTS, head=True, pool=True)
 
     @classmethod
+    def moves_inputs(cls, config: KD3Config) -> bool:
+        return False  # WEIGHTS is asked for the teacher's features and classifier; the inputs are given
+
+    @classmethod
     def plan(cls, config: KD3Config, steps: int) -> dict[str, int]:
         plan = {"transfer": steps}
         if config.select != "none":
@@ -183,7 +187,8 @@ class KD3(Method):
         losses, outputs, teacher = Losses(), student(batch.inputs), batch.teacher_outputs
         assert teacher is not None
         weights = disagreement_weights(outputs.logits, teacher.logits) if self.config.weighted else 1.0
-        mine, other = outputs.taps[self.projected["stage"]], teacher.taps[self.teacher_end.stage]
+        mine = outputs.taps[self.projected["stage"]]
+        other = self.teacher_end.read(teacher.taps[self.teacher_end.stage])
         losses.add("features", 1, lambda: weights * pooled_hint(mine, other))
         if "mixed" in batch.extras:
             mixed = student(batch.extras["mixed"])

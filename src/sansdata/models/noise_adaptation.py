@@ -26,5 +26,5 @@ class NoiseAdaptation(nn.Module):
         return (1 - self.accuracy) * others + self.accuracy * own
 
     def forward(self, logits: Tensor) -> Tensor:
-        noisy = F.softmax(logits.float(), dim=1) @ self.transitions()
+        noisy = F.softmax(logits.to(self.off_diagonal), dim=1) @ self.transitions()
         return noisy.clamp_min(torch.finfo(noisy.dtype).tiny).log()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import StudentError
@@ -20,11 +21,19 @@ PROJECTED = "projector"
 
 @dataclass(frozen=True)
 class Ending:
-    """How a classifier ends. stage: path of the part whose output (B, D, H, W) is averaged into the head's input."""
+    """How a classifier ends. stage: path of the part whose output (B, D, H, W) is averaged into the head's input.
+
+    rectified: the negative values become 0 in between, by a function that is no module of its own.
+    """
 
     stage: str
     head: str
     width: int
+    rectified: bool = False
+
+    def read(self, output: Tensor) -> Tensor:
+        """The map (B, D, H, W) that is averaged, of the stage's output."""
+        return F.relu(output) if self.rectified else output
 
 
 class Projector(nn.Module):
@@ -44,14 +53,15 @@ class Projector(nn.Module):
 
 
 class ProjectedStage(nn.Module):
-    """A stage, and the projector behind it."""
+    """A stage, and the projector behind it. rectified: the stage's negative values become 0 in between."""
 
-    def __init__(self, stage: nn.Module, projector: Projector) -> None:
+    def __init__(self, stage: nn.Module, projector: Projector, rectified: bool = False) -> None:
         super().__init__()
-        self.stage, self.projector = stage, projector
+        self.stage, self.projector, self.rectified = stage, projector, rectified
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.projector(self.stage(x))
+        features = self.stage(x)
+        return self.projector(F.relu(features) if self.rectified else features)
 
 
 def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
@@ -82,8 +92,11 @@ def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
     head = list(read)[-1]
     features = read[head]
     for path, output in reversed(ran):
-        if isinstance(output, Tensor) and output.ndim == 4 and _is_mean(features, output):
-            return Ending(path, head, features.shape[1])
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            continue
+        for rectified in (False, True):
+            if _is_mean(features, F.relu(output) if rectified else output):
+                return Ending(path, head, features.shape[1], rectified)
     return None
 
 
@@ -95,7 +108,8 @@ def _is_mean(features: Tensor, maps: Tensor) -> bool:
 
 def share_classifier(student: nn.Module, of: Ending, classifier: nn.Linear, factor: int) -> dict[str, Any]:
     """Puts a projector and a frozen copy of `classifier` (D -> K) into `student`, in place; gives the sizes."""
-    args = {"stage": of.stage, "head": of.head, "width": of.width, "features": classifier.in_features, "factor": factor}
+    args = {"stage": of.stage, "head": of.head, "width": of.width, "features": classifier.in_features, "factor": factor,
+            "rectified": of.rectified}  # fmt: skip
     insert(student, classifier.out_features, **args)
     head = student.get_submodule(of.head)
     assert isinstance(head, nn.Linear)
@@ -107,11 +121,14 @@ def share_classifier(student: nn.Module, of: Ending, classifier: nn.Linear, fact
     return args
 
 
-def insert(student: nn.Module, classes: int, stage: str, head: str, width: int, features: int, factor: int) -> None:
+def insert(
+    student: nn.Module, classes: int, stage: str, head: str, width: int, features: int, factor: int,
+    rectified: bool = False,
+) -> None:  # fmt: skip
     """The parts alone, with random weights: what a file of such a student is read into. Raises StudentError."""
     try:
         last = student.get_submodule(stage)
-        _set(student, stage, ProjectedStage(last, Projector(width, features, factor)))
+        _set(student, stage, ProjectedStage(last, Projector(width, features, factor), rectified))
         _set(student, head, nn.Linear(features, classes))
     except (AttributeError, TypeError) as fault:
         raise StudentError(f"a projector cannot be put behind '{stage}' of this student ({fault})") from None

@@ -16,7 +16,7 @@ def spatial_means(maps: Iterable[Tensor]) -> Tensor:
 
 
 def pair_contrast(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """A scalar, NT-Xent (SimCLR, Chen et al. 2020, eq. 1): how badly each row finds its partner among 2N - 1 others.
+    """(N,), NT-Xent (SimCLR, Chen et al. 2020, eq. 1): how badly partners find each other among 2N - 1 others.
 
     first, second: (N, D), rows of length 1; first[i] and second[i] are partners.
     """
@@ -24,7 +24,7 @@ def pair_contrast(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     similarity = both @ both.T / temperature
     similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
     partners = torch.arange(len(both), device=both.device).roll(len(first))
-    return F.cross_entropy(similarity, partners)
+    return F.cross_entropy(similarity, partners, reduction="none").view(2, -1).mean(0)
 
 
 def view_contrast(local: Tensor, whole: Tensor, temperature: float, current: int) -> Tensor:
