@@ -51,7 +51,8 @@ def _ensure(recipe: Recipe, wanted: TeacherRecipe) -> dict[str, Any]:
         if not path.is_file():
             raise DataError(f"the recipe's teacher {wanted.file} is not below SANSDATA_DATA ({root or 'not set'})")
     else:
-        path = cache() / f"{recipe.data}-{wanted.network}.safetensors"
+        size = "" if recipe.task == recipe.data else "-" + "x".join(map(str, task.shape[1:]))
+        path = cache() / f"{recipe.data}{size}-{wanted.network}.safetensors"
         if not path.is_file():
             _train_teacher(recipe, wanted, path)
     torch.set_num_threads(os.cpu_count() or 1)

@@ -1,7 +1,8 @@
 """A student that learned from a folder of unrelated images, and what its method chose from it.
 
 Of an arm's `experiment`: near and far, name of a known set -> how many of its training images lie in the folder. Near
-ones look like the task's, from another source; far ones show other things.
+ones look like the task's, from another source; far ones show other things. margin: black pixels put around the near
+ones, where the task's images have a border that theirs lack.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -42,13 +44,15 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     return figures
 
 
-def export(sets: dict[str, dict[str, int]], folder: Path) -> int:
+def export(sets: dict[str, Any], folder: Path) -> int:
     """Writes the images as PNG files, the same ones each time; gives how many of them are far, which come first."""
     folder.mkdir()
     for distance in ("far", "near"):
         for name, count in sets[distance].items():
             _, some = holdout(load_images(name, None, "train"), count, seed=0)
-            for number, image in enumerate(some.images):
+            around = sets.get("margin", 0) if distance == "near" else 0
+            images = np.pad(some.images, ((0, 0), (around, around), (around, around), (0, 0)))
+            for number, image in enumerate(images):
                 picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
                 picture.save(folder / f"{distance}-{name}-{number:05d}.png", compress_level=1)
     return sum(sets["far"].values())
