@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from sansdata.reproduce.expectations import checks
 from sansdata.reproduce.page import write_page
 from sansdata.reproduce.recipes import RECIPES
 from sansdata.reproduce.recipes.model import Arm, Expectation, Recipe
-from sansdata.reproduce.runner import checks
 
 MEANS = {"ours": {"accuracy": 80.0, "attack": 20.0}, "host": {"accuracy": 82.0, "attack": 60.0}}
 

@@ -8,8 +8,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from ..files import write_atomic
+from .expectations import Means, checks
 from .recipes.model import Recipe
-from .runner import Means, checks
 
 HEAD = """# Reproduction
 

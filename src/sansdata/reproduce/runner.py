@@ -8,7 +8,6 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..files import write_json
 from .experiments import find_experiment
+from .page import write_page
 from .recipes import find_recipe
 from .recipes.model import Arm, Recipe
 from .teachers import ensure_teacher, without_paths
@@ -49,8 +49,6 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
                 store.add(arm, seed, teacher["sha256"], figures)
                 said = f"failed: {fault}" if fault is not None else f"{100 * figures['accuracy']:.2f} %"
                 print(f"{arm.name} seed {seed}: {said}", flush=True)
-    from .page import write_page
-
     return write_page(docs)
 
 
@@ -110,28 +108,3 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
         "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "machine": platform.machine(),
         "threads": recipe.threads, "cores": os.cpu_count(), "processor": processor(),
     }  # fmt: skip
-
-
-Means = dict[str, dict[str, float]]
-"""arm -> measure -> mean over the seeds; 'accuracy' is in percent."""
-
-
-def checks(recipe: Recipe, means: Means) -> Iterator[tuple[str, bool]]:
-    """Each expectation as a sentence with its figures, and whether it holds."""
-    for one in recipe.expected:
-        value = means.get(one.better, {}).get(one.measure)
-        other = means.get(one.worse, {}).get(one.measure) if one.worse is not None else None
-        if value is None or (one.worse is not None and other is None):
-            continue
-        of = "" if one.measure == "accuracy" else f"{one.measure} of "
-        side = "below" if one.lower or one.ratio is not None else "above"
-        if other is None:
-            said = f"{of}{one.better} {'is at most' if one.lower else 'reaches'} {one.margin:g}: {value:.2f}"
-            yield said, value <= one.margin if one.lower else value >= one.margin
-        elif one.ratio is not None:
-            limit = one.ratio * other
-            yield f"{of}{one.better} at most {one.ratio:g} of {one.worse}: {value:.2f} of {other:.2f}", value <= limit
-        else:
-            gap = other - value if one.lower else value - other
-            shown = value - other
-            yield f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {shown:+.2f}", gap >= one.margin
