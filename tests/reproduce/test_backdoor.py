@@ -20,8 +20,8 @@ ARMS = (
         options={"view": "none", "transfer": {"batch": 16}},
     ),
     Arm(
-        name="abd", role="method", method="noise", steps=3, experiment=TEACHER, options={"transfer": {"batch": 16}},
-        run={"defence": "abd", "retrospect": {"rounds": 1}},
+        name="abd", role="method", method="pool-kd", steps=3, experiment=TEACHER | {"pool": "digits"},
+        options={"transfer": {"batch": 16}}, run={"defence": "abd", "retrospect": {"rounds": 1}},
     ),
 )  # fmt: skip
 
@@ -48,6 +48,9 @@ def test_the_arms_share_a_teacher_that_follows_its_trigger(cache: Path, tmp_path
         assert 0 <= figures["measures"]["ASR"] <= 100
         assert figures["steps"] == 3
     assert found["kd"]["teacher"] == found["abd"]["teacher"]
+    assert 0 <= found["abd"]["measures"]["suspicious"] <= 100
+    assert found["abd"]["cost"]["vaccine_judged"] == 3 * 16
+    assert "suspicious" not in found["kd"]["measures"]
     assert len(list(cache.glob("*.safetensors"))) == 1
 
 

@@ -1,6 +1,7 @@
 """A student of a poisoned teacher, its accuracy on the test set, and how often the trigger works on it.
 
-An arm's `experiment` names the teacher: network, epochs, attack and, where it is not 0, target.
+An arm's `experiment` names the teacher: network, epochs, attack and, where it is not 0, target; and, for a method that
+needs a pool, a known set whose training images are given to it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ... import api
+from ...datasets.images import load_images
 from ...files import sha256
 from ...tasks import load_task
 from ..poisoned import ensure_poisoned_teacher
@@ -18,7 +22,8 @@ from .distil import ceiling, distilled, of_run
 
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The figures of one arm; measures in percent: 'ASR', 'base rate', and both figures of the teacher itself."""
+    """The figures of one arm; measures in percent: 'ASR', 'base rate', both figures of the teacher itself, and of the
+    samples that a vaccine judged the share it found 'suspicious'."""
     wanted = arm.experiment
     network, attack, target = wanted["network"], wanted["attack"], wanted.get("target", 0)
     path = ensure_poisoned_teacher(training_set(recipe), str(recipe.task), network, attack, wanted["epochs"], target)
@@ -30,7 +35,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         session = ceiling(poisoned, arm, seed, {"path": str(path)})
         student, figures = session.student.eval(), {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
-        student = distilled(poisoned, arm, seed, {"path": str(path)}, folder / "run")
+        student = distilled(poisoned, _with_pool(arm, folder), seed, {"path": str(path)}, folder / "run")
         figures = of_run(student)
     found = api.attack_success(student, recipe.data, attack, target, task)
     return figures | {
@@ -38,6 +43,20 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         "measures": {
             "ASR": 100 * found.rate, "base rate": 100 * found.base_rate, "teacher's ASR": 100 * of_teacher.rate,
             "teacher's accuracy": 100 * api.evaluate(spec, recipe.data, task).accuracy,
-        },
+        } | _suspicious(figures["cost"]),
         "teacher": {"attack": attack, "sha256": sha256(path)},
     }  # fmt: skip
+
+
+def _with_pool(arm: Arm, folder: Path) -> Arm:
+    """The arm with the pool that its experiment names, written into `folder`."""
+    if "pool" not in arm.experiment:
+        return arm
+    file = folder / "pool.npz"
+    np.savez(file, x=load_images(arm.experiment["pool"], None, "train").images)
+    return arm.model_copy(update={"run": arm.run | {"pool": file}})
+
+
+def _suspicious(cost: dict[str, Any]) -> dict[str, float]:
+    judged = cost.get("vaccine_judged", 0)
+    return {"suspicious": 100 * cost["vaccine_suspicious"] / judged} if judged else {}
