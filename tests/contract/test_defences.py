@@ -144,26 +144,28 @@ def test_reduced_precision() -> None:
     assert all(torch.isfinite(value).all() for value in session.student.state_dict().values())
 
 
-@pytest.mark.parametrize(("name", "stop"), [("dafl", 13), ("noise", 6), ("noise", 2)])
+@pytest.mark.parametrize(("name", "tail", "stops"), [("dafl", 0.99, (13,)), ("noise", 0.001, (2, 6))])
 def test_resume_in_a_new_process_is_bitwise_the_uninterrupted_run(
-    name: str, stop: int, tiny: Tiny, tmp_path: Path
+    name: str, tail: float, stops: tuple[int, ...], tiny: Tiny, tmp_path: Path
 ) -> None:
     """Stopped while the vaccine is being verified, and while the student looks back."""
     defence = {
         "defence": "abd", "retrospect": LATE.model_dump(),
-        "vaccine": {"verify": 4, "skip": 1, "tail": 0.99 if stop == 13 else 0.001, "trials": 3},
+        "vaccine": {"verify": 4, "skip": 1, "tail": tail, "trials": 3},
     }  # fmt: skip
     settings = RunSettings.model_validate(tiny.settings(name, CASES[name].options).model_dump() | defence)
     config = tiny.config(settings, folder=tmp_path)
-    whole, out = tmp_path / "whole", tmp_path / "run"
+    whole = tmp_path / "whole"
     assert distil(config, whole, before=[("no_report",)]).code == 0
-    assert distil(config, out, before=[("stop_after_move", stop), ("no_report",)]).code == 75
-    kept = tensors(next((out / "checkpoints").glob("step-*/rank-0.safetensors")))
-    assert any(key.startswith("defence.copies") for key in kept)
-    assert any(key.startswith("update.retrospect") for key in kept) == (stop > 4)
-    resumed = distil(config, out, "--resume", before=[("no_report",)])
-    assert resumed.code == 0, resumed.output
-    assert differing(student_of(whole), student_of(out)) == []
+    for stop in stops:
+        out = tmp_path / f"stopped-{stop}"
+        assert distil(config, out, before=[("stop_after_move", stop), ("no_report",)]).code == 75
+        kept = tensors(next((out / "checkpoints").glob("step-*/rank-0.safetensors")))
+        assert any(key.startswith("defence.copies") for key in kept)
+        assert any(key.startswith("update.retrospect") for key in kept) == (stop > 4)
+        resumed = distil(config, out, "--resume", before=[("no_report",)])
+        assert resumed.code == 0, resumed.output
+        assert differing(student_of(whole), student_of(out)) == []
 
 
 class Linear(nn.Module):
