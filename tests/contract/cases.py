@@ -33,6 +33,10 @@ CASES = {
         stops=(2, 1, 8),  # 1 and 2: half the pool is scored
         moves_apart=((1, 6), (5, 6)),
     ),
+    "mosaickd": Case(
+        {"latent": 16, "width": 8, "patch_width": 4, "student_steps": 3, "transfer": {"batch": 8}},
+        stops=(6, 1, 10),  # 1: before the student's first step; 6: in the middle of a round
+    ),
     "kd3": Case(
         {
             "scan_moves": 2, "steps_per_epoch": 3, "threshold": 0.4, "embedding": 8, "contrast": 0.1,

@@ -33,6 +33,10 @@ METHODS = {
         "dfnd:DFND",
         "needs --pool: what the teacher is surest of, through a noise matrix (Chen et al. 2021)",
     ),
+    "mosaickd": (
+        "mosaickd:MosaicKD",
+        "needs --pool: a generator that makes ours of their patches; fresh batches (Fang et al. 2021)",
+    ),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""

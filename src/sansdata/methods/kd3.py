@@ -62,10 +62,11 @@ class KD3(Method):
 
     Config: ClassVar[type] = KD3Config
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Minutes on a CPU (ours): few epochs, each with a look at the whole pool.
+        # Minutes on a CPU (ours): few epochs, each with a look at the whole pool. The released rate is for batches of
+        # 1024 and a hundred times the steps; here the features were hardly learned at it.
         "small": {
             "steps_per_epoch": 140, "scan_moves": 20, "steps": 1400,
-            "transfer": {"batch": 128, "schedule": "cosine", "weight_decay": 1e-4},
+            "transfer": {"lr": 1.0, "batch": 128, "schedule": "cosine", "weight_decay": 1e-4},
         },
     }  # fmt: skip
 

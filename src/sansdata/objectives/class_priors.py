@@ -20,7 +20,12 @@ def information_entropy(logits: Tensor) -> Tensor:
 
     Base 10 as in the released code: with natural logarithms its weight would count 2.3 times as much.
     """
-    return -entropy(F.softmax(logits, dim=1).mean(0)) / math.log(10)
+    return evenness(logits) / math.log(10)
+
+
+def evenness(logits: Tensor) -> Tensor:
+    """sum p ln p of the batch-mean softmax, a scalar: lowest, -ln K, when classes are even (MosaicKD, released)."""
+    return -entropy(F.softmax(logits, dim=1).mean(0))
 
 
 def activation(features: Tensor) -> Tensor:

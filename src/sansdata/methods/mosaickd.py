@@ -1,0 +1,140 @@
+"""MosaicKD: mosaicking to distill (Fang et al., NeurIPS 2021), after the losses of its released code.
+
+Images of unrelated things hold patches that ours are made of. A generator makes images whose patches a discriminator
+cannot tell from those of the pool, while the teacher sees one of its classes in the whole; the student learns them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+from torch import Tensor
+
+from ..config import Strict
+from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..memory import Slot
+from ..models.modes import fixed
+from ..models.patch_discriminator import PatchDiscriminator
+from ..objectives import class_priors
+from ..objectives.logits import entropy, kl
+from ..objectives.patches import looks_real, told_apart
+from ..synthesis.augment import Augment, augment
+from ..synthesis.generator import Width, images_from, latents, make_generator
+from ..synthesis.given import pool_of, random_share
+from ..training.transfer import TransferSettings
+
+
+class MosaicKDConfig(Strict):
+    """Defaults are those of the released recipe for a CIFAR-100 teacher with CIFAR-10 as the pool."""
+
+    share: float = pydantic.Field(default=1.0, gt=0, le=1)  # of the pool, drawn at random once; ours
+    latent: int = pydantic.Field(default=100, ge=1)  # released
+    width: Width = "auto"  # ours
+    patch_width: int = pydantic.Field(default=64, ge=1)  # channels of the discriminator's first layer; ours
+    generator_lr: float = pydantic.Field(default=1e-3, gt=0)  # ours
+    adversarial: float = pydantic.Field(default=1.0, ge=0)  # released --adv
+    align: float = pydantic.Field(default=1.0, ge=0)  # released --align
+    local: float = pydantic.Field(default=1.0, ge=0)  # released --local
+    balance: float = pydantic.Field(default=10.0, ge=0)  # released --balance
+    student_steps: int = pydantic.Field(default=5, ge=1)  # ours
+    view: Augment = "crop+flip"  # of the pool's images; ours
+    steps: int = pydantic.Field(default=40_000, ge=1)  # released: 200 epochs; of 200 steps, ours
+    transfer: TransferSettings = TransferSettings(
+        lr=0.1, weight_decay=1e-4, schedule="cosine", batch=256, temperature=1.0
+    )  # lr, batch: released; the rest: ours
+
+
+class MosaicKD(Method):
+    """A step of the discriminator and one of the generator, then student steps, each on a fresh batch."""
+
+    Config: ClassVar[type] = MosaicKDConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Minutes on a CPU (ours).
+        "small": {"patch_width": 16, "student_steps": 2, "steps": 1400, "transfer": {"batch": 128}},
+    }
+
+    @classmethod
+    def requires(cls, config: MosaicKDConfig) -> Requirements:
+        return Requirements(access=Access.GRADIENTS, pool=True)
+
+    @classmethod
+    def plan(cls, config: MosaicKDConfig, steps: int) -> dict[str, int]:
+        return {"acquire": -(-steps // config.student_steps), "transfer": steps}
+
+    @classmethod
+    def rehearsal(cls, config: MosaicKDConfig) -> MosaicKDConfig:
+        return config.model_copy(update={"student_steps": 1})
+
+    def __init__(self, config: MosaicKDConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.ids = random_share(context, config.share)
+        self.generator = make_generator(context, config.latent, config.width, "standard")
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr, betas=(0.5, 0.999))
+        with context.streams.as_global("discriminator", shared=True):
+            judge = PatchDiscriminator(context.task.shape[0], config.patch_width)
+        self.judge = context.runtime.place(judge)
+        self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), lr=config.generator_lr, betas=(0.5, 0.999))
+        self.schedule = Slot(transfers_left=0)
+
+    def next_move(self) -> str:
+        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+
+    def acquire(self) -> Losses:
+        config, context = self.config, self.context
+        decay = config.transfer.decay(context.progress.value)
+        for optimizer in (self.optimizer, self.judge_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = config.generator_lr * decay
+        images = self._images()
+        judged = self._step_of_the_judge(images.detach())
+        outputs = context.teacher(images)
+        losses = context.acquire_losses(images, outputs)
+        losses.add("disagreement", -config.adversarial, lambda: self._disagreement(images, outputs.logits))
+        losses.add("align", config.align, lambda: entropy(outputs.logits.softmax(1)))
+        losses.add("local", config.local, lambda: looks_real(self._patches(images)))
+        losses.add("balance", config.balance, lambda: class_priors.evenness(outputs.logits))
+        losses.total().backward()
+        self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
+        context.runtime.step(self.optimizer)
+        losses.add("judge", 1, lambda: judged)
+        self.schedule["transfers_left"] = config.student_steps
+        return losses
+
+    def _images(self) -> Tensor:
+        config, context = self.config, self.context
+        context.counters.add("samples", config.transfer.batch)
+        return images_from(self.generator, latents(config.transfer.batch, config.latent, context), context)
+
+    def _patches(self, images: Tensor) -> Tensor:
+        """(B, h, w) what the discriminator says of images (B, C, H, W) in unit space."""
+        return self.judge(self.context.runtime.normalise(self.context.task, images))
+
+    def _step_of_the_judge(self, made: Tensor) -> Tensor:
+        """One step that tells patches of the pool from those of `made`; gives its loss, without gradient."""
+        context, config = self.context, self.config
+        picked = self.ids[torch.randint(len(self.ids), (len(made),), generator=context.streams("pool"))]
+        given = augment(context.runtime.place(pool_of(context).at(picked)), config.view, context.streams("view"))
+        loss = told_apart(self._patches(given), self._patches(made))
+        loss.backward()
+        context.runtime.step(self.judge_optimizer)
+        return loss.detach()
+
+    def _disagreement(self, images: Tensor, teacher: Tensor) -> Tensor:
+        """(B,) KL from the teacher to the student, which runs in train mode as in the other adversarial methods."""
+        with fixed(self.context.student, train=True):
+            return kl(self.context.student_outputs(images).logits, teacher)
+
+    def transfer_batch(self) -> Batch:
+        self.schedule["transfers_left"] -= 1
+        with torch.no_grad():
+            images = self._images()
+        return self.context.teach(images)
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {
+            "generator": self.generator, "optimizer": self.optimizer, "judge": self.judge,
+            "judge_optimizer": self.judge_optimizer, "schedule": self.schedule,
+        }  # fmt: skip

@@ -1,0 +1,80 @@
+"""MosaicKD's generator between the teacher, the student and the judge of patches."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from tiny import make_pool, make_student, make_task, make_teacher
+
+from sansdata.engine.session import Session
+from sansdata.methods.index import method_config
+from sansdata.methods.mosaickd import MosaicKD
+from sansdata.models.patch_discriminator import PatchDiscriminator
+from sansdata.objectives.class_priors import evenness
+from sansdata.objectives.patches import looks_real, told_apart
+from sansdata.runtime import Runtime
+
+
+def make_session(**options: Any) -> Session:
+    given = {"latent": 8, "width": 8, "patch_width": 8, "student_steps": 2, "transfer": {"batch": 16}} | options
+    config = method_config("mosaickd", "default", given)
+    return Session(MosaicKD, config, make_teacher(), make_student(), make_task(), Runtime(), 7, 40, pool=make_pool())
+
+
+def test_patch_losses_against_a_loop() -> None:
+    stream = torch.Generator().manual_seed(0)
+    real, made = (torch.randn(3, 2, 2, generator=stream, dtype=torch.float64) for _ in range(2))
+
+    def mean(values: torch.Tensor, wanted: bool) -> float:
+        sure = [1 / (1 + math.exp(-v)) for v in values.flatten().tolist()]
+        return -sum(math.log(p if wanted else 1 - p) for p in sure) / len(sure)
+
+    assert looks_real(made).tolist() == pytest.approx([mean(one, True) for one in made], rel=1e-5)
+    assert told_apart(real, made).item() == pytest.approx((mean(real, True) + mean(made, False)) / 2, rel=1e-5)
+
+
+def test_evenness_is_lowest_where_classes_are_even() -> None:
+    even = 50 * torch.eye(4, dtype=torch.float64)
+    assert evenness(even).item() == pytest.approx(-math.log(4))
+    assert evenness(even[:1].repeat(4, 1)).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_judge_sees_seven_pixels_and_no_more() -> None:
+    judge = PatchDiscriminator(1, 4)
+    images = torch.randn(1, 1, 32, 32, requires_grad=True)
+    judge(images)[0, 4, 4].backward()
+    assert images.grad is not None
+    rows, columns = images.grad[0, 0].nonzero().T
+    assert int(rows.max() - rows.min()) + 1 == int(columns.max() - columns.min()) + 1 == 7
+
+
+def test_the_judge_learns_to_tell_the_pool_from_what_is_made() -> None:
+    session = make_session(generator_lr=0.01)
+    method: Any = session.method
+    made = torch.full((16, 1, 8, 8), 0.5) + 0.05 * torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    told = []
+    for move in range(60):
+        session.streams.begin(move)
+        told.append(method._step_of_the_judge(made).item())
+    assert told[0] == pytest.approx(math.log(2), abs=0.1)
+    assert told[-1] < 0.2
+
+
+@pytest.mark.parametrize("term", ["adversarial", "align", "local", "balance"])
+def test_each_term_moves_the_generator(term: str) -> None:
+    off = dict.fromkeys(("adversarial", "align", "local", "balance"), 0.0)
+    session = make_session(**(off | {term: 1.0}))
+    method: Any = session.method
+    before = [p.detach().clone() for p in method.generator.parameters()]
+    session.move()
+    assert any(not torch.equal(old, new) for old, new in zip(before, method.generator.parameters()))
+    assert all(p.grad is None for p in method.judge.parameters())
+    assert all(p.grad is None for p in session.student.parameters())
+
+
+def test_student_steps_follow_each_step_of_the_generator() -> None:
+    session = make_session()
+    assert [session.move()[0] for _ in range(7)] == ["acquire", "transfer", "transfer"] * 2 + ["acquire"]
