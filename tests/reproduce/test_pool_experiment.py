@@ -31,5 +31,6 @@ def test_the_images_of_the_last_choice_are_read_from_a_finished_run(tiny: Tiny, 
     ids = chosen(tmp_path / "dfnd")
     assert isinstance(ids, torch.Tensor)
     assert len(ids) == 12
-    run(tiny.settings("pool-kd", {"transfer": {"batch": 8}}), tmp_path / "pool-kd")
-    assert chosen(tmp_path / "pool-kd") is None
+    for name, more in (("pool-kd", {}), ("mosaickd", {"latent": 8, "width": 8, "patch_width": 4})):
+        run(tiny.settings(name, {"transfer": {"batch": 8}} | more), tmp_path / name)
+        assert chosen(tmp_path / name) is None

@@ -67,5 +67,5 @@ def chosen(run: Path) -> torch.Tensor | None:
     for part in CHOSEN:
         if part in state:
             tensors = load_file(newest / "rank-0.safetensors")
-            return decode(state[part], tensors, torch.device("cpu"))["ids"]
+            return decode(state[part], tensors, torch.device("cpu")).get("ids")
     return None
