@@ -36,7 +36,7 @@ KD3 = Recipe(
             _arm("pool-kd", "floor", "pool-kd"),
             _arm("pool-kd-random-fifth", "floor", "pool-kd", share=0.2),
             _arm("dfnd", "method", "dfnd"),
-            _arm("mosaickd", "method", "mosaickd"),
+            _arm("mosaickd", "method", "mosaickd", view="none"),
             _arm("kd3-no-selection", "ablation", "kd3", select="none"),
             _arm("kd3-no-contrast", "ablation", "kd3", contrast=0.0),
             Arm(
