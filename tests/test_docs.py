@@ -53,9 +53,8 @@ FOREIGN_FLAGS = {
     "--index-url",
     "--nproc-per-node",
     "--check",
-    "--federation-config",
-    "--run-config",
-}  # fmt: skip - of pip, torchrun, ruff and flwr
+    "--simulation",
+}  # fmt: skip - of pip, torchrun, ruff and an example
 
 
 def text_of(page: Path) -> str:

@@ -21,6 +21,7 @@ from sansdata.errors import ConfigError, DataError, MethodError, ResumeError, Ru
 from sansdata.federated.index import FEDERATED, find_server
 from sansdata.federated.round import select
 from sansdata.federated.scores import TestSet
+from sansdata.report.federated import reached, traffic
 from sansdata.runtime import Runtime
 
 
@@ -142,9 +143,18 @@ def test_what_a_run_leaves(finished):
 
 def test_the_page_is_whole_and_offline(finished):
     page = (finished / "report.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4  # accuracy, spread, partition, seconds
     assert not re.search(r"""(src|href)\s*=\s*["']https?:""", page)
     assert "single models of every active client" in page
+
+
+def test_the_page_counts_per_round_and_says_when_a_level_was_reached():
+    summary = {"down": {"model": 600, "facts": 3}, "up": {"model": 600, "labels": 20}, "rounds": 2}
+    rows = dict(traffic(summary))
+    assert rows["model"] == ["600", "600", "300", "300"]
+    assert rows["labels"] == ["0", "20", "0", "10"]
+    assert rows["all"] == ["603", "620", "302", "310"]
+    assert reached({"0.2": 5, "0.25": 5, "0.3": 10, "0.35": None}) == [("0.25", 5), ("0.3", 10)]
 
 
 def test_the_model_is_a_student_like_any_other(finished):

@@ -30,7 +30,8 @@ def main(grid: Grid, context: Context) -> None:
         with open(out / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    strategy = make_strategy(run.server, settings.active_clients, settings.seed, on_round)
-    strategy.start(grid, strategy.initial_arrays(), settings.rounds, timeout=float(context.run_config["timeout"]))
+    timeout = float(context.run_config["timeout"])
+    strategy = make_strategy(run.server, settings.active_clients, settings.seed, on_round, wait=timeout)
+    strategy.start(grid, strategy.initial_arrays(), settings.rounds, timeout=timeout)
     model = run.server.context.model
     write_model(out / "student.safetensors", model, here.architecture, here.task, {"method": settings.method})

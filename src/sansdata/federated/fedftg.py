@@ -33,7 +33,7 @@ class FedFTG(ServerAlgo):
 
     Config: ClassVar[type] = FedFTGConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"distil": {"warmup": 5, "transfer": {"lr": 0.001}}},
+        "small": {"distil": {"ce": 5.0, "lr_decay": 0.7, "transfer": {"lr": 0.003}}},
     }
     reveals = "single models of every active client, number of examples, label counts once"
 

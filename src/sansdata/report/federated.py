@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 
 from . import plots, words
 from .page import environment, write_page
@@ -42,7 +43,8 @@ def render(run: dict[str, Any], dealt: dict[str, Any], summary: dict[str, Any], 
             spread=Markup(spread_curves(lines)),
             partition=Markup(partition_picture(counts)),
             traffic=traffic(summary),
-            reached=[(level, n) for level, n in summary["rounds_to"].items() if n is not None],
+            time=Markup(time_curves(lines)),
+            reached=reached(summary["rounds_to"]),
             faults=[
                 (line["round"], one["client"], kind, one["reason"])
                 for line in lines
@@ -69,12 +71,28 @@ def tiles(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     return found
 
 
-def traffic(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(part, down, up) in bytes, the sum last."""
+def reached(rounds_to: dict[str, int | None]) -> list[tuple[str, int]]:
+    """(level, round), of several levels first reached in one round the highest."""
+    highest = {n: level for level, n in rounds_to.items() if n is not None}
+    return [(level, n) for n, level in highest.items()]
+
+
+def traffic(summary: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """(part, [down, up, down per round, up per round]) in bytes, the sum last."""
     names = list(dict.fromkeys([*summary["down"], *summary["up"]]))
     rows = [(name, summary["down"].get(name, 0), summary["up"].get(name, 0)) for name in names]
     rows.append(("all", sum(summary["down"].values()), sum(summary["up"].values())))
-    return [(name, f"{down:,}", f"{up:,}") for name, down, up in rows]
+    rounds = summary["rounds"]
+    return [(name, [f"{n:,.0f}" for n in (down, up, down / rounds, up / rounds)]) for name, down, up in rows]
+
+
+def time_curves(lines: list[dict[str, Any]]) -> str:
+    """Seconds of each round, at the server and at all its clients together."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for line in lines:
+        for name in ("server", "client"):
+            _add(series, name if name == "server" else "clients", line, line[f"{name}_seconds"])
+    return _lines("time", "seconds of each round", series, unit="s")
 
 
 def accuracy_curves(lines: list[dict[str, Any]]) -> str:
@@ -83,9 +101,9 @@ def accuracy_curves(lines: list[dict[str, Any]]) -> str:
     for line in lines:
         for name, value in line.items():
             if name == "accuracy" or name.startswith("accuracy_"):
-                _add(series, name.replace("accuracy_", "global, ") if "_" in name else "global", line, value)
+                _add(series, name.replace("accuracy_", "global, ") if "_" in name else "global", line, 100 * value)
             elif name in ("clients_accuracy", "personal_accuracy"):
-                _add(series, "clients' mixes" if name[0] == "c" else "personalised", line, value["mean"])
+                _add(series, "clients' mixes" if name[0] == "c" else "personalised", line, 100 * value["mean"])
     return _lines("accuracy", "accuracy over rounds", series)
 
 
@@ -96,26 +114,27 @@ def spread_curves(lines: list[dict[str, Any]]) -> str:
         one = line.get("clients_accuracy") or line.get("personal_accuracy")
         if one:
             for name in ("mean", "worst_tenth", "lowest"):
-                _add(series, name.replace("_", " "), line, one[name])
+                _add(series, name.replace("_", " "), line, 100 * one[name])
     return _lines("spread", "accuracy of the clients over rounds", series)
 
 
 def _add(series: dict[str, tuple[list[int], list[float]]], name: str, line: dict[str, Any], value: float) -> None:
     rounds, values = series.setdefault(name, ([], []))
     rounds.append(line["round"] + 1)
-    values.append(100 * value)
+    values.append(value)
 
 
-def _lines(name: str, label: str, series: dict[str, tuple[list[int], list[float]]]) -> str:
+def _lines(name: str, label: str, series: dict[str, tuple[list[int], list[float]]], unit: str = "%") -> str:
     if not series:
         return ""
     with plots.canvas(5.6, 2.6) as (figure, axes):
         for (title, (rounds, values)), colour in zip(series.items(), COLOURS * 4):
             axes.plot(rounds, values, "o-", color=plots.MARKS[colour], markersize=3, linewidth=1.4, label=title)
         axes.set_xlabel("rounds")
-        axes.set_ylabel("%")
+        axes.set_ylabel(unit)
         axes.legend(frameon=False, labelcolor=plots.MARKS["ink"], loc="best")
         plots.tidy(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # there is no round 7.5
         return plots.svg(figure, name, label)
 
 
@@ -131,4 +150,6 @@ def partition_picture(counts: np.ndarray) -> str:
         axes.set_xlabel("client" if clients == len(shown) else f"the first {len(shown)} of {clients} clients")
         axes.set_ylabel("class")
         plots.tidy(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(10, integer=True))
         return plots.svg(figure, "partition", "images of each class at each client")

@@ -42,10 +42,10 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
 def measured(summary: dict[str, Any], lines: list[dict[str, Any]], active: int) -> dict[str, float]:
     """What the page shows beside the accuracy: percent, and kB per client and round."""
     found: dict[str, float] = {}
-    tuned = [line for line in lines if "accuracy_averaged" in line][-3:]
-    if tuned:
-        gains = [line["accuracy"] - line["accuracy_averaged"] for line in tuned]
-        found["gain of fine-tuning"] = 100 * sum(gains) / len(gains)
+    gains = [100 * (line["accuracy"] - line["accuracy_averaged"]) for line in lines if "accuracy_averaged" in line]
+    if gains:
+        found["gain of fine-tuning"] = sum(gains) / len(gains)
+        found["gain of fine-tuning, last 3"] = sum(gains[-3:]) / len(gains[-3:])
     for key, name in (("clients_accuracy", "clients' mixes"), ("personal_accuracy", "personal")):
         if key in summary:
             found |= {name: 100 * summary[key]["mean"], f"{name}, std": 100 * summary[key]["std"],

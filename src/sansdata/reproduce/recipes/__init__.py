@@ -7,7 +7,7 @@ from .combinations import COMBINATIONS
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG
-from .fedgen import FEDGEN
+from .fedgen import FEDGEN, FEDGEN_CIFAR10
 from .kd3 import KD3
 from .mechanisms import MECHANISMS
 from .mixmix import MIXMIX
@@ -27,6 +27,7 @@ RECIPES: dict[str, Recipe] = {
         CAE_DFKD,
         KD3,
         FEDGEN,
+        FEDGEN_CIFAR10,
         FEDFTG,
         FEDD2S,
         RETAIN,
