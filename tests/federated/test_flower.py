@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+
+import numpy as np
 import pytest
 import torch
 from tiny import differing
@@ -11,7 +15,8 @@ flwr_app = pytest.importorskip(
     "flwr.app", reason="flwr is not installed, so nothing was tested of the algorithms on Flower: pip install .[flower]"
 )
 
-from flwr.app import Context, Error, Message, RecordDict  # noqa: E402  # pyright: ignore
+from flwr.app import Array, Context, Error, Message, RecordDict  # noqa: E402  # pyright: ignore
+from flwr.common.constant import SType  # noqa: E402  # pyright: ignore
 from flwr.serverapp import Grid  # noqa: E402  # pyright: ignore
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402  # pyright: ignore
 
@@ -120,6 +125,67 @@ def test_a_node_that_is_gone_is_not_asked():
     strategy.start(grid, strategy.initial_arrays(), 2)
     assert [line["taken"] for line in lines] == [4, 3]
     assert lines[1]["lost"] == [{"client": 1, "reason": "no reply: the node is gone, or too late"}]
+
+
+def spoiled(value):
+    """An app whose client 1 answers with this in place of its first tensor."""
+
+    def spoil(reply: Message) -> Message:
+        records = reply.content.array_records["model"]
+        records[next(iter(records))] = value
+        return reply
+
+    return spoil
+
+
+HOSTILE = {
+    "nan": (Array(np.full((6, 1, 3, 3), np.nan, dtype=np.float32)), "shape|nan"),
+    "text": (Array(np.array(["a", "b"])), "no payload"),
+    "a pickle": (Array("float32", (1,), SType.NUMPY, pickle.dumps(print)), "no payload"),
+    "noise": (Array("float32", (1,), SType.NUMPY, b"x" * 50), "no payload"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_reply_is_refused_by_client_and_reason(case):
+    value, reason = HOSTILE[case]
+    run = make_run(active=4)
+    app = make_client_app(lambda context: (run.client, run.data[int(context.node_config["partition-id"])], 0))
+    change, lines = spoiled(value), []
+
+    def answer(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        bad = context.node_config["partition-id"] == 1 and message.metadata.message_type == "train"
+        return change(reply) if bad else reply
+
+    strategy = make_strategy(run.server, 4, 0, lines.append)
+    strategy.start(DirectGrid(answer, 4), strategy.initial_arrays(), 1)
+    assert lines[0]["taken"] == 3
+    assert [one["client"] for one in lines[0]["refused"]] == [1]
+    assert re.search(reason, lines[0]["refused"][0]["reason"])
+
+
+@pytest.mark.parametrize("claim", [0, 4, -1, True, "1", None])
+def test_a_node_that_claims_a_wrong_client_is_left_out(claim):
+    run = make_run(active=4)
+    app = make_client_app(lambda context: (run.client, run.data[int(context.node_config["partition-id"])], 0))
+    lines: list[dict] = []
+
+    def answer(message: Message, context: Context) -> Message:
+        if context.node_id == 1899 and message.metadata.message_type == "query":
+            return Message(to_records(Payload(facts={"client": claim})), reply_to=message)
+        return app(message, context)
+
+    grid = DirectGrid(answer, 4)
+    grid.contexts[1899] = Context(1, 1899, {"partition-id": 0}, RecordDict(), {})
+    strategy = make_strategy(run.server, 4, 0, lines.append)
+    strategy.start(grid, strategy.initial_arrays(), 1)
+    assert lines[0]["taken"] == 4
+    if claim == 0:  # two nodes say so, and the first one is believed
+        assert sorted([strategy.names[900], strategy.names[1899]], key=str) == [0, None]
+    else:
+        assert strategy.names[1899] is None
+        assert sorted(strategy.nodes.values()) == [897, 898, 899, 900]
 
 
 def test_records_and_back():

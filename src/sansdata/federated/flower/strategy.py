@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,8 @@ from ..payload import Payload
 from ..round import Round, select
 from .client import CLIENT
 from .records import flower, from_records, to_records
+
+log = logging.getLogger(__name__)
 
 OnRound = Callable[[dict[str, Any]], None]
 
@@ -37,7 +40,8 @@ def make_strategy(
         def __init__(self) -> None:
             self.nodes: dict[int, int] = {}
             """client -> node, of those that have ever been seen."""
-            self.names: dict[int, int] = {}
+            self.names: dict[int, int | None] = {}
+            """node -> its client, None where it is left out."""
             self.round = Round(server, 0)
 
         def initial_arrays(self) -> ArrayRecord:
@@ -59,16 +63,30 @@ def make_strategy(
             return [Message(to_records(messages[one]), self.nodes[one], MessageType.TRAIN) for one in reachable]
 
         def meet(self, grid: Grid, wanted: int) -> None:
-            """Asks nodes that are new which client they are, until `wanted` are known or `wait` is over."""
+            """Asks nodes that are new which client they are, until `wanted` are known or `wait` is over.
+
+            A node that names no client, or one that another live node has, is left out of the run.
+            """
             end = time.monotonic() + wait
             while True:
-                new = [node for node in grid.get_node_ids() if node not in self.names]
+                there = set(grid.get_node_ids())
+                new = sorted(there - self.names.keys())
                 asked = [Message(to_records(Payload()), node, MessageType.QUERY) for node in new]
                 for reply in grid.send_and_receive(asked, timeout=wait) if asked else ():
-                    if not reply.has_error():
-                        client = int(from_records(reply.content).facts[CLIENT])
-                        self.names[reply.metadata.src_node_id] = client
-                        self.nodes[client] = reply.metadata.src_node_id
+                    node = reply.metadata.src_node_id
+                    try:
+                        client = _client_of(reply, server.context.clients)
+                    except ClientLost:  # perhaps it does better when it is asked again
+                        continue
+                    except ReplyRefused as fault:
+                        log.warning("node %s is left out: %s", node, fault)
+                        client = None
+                    if client is not None and self.nodes.get(client) in there:
+                        log.warning("node %s is left out: another node is client %s", node, client)
+                        client = None
+                    self.names[node] = client
+                    if client is not None:
+                        self.nodes[client] = node
                 if len(self.nodes) >= wanted or time.monotonic() > end:
                     return
                 time.sleep(0.5)
@@ -94,6 +112,14 @@ def make_strategy(
             return None
 
     return Sansdata()
+
+
+def _client_of(reply: Any, clients: int) -> int:
+    """Which client a node says it is. Raises ClientLost and ReplyRefused."""
+    client = _payload(reply).facts.get(CLIENT)
+    if type(client) is not int or not 0 <= client < clients:
+        raise ReplyRefused(f"it says it is client {str(client)[:50]}, not one of 0 to {clients - 1}")
+    return client
 
 
 def _payload(reply: Any) -> Payload:
