@@ -37,7 +37,7 @@ def test_every_use_is_measured_with_the_images_of_the_arms_own_run(
         return whole(model, images, *rest, **more)
 
     monkeypatch.setattr(compression, "quantize", watched)
-    how = HOW | {"helpers": ["resnet8"], "quantize": {"teacher": [4, 2], "resnet8": [8]}}
+    how = HOW | {"helpers": ["resnet8"], "quantize": {"teacher": [4, 2], "resnet8": [8]}, "judges": ["resnet8"]}
     arm = Arm(name="a", role="method", method="mixmix", steps=2, options=OPTIONS, experiment=how)
     recipe = Recipe(
         name="r", claim="c", data=str(tiny.data), task=tiny.task, teacher=TeacherRecipe(network="resnet8"),
@@ -45,6 +45,7 @@ def test_every_use_is_measured_with_the_images_of_the_arms_own_run(
     )  # fmt: skip
     figures = compressed.run(recipe, arm, 0, teacher, tmp_path)
     assert list(figures["measures"]) == [
+        "resnet8 agrees",
         "teacher w4a4",
         "teacher w2a2",
         "resnet8 w8a8",
@@ -58,6 +59,20 @@ def test_every_use_is_measured_with_the_images_of_the_arms_own_run(
     assert {images for _, images in asked} == {tmp_path / "run"}
     manifest = (tmp_path / "run" / "run.json").read_text()
     assert "helper.safetensors" in manifest  # the arm's helper took part in the inversion
+
+
+def test_a_judge_that_is_the_teacher_agrees_with_itself(tiny: Tiny, teacher: dict[str, Any], tmp_path: Path) -> None:
+    arm = Arm(
+        name="a", role="method", method="mixmix", steps=2, options=OPTIONS,
+        experiment={"quantize": {}, "prune": [], "judges": ["teacher", "resnet8"]},
+    )  # fmt: skip
+    recipe = Recipe(
+        name="r", claim="c", data=str(tiny.data), task=tiny.task, teacher=TeacherRecipe(network="resnet8"),
+        student="shrink:0.25", arms={"small": (arm,)}, experiment="compressed",
+    )  # fmt: skip
+    measures = compressed.run(recipe, arm, 0, teacher, tmp_path)["measures"]
+    assert measures["teacher agrees"] == 100
+    assert measures["resnet8 agrees"] < 100
 
 
 def test_real_images_are_as_many_as_a_run_keeps_and_differ_by_seed() -> None:

@@ -2,9 +2,11 @@
 
 One run an arm gives all measures, in percent of the test set: '... w4a4', the network at 4 bits, calibrated with the
 arm's images; '... pruned', the network with few weights, its BatchNorm statistics moved by them; '... recovered', the
-same after it has learnt its answers again on them.
+same after it has learnt its answers again on them; '... agrees', the share of the arm's images on which the network
+says what the teacher says.
 Of an arm's `experiment`: helpers (networks asked in the inversion), quantize (network -> bits, each by itself), prune
-(networks), keep, steps. The network 'teacher' is the recipe's; others are its helpers.
+(networks), keep, steps, judges (networks that say what they take the images for). The network 'teacher' is the
+recipe's; others are its helpers.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ... import api, compression
+from ...engine.kept_images import FILE
 from ...tasks import load_task
 from ..recipes.model import Arm, Recipe
 from ..supervised import tensors
@@ -41,7 +44,15 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         accuracy, said, images = api.evaluate(result, recipe.data).accuracy, of_run(result), result.run_dir
     files["teacher"] = teacher["path"]
     specs = {name: f"{teacher['spec'] if name == 'teacher' else name}@{path}" for name, path in files.items()}
-    return {"accuracy": accuracy, "measures": _smaller(specs, images, arm, recipe, seed), **said}
+    judged = {} if isinstance(images, Tensor) else _judged(specs, images, arm, recipe)
+    return {"accuracy": accuracy, "measures": judged | _smaller(specs, images, arm, recipe, seed), **said}
+
+
+def _judged(specs: dict[str, str], run: Path, arm: Arm, recipe: Recipe) -> dict[str, float]:
+    """What other networks say of the images that the run kept; their labels there are the teacher's."""
+    task, kept = load_task(recipe.task), run / FILE
+    judges = arm.experiment.get("judges", ())
+    return {f"{name} agrees": 100 * api.evaluate(specs[name], kept, task).accuracy for name in judges}
 
 
 def _smaller(specs: dict[str, str], images: Path | Tensor, arm: Arm, recipe: Recipe, seed: int) -> dict[str, float]:
