@@ -56,8 +56,9 @@ def _section(value: dict[str, Any]) -> str:
     expected = [f"- {'holds' if ok else '**does not hold**'}: {sentence}" for sentence, ok in checks(recipe, means)]
     if expected:
         lines += ["", "Expected, on the seed means:", "", *expected]
-    if recipe.tried and any("does not" in line for line in expected):
-        lines += ["", "What was tried for what does not hold:", "", *(f"- {text}" for text in recipe.tried)]
+    if recipe.tried:
+        why = " for what does not hold" if any("does not" in line for line in expected) else " before"
+        lines += ["", f"What was tried{why}:", "", *(f"- {text}" for text in recipe.tried)]
     if failures:
         lines += ["", "Failed:", "", *failures]
     ended = [run for run in value["runs"] if "failed" not in run]

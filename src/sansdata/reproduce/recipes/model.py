@@ -87,7 +87,7 @@ class Recipe(Strict):
     """scale -> arms."""
     expected: tuple[Expectation, ...] = ()
     tried: tuple[str, ...] = ()
-    """For what does not hold: what was tried."""
+    """What was tried for what does not hold, and how often the test set was met."""
 
 
 def noise_floors(steps: int, **transfer: Any) -> tuple[Arm, ...]:
