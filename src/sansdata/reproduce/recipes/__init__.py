@@ -1,6 +1,7 @@
 """The one table of recipes; each is data in a file of its own."""
 
 from ...errors import ConfigError, did_you_mean
+from .abd import ABD
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
@@ -31,6 +32,7 @@ RECIPES: dict[str, Recipe] = {
         FEDFTG,
         FEDD2S,
         RETAIN,
+        ABD,
     )
 }
 
