@@ -1,5 +1,7 @@
 """MixMix's claim at small scale: images of several networks, mixed, against those of one, for networks never asked."""
 
+from collections.abc import Mapping
+
 from .mnist_10x10 import TASK
 from .model import Arm, Expectation, Recipe, TeacherRecipe
 
@@ -17,7 +19,7 @@ _IMAGES = {
 _MIXED = _IMAGES | {"models": 1, "box": [0.1, 0.3]}
 
 
-def _arm(name: str, role: str, method: str, options: dict[str, object], uses: dict[str, object] = _USES) -> Arm:
+def _arm(name: str, role: str, method: str, options: Mapping[str, object], uses: Mapping[str, object] = _USES) -> Arm:
     return Arm.model_validate(
         {
             "name": name, "role": role, "method": method, "steps": _STEPS, "options": options, "experiment": uses,
