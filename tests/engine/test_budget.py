@@ -71,7 +71,8 @@ def test_steps_within_never_overspends_and_wastes_no_step(amount, acquire, trans
 @settings(max_examples=25, deadline=None)
 @given(amount=st.floats(10, 1e6), acquire=st.floats(0.01, 5), transfer=st.floats(0.001, 1))
 def test_steps_within_holds_for_every_method(name, amount, acquire, transfer):
-    method, how, found = find_method(name), method_config(name, "default", {}), costs(acquire, transfer)
+    method, how, known = find_method(name), method_config(name, "default", {}), costs(acquire, transfer)
+    found = {kind: known.get(kind, known["acquire"]) for kind in method.plan(how, 1)}  # a pool is scanned, not acquired
     steps = steps_within(amount, "seconds", method, how, found)
 
     def total(steps: int) -> float:
