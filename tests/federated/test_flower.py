@@ -45,19 +45,19 @@ class DirectGrid(Grid):
 
     @property
     def run(self):
-        raise NotImplementedError
+        raise NotImplementedError  # abstract in Grid; the strategy must not ask for it
 
     def create_message(self, *given, **named):
-        raise NotImplementedError
+        raise NotImplementedError  # abstract in Grid; the strategy must not ask for it
 
     def get_node_ids(self):
         return list(self.contexts)
 
     def push_messages(self, messages):
-        raise NotImplementedError
+        raise NotImplementedError  # abstract in Grid; the strategy must not ask for it
 
     def pull_messages(self, message_ids):
-        raise NotImplementedError
+        raise NotImplementedError  # abstract in Grid; the strategy must not ask for it
 
     def send_and_receive(self, messages, *, timeout=None):
         assert [message.metadata.message_type for message in messages].count("train") <= 4  # Flower goes through twice

@@ -18,7 +18,7 @@ _FAULTS = (
     ValueError,
     EOFError,
     RuntimeError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile's word for a compression that it does not know
     MemoryError,
     KeyError,
     zlib.error,

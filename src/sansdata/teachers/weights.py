@@ -165,6 +165,7 @@ def _judge_archive(path: Path, file: BinaryIO, size: int) -> None:
                 content = part.read(MAX_PICKLE_BYTES)
     except zipfile.BadZipFile as fault:
         raise TeacherError(f"{path}: a damaged or truncated PyTorch file ({fault}). Copy it again") from None
+    # NotImplementedError is zipfile's word for a compression that it does not know.
     except (NotImplementedError, RuntimeError, ValueError, OSError, EOFError, struct.error, UnicodeError) as fault:
         raise UnsafeFileError(f"{path}: an archive that cannot be read ({str(fault)[:200]})") from None
     _judge_pickles(path, content, size, count=1)
