@@ -1,10 +1,14 @@
-"""Twenty student steps of every method, held against what they were: a change that should change nothing, changes nothing.
+"""Twenty student steps of every method, held against what they were.
+
+A change that should change nothing leaves every bit of them as it is.
 
 On a machine whose arithmetic is that of `traces.json` (the same torch, the same rounding) bits are compared: every loss,
-the student, and the images that were kept. Elsewhere the first losses of each kind of move are compared within a
-tolerance, since a last bit grows over the steps.
+the student, and the samples that were kept. Elsewhere the losses of the first two steps are compared within a tolerance,
+since a last bit grows over the steps.
 
-Where a trace changes on purpose: `python tests/golden/test_traces.py NAME ...` (no name: all), and the changelog says why.
+Where a trace changes on purpose, the changelog says why, and this writes it anew (without names, all of them):
+
+    PYTHONPATH=tests:tests/contract python tests/golden/test_traces.py NAME ...
 """
 
 from __future__ import annotations
@@ -16,10 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-if __name__ == "__main__":  # pytest has these on its path
-    sys.path[:0] = [str(HERE.parent), str(HERE.parent / "contract")]
-
+import numpy as np
 import pytest
 import torch
 from cases import CASES
@@ -29,7 +30,7 @@ from tiny_clients import OPTIONS, make_run, model_of
 from sansdata.engine.run import run
 
 STEPS, ROUNDS = 20, 4
-FILE = HERE / "traces.json"
+FILE = Path(__file__).parent / "traces.json"
 RETAIN = {"pushes": 8, "slots": 2, "share": 0.5}
 ABD = {"defence": "abd", "retrospect": {"share": 0.25, "rounds": 2, "marked": 0.5}}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -97,8 +98,6 @@ def _digest(state: dict[str, torch.Tensor]) -> str:
 
 def _digest_of_archive(file: Any) -> str:
     """Of the arrays, not of the file: how it is packed is zlib's business."""
-    import numpy as np
-
     with np.load(file, allow_pickle=False) as archive:
         parts = [name.encode() + np.ascontiguousarray(archive[name]).tobytes() for name in sorted(archive.files)]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
