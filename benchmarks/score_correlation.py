@@ -27,8 +27,8 @@ from sansdata.config import read_yaml
 from sansdata.datasets.images import holdout, load_images
 from sansdata.datasets.imageset import ImageSet
 from sansdata.engine import selection
-from sansdata.engine.probe_images import make_probes
-from sansdata.evaluate.images import evaluate_model
+from sansdata.engine.probes import make_probes
+from sansdata.evaluate.labelled import evaluate_model
 from sansdata.evaluate.snapshots import predictor
 from sansdata.objectives import agreement
 from sansdata.runtime import Runtime
@@ -77,7 +77,7 @@ class Judge:
         key = json.dumps([config["teacher"], config["task"]])
         if key not in self.teachers:
             teacher = load_teacher(config["teacher"], load_task(config["task"])).to(self.runtime)
-            probes = make_probes(teacher, self.runtime).images
+            probes = make_probes(teacher, self.runtime).packed
             with torch.no_grad():
                 answers = torch.cat([teacher(part.float() / 255).logits for part in probes.split(selection.BATCH)])
             self.teachers[key] = probes, answers

@@ -49,8 +49,8 @@ def main(out: str, budget: str = "300steps") -> sansdata.Result:
         budget=budget,
         out=out,
         strict=True,
-        threads=1,
         options={"view": "crop", "transfer": {"lr": 0.1}},
+        settings={"threads": 1},
     )
     print(f"agreement on generated samples: {result.summary['agreement']['last']:.1%}")
     print(f"images made: {result.cost['samples']:,}, images the teacher answered: {result.cost['teacher_forwards']:,}")

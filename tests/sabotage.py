@@ -108,7 +108,7 @@ def nan_in_teacher(from_step: int) -> None:
     """In what the teacher answers, once so many student steps were made."""
 
     def spoil(outputs: Any) -> None:
-        outputs.logits = outputs.logits * float("nan")
+        outputs.value = outputs.value * float("nan")
 
     _answer(from_step, spoil)
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import CASES
-from tiny import ENGINE, Plain, Tiny, differing, make_module, make_student, make_task, needs_pool
+from cases import CASES, IMAGE_ROWS
+from tiny import ENGINE, Plain, Tiny, differing, make_module, make_student, make_task, method_of, needs_pool
 
 import sansdata
 from sansdata.errors import ConfigError, DataError, RunDirectoryError, StudentError, TaskError, UserError
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     result = sansdata.distill(
         sansdata.Teacher.from_module(teacher, make_task()), student, "noise", "6steps",
         out=tmp_path_factory.mktemp("api") / "run", on_step=lambda step, losses: seen.append((step, losses)),
-        strict=True, options=OPTIONS, engine=ENGINE, threads=1,
+        strict=True, options=OPTIONS, settings={"engine": ENGINE, "threads": 1},
     )  # fmt: skip
     after = {"teacher": fingerprint(teacher), "student": fingerprint(student), "random": random.getstate()}
     after["torch"] = torch.get_rng_state()
@@ -100,7 +100,7 @@ def test_load_needs_the_module_and_answers_the_same(made: dict[str, Any]) -> Non
 def from_specs(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> sansdata.Result:
     return sansdata.distill(
         tiny.teacher, "shrink:0.25", "dafl", "6steps", tmp_path_factory.mktemp("specs") / "run", task=tiny.task,
-        options=CASES["dafl"].options, engine=ENGINE, threads=1,
+        options=CASES["dafl"].options, settings={"engine": ENGINE, "threads": 1},
     )  # fmt: skip
 
 
@@ -137,8 +137,7 @@ def test_evaluate_export_report(from_specs: sansdata.Result, tiny: Tiny) -> None
     folder, before = from_specs.run_dir, torch.get_rng_state()
     found = sansdata.evaluate(folder, tiny.data, teacher=tiny.teacher)
     assert found.count == 40
-    assert found.teacher is not None
-    assert found.teacher.accuracy == 1.0
+    assert found.teacher_accuracy == 1.0
     again = sansdata.evaluate(from_specs, tiny.data)
     assert again.accuracy == found.accuracy
     module = sansdata.evaluate(from_specs.student, tiny.data, task=tiny.task)
@@ -169,9 +168,10 @@ def test_check(tiny: Tiny) -> None:
     found = sansdata.check(tiny.teacher, tiny.task, "shrink:0.5")
     assert torch.equal(before, torch.get_rng_state())
     assert found["faults"] == []
-    assert found["takes"] == [1, 8, 8]
-    assert set(found["methods"]) >= set(CASES)
-    assert all(bool(found["methods"][name]) == needs_pool(name) for name in CASES)
+    assert found["takes"] == "normalised images, 1 x 8 x 8 (channels x height x width)"
+    assert set(found["methods"]) >= {method_of(row) for row in CASES}
+    assert all(bool(found["methods"][name]) == needs_pool(name) for name in IMAGE_ROWS)
+    assert "inputs are table" in found["methods"]["tabkd"][0]
     assert "--pool" in found["methods"]["pool-kd"][0]
     plain = sansdata.check(sansdata.Teacher.from_module(Plain(), make_task()))
     assert plain["methods"]["fm"]
@@ -185,8 +185,10 @@ def test_check(tiny: Tiny) -> None:
         (ConfigError, {"budget": "soon"}),
         (ConfigError, {"seed": -1}),
         (ConfigError, {"options": {"nothing": 1}}),
-        (ConfigError, {"engine": {"logevery": 1}}),
-        (ConfigError, {"features": {"hint": -1}}),
+        (ConfigError, {"settings": {"engine": {"logevery": 1}}}),
+        (ConfigError, {"settings": {"thread": 1}}),
+        (ConfigError, {"settings": {"seed": 1}}),
+        (ConfigError, {"settings": {"features": {"hint": -1}}}),
         (UserError, {"method": "nothing"}),
         (UserError, {"student": "nothing"}),
         (TaskError, {"task": None}),

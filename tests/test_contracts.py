@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sansdata.contracts import Access, Counters, Losses, Outputs, Progress, Streams
+from sansdata.contracts import Access, Counters, Losses, Progress
+from sansdata.streams import Streams
 
 quick = settings(max_examples=30, deadline=None)
 names = st.text(min_size=1, max_size=12)
@@ -177,10 +178,3 @@ def test_progress_stays_within_nought_and_one(steps, planned):
 
 def test_access_includes_what_is_below():
     assert Access.LABELS < Access.SCORES < Access.GRADIENTS < Access.WEIGHTS
-
-
-def test_detached_outputs_carry_no_gradient():
-    x = torch.ones(1, 2, requires_grad=True)
-    got = Outputs(x * 2, {"a": x * 3}).detach()
-    assert not got.logits.requires_grad
-    assert not got.taps["a"].requires_grad

@@ -62,7 +62,7 @@ def test_a_third_party_method_is_listed_and_checked(installed: str) -> None:
 def test_a_third_party_method_distils_strictly(installed: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = sansdata.distill(
-        make_teacher(), make_student(), installed, "6steps", out, strict=True, threads=1,
+        make_teacher(), make_student(), installed, "6steps", out, strict=True, settings={"threads": 1},
         options={"transfer": {"batch": 16}},
     )  # fmt: skip
     assert result.summary["steps"] == 6

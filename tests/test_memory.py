@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sansdata.memory import FeatureBank, Pool, Reservoir, Slot, dequantise, quantise
+from sansdata.decoding.pixels import pack, unpack
+from sansdata.memory import FeatureBank, Pool, Reservoir, Slot
 
 quick = settings(max_examples=30, deadline=None)
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=8)
@@ -42,10 +43,10 @@ def test_a_pool_holds_the_newest_in_ring_order_and_never_more_than_its_capacity(
     total = sum(batches)
     assert len(pool) == min(total, capacity)
     assert numbers_in_order(pool) == list(range(max(0, total - capacity), total))
-    assert pool.images is not None
+    assert pool.inputs is not None
     assert pool.targets is not None
-    assert len(pool.images) == capacity
-    kept = pool.images[: len(pool)].flatten().tolist()
+    assert len(pool.inputs) == capacity
+    kept = pool.inputs[: len(pool)].flatten().tolist()
     assert kept == [t % 256 for t in pool.targets[: len(pool)].tolist()]  # an image and its label move together
 
 
@@ -89,9 +90,9 @@ def test_an_empty_pool_can_be_saved_and_not_sampled():
 def test_a_pool_is_drawn_from_evenly():
     pool = Pool(10)
     fill(pool, [10])
-    ids = pool.sample(20_000, torch.Generator().manual_seed(0)).ids
-    assert ids is not None
-    counts = np.bincount(ids.numpy(), minlength=10)
+    targets = pool.sample(20_000, torch.Generator().manual_seed(0)).targets
+    assert targets is not None
+    counts = np.bincount(targets.numpy(), minlength=10)
     assert counts.min() > 1800  # 2000 expected, standard deviation 42
     assert counts.max() < 2200
 
@@ -100,22 +101,22 @@ def test_a_pool_is_drawn_from_evenly():
 @given(st.lists(st.floats(-2, 3, width=32), min_size=1, max_size=40))
 def test_quantising_clamps_rounds_and_is_its_own_fixed_point(values):
     images = torch.tensor(values).view(1, 1, 1, -1)
-    stored = quantise(images)
+    stored = pack(images)
     assert stored.dtype == torch.uint8
-    back = dequantise(stored)
+    back = unpack(stored)
     assert (back - images.clamp(0, 1)).abs().max() <= 0.5 / 255 + 1e-6
-    assert torch.equal(quantise(back), stored)
+    assert torch.equal(pack(back), stored)
 
 
 def test_every_grey_level_survives():
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    assert torch.equal(quantise(dequantise(levels)), levels)
+    assert torch.equal(pack(unpack(levels)), levels)
 
 
 def test_quantising_leaves_the_image_alone():
     images = torch.rand(2, 1, 4, 4, requires_grad=True)
     before = images.detach().clone()
-    quantise(images)
+    pack(images)
     assert torch.equal(images.detach(), before)
 
 
@@ -128,8 +129,8 @@ def test_a_reservoir_keeps_at_most_its_capacity_of_what_was_offered(batches, cap
         reservoir.offer(numbered(total, size), generator)
         total += size
     assert reservoir.offered == total
-    assert reservoir.images is not None
-    kept = reservoir.images.flatten().tolist()
+    assert reservoir.packed is not None
+    kept = reservoir.packed.flatten().tolist()
     assert len(kept) == min(total, capacity)
     assert len(set(kept)) == len(kept)  # without repeats
     assert max(kept) < total
@@ -143,8 +144,8 @@ def test_a_reservoir_is_even_over_everything_offered():
         reservoir = Reservoir(10)
         for start, size in ((0, 3), (3, 12), (15, 1), (16, 24)):
             reservoir.offer(numbered(start, size), generator)
-        assert reservoir.images is not None
-        counts[reservoir.images.flatten().numpy()] += 1
+        assert reservoir.packed is not None
+        counts[reservoir.packed.flatten().numpy()] += 1
     assert abs(counts - 500).max() < 5 * 19.4
 
 
@@ -155,9 +156,9 @@ def test_a_loaded_reservoir_goes_on_as_the_saved_one():
     two.load_state_dict({"images": state["images"].clone(), "offered": state["offered"]})
     for reservoir in (one, two):
         reservoir.offer(numbered(9, 30), torch.Generator().manual_seed(2))
-    assert one.images is not None
-    assert two.images is not None
-    assert torch.equal(one.images, two.images)
+    assert one.packed is not None
+    assert two.packed is not None
+    assert torch.equal(one.packed, two.packed)
 
 
 def test_a_slot_gives_back_what_it_was_given_and_shares_no_names():

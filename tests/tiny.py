@@ -1,4 +1,7 @@
-"""A tiny world to distil in: small teachers, tasks of 8x8 pixels, settings of a few steps."""
+"""Tiny worlds to distil in, one per pair of kinds: small teachers, small tasks, settings of a few steps.
+
+A row is a method in a world: 'fm' in that of images of 8x8 pixels, 'noise/table' in that of tables.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sansdata.config import dump_yaml
+from sansdata.decoding.image_pool import ImagePool
+from sansdata.kinds.index import input_kind
 from sansdata.methods.index import METHODS, find_method
-from sansdata.models.build import build
+from sansdata.models.build import architecture_of, build
+from sansdata.network import Network
 from sansdata.settings import RunSettings
-from sansdata.synthesis.folder import ImagePool
-from sansdata.tasks import ImageTask
+from sansdata.tasks import ClassesSpec, Column, ImageTask, PairTask, TableSpec, Task, TokensSpec
 from sansdata.teachers.base import Teacher
 
 CLASSES = 4
@@ -62,19 +67,93 @@ class Plain(nn.Module):
         return self.body(x).mean((2, 3))
 
 
+# -- worlds
+
+
+def make_table_task() -> PairTask:
+    """Every sort of column: any number, a whole one, one that may be missing, two categories."""
+    columns = (
+        Column(name="size", range=(-2.0, 6.0)), Column(name="count", range=(0, 9), whole=True),
+        Column(name="doubt", range=(0.0, 1.0), missing=True), Column(name="colour", levels=("red", "green", "blue")),
+        Column(name="shape", levels=("round", "square"), missing=True),
+    )  # fmt: skip
+    return PairTask(inputs=TableSpec(columns=columns), outputs=ClassesSpec(classes=CLASSES))
+
+
+def make_tokens_task() -> PairTask:
+    return PairTask(inputs=TokensSpec(vocabulary=40, length=12), outputs=ClassesSpec(classes=CLASSES))
+
+
+@dataclass(frozen=True)
+class World:
+    """A pair of kinds, small. network: the zoo's name of the teacher's architecture."""
+
+    task: Task
+    network: str
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        """Answers differ from input to input; BatchNorm, where there is some, has seen a few batches."""
+        architecture = architecture_of(self.network, self.task)
+        architecture["args"]["scale"] = scale
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = build(architecture).train()
+            network, kind = Network.of(module, self.task), input_kind(self.task)
+            with torch.no_grad():
+                for number in range(30):
+                    network(kind.draw(32, torch.Generator().manual_seed(number)))
+                module.head.weight.mul_(8)
+        return module.eval()
+
+    def teacher(self) -> Teacher:
+        return Teacher.from_module(self.module(), self.task)
+
+    def student(self) -> nn.Module:
+        return self.module(0.25, seed=1)
+
+
+@dataclass(frozen=True)
+class ImageWorld(World):
+    """The world of most methods; its teacher is as old as the tests."""
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        return make_module() if scale == 1 else make_student()
+
+
+WORLDS: dict[str, World] = {
+    "image": ImageWorld(make_task(), "resnet8"),
+    "table": World(make_table_task(), "mlp-small"),
+    "tokens": World(make_tokens_task(), "bag"),
+}
+
+
+def method_of(row: str) -> str:
+    return row.partition("/")[0]
+
+
+def world_of(row: str) -> World:
+    return WORLDS[row.partition("/")[2] or "image"]
+
+
 @dataclass(frozen=True)
 class Tiny:
-    """Files of the tiny world."""
+    """Files of the tiny worlds."""
 
     folder: Path
 
     @property
     def task(self) -> str:
-        return str(self.folder / "task.yaml")
+        return self.task_of("")
 
     @property
     def teacher(self) -> str:
-        return f"resnet8@{self.folder / 'teacher.safetensors'}"
+        return self.teacher_of("")
+
+    def task_of(self, row: str) -> str:
+        return str(self.folder / f"task{_suffix(row)}.yaml")
+
+    def teacher_of(self, row: str) -> str:
+        return f"{world_of(row).network}@{self.folder / f'teacher{_suffix(row)}.safetensors'}"
 
     @property
     def data(self) -> Path:
@@ -84,22 +163,29 @@ class Tiny:
     def pool(self) -> str:
         return str(self.folder / "pool")
 
-    def settings(self, method: str, options: dict[str, Any] | None = None, **fields: Any) -> RunSettings:
+    def settings(self, row: str, options: dict[str, Any] | None = None, **fields: Any) -> RunSettings:
         given = {
-            "teacher": self.teacher, "task": self.task, "student": "shrink:0.25", "method": method,
-            "budget": "8steps", "threads": 1, "device": "cpu", "precision": "fp32", "strict": True,
-            "options": options or {}, "engine": ENGINE, "pool": self.pool if needs_pool(method) else None,
+            "teacher": self.teacher_of(row), "task": self.task_of(row), "student": "shrink:0.25",
+            "method": method_of(row), "budget": "8steps", "threads": 1, "device": "cpu", "precision": "fp32",
+            "strict": True, "options": options or {}, "engine": ENGINE,
+            "pool": self.pool if needs_pool(method_of(row)) else None,
         }  # fmt: skip
         return RunSettings.model_validate(given | fields)
 
     def config(self, settings: RunSettings, name: str = "settings.yaml", folder: Path | None = None) -> Path:
         """The settings as a file for `--config`."""
-        path = (folder or self.folder) / name
+        path = (folder or self.folder) / name.replace("/", "-")
         path.write_text(dump_yaml(settings.model_dump(mode="json")))
         return path
 
 
-def needs_pool(method: str) -> bool:
+def _suffix(row: str) -> str:
+    world = row.partition("/")[2]
+    return f"-{world}" if world else ""
+
+
+def needs_pool(row: str) -> bool:
+    method = method_of(row)
     cls = find_method(method) if method in METHODS else None
     return cls is not None and cls.requires(cls.Config()).pool
 
@@ -129,6 +215,11 @@ def make_tiny(folder: Path) -> Tiny:
     images = random.integers(0, 256, (40, 8, 8), dtype=np.uint8)
     with torch.no_grad():
         answers = module((torch.from_numpy(images).float().div(255)[:, None] - 0.5) / 0.25).argmax(1)
+    for name, world in WORLDS.items():
+        if name != "image":
+            (folder / f"task-{name}.yaml").write_text(dump_yaml(world.task.model_dump(mode="json")))
+            state = {key: value.contiguous() for key, value in world.module().state_dict().items()}
+            save_file(state, folder / f"teacher-{name}.safetensors")
     (folder / "pool").mkdir()
     for number, image in enumerate(pool_images(task.shape)):
         Image.fromarray(image[..., 0]).save(folder / "pool" / f"{number:03d}.png")

@@ -8,7 +8,6 @@ import torch
 from tiny import CLASSES, make_task
 from torch import nn
 
-from sansdata.contracts import Streams
 from sansdata.federated.algo import ClientContext, ServerContext
 from sansdata.federated.data import ClientData
 from sansdata.federated.in_process import InProcess, Wire
@@ -16,6 +15,7 @@ from sansdata.federated.index import federated_config, find_server
 from sansdata.federated.settings import BatchNorm
 from sansdata.methods.index import merged
 from sansdata.runtime import Runtime
+from sansdata.streams import Streams
 
 STEPS, BATCH = 3, 4
 LOCAL = {"steps": STEPS, "batch": BATCH, "lr": 0.05}

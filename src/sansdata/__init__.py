@@ -13,33 +13,71 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import Result, attack_success, check, distill, evaluate, export, load, report, transferability
-    from .compression import Compressed, prune, quantize
-    from .contracts import Batch, Context, Losses, Method, Requirements
-    from .simulate import FederatedRun, federate
-    from .tasks import ImageTask
+    from .api.check import check
+    from .api.compress import Compressed, prune, quantize
+    from .api.distill import distill
+    from .api.evaluate import attack_success, evaluate, transferability
+    from .api.export import export
+    from .api.federate import FederatedRun, federate
+    from .api.report import report
+    from .api.result import Result, load
+    from .config import Strict
+    from .contracts import Access, Batch, Losses, Requirements, Stateful
+    from .method import Context, Method
+    from .tasks import Column, ImageTask, PairTask, Task, load_task
     from .teachers.base import Teacher
+    from .training.transfer import TransferSettings
 
 _HOMES = {
-    "Result": "api", "attack_success": "api", "check": "api", "distill": "api", "evaluate": "api", "export": "api",
-    "load": "api", "report": "api", "transferability": "api", "ImageTask": "tasks", "Teacher": "teachers.base",
-    "Method": "contracts",
-    "Context": "contracts", "Batch": "contracts", "Losses": "contracts", "Requirements": "contracts",
-    "FederatedRun": "simulate", "federate": "simulate", "Compressed": "compression", "prune": "compression",
-    "quantize": "compression",
-}  # fmt: skip
+    "check": "api.check",
+    "Compressed": "api.compress",
+    "prune": "api.compress",
+    "quantize": "api.compress",
+    "distill": "api.distill",
+    "attack_success": "api.evaluate",
+    "evaluate": "api.evaluate",
+    "transferability": "api.evaluate",
+    "export": "api.export",
+    "FederatedRun": "api.federate",
+    "federate": "api.federate",
+    "report": "api.report",
+    "Result": "api.result",
+    "load": "api.result",
+    "Access": "contracts",
+    "Batch": "contracts",
+    "Losses": "contracts",
+    "Requirements": "contracts",
+    "Stateful": "contracts",
+    "Context": "method",
+    "Method": "method",
+    "Column": "tasks",
+    "ImageTask": "tasks",
+    "PairTask": "tasks",
+    "Task": "tasks",
+    "load_task": "tasks",
+    "Teacher": "teachers.base",
+    "TransferSettings": "training.transfer",
+    "Strict": "config",
+}
 
 __all__ = [
+    "Access",
     "Batch",
+    "Column",
     "Compressed",
     "Context",
     "FederatedRun",
     "ImageTask",
     "Losses",
     "Method",
+    "PairTask",
     "Requirements",
     "Result",
+    "Stateful",
+    "Strict",
+    "Task",
     "Teacher",
+    "TransferSettings",
     "attack_success",
     "check",
     "distill",
@@ -47,6 +85,7 @@ __all__ = [
     "export",
     "federate",
     "load",
+    "load_task",
     "prune",
     "quantize",
     "report",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pydantic
 import yaml
@@ -17,8 +17,22 @@ MAX_DEPTH = 20
 MAX_BITS = 1024
 
 
-class Strict(pydantic.BaseModel):
-    """Frozen; an unknown key is an error; numbers must be finite."""
+class _Explaining(type(pydantic.BaseModel)):
+    """`Class(field=...)` explains what is wrong as files do, with the class's own error."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(cls, *args: Any, **fields: Any) -> Any:
+            try:
+                return super().__call__(*args, **fields)
+            except pydantic.ValidationError as fault:
+                raise cls.wrong(_explained(cls, fault, cls.__name__)) from None
+
+
+class Strict(pydantic.BaseModel, metaclass=_Explaining):
+    """Frozen; an unknown key is an error; numbers must be finite. wrong: what its constructor raises."""
+
+    wrong: ClassVar[type[UserError]] = ConfigError
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -31,7 +45,12 @@ def validate(model: type[Model], fields: Mapping[str, Any], where: str, error: t
     try:
         return model.model_validate(dict(fields))
     except pydantic.ValidationError as fault:
-        raise error("\n".join(f"{where}: {_explain(model, one)}" for one in fault.errors())) from None
+        raise error(_explained(model, fault, where)) from None
+
+
+def _explained(model: type[pydantic.BaseModel], fault: pydantic.ValidationError, where: str) -> str:
+    """A line for every faulty field."""
+    return "\n".join(f"{where}: {_explain(model, one)}" for one in fault.errors())
 
 
 def _explain(model: type[pydantic.BaseModel], fault: Any) -> str:

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from . import columns
+from .columns import Inputs
 from .contracts import Batch
+from .decoding import pixels
 
 
-def quantise(images: Tensor) -> Tensor:
-    """Unit-space images as uint8; what lies outside 0..1 is clamped."""
-    return images.detach().mul(255).round_().clamp_(0, 255).to("cpu", torch.uint8)
+class Codec(Protocol):
+    """How inputs are kept: an input kind, of which only this is asked."""
+
+    def pack(self, inputs: Inputs) -> Inputs: ...
+    def unpack(self, packed: Inputs) -> Inputs: ...
 
 
-def dequantise(images: Tensor) -> Tensor:
-    """uint8 images in unit space."""
-    return images.float().div_(255)
+class Pixels:
+    """Images as uint8: the codec of pools of images."""
+
+    def pack(self, inputs: Inputs) -> Inputs:
+        return columns.each(pixels.pack, inputs)
+
+    def unpack(self, packed: Inputs) -> Inputs:
+        return columns.each(pixels.unpack, packed)
 
 
 class Pool:
-    """A ring of images kept as uint8, with labels and, where given, the teacher's logits on the kept images.
+    """A ring of inputs as they are stored, with targets and, where given, the teacher's answers to the stored inputs.
 
     Deviation: released code keeps the pool as PNG files that later runs find again; this one ends with the run.
-    A pooled image is the quantised one: give `add` the logits of `dequantise(quantise(images))`, not of `images`.
+    A pooled image is the stored one: give `add` the answers to unpack(pack(images)), not to `images`.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.images: Tensor | None = None
+    def __init__(self, capacity: int, codec: Codec | None = None) -> None:
+        """codec: None is that of images."""
+        self.capacity, self.codec = capacity, codec or Pixels()
+        self.inputs: Inputs | None = None
         self.targets: Tensor | None = None
         self.logits: Tensor | None = None
         self.added = 0
@@ -39,48 +50,67 @@ class Pool:
     def __len__(self) -> int:
         return min(self.added, self.capacity)
 
-    def add(self, images: Tensor, targets: Tensor, logits: Tensor | None = None) -> None:
-        """images (B, C, H, W) in unit space, targets (B,) int64, logits (B, K). The oldest make room."""
-        if self.images is None:
-            self.images = torch.empty(self.capacity, *images.shape[1:], dtype=torch.uint8)
+    def add(self, inputs: Inputs, targets: Tensor, logits: Tensor | None = None) -> None:
+        """inputs as they travel, targets (B,) int64, logits (B, K). The oldest make room."""
+        packed = self.codec.pack(inputs)
+        if self.inputs is None:
+            self.inputs = columns.each(self._room, packed)
             self.targets = torch.empty(self.capacity, dtype=torch.int64)
             if logits is not None:
                 self.logits = torch.empty(self.capacity, logits.shape[1])
-        place = (self.added + torch.arange(len(images))) % self.capacity
-        self.images[place] = quantise(images)
-        self.targets[place] = targets.cpu()  # type: ignore[index]
+        count = columns.count(packed)
+        newest = slice(max(0, count - self.capacity), count)  # a place is written once: the last of several stands
+        place = (self.added + torch.arange(count)[newest]) % self.capacity
+        columns.each(lambda mine, new: _put(mine, place, new[newest]), self.inputs, packed)
+        assert self.targets is not None
+        self.targets[place] = targets[newest].cpu()
         if self.logits is not None:
-            self.logits[place] = logits.detach().float().cpu()  # type: ignore[union-attr]
-        self.added += len(images)
+            assert logits is not None
+            self.logits[place] = logits[newest].detach().float().cpu()
+        self.added += count
+
+    def _room(self, column: Tensor) -> Tensor:
+        return torch.empty(self.capacity, *column.shape[1:], dtype=column.dtype)
+
+    def packed(self) -> Inputs | None:
+        """What is kept, as it is stored, in its places; None where nothing was added yet."""
+        return None if self.inputs is None else columns.take(self.inputs, slice(len(self)))
 
     def sample(self, count: int, generator: torch.Generator) -> Batch:
-        """`count` images drawn evenly with replacement; extras['logits'] where they are kept."""
-        if self.images is None:
+        """`count` inputs drawn evenly with replacement; extras['logits'] where they are kept."""
+        if self.inputs is None or self.targets is None:
             raise RuntimeError("the pool is empty: a method must acquire before it transfers")
         ids = torch.randint(len(self), (count,), generator=generator)
-        batch = Batch(dequantise(self.images[ids]), targets=self.targets[ids], ids=ids)  # type: ignore[index]
+        batch = Batch(self.codec.unpack(columns.take(self.inputs, ids)), targets=self.targets[ids])
         if self.logits is not None:
             batch.extras["logits"] = self.logits[ids]
         return batch
 
     def state_dict(self) -> dict[str, Any]:
         kept = len(self)
-        columns = {"images": self.images, "targets": self.targets, "logits": self.logits}
+        others = {"targets": self.targets, "logits": self.logits}
         return {
             "added": self.added,
-            **{name: None if column is None else column[:kept] for name, column in columns.items()},
+            "images": self.packed(),
+            **{name: None if column is None else column[:kept] for name, column in others.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.added = state["added"]
-        for name in ("images", "targets", "logits"):
-            kept = state[name]
-            if kept is None:
-                setattr(self, name, None)
-                continue
-            column = torch.empty(self.capacity, *kept.shape[1:], dtype=kept.dtype)
-            column[: len(kept)] = kept
-            setattr(self, name, column)
+        self.inputs = None if state["images"] is None else columns.each(self._restored, state["images"])
+        self.targets, self.logits = (
+            None if state[name] is None else self._restored(state[name]) for name in ("targets", "logits")
+        )
+
+    def _restored(self, kept: Tensor) -> Tensor:
+        column = torch.empty(self.capacity, *kept.shape[1:], dtype=kept.dtype)
+        column[: len(kept)] = kept
+        return column
+
+
+def _put(column: Tensor, place: Tensor | int, values: Tensor) -> Tensor:
+    column[place] = values
+    return column
 
 
 class Slot:
@@ -103,35 +133,34 @@ class Slot:
 
 
 class Reservoir:
-    """An even sample of everything ever offered (Vitter's algorithm R), as uint8 images."""
+    """An even sample of everything ever offered (Vitter's algorithm R), as it is stored."""
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.images: Tensor | None = None
+    def __init__(self, capacity: int, codec: Codec | None = None) -> None:
+        """codec: None is that of images."""
+        self.capacity, self.codec = capacity, codec or Pixels()
+        self.packed: Inputs | None = None
         self.offered = 0
 
-    def offer(self, images: Tensor, generator: torch.Generator) -> None:
-        """images (B, C, H, W) in unit space."""
-        kept = quantise(images)
-        room = 0 if self.images is None else self.capacity - len(self.images)
-        if self.images is None:
-            self.images, kept = kept[: self.capacity].clone(), kept[self.capacity :]
-            self.offered += len(self.images)
-        elif room > 0:
-            self.images = torch.cat([self.images, kept[:room]])
-            self.offered += len(kept[:room])
-            kept = kept[room:]
-        for image in kept:
+    def offer(self, inputs: Inputs, generator: torch.Generator) -> None:
+        """inputs as they travel."""
+        offered = self.codec.pack(inputs)
+        room = self.capacity - (0 if self.packed is None else columns.count(self.packed))
+        first, rest = columns.take(offered, slice(room)), columns.take(offered, slice(room, None))
+        if columns.count(first):
+            self.packed = columns.copied(first) if self.packed is None else columns.join([self.packed, first])
+            self.offered += columns.count(first)
+        for number in range(columns.count(rest)):
             self.offered += 1
             place = int(torch.randint(self.offered, (), generator=generator))
             if place < self.capacity:
-                self.images[place] = image
+                assert self.packed is not None
+                columns.each(lambda mine, new: _put(mine, place, new[number]), self.packed, rest)  # noqa: B023
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self.images, "offered": self.offered}
+        return {"images": self.packed, "offered": self.offered}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.images, self.offered = state["images"], state["offered"]
+        self.packed, self.offered = state["images"], state["offered"]
 
 
 class FeatureBank:

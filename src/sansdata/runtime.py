@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from . import columns
+from .columns import Inputs
 from .contracts import Counters, Outputs
 from .errors import ConfigError
-from .models.taps import forward
-from .tasks import ImageTask
+from .network import Network
 
-Placed = TypeVar("Placed", bound=nn.Module | Tensor)
+Placed = TypeVar("Placed", bound=nn.Module | Tensor | Mapping[str, Tensor])
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -28,53 +29,38 @@ class Runtime:
         self.device = torch.device(device)
         self.precision = precision
         self.rank, self.world = rank, world
-        self._scale: dict[ImageTask, tuple[Tensor, Tensor]] = {}
 
     # -- one process
 
     def place(self, value: Placed) -> Placed:
-        """A module, or a tensor, on the device; 4-d tensors channels last."""
+        """A module, or inputs, on the device; 4-d tensors channels last."""
         if isinstance(value, nn.Module):
             value.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             return value
-        layout = torch.channels_last if value.ndim == 4 else torch.preserve_format
-        return value.to(self.device, memory_format=layout)  # type: ignore[return-value]
+        return columns.each(self._placed, value)  # type: ignore[return-value]
+
+    def _placed(self, column: Tensor) -> Tensor:
+        layout = torch.channels_last if column.ndim == 4 else torch.preserve_format
+        return column.to(self.device, memory_format=layout)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def _mean_std(self, task: ImageTask) -> tuple[Tensor, Tensor]:
-        if task not in self._scale:
-            column = [torch.tensor(v, device=self.device).view(1, -1, 1, 1) for v in (task.mean, task.std)]
-            self._scale[task] = (column[0], column[1])
-        return self._scale[task]
-
-    def normalise(self, task: ImageTask, images: Tensor) -> Tensor:
-        """Unit space -> what the model takes."""
-        mean, std = self._mean_std(task)
-        return (images - mean) / std
-
-    def denormalise(self, task: ImageTask, inputs: Tensor) -> Tensor:
-        """What the model takes -> unit space."""
-        mean, std = self._mean_std(task)
-        return inputs * std + mean
-
     def forward(
         self,
-        module: nn.Module,
-        task: ImageTask,
-        images: Tensor,
+        network: Network,
+        inputs: Inputs,
         taps: Sequence[str] = (),
         counters: Counters | None = None,
         name: str = "student",
     ) -> Outputs:
-        """images (B, C, H, W) in unit space through `module`; counts forwards, and backwards where one can follow."""
+        """The answers of `network` to inputs as they travel; counts forwards, and backwards where one can follow."""
         if counters is not None:
-            counters.add(f"{name}_forwards", len(images))
-            if torch.is_grad_enabled() and (images.requires_grad or name == "student"):
-                counters.add(f"{name}_backwards", len(images))
+            counters.add(f"{name}_forwards", columns.count(inputs))
+            if torch.is_grad_enabled() and (name == "student" or columns.asks_gradient(inputs)):
+                counters.add(f"{name}_backwards", columns.count(inputs))
         with self.autocast():
-            return forward(module, self.normalise(task, images), taps)
+            return network(inputs, taps)
 
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """The only way to step: gradients averaged over ranks in a fixed order, clipped, applied, cleared."""

@@ -174,12 +174,19 @@ class RunSettings(Strict):
     engine: EngineSettings = EngineSettings()
 
     @property
-    def vaccinates(self) -> bool:
-        return self.defence in ("vaccine", "abd")
+    def parts(self) -> dict[str, Strict]:
+        """The sections at work around a student's step, by their name in `training.parts`."""
+        at_work = {
+            "features": self.features.active, "vaccine": self.defence in ("vaccine", "abd"),
+            "retain": self.update == "retain", "retrospect": self.defence in ("retrospect", "abd"),
+        }  # fmt: skip
+        return {name: getattr(self, name) for name, on in at_work.items() if on}
 
-    @property
-    def retrospects(self) -> bool:
-        return self.defence in ("retrospect", "abd")
+    def why_part(self, name: str) -> str:
+        """The setting that put a part to work, as the user wrote it."""
+        if name in ("vaccine", "retrospect"):
+            return f"defence '{self.defence}'"
+        return f"retain.memory={self.retain.memory}" if name == "retain" else name
 
 
 def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:

@@ -10,8 +10,11 @@ from sansdata.audit.attacks import ATTACKS, find_attack, poison, triggered
 from sansdata.audit.backdoor import attack_success
 from sansdata.datasets.imageset import ImageSet
 from sansdata.errors import ConfigError, DataError
+from sansdata.tasks import ImageTask
 
 every_attack = pytest.mark.parametrize("name", sorted(ATTACKS))
+
+FOUR = ImageTask(shape=(1, 8, 8), classes=4, mean=(0.0,), std=(1.0,))
 
 
 def make_set(count: int = 200, channels: int = 1, size: int = 12) -> ImageSet:
@@ -95,7 +98,7 @@ def test_success_ignores_the_target_class_and_tells_the_base_rate() -> None:
         hit = (images[:, 0, -5:-1, -5:-1] == 1).all(1).all(1) | (images[:, 0, 0, 0] > 0.8)
         return torch.stack([(~hit).float(), 0 * hit, hit.float(), 0 * hit], 1)
 
-    found = attack_success(predict, data, 4, attack, target=2)
+    found = attack_success(predict, data, FOUR, attack, target=2)
     others = data.labels != 2
     assert found.count == others.sum() == 150
     assert sum(asked) == 300
@@ -117,4 +120,4 @@ def test_wrong_input_is_refused() -> None:
         triggered(make_set(size=6), find_attack("blend"))
     one = make_set().subset(np.arange(0, 200, 4), "class 0")
     with pytest.raises(DataError, match="nothing is left"):
-        attack_success(lambda images: images, one, 4, find_attack("blend"), 0)
+        attack_success(lambda images: images, one, FOUR, find_attack("blend"), 0)

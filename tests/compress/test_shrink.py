@@ -12,7 +12,7 @@ from torch import nn
 from sansdata.compress.rebuild import factories_in, rebuild
 from sansdata.compress.shrink import shrink
 from sansdata.errors import StudentError
-from sansdata.models.build import ZOO, architecture_of, build
+from sansdata.models.build import IMAGE_ZOO, architecture_of, build
 from sansdata.tasks import load_task
 
 CIFAR = load_task("cifar10").model_copy(update={"shape": (3, 16, 16)})
@@ -98,7 +98,7 @@ def test_weights_are_fresh_even_where_sizes_stay():
     assert student[1].running_mean.eq(0).all()
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", IMAGE_ZOO)
 def test_zoo_networks_by_scale(name):
     architecture = architecture_of(name, CIFAR)
     student, smaller = shrink(nn.Identity(), 0.25, CIFAR, architecture)

@@ -1,4 +1,4 @@
-"""One row per registered method: settings under which a run of a few steps passes through everything it does."""
+"""A row per method and world: settings under which a run of a few steps passes through everything it does."""
 
 from __future__ import annotations
 
@@ -123,4 +123,20 @@ CASES = {
         stops=(5, 1, 15),  # 1, 5 and 15: half a call, its diffusion drawn; 15: the pool is being renewed
         moves_apart=((1, 6), (5, 12)),
     ),
+    "noise/table": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
+    "noise/tokens": Case(
+        {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7),
+        learns={"optimizer": "adam", "lr": 0.01, "temperature": 1.0},
+    ),
+    "tabkd/table": Case(
+        {
+            "draws": 40, "search": 90, "rows": 24, "bins": 4, "steps_per_round": 2, "pool": 120,
+            "transfer": {"batch": 8, "lr": 0.01},
+        },
+        stops=(5, 1, 9),  # 1: only draws were asked; 5: bins are found; 9: the pool is being renewed
+        moves_apart=((1, 6), (5, 7)),
+    ),
 }  # fmt: skip
+
+IMAGE_ROWS = sorted(row for row in CASES if "/" not in row)
+"""Rows of methods on images and classes, for what only images can have: defences, feature terms, odd sizes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, IMAGE_ROWS
 from processes import distil
 from tiny import (
     Plain,
@@ -35,22 +35,22 @@ from sansdata.settings import RetrospectSettings, RunSettings, VaccineSettings
 from sansdata.teachers.base import Teacher, fingerprint
 
 LATE = RetrospectSettings(share=0.5, rounds=2, marked=0.5)
-every_method = pytest.mark.parametrize("name", sorted(CASES))
+every_method = pytest.mark.parametrize("name", IMAGE_ROWS)
 
 
 def make_session(name: str, vaccine: bool = True, retrospect: bool = True, **how: Any) -> Session:
     config = method_config(name, "default", CASES[name].options)
+    teacher, runtime = how.pop("teacher", None) or make_teacher(), how.pop("runtime", None) or Runtime()
+    parts = {"vaccine": VaccineSettings(**how)} if vaccine else {}
     return Session(
-        find_method(name), config, how.pop("teacher", None) or make_teacher(), make_student(), make_task(),
-        how.pop("runtime", None) or Runtime(), 7, 8, vaccine=VaccineSettings(**how) if vaccine else None,
-        retrospect=LATE if retrospect else None, pool=make_pool() if needs_pool(name) else None,
+        find_method(name), config, teacher, make_student(), make_task(), runtime, 7, 8,
+        parts | ({"retrospect": LATE} if retrospect else {}), make_pool() if needs_pool(name) else None,
     )  # fmt: skip
 
 
 def to_identity(session: Session) -> None:
     """A shuffle that changes nothing, so that every sample is suspicious."""
-    assert session.vaccine is not None
-    copies = session.vaccine.copies
+    copies = session.defence.copies  # type: ignore[union-attr]
     copies.load_state_dict({"orders": [[torch.arange(len(order)) for order in own] for own in copies.orders]})
 
 
@@ -132,7 +132,7 @@ class Forgetful(DAFL):
 def test_a_method_that_forgets_is_stopped() -> None:
     config = method_config("dafl", "default", CASES["dafl"].options)
     session = Session(
-        Forgetful, config, make_teacher(), make_student(), make_task(), Runtime(), vaccine=VaccineSettings()
+        Forgetful, config, make_teacher(), make_student(), make_task(), Runtime(), parts={"vaccine": VaccineSettings()}
     )
     with pytest.raises(MethodError, match=r"Forgetful\.acquire.*acquire_losses"):
         session.move()

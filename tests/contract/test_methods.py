@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import CASES, STEPS, Case
+from cases import CASES, IMAGE_ROWS, STEPS, Case
 from processes import distil
 from tiny import (
     Plain,
@@ -23,17 +23,19 @@ from tiny import (
     make_student,
     make_task,
     make_teacher,
+    method_of,
     needs_pool,
     same_bits,
     student_of,
+    world_of,
 )
 from torch import Tensor, nn
 
-from sansdata.contracts import Method
 from sansdata.engine.encode import decode, encode
 from sansdata.engine.run import run
 from sansdata.engine.session import Session
 from sansdata.errors import ConfigError, MethodError
+from sansdata.method import Method
 from sansdata.methods.index import METHODS, find_method, merged, method_config, method_names
 from sansdata.models.modes import fixed
 from sansdata.runtime import Runtime
@@ -42,29 +44,32 @@ from sansdata.teachers.base import Teacher, fingerprint
 from sansdata.teachers.preflight import unmet
 
 every_method = pytest.mark.parametrize("name", sorted(CASES))
+every_image_method = pytest.mark.parametrize("name", IMAGE_ROWS)
 
 
 def test_every_method_has_a_row() -> None:
-    assert set(METHODS) == set(CASES)
+    assert set(METHODS) == {method_of(row) for row in CASES}
 
 
 def config_of(name: str, **more: Any) -> Any:
-    return method_config(name, "default", merged(CASES[name].options, more))
+    return method_config(method_of(name), "default", merged(CASES[name].options, more))
 
 
 def make_session(
     name: str,
-    shape: tuple[int, int, int] = (1, 8, 8),
+    shape: tuple[int, int, int] | None = None,
     runtime: Runtime | None = None,
     features: FeatureTerms | None = None,
     config: Any = None,
     steps: int = 40,
 ) -> Session:
-    config = config_of(name) if config is None else config
-    student = make_student(shape[0])
+    config, world = config_of(name) if config is None else config, world_of(name)
+    teacher, student, task = world.teacher(), world.student(), world.task
+    if shape is not None:
+        teacher, student, task = make_teacher(shape), make_student(shape[0]), make_task(shape)
     return Session(
-        find_method(name), config, make_teacher(shape), student, make_task(shape), runtime or Runtime(), 7, steps,
-        features, pool=make_pool(shape) if needs_pool(name) else None,
+        find_method(method_of(name)), config, teacher, student, task, runtime or Runtime(), 7, steps,
+        {"features": features} if features else {}, make_pool(task.shape) if needs_pool(name) else None,
     )  # fmt: skip
 
 
@@ -91,7 +96,7 @@ class Reference:
     def __init__(self, name: str, tiny: Tiny, folder: Path) -> None:
         self.settings = tiny.settings(name, CASES[name].options, budget=f"{STEPS}steps")
         self.config = tiny.config(self.settings, f"{name}.yaml", folder)
-        self.out = folder / name
+        self.out = folder / name.replace("/", "-")
         before = generators()
         run(self.settings, self.out)
         self.consumed = [what for what, value in generators().items() if value != before[what]]
@@ -271,13 +276,26 @@ def test_its_own_loss_on_a_fixed_batch_falls(name: str) -> None:
     def loss() -> float:
         student, taps = copy.deepcopy(session.trained), session.context.student_taps
         with torch.no_grad(), fixed(student, train=True):
-            forward = lambda images: session.runtime.forward(student, session.task, images, taps)  # noqa: E731
+            network = session.context.network.around(student)
+            forward = lambda inputs: session.runtime.forward(network, inputs, taps)  # noqa: E731
             return float(session.method.student_loss(forward, batch).total())
 
     start = loss()
     while session.context.progress.steps < 60:
         session.move()
     assert loss() < 0.7 * start
+
+
+@every_method
+def test_a_teacher_of_another_kind_is_left_as_it_was(name: str) -> None:
+    """Whatever the world: its weights, its modes and its buffers."""
+    session = make_session(name)
+    teacher = session.context.teacher
+    before = fingerprint(teacher.module)
+    session.advance(9)
+    assert fingerprint(teacher.module) == before
+    assert not any(part.training for part in teacher.module.modules())
+    assert all(p.grad is None and not p.requires_grad for p in teacher.module.parameters())
 
 
 @every_method
@@ -304,7 +322,7 @@ def hooks_of(module: nn.Module) -> int:
     return sum(len(getattr(part, kind)) for part in module.modules() for kind in kinds)
 
 
-@every_method
+@every_image_method
 def test_the_teacher_is_left_as_it_was(name: str, tiny: Tiny, tmp_path: Path) -> None:
     mine = make_module()
     mine.train()
@@ -372,7 +390,7 @@ def test_a_budget_below_the_first_step_says_so(name: str, tiny: Tiny, tmp_path: 
 
 @every_method
 def test_plan_and_rehearsal(name: str) -> None:
-    cls: type[Method] = find_method(name)
+    cls: type[Method] = find_method(method_of(name))
     for config in (cls.Config(), config_of(name)):
         last = 0
         for steps in (1, 2, 7, 1000):
@@ -391,11 +409,11 @@ def test_plan_and_rehearsal(name: str) -> None:
 
 @every_method
 def test_defaults_and_presets_validate(name: str) -> None:
-    cls = find_method(name)
-    method_config(name, "default", {})
+    cls = find_method(method_of(name))
+    method_config(method_of(name), "default", {})
     for preset in getattr(cls, "presets", {}):
-        assert method_config(name, preset, {}) != method_config(name, "default", {})
-    assert method_names()[name]
+        assert method_config(method_of(name), preset, {}) != method_config(method_of(name), "default", {})
+    assert method_names()[method_of(name)]
 
 
 @every_method
@@ -406,11 +424,11 @@ def test_a_mistyped_setting_is_refused_with_the_nearest(name: str, tiny: Tiny, t
     assert not (tmp_path / "run").exists()
 
 
-@every_method
+@every_image_method
 def test_an_unsuitable_teacher_is_refused_before_step_0(name: str, tiny: Tiny, tmp_path: Path) -> None:
     """A teacher without BatchNorm and without a linear head, for methods that need either; others must run."""
     teacher = Teacher.from_module(Plain(), make_task())
-    needs = find_method(name).requires(config_of(name))
+    needs = find_method(method_of(name)).requires(config_of(name))
     settings = tiny.settings(name, CASES[name].options, budget="2steps", teacher="here", student="here")
     out = tmp_path / "run"
     if needs.batch_norm or needs.head:
@@ -426,7 +444,7 @@ def test_an_unsuitable_teacher_is_refused_before_step_0(name: str, tiny: Tiny, t
 # -- every shape, precision and option
 
 
-@every_method
+@every_image_method
 @pytest.mark.parametrize("shape", [(1, 13, 11), (3, 12, 12), (3, 9, 16)])
 def test_channels_and_odd_sizes(name: str, shape: tuple[int, int, int]) -> None:
     session = make_session(name, shape)
@@ -435,7 +453,7 @@ def test_channels_and_odd_sizes(name: str, shape: tuple[int, int, int]) -> None:
     assert session.last_batch.inputs.shape[1:] == shape
 
 
-@every_method
+@every_image_method
 def test_reduced_precision_with_feature_terms(name: str) -> None:
     session = make_session(name, runtime=Runtime(precision="bf16"), features=FeatureTerms(hint=1.0, attention=10.0))
     losses: set[str] = set()
@@ -450,7 +468,7 @@ def test_reduced_precision_with_feature_terms(name: str) -> None:
     assert all(v.dtype in (torch.float32, torch.int64) for v in session.student.state_dict().values())
 
 
-@every_method
+@every_image_method
 def test_feature_terms_resume_too(name: str) -> None:
     """The regressors of a hint are trained with the student: part of the state."""
     terms = FeatureTerms(hint=1.0)

@@ -175,7 +175,7 @@ def test_a_file_that_disagrees_is_not_written(net, to, tmp_path, monkeypatch):
     (tmp_path / "net").write_bytes(b"the older file")
     name = f"_load_{to}"
     honest = getattr(exporting, name)
-    monkeypatch.setattr(exporting, name, lambda path: lambda images: honest(path)(images) + 1e-3)
+    monkeypatch.setattr(exporting, name, lambda path, names: lambda images: honest(path, names)(images) + 1e-3)
     with pytest.raises(SansdataError, match=r"disagrees with the module: logits differ by 0\.001"):
         export(net, TASK, tmp_path / "net", to)
     assert (tmp_path / "net").read_bytes() == b"the older file"

@@ -13,9 +13,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sansdata.datasets.images import load_images
-from sansdata.engine import diagnosis
+from sansdata.decoding.pixels import pack, unpack
 from sansdata.engine.run import run
-from sansdata.memory import dequantise, quantise
+from sansdata.figures import values
+from sansdata.kinds.index import input_kind, output_kind
+from sansdata.kinds.inputs import image
+from sansdata.kinds.outputs import classes
 from sansdata.methods import deepinversion, fm
 from sansdata.reproduce.supervised import train
 from sansdata.settings import RunSettings
@@ -79,7 +82,7 @@ def test_a_healthy_run_raises_no_warning(distil: Distil):
 def test_a_generator_that_falls_onto_one_class(distil: Distil):
     """DAFL without its entropy term: nothing spreads the classes."""
     found = distil("dafl", DAFL, 60)["collapse of classes"]
-    assert found["value"] < diagnosis.COLLAPSED_ENTROPY
+    assert found["value"] < classes.COLLAPSED_ENTROPY
     assert "few of the 10 classes" in found["text"]
     assert "Raise the weight that spreads classes" in found["text"]
 
@@ -88,7 +91,7 @@ def test_a_class_that_is_never_made_is_named(distil: Distil, monkeypatch: pytest
     keep = deepinversion.keep
 
     def without_threes(pool: Any, images: torch.Tensor, targets: torch.Tensor, context: Any, view: Any) -> None:
-        seen = context.teacher(dequantise(quantise(images))).logits.argmax(1) != 3
+        seen = context.teacher(unpack(pack(images))).logits.argmax(1) != 3
         keep(pool, images[seen], targets[seen], context, view)
 
     monkeypatch.setattr(deepinversion, "keep", without_threes)
@@ -110,7 +113,7 @@ def test_a_generator_stuck_at_the_ends_of_its_range(distil: Distil, monkeypatch:
 
     monkeypatch.setattr(fm, "make_generator", saturated)
     found = distil("fm", FM, 80)["saturated samples"]
-    assert found["value"] > diagnosis.SATURATED
+    assert found["value"] > image.SATURATED
     assert "lower generator_lr" in found["text"]
 
 
@@ -135,8 +138,10 @@ def described(logits: torch.Tensor, late: torch.Tensor | None = None, images: to
     if images is None:
         images = torch.randint(256, (len(logits), 1, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     task = TASK.model_copy(update={"classes": logits.shape[1], "class_names": ()})
-    samples = diagnosis.describe_samples(images, logits, late)
-    return {one["name"]: one for one in diagnosis.warnings(samples, {"probe_agreement": 1.0}, task)}
+    inputs, outputs = input_kind(task), output_kind(task)
+    said = outputs.warnings(values(outputs.describe(logits, late)), 1.0, len(logits), task.name_of)
+    said += inputs.warnings(values(inputs.statistics(images)))
+    return {one.name: one.to_dict() for one in said}
 
 
 def seen_as(labels: torch.Tensor, classes: int) -> torch.Tensor:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from tiny import differing, make_task
 from tiny_clients import BATCH, LOCAL, STEPS, make_data, make_net, make_run, model_bytes, model_of
 
-from sansdata.contracts import Streams
 from sansdata.federated.aggregate import average
 from sansdata.federated.algo import ClientContext
 from sansdata.federated.data import ClientData
@@ -18,6 +17,7 @@ from sansdata.federated.index import federated_config, find_server
 from sansdata.federated.payload import Payload
 from sansdata.federated.round import client_streams
 from sansdata.runtime import Runtime
+from sansdata.streams import Streams
 
 
 def test_average_is_the_weighted_mean_in_float64():

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from tiny import CLASSES, differing, make_task
 from tiny_clients import LOCAL, make_net, make_run, model_of
 
-from sansdata.contracts import Streams
 from sansdata.engine.session import Session
 from sansdata.errors import ConfigError
 from sansdata.federated.fedftg_distil import ServerDistillation
@@ -21,6 +20,7 @@ from sansdata.models.generators import ConditionalGenerator, UpsamplingGenerator
 from sansdata.objectives.diversity import mode_seeking
 from sansdata.objectives.federated import class_shares, mixture
 from sansdata.runtime import Runtime
+from sansdata.streams import Streams
 from sansdata.teachers.base import Teacher
 
 HOSTS = ("fedavg", "fedprox", "feddyn", "scaffold")
@@ -158,7 +158,7 @@ def test_a_term_of_weight_zero_is_not_computed():
     session.move()
     assert session.context.counters["student_forwards"] == 0
     assert Distillation(generator_steps=0, hard=0, ce=0, diversity=0)
-    with pytest.raises(ValueError, match="no loss"):
+    with pytest.raises(ConfigError, match="no loss"):
         Distillation(hard=0, ce=0, diversity=0)
 
 

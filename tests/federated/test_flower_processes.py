@@ -32,8 +32,8 @@ def test_the_simulation_gives_the_weights_of_a_run_in_process(tmp_path: Path) ->
     pytest.importorskip("ray", reason="Flower's simulation was not tested: pip install .[flower-sim]")
     from safetensors.torch import load_file
 
+    from sansdata.api.federate import run
     from sansdata.federated.settings import FederateSettings
-    from sansdata.simulate import run
 
     loopback(tmp_path / "flower", "--simulation", "--clients", "3", "--rounds", "2")
     config = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]

@@ -2,9 +2,9 @@
 
 A change that should change nothing leaves every bit of them as it is.
 
-On a machine whose arithmetic is that of `traces.json` (the same torch, the same rounding) bits are compared: every loss,
-the student, and the samples that were kept. Elsewhere the losses of the first two steps are compared within a tolerance,
-since a last bit grows over the steps.
+On a machine whose arithmetic is that of `traces.json` (the same torch, the same rounding) bits are compared: every
+loss, the student, and the samples that were kept. Elsewhere the losses of the first two steps are compared within a
+tolerance, since a last bit grows over the steps.
 
 Where a trace changes on purpose, the changelog says why, and this writes it anew (without names, all of them):
 
@@ -71,7 +71,8 @@ def trace(name: str, tiny: Tiny, folder: Path) -> dict[str, Any]:
     out = folder / "run"
     run(tiny.settings(method, CASES[method].options, budget=f"{STEPS}steps", **fields), out)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    with (out / "images.npz").open("rb") as file:
+    kept = next(out / name for name in ("images.npz", "kept.npz") if (out / name).is_file())
+    with kept.open("rb") as file:
         return {
             "losses": [line["losses"] for line in lines],
             "student": _digest(tensors(out / "student.safetensors")),

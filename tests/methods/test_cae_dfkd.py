@@ -26,10 +26,10 @@ SOON = {"warmup_rounds": 0, "calls": 1}
 
 
 def session(student: nn.Module | None = None, **more: Any) -> Session:
-    how = {name: more.pop(name) for name in ("features", "retain") if name in more}
+    parts = {name: more.pop(name) for name in ("features", "retain") if name in more}
     config = method_config("cae-dfkd", "default", OPTIONS | more)
     module = make_student() if student is None else student
-    return Session(CAEDFKD, config, make_teacher(), module, make_task(), Runtime(), 7, 10, **how)
+    return Session(CAEDFKD, config, make_teacher(), module, make_task(), Runtime(), 7, 10, parts)
 
 
 def method(one: Session) -> CAEDFKD:

@@ -65,9 +65,9 @@ def test_the_bank_keeps_the_features_of_the_images_that_the_pool_keeps() -> None
     one.move()
     cmi = method(one)
     teacher = one.context.teacher
-    assert cmi.pool.images is not None
-    taps = [f"{path}:input" for path in teacher.anatomy.batch_norms]
-    maps = teacher(cmi.pool.images[:8].float() / 255, taps).taps
+    assert cmi.pool.inputs is not None
+    taps = [f"{path}:input" for path in teacher.inside.batch_norms]
+    maps = teacher(cmi.pool.inputs[:8].float() / 255, taps).taps
     whole = torch.cat([maps[tap].mean((2, 3)) for tap in taps], dim=1)
     kept = cmi.bank.rows[:8]
     assert kept.shape == (8, 2 * whole.shape[1])

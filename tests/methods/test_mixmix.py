@@ -90,7 +90,7 @@ def test_the_pool_holds_unmixed_images_and_the_student_sees_mixed_ones() -> None
     while one.last_batch is None:
         one.move()
     method: Any = one.method
-    kept, shown = method.pool.images[: TINY["batch"]].float() / 255, one.last_batch.inputs
+    kept, shown = method.pool.inputs[: TINY["batch"]].float() / 255, one.last_batch.inputs
     same = (shown[:, None] == kept[None]).flatten(2).all(2).any(1)
     assert not same.all()
     plain = session(zoo(5), view="none", mix_transfer=False)
@@ -108,7 +108,7 @@ def test_the_state_is_complete_with_helpers() -> None:
         part.load_state_dict(decode(tree[name], tensors, torch.device("cpu")))
     for one in (first, second):
         one.advance(5)
-    assert torch.equal(first.method.pool.images[:16], second.method.pool.images[:16])  # type: ignore[attr-defined]
+    assert torch.equal(first.method.pool.inputs[:16], second.method.pool.inputs[:16])  # type: ignore[attr-defined]
     assert differing(dict(first.student.state_dict()), dict(second.student.state_dict())) == []
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from tiny import CLASSES, Plain, make_student, make_task, make_teacher, zoo
 
 from sansdata.contracts import Access
+from sansdata.decoding.pixels import unpack
 from sansdata.engine.session import Session
-from sansdata.memory import dequantise
 from sansdata.methods.index import find_method, method_config
 from sansdata.models.build import build
 from sansdata.objectives.batch_stats import BatchStatistics
@@ -58,7 +58,7 @@ def until_kept(one: Session) -> Any:
 def distance(one: Session, images: torch.Tensor) -> float:
     """Of images in unit space to the teacher's BatchNorm statistics."""
     teacher = one.context.teacher
-    statistics = BatchStatistics(teacher.module, teacher.anatomy.batch_norms)
+    statistics = BatchStatistics(teacher.module, teacher.inside.batch_norms)
     with torch.no_grad():
         return statistics(teacher(images, statistics.taps).taps).item()
 
@@ -72,9 +72,9 @@ def test_what_was_optimised_survives_the_8_bit_pool(quadrants: Teacher) -> None:
     def lost(clip: bool) -> float:
         one = session("deepinversion", quadrants, pixel_lr=0.2, clip=clip)
         method = until_kept(one)
-        best = one.runtime.denormalise(one.task, method.inversion.best)
+        best = one.context.pixels.undo(method.inversion.best)
         assert bool(((best > -1e-6) & (best < 1 + 1e-6)).all()) == clip
-        return distance(one, dequantise(method.pool.images[:32])) / distance(one, best) - 1
+        return distance(one, unpack(method.pool.inputs[:32])) / distance(one, best) - 1
 
     assert abs(lost(clip=True)) < 0.01
     assert lost(clip=False) > 0.2
@@ -83,7 +83,7 @@ def test_what_was_optimised_survives_the_8_bit_pool(quadrants: Teacher) -> None:
 def test_deepinversion_shows_the_wanted_classes_and_matches_statistics(quadrants: Teacher) -> None:
     one = session("deepinversion", quadrants, iterations=40, chunk=40, bn=0.05, pixel_lr=0.2)
     method = until_kept(one)
-    images, targets = dequantise(method.pool.images[:32]), method.pool.targets[:32]
+    images, targets = unpack(method.pool.inputs[:32]), method.pool.targets[:32]
     with torch.no_grad():
         shown = one.context.teacher(images).logits.argmax(1)
     assert (shown == targets).float().mean() > 0.6  # 1 in 4 by chance; rounding that differs by threads moves it
@@ -109,7 +109,7 @@ def test_without_its_weight_the_student_is_not_asked() -> None:
     for run in (one, other):
         run.advance(8)
     assert one.context.counters.values == other.context.counters.values
-    assert torch.equal(*(run.method.pool.images[:64] for run in (one, other)))  # type: ignore[attr-defined]
+    assert torch.equal(*(run.method.pool.inputs[:64] for run in (one, other)))  # type: ignore[attr-defined]
 
 
 def test_the_student_is_in_eval_mode_and_takes_no_gradient_while_it_competes() -> None:
@@ -131,10 +131,10 @@ def test_competition_finds_images_that_the_student_answers_otherwise() -> None:
         one = session("adi", iterations=20, chunk=20, adi=adi, bn=0.0, pixel_lr=0.2)
         one.context.progress.steps = 1
         until_kept(one)
-        images = dequantise(one.method.pool.images[:32])  # type: ignore[attr-defined]
+        images = unpack(one.method.pool.inputs[:32])  # type: ignore[attr-defined]
         with torch.no_grad():
             student, teacher = one.student.eval(), one.context.teacher.module
-            inputs = one.runtime.normalise(one.task, images)
+            inputs = one.context.pixels(images)
             a, b = (student(inputs) / 3).softmax(1), (teacher(inputs) / 3).softmax(1)
         return (a - b).abs().sum(1).mean().item()
 

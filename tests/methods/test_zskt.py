@@ -21,7 +21,8 @@ OPTIONS = {"latent": 6, "width": 4, "student_steps": 3, "transfer": {"batch": 8}
 
 def session(features: FeatureTerms | None = None, **more: Any) -> Session:
     config = method_config("zskt", "default", OPTIONS | more)
-    return Session(find_method("zskt"), config, make_teacher(), make_student(), make_task(), Runtime(), 7, 12, features)
+    parts = {"features": features} if features else {}
+    return Session(find_method("zskt"), config, make_teacher(), make_student(), make_task(), Runtime(), 7, 12, parts)
 
 
 def taught(one: Session) -> Batch:
@@ -36,7 +37,7 @@ def test_a_pseudo_batch_is_what_the_updated_generator_makes_of_the_same_latents(
     one.streams.begin(0)
     codes = latents(8, 6, one.context)
     with torch.no_grad():
-        wanted = one.context.runtime.denormalise(one.task, one.method.adversary.generator(codes))  # type: ignore[attr-defined]
+        wanted = one.context.pixels.undo(one.method.adversary.generator(codes))  # type: ignore[attr-defined]
     seen = [taught(one).inputs for _ in range(3)]
     assert all(torch.equal(images, wanted) for images in seen)
     assert one.move()[0] == "acquire"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sansdata.errors import MissingLibraryError, StudentError, TeacherError
-from sansdata.models.build import ZOO, architecture_of, build
+from sansdata.models.build import IMAGE_ZOO, architecture_of, build
 from sansdata.tasks import ImageTask, load_task
 
 CIFAR = load_task("cifar10")
@@ -33,7 +33,7 @@ def test_sizes_are_those_published(name, count):
         assert sum(p.numel() for p in build(architecture_of(name, CIFAR)).parameters()) == count
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", IMAGE_ZOO)
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (1, 28), (3, 32), (3, 50)])
 def test_any_image(name, channels, size):
     task = ImageTask(shape=(channels, size, size), classes=7, mean=(0.5,) * channels, std=(0.5,) * channels)
@@ -42,7 +42,7 @@ def test_any_image(name, channels, size):
         assert build(architecture).eval()(torch.zeros(1, *task.shape)).shape == (1, 7)
 
 
-@pytest.mark.parametrize("name", [*ZOO, "timm:resnet18", "torchvision:resnet18", "my.module:make"])
+@pytest.mark.parametrize("name", [*IMAGE_ZOO, "timm:resnet18", "torchvision:resnet18", "my.module:make"])
 def test_an_architecture_is_json(name):
     architecture = architecture_of(name, CIFAR)
     assert json.loads(json.dumps(architecture)) == architecture

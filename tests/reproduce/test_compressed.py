@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 from tiny import Tiny, make_module
 
-from sansdata import compression
 from sansdata.reproduce.experiments import compressed
 from sansdata.reproduce.recipes.model import Arm, Recipe, TeacherRecipe
 from sansdata.reproduce.teachers import without_paths
@@ -30,13 +29,13 @@ def test_every_use_is_measured_with_the_images_of_the_arms_own_run(
     tiny: Tiny, teacher: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, Path]] = []
-    whole = compression.quantize
+    whole = compressed.quantize
 
     def watched(model: str, images: Path, *rest: Any, **more: Any) -> Any:
         asked.append((model, images))
         return whole(model, images, *rest, **more)
 
-    monkeypatch.setattr(compression, "quantize", watched)
+    monkeypatch.setattr(compressed, "quantize", watched)
     how = HOW | {"helpers": ["resnet8"], "quantize": {"teacher": [4, 2], "resnet8": [8]}, "judges": ["resnet8"]}
     arm = Arm(name="a", role="method", method="mixmix", steps=2, options=OPTIONS, experiment=how)
     recipe = Recipe(

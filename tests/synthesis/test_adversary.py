@@ -9,9 +9,12 @@ import torch
 from tiny import make_student, make_task, make_teacher
 from torch import Tensor, nn
 
-from sansdata.contracts import Context, Counters, Outputs, Progress, Streams
+from sansdata.contracts import Counters, Outputs, Progress
+from sansdata.method import Context
+from sansdata.network import Network
 from sansdata.objectives.logits import l1
 from sansdata.runtime import Runtime
+from sansdata.streams import Streams
 from sansdata.synthesis.adversary import Adversary
 from sansdata.synthesis.ema import EMASettings
 
@@ -34,7 +37,15 @@ class Watched(Runtime):
 
 @pytest.fixture
 def context() -> Context:
-    return Context(make_task(), make_teacher(), make_student(), Streams(3), Progress(), Counters(), Watched())
+    return Context(
+        make_task(),
+        make_teacher(),
+        Network.of(make_student(), make_task()),
+        Streams(3),
+        Progress(),
+        Counters(),
+        Watched(),
+    )
 
 
 def adversary(context: Context) -> Adversary:
@@ -99,7 +110,7 @@ def test_a_batch_is_images_without_gradient_and_the_teachers_answers(context: Co
     made = adversary(context)
     batch = made.batch(CODES)
     with torch.no_grad():
-        images = context.runtime.denormalise(context.task, made.generator(CODES))
+        images = context.pixels.undo(made.generator(CODES))
         assert torch.equal(batch.inputs, images)
         assert batch.teacher_outputs is not None
         assert torch.equal(batch.teacher_outputs.logits, context.teacher(images).logits)
@@ -108,7 +119,15 @@ def test_a_batch_is_images_without_gradient_and_the_teachers_answers(context: Co
 
 
 def test_a_learned_range_is_standardised_at_first_and_then_free() -> None:
-    context = Context(make_task(), make_teacher(), make_student(), Streams(3), Progress(), Counters(), Runtime())
+    context = Context(
+        make_task(),
+        make_teacher(),
+        Network.of(make_student(), make_task()),
+        Streams(3),
+        Progress(),
+        Counters(),
+        Runtime(),
+    )
     generator = adversary(context).generator
     images = generator(CODES)
     assert images.mean().item() == pytest.approx(0, abs=1e-5)

@@ -9,9 +9,12 @@ import torch
 from tiny import make_student, make_task, make_teacher
 from torch import Tensor
 
-from sansdata.contracts import Batch, Context, Counters, Losses, Outputs, Progress, Streams
+from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
+from sansdata.method import Context
+from sansdata.network import Network
 from sansdata.objectives.logits import l1
 from sansdata.runtime import Runtime
+from sansdata.streams import Streams
 from sansdata.synthesis.ema import EMAGenerator, EMASettings
 from sansdata.synthesis.generator import make_generator
 
@@ -22,7 +25,7 @@ LATENT = 6
 def context() -> Context:
     task, counters, teacher = make_task(), Counters(), make_teacher()
     teacher.counters = counters
-    return Context(task, teacher, make_student(), Streams(3), Progress(), counters, Runtime())
+    return Context(task, teacher, Network.of(make_student(), task), Streams(3), Progress(), counters, Runtime())
 
 
 def averaging(context: Context, **settings: float) -> tuple[EMAGenerator, torch.nn.Module]:

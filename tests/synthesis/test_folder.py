@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from tiny import Tiny, make_student, make_teacher
 
+from sansdata.decoding.image_pool import load_pool
 from sansdata.engine.run import run
 from sansdata.errors import DataError, MethodError, NoDataViolation, ResumeError
 from sansdata.report import write_report
-from sansdata.synthesis.folder import load_pool
 
 GREY = (1, 8, 8)
 OPTIONS = {"transfer": {"batch": 8}}
@@ -171,7 +171,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 
 
 def test_more_than_memory_is_refused_before_it_is_taken(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sansdata.synthesis.folder.MAX_SET_BYTES", 255)
+    monkeypatch.setattr("sansdata.decoding.image_pool.MAX_SET_BYTES", 255)
     with pytest.raises(DataError, match=r"4 images of 8x8x1 take 0\.0 GiB"):
         load_pool(good, GREY)
 
@@ -264,7 +264,7 @@ def test_from_python(good: Path, tmp_path: Path) -> None:
     import sansdata
 
     result = sansdata.distill(
-        make_teacher(), make_student(), "pool-kd", "4steps", tmp_path / "run", pool=good, threads=1,
+        make_teacher(), make_student(), "pool-kd", "4steps", tmp_path / "run", pool=good, settings={"threads": 1},
         options={**OPTIONS, "share": 0.5}, strict=True,
     )  # fmt: skip
     assert result.summary["cost"]["samples"] == 32

@@ -6,11 +6,14 @@ import pytest
 import torch
 from tiny import make_student, make_task, make_teacher
 
-from sansdata.contracts import Context, Counters, Progress, Streams
+from sansdata.contracts import Counters, Progress
 from sansdata.engine.encode import decode, encode
+from sansdata.method import Context
+from sansdata.network import Network
 from sansdata.objectives.batch_stats import BatchStatistics
 from sansdata.objectives.logits import cross_entropy, decision_adversarial
 from sansdata.runtime import Runtime
+from sansdata.streams import Streams
 from sansdata.synthesis.augment import augment
 from sansdata.synthesis.inner_loop import InnerLoop
 from sansdata.synthesis.inversion_losses import inversion_losses
@@ -21,12 +24,12 @@ def make_context() -> Context:
     counters, runtime, teacher = Counters(), Runtime(), make_teacher()
     teacher.counters = counters
     student = make_student().eval().requires_grad_(False)
-    return Context(make_task(), teacher, student, Streams(3), Progress(), counters, runtime)
+    return Context(make_task(), teacher, Network.of(student, make_task()), Streams(3), Progress(), counters, runtime)
 
 
 def test_losses_are_those_of_one_augmented_view():
     context, images = make_context(), torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    targets, norms = torch.tensor([0, 1, 2, 3, 0, 1]), context.teacher.anatomy.batch_norms
+    targets, norms = torch.tensor([0, 1, 2, 3, 0, 1]), context.teacher.inside.batch_norms
     statistics = BatchStatistics(context.teacher.module, norms)
     losses, outputs = inversion_losses(
         images, targets, context, statistics, ce=2.0, bn=3.0, adversarial=0.5, view="crop+flip", taps=["layer1"]
@@ -56,7 +59,7 @@ def test_without_its_weight_the_student_is_not_asked():
 
 def test_a_tap_that_is_read_twice_is_asked_for_once():
     context = make_context()
-    statistics = BatchStatistics(context.teacher.module, context.teacher.anatomy.batch_norms)
+    statistics = BatchStatistics(context.teacher.module, context.teacher.inside.batch_norms)
     images, targets = torch.rand(2, 1, 8, 8), torch.tensor([0, 1])
     _, outputs = inversion_losses(
         images, targets, context, statistics, ce=1.0, bn=1.0, adversarial=0.0, view="none", taps=statistics.taps

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sansdata.kinds.inputs.image_noise import dead_leaves, fractal, gaussian
 from sansdata.synthesis.augment import augment, jitter, random_crop, random_flip
 from sansdata.synthesis.labels import random_labels, stratified_labels
-from sansdata.synthesis.noise import dead_leaves, fractal, gaussian
 
 quick = settings(max_examples=30, deadline=None)
 

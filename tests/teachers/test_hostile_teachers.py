@@ -15,6 +15,7 @@ from torch import nn
 from sansdata.contracts import Access, Requirements
 from sansdata.errors import TeacherError
 from sansdata.models.build import architecture_of, build
+from sansdata.network import Network
 from sansdata.tasks import ImageTask
 from sansdata.teachers.base import Teacher
 from sansdata.teachers.preflight import preflight, unmet
@@ -158,8 +159,8 @@ FAULTS = {
     "Inf logits": (answers(lambda y: y + float("inf")), "infinite logits"),
     "NaN weights": (filled(float("nan")), "'1.weight' is not finite"),
     "NaN buffer": (nan_buffer, "'0.running_mean' is not finite"),
-    "zero weights": (filled(0.0), "same answer to every image"),
-    "constant": (answers(torch.zeros_like), "same answer to every image"),
+    "zero weights": (filled(0.0), "same answer to every input"),
+    "constant": (answers(torch.zeros_like), "same answer to every input"),
     "counts in a buffer": (does(counting), "changes its own 'seen'"),
     "replaces a buffer": (does(replacing), "changes its own 'seen'"),
     "writes a parameter": (does(drifting), "changes its own 'inner.1.bias'"),
@@ -168,14 +169,14 @@ FAULTS = {
     "raises": (does(raising), "ZeroDivisionError: no luck"),
     "raises later": (does(later), "asked again: OSError: lost connection"),
     "wants other channels": (lambda: nn.Conv2d(1, 4, 8), "takes 1 channel"),
-    "wants a larger image": (lambda: nn.Conv2d(3, 4, 11), "fails on images of shape"),
-    "wants another size": (lambda: head(4, 12), "fails on images of shape"),
+    "wants a larger image": (lambda: nn.Conv2d(3, 4, 11), "fails on normalised images"),
+    "wants another size": (lambda: head(4, 12), "fails on normalised images"),
     "dropout in eval": (dropout_always, "differently each time"),
     "random": (answers(lambda y: y + torch.randn_like(y)), "differently each time"),
     "batch statistics": (batch_statistics, "other images of the batch"),
-    "half inside": (sees(lambda module, x: x.half()), "fails on images"),
-    "no forward": (nn.Module, "fails on images"),
-    "a list of layers": (lambda: nn.ModuleList([head()]), "fails on images"),
+    "half inside": (sees(lambda module, x: x.half()), "fails on normalised images"),
+    "no forward": (nn.Module, "fails on normalised images"),
+    "a list of layers": (lambda: nn.ModuleList([head()]), "fails on normalised images"),
 }
 
 WARNED = {
@@ -287,7 +288,7 @@ def test_good(name):
     teacher = Teacher.from_module(module, TASK)
     before = teacher.fingerprint()
     generator = torch.get_rng_state()
-    found = preflight(teacher, head())
+    found = preflight(teacher, Network.of(head(), TASK))
     assert found.faults == []
     assert teacher(torch.full((2, 3, 8, 8), 0.3)).logits.dtype == torch.float32
     assert teacher.fingerprint() == before
@@ -325,7 +326,7 @@ def fails(logits):
 
 
 STUDENTS = {
-    "classes": (lambda: head(5), r"gives \[8, 5\]"),
+    "classes": (lambda: head(5), "gives 5 classes and the task has 4"),
     "frozen": (lambda: head().requires_grad_(False), "no parameters to train"),
     "none": (NoParameters, "no parameters to train"),
     "channels": (lambda: nn.Conv2d(1, 4, 8), "takes 1 channel"),
@@ -341,7 +342,7 @@ def test_student(name):
     make, reason = STUDENTS[name]
     student = make()
     mode = student.training
-    found = preflight(Teacher.from_module(head(), TASK), student)
+    found = preflight(Teacher.from_module(head(), TASK), Network.of(student, TASK))
     assert len(found.faults) == 1
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(found.faults[0])
@@ -351,7 +352,7 @@ def test_student(name):
 def test_a_student_is_left_as_it_was():
     student = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3), head()).train()
     state, generator = {k: v.clone() for k, v in student.state_dict().items()}, torch.get_rng_state()
-    found = preflight(Teacher.from_module(head(), TASK), student)
+    found = preflight(Teacher.from_module(head(), TASK), Network.of(student, TASK))
     assert found.faults == []
     assert "is not smaller" in " ".join(found.warnings)
     assert all(torch.equal(v, student.state_dict()[k]) for k, v in state.items())
@@ -373,6 +374,5 @@ def test_unmet():
     detached = Teacher.from_module(Wrap(lambda m, y: y.detach()), TASK)
     assert "no gradient flows" in unmet(Requirements(Access.GRADIENTS), detached)[0]
     assert unmet(Requirements(Access.SCORES), detached) == []
-    far = Teacher.from_module(head(), TASK)
-    far.access = Access.LABELS
+    far = Teacher(head(), TASK, most=Access.LABELS)
     assert "labels" in unmet(Requirements(Access.GRADIENTS), far)[0]

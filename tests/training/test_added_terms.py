@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sansdata.contracts import Losses, Outputs
+from sansdata.contracts import Counters, Losses, Outputs, Progress
 from sansdata.errors import ConfigError, MethodError
+from sansdata.method import Context
 from sansdata.models.taps import forward
+from sansdata.network import Network
 from sansdata.objectives.features import attention_transfer, hint
+from sansdata.runtime import Runtime
 from sansdata.settings import FeatureTerms
+from sansdata.streams import Streams
 from sansdata.tasks import KNOWN_TASKS
+from sansdata.teachers.base import Teacher
 from sansdata.training.added_terms import AddedTerms, stage_ends
 
 TASK = KNOWN_TASKS["digits"]
@@ -36,9 +41,14 @@ def nets(teacher: int = 6, student: int = 3, stride: int = 2) -> tuple[Net, Net]
         return Net(teacher).eval(), Net(student, stride)
 
 
+def context_of(teacher: Net, student: Net) -> Context:
+    network = Network.of(student, TASK)
+    return Context(TASK, Teacher.from_module(teacher, TASK), network, Streams(0), Progress(), Counters(), Runtime())
+
+
 def terms_and_outputs(settings: FeatureTerms, **how: int) -> tuple[AddedTerms, Outputs, Outputs, Net]:
     teacher, student = nets(**how)
-    terms = AddedTerms(settings, teacher, student, TASK)
+    terms = AddedTerms(settings, context_of(teacher, student))
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         seen = forward(teacher, x, terms.teacher_taps)
@@ -48,7 +58,7 @@ def terms_and_outputs(settings: FeatureTerms, **how: int) -> tuple[AddedTerms, O
 def test_stage_ends_are_the_last_of_each_resolution_and_leave_no_trace():
     net = nets()[1].train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    assert stage_ends(net, TASK) == ("stage1", "stage2")
+    assert stage_ends(Network.of(net, TASK), torch.zeros(2, 1, 8, 8)) == ("stage1", "stage2")
     assert net.training
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not any(m._forward_hooks for m in net.modules())
@@ -102,13 +112,13 @@ def test_named_pairs_of_other_size_are_pooled():
 def test_stages_that_cannot_be_paired_are_refused_with_the_mend():
     teacher, student = nets(stride=1)
     with pytest.raises(MethodError, match=r"2 stage\(s\) in the teacher and 1 in the student.*features\.teacher="):
-        AddedTerms(FeatureTerms(hint=1.0), teacher, student, TASK)
+        AddedTerms(FeatureTerms(hint=1.0), context_of(teacher, student))
 
 
 def test_a_tap_without_places_is_refused_by_name():
     teacher, student = nets()
     with pytest.raises(MethodError, match="'head' gives"):
-        AddedTerms(FeatureTerms(hint=1.0, teacher=("head",), student=("head",)), teacher, student, TASK)
+        AddedTerms(FeatureTerms(hint=1.0, teacher=("head",), student=("head",)), context_of(teacher, student))
 
 
 def test_names_go_in_pairs():

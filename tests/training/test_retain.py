@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sansdata.contracts import Batch, Context, Counters, Losses, Outputs, Progress, Streams
+from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
+from sansdata.errors import ConfigError
+from sansdata.method import Context
 from sansdata.models.functional import AtWeights
 from sansdata.runtime import Runtime
 from sansdata.settings import RetainSettings
+from sansdata.streams import Streams
 from sansdata.training.retain import Retain, joined
 
 
@@ -207,7 +210,7 @@ def test_at_theta_the_remembered_samples_also_join_the_batch(mode: str) -> None:
 
 
 def test_at_theta_is_refused_where_the_samples_join_anyway() -> None:
-    with pytest.raises(ValueError, match="at_theta"):
+    with pytest.raises(ConfigError, match="at_theta"):
         RetainSettings(mode="replay", at_theta=True)
 
 

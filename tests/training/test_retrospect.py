@@ -7,10 +7,13 @@ import torch
 from tiny import make_module, make_student, make_task, make_teacher, same_bits
 from torch import Tensor, nn
 
-from sansdata.contracts import Batch, Context, Counters, Losses, Outputs, Progress, Streams
+from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
+from sansdata.method import Context
+from sansdata.network import Network
 from sansdata.objectives.logits import kl
 from sansdata.runtime import Runtime
 from sansdata.settings import RetrospectSettings
+from sansdata.streams import Streams
 from sansdata.training.retrospect import Retrospect, hyper_gradient
 
 RATE = 0.1
@@ -76,7 +79,15 @@ class World:
 
     def __init__(self, student: nn.Module | None = None, **settings) -> None:
         teacher, self.student = make_teacher(), student or make_student()
-        self.context = Context(make_task(), teacher, self.student, Streams(3), Progress(90, 100), Counters(), Runtime())
+        self.context = Context(
+            make_task(),
+            teacher,
+            Network.of(self.student, make_task()),
+            Streams(3),
+            Progress(90, 100),
+            Counters(),
+            Runtime(),
+        )
         self.context.streams.begin(0)
         optimizer = torch.optim.SGD(self.student.parameters(), lr=0.1)
         self.update = Retrospect(
@@ -87,7 +98,7 @@ class World:
         self.student.train()
 
     def forward(self, images: Tensor) -> Outputs:
-        return self.context.runtime.forward(self.student, self.context.task, images)
+        return self.context.runtime.forward(self.context.network, images)
 
     @staticmethod
     def loss(student, batch: Batch) -> Losses:

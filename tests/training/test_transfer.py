@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sansdata.config import validate
-from sansdata.contracts import Batch, Context, Counters, Losses, Outputs, Progress, Streams
+from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
 from sansdata.errors import ConfigError
+from sansdata.method import Context
+from sansdata.network import Network
 from sansdata.objectives import logits
 from sansdata.runtime import Runtime
+from sansdata.streams import Streams
 from sansdata.tasks import KNOWN_TASKS
 from sansdata.teachers.base import Teacher
 from sansdata.training.plain import Plain
@@ -97,7 +100,7 @@ def test_bad_values_are_refused_by_name(field, value):
 def context_for(student: nn.Module) -> Context:
     task = KNOWN_TASKS["digits"]
     teacher = Teacher(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval(), task)
-    return Context(task, teacher, student, Streams(0), Progress(), Counters(), Runtime())
+    return Context(task, teacher, Network.of(student, task), Streams(0), Progress(), Counters(), Runtime())
 
 
 def quadratic(scale: float = 1.0):

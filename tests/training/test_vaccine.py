@@ -7,16 +7,27 @@ import torch
 from tiny import make_student, make_task, make_teacher
 from torch import nn
 
-from sansdata.contracts import Batch, Context, Counters, Losses, Outputs, Progress, Streams
+from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
+from sansdata.method import Context
+from sansdata.network import Network
 from sansdata.runtime import Runtime
 from sansdata.settings import VaccineSettings
+from sansdata.streams import Streams
 from sansdata.teachers.base import Teacher
 from sansdata.training.vaccine import ShuffledCopies, Vaccine, shuffled_layers, unmet_by_vaccine
 
 
 def make_context(teacher: Teacher | None = None) -> Context:
     teacher = teacher or make_teacher()
-    return Context(make_task(), teacher, make_student(), Streams(0), Progress(0, 10), Counters(), Runtime())
+    return Context(
+        make_task(),
+        teacher,
+        Network.of(make_student(), make_task()),
+        Streams(0),
+        Progress(0, 10),
+        Counters(),
+        Runtime(),
+    )
 
 
 def test_a_copy_has_the_teachers_weights_in_another_order_of_input_channels() -> None:

@@ -8,11 +8,14 @@ from tiny import Plain, make_student, make_task, make_teacher
 from torch import Tensor, nn
 
 import sansdata
-from sansdata.contracts import Batch, Context, Counters, Progress, Streams
+from sansdata.contracts import Batch, Counters, Progress
 from sansdata.errors import MethodError
+from sansdata.method import Context
+from sansdata.network import Network
 from sansdata.objectives import class_priors
 from sansdata.runtime import Runtime
 from sansdata.settings import RetainSettings
+from sansdata.streams import Streams
 from sansdata.synthesis.generator import images_from
 from sansdata.training.vae_replay import VAEReplay
 
@@ -23,7 +26,9 @@ class World:
     def __init__(self, **vae: float) -> None:
         task, counters, teacher = make_task(), Counters(), make_teacher()
         teacher.counters = counters
-        self.context = Context(task, teacher, make_student(), Streams(3), Progress(), counters, Runtime())
+        self.context = Context(
+            task, teacher, Network.of(make_student(), task), Streams(3), Progress(), counters, Runtime()
+        )
         self.context.streams.begin(0)
         settings = {"latent": 6, "width": 4} | vae
         self.replay = VAEReplay(self.context, RetainSettings.model_validate({"share": 0.25, "vae": settings}))
@@ -140,10 +145,14 @@ class Blind(Plain):
         return super().forward(x.detach())
 
 
+def remember(memory: str) -> dict[str, object]:
+    return {"update": "retain", "retain": {"memory": memory}}
+
+
 def test_a_teacher_without_gradients_is_refused_before_step_0(tmp_path) -> None:
     teacher = sansdata.Teacher.from_module(Blind(), make_task())
-    given = {"method": "noise", "budget": "2steps", "update": "retain", "options": {"transfer": {"batch": 8}}}
+    given = {"method": "noise", "budget": "2steps", "options": {"transfer": {"batch": 8}}}
     with pytest.raises(MethodError, match=r"retain\.memory=ring"):
-        sansdata.distill(teacher, make_student(), out=tmp_path / "run", retain={"memory": "vae"}, **given)  # type: ignore[arg-type]
+        sansdata.distill(teacher, make_student(), out=tmp_path / "run", settings=remember("vae"), **given)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
-    sansdata.distill(teacher, make_student(), out=tmp_path / "run", retain={"memory": "ring"}, **given)  # type: ignore[arg-type]
+    sansdata.distill(teacher, make_student(), out=tmp_path / "run", settings=remember("ring"), **given)  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ import json
 from functools import lru_cache
 from typing import Any
 
+from sansdata.api.federate import World, prepare
 from sansdata.federated.settings import FederateSettings
-from sansdata.simulate import World, prepare
 
 
 def settings_of(config: dict[str, Any]) -> FederateSettings:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..datasets.imageset import ImageSet
+from ..decoding import pixels
 from ..errors import ConfigError, DataError, did_you_mean
-from ..memory import quantise
 
 STRENGTH = 0.2
 """Share of the trigger in a blended image (ABD's released attacks, for 'blend' and 'sinusoid')."""
@@ -122,7 +122,7 @@ def triggered(data: ImageSet, attack: Attack) -> ImageSet:
         size = f"{data.shape[1]}x{data.shape[2]}"
         raise DataError(f"{data.source}: images of {size}; a trigger needs {SMALLEST}x{SMALLEST}")
     marked = [attack.apply(images) for images, _ in data.batches(1024)]
-    stored = quantise(torch.cat(marked)).permute(0, 2, 3, 1).contiguous().numpy()
+    stored = pixels.pack(torch.cat(marked)).permute(0, 2, 3, 1).contiguous().numpy()
     return replace(data, images=stored, notes=(*data.notes, f"with the trigger {attack.name}"))
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..datasets.imageset import ImageSet
 from ..errors import DataError
-from ..evaluate.images import Predict, answers
-from ..evaluate.metrics import wilson_interval
+from ..evaluate.labelled import Predict, answers
+from ..kinds.outputs.class_metrics import wilson_interval
+from ..tasks import Task
 from .attacks import Attack, require_target, triggered
 
 
@@ -38,18 +39,18 @@ class AttackSuccess:
         return asdict(self) | {"above_base": self.above_base}
 
 
-def attack_success(predict: Predict, data: ImageSet, classes: int, attack: Attack, target: int = 0) -> AttackSuccess:
+def attack_success(predict: Predict, data: ImageSet, task: Task, attack: Attack, target: int = 0) -> AttackSuccess:
     """Asks `predict` for the images that are not of class `target`, with the trigger and without.
 
     Images of the target class are left out: answering it is right there. Raises DataError where no others are left, for
     a target that is no class or for images below 8x8 pixels; StudentError where the answers are no finite logits.
     """
-    require_target(target, classes)
+    require_target(target, task.classes)
     others = np.flatnonzero(data.labels != target)
     if not len(others):
         raise DataError(f"{data.source}: all images are of the target class {target}; nothing is left to attack")
     clean = data.subset(others, f"without class {target}")
-    plain, marked = (answers(predict, one, classes).argmax(1) == target for one in (clean, triggered(clean, attack)))
+    plain, marked = (answers(predict, one, task).argmax(1) == target for one in (clean, triggered(clean, attack)))
     hits = int(marked.sum())
     return AttackSuccess(
         attack.name, target, hits / len(others), float(plain.mean()), len(others), wilson_interval(hits, len(others))

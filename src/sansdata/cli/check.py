@@ -17,7 +17,7 @@ def check(
 ) -> None:
     """What the teacher takes and gives, its faults, and which methods can work; exit code 2 where it cannot be used."""
     job = load_task(task)
-    from ..api import check as examine
+    from ..api.check import check as examine
 
     verdict = examine(teacher, job.model_dump(mode="json"), student)
     _print_facts(verdict)

@@ -36,7 +36,7 @@ def compress(
     if exists(out):
         raise RunDirectoryError(f"--out {out} already exists; give another name")
     job = load_task(task).model_dump(mode="json") if task else None
-    from ..compression import prune, quantize
+    from ..api.compress import prune, quantize
 
     source, done = images or model, None
     if keep is not None:

@@ -65,12 +65,12 @@ def distill(
     settings = resolve_settings(config, given, overrides or ())
     _check_early(settings)
     if print_config:
-        from ..api import resolve_options
+        from ..api.distill import resolve_options
 
         print(dump_yaml(resolve_options(settings)), end="")
         return
     if dry_run:
-        from ..api import plan_only
+        from ..api.distill import plan_only
 
         print(json.dumps(plan_only(settings), indent=1))
         return
@@ -79,7 +79,7 @@ def distill(
     first = os.environ.get("RANK", "0") == "0"
     if first and exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
-    from ..api import distill_settings
+    from ..api.distill import distill_settings
 
     command = shlex.join(["sansdata", *sys.argv[1:]])
     result = distill_settings(settings, out, resume=resume, force=force, config_file=config, command=command)

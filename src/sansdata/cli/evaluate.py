@@ -38,20 +38,21 @@ def evaluate(
     if attack and data is None:
         raise ConfigError("--attack puts a trigger on images of the model's own task: give them with --data")
     job = load_task(task).model_dump(mode="json") if task else None
-    from .. import api
+    from ..api.evaluate import attack_success, transferability
+    from ..api.evaluate import evaluate as measure
     from ..files import write_json
 
     found: dict[str, Any] = {}
     if data is not None:
-        found = api.evaluate(model, data, task=job, teacher=teacher, device=device).to_dict()
+        found = measure(model, data, task=job, teacher=teacher, device=device).to_dict()
         _say_own(found)
     attacks = {}
     for name in dict.fromkeys(attack or ()):
-        attacks[name] = api.attack_success(model, str(data), name, target, job, device).to_dict()
+        attacks[name] = attack_success(model, str(data), name, target, job, device).to_dict()
         _say_attack(attacks[name])
     others = {}
     for name in dict.fromkeys(transfer or ()):
-        others[name] = api.transferability(model, name, task=job, teacher=teacher, device=device).to_dict()
+        others[name] = transferability(model, name, task=job, teacher=teacher, device=device).to_dict()
         _say_other(others[name])
     if json_file is not None:
         named = {"transfer": others, "attacks": attacks}

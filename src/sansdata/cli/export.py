@@ -22,7 +22,7 @@ def export(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="default: DIR/student.FORMAT")] = None,
 ) -> None:
     """Write the student with its normalisation inside: images in 0..1 go in, logits come out."""
-    from ..api import export as write
+    from ..api.export import export as write
 
     done = write(run_dir, "onnx" if to is Target.onnx else "pt2", out)
     print(f"file      {done.file}  ({done.size:,} bytes)")

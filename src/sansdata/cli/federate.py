@@ -63,7 +63,7 @@ def federate(
         raise RunDirectoryError("--out DIR is needed: where the run and the model go")
     if exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
-    from ..simulate import run
+    from ..api.federate import run
 
     done = run(settings, out, resume, shlex.join(["sansdata", *sys.argv[1:]]))
     summary = done.summary

@@ -13,11 +13,15 @@ class What(StrEnum):
     models = "models"
     recipes = "recipes"
     federated = "federated"
+    kinds = "kinds"
 
 
 def listing(what: Annotated[What, typer.Argument(help="what to list")]) -> None:
-    """List methods, models and known tasks, recipes, or federated methods."""
-    {What.methods: _methods, What.models: _models, What.recipes: _recipes, What.federated: _federated}[what]()
+    """List methods, models and known tasks, recipes, federated methods, or kinds of inputs and outputs."""
+    {
+        What.methods: _methods, What.models: _models, What.recipes: _recipes, What.federated: _federated,
+        What.kinds: _kinds,
+    }[what]()  # fmt: skip
 
 
 def _methods() -> None:
@@ -30,15 +34,26 @@ def _methods() -> None:
 
 
 def _models() -> None:
-    from ..models.build import ZOO
+    from ..kinds.index import input_kind
+    from ..models.build import ZOO_OF
     from ..tasks import KNOWN_TASKS
 
-    print("networks (also timm:NAME, torchvision:NAME, package.module:factory, shrink:RATIO)")
-    print("  " + " ".join(ZOO))
+    print("networks (also timm:NAME, torchvision:NAME for images, package.module:factory, shrink:RATIO)")
+    for kind, zoo in ZOO_OF.items():
+        print(f"  {kind:<8} {' '.join(zoo)}")
     print("tasks")
     for name, task in KNOWN_TASKS.items():
-        print(f"  {name:<14} {task.classes:>5} classes  shape {list(task.shape)}")
-        print(f"  {'':<14} mean {list(task.mean)}  std {list(task.std)}")
+        inputs = f"shape {list(task.shape)}" if task.pair[0] == "image" else input_kind(task).describe()
+        print(f"  {name:<14} {task.classes:>5} classes  {inputs}")
+        if task.own_preprocessing:
+            print(f"  {'':<14} mean {task.own_preprocessing['mean']}  std {task.own_preprocessing['std']}")
+
+
+def _kinds() -> None:
+    from ..kinds.index import kind_names
+
+    for name, (side, line) in kind_names().items():
+        print(f"{name:<12} {side:<12} {line}")
 
 
 def _recipes() -> None:

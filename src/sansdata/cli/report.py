@@ -16,6 +16,6 @@ def report(
     ] = None,
 ) -> None:
     """Write DIR/report.html, or of several runs one page side by side. One file that opens offline."""
-    from ..api import report as write
+    from ..api.report import report as write
 
     print(write(run_dirs, data, out))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import SansdataError, StudentError
 from ..models.build import build, first_line, scaled
 from ..models.taps import execution_order, logits_of
-from ..tasks import ImageTask
+from ..tasks import Task
 
 Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ChannelNorm = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -23,7 +23,7 @@ ADVICE = "Give a student by name (resnet20, wrn-16-1, timm:NAME) or as package.m
 
 
 def shrink(
-    module: nn.Module, ratio: float, task: ImageTask, architecture: Mapping[str, Any] | None = None
+    module: nn.Module, ratio: float, task: Task, architecture: Mapping[str, Any] | None = None
 ) -> tuple[nn.Module, dict[str, Any] | None]:
     """(a network with every hidden width times `ratio`, its architecture or None where the module has none).
 
@@ -37,6 +37,8 @@ def shrink(
         args = {**architecture["args"], "scale": architecture["args"].get("scale", 1.0) * ratio}
         smaller = {**architecture, "args": args}
         return build(smaller), smaller
+    if task.pair != ("image", "classes"):
+        raise StudentError(f"this network cannot be shrunk: it is none of ours, and its task is no image's. {ADVICE}")
     student = resize(module, ratio, task.shape, task.classes)
     if architecture is None:
         return student, None

@@ -9,11 +9,11 @@ import numpy as np
 from ..decoding.limits import MAX_SET_BYTES
 from ..decoding.shape import resize, to_channels
 from ..errors import DataError
-from ..tasks import ImageTask
+from ..tasks import Task
 from .imageset import ImageSet, check_labels
 
 
-def fit(data: ImageSet, task: ImageTask | None, all_classes: bool = True) -> ImageSet:
+def fit(data: ImageSet, task: Task | None, all_classes: bool = True) -> ImageSet:
     """`data` in the task's channels and size, with the task's class names.
 
     all_classes: whether `data` must have as many classes as the task, or may show only some of them.
@@ -41,7 +41,7 @@ def fit_shape(data: ImageSet, shape: tuple[int, int, int]) -> ImageSet:
     return replace(data, images=images, notes=tuple(notes))
 
 
-def _fit_classes(data: ImageSet, task: ImageTask, all_classes: bool) -> ImageSet:
+def _fit_classes(data: ImageSet, task: Task, all_classes: bool) -> ImageSet:
     theirs, ours = data.class_names, task.class_names
     if all_classes and len(theirs) != task.classes:
         raise DataError(f"{data.source}: has {len(theirs)} classes, the task has {task.classes}")

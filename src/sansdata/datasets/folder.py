@@ -11,12 +11,12 @@ import numpy as np
 from ..decoding.images import Unreadable, decode
 from ..decoding.limits import IMAGE_SUFFIXES, MAX_SKIPPED_SHARE
 from ..errors import DataError, did_you_mean
-from ..tasks import ImageTask
+from ..tasks import Task
 from .fit import check_memory
 from .imageset import ImageSet
 
 
-def load(root: Path, task: ImageTask | None) -> ImageSet:
+def load(root: Path, task: Task | None) -> ImageSet:
     """The set in `root`, in the task's size and channels; without a task RGB, in the size of the first image.
 
     Sub-folders are classes: by the task's class names where it has them, else in sorted order. Unreadable
@@ -69,7 +69,7 @@ def _class_folders(root: Path) -> dict[str, Path]:
     return named
 
 
-def _class_names(root: Path, folders: dict[str, Path], task: ImageTask | None) -> tuple[str, ...]:
+def _class_names(root: Path, folders: dict[str, Path], task: Task | None) -> tuple[str, ...]:
     """The names in the order of their numbers."""
     if task is None:
         return tuple(folders)

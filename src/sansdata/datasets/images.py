@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DataError, did_you_mean
-from ..tasks import ImageTask, load_task
+from ..tasks import Task, load_task
 from . import folder, known, npz
 from .fit import fit
 from .imageset import ImageSet, pick
@@ -13,7 +13,7 @@ from .imageset import ImageSet, pick
 SPLITS = ("train", "test")
 
 
-def load_images(spec: str | Path, task: ImageTask | str | Path | None = None, split: str = "test") -> ImageSet:
+def load_images(spec: str | Path, task: Task | str | Path | None = None, split: str = "test") -> ImageSet:
     """The set `spec`, resized (bilinear) and with its channels converted for `task`; `notes` says so.
 
     spec: one of known.NAMES (a name wins over a folder of that name: write ./digits for the folder), a folder

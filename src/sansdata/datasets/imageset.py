@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,15 @@ class ImageSet:
         """(C, H, W) of one image, the order of `ImageTask.shape`."""
         _, height, width, channels = self.images.shape
         return channels, height, width
+
+    def require_fit(self, task: Task) -> None:
+        """Raises DataError where images or labels are those of another task."""
+        if self.shape != task.shape:
+            raise DataError(
+                f"{self.source}: images of (C, H, W) {self.shape}, the task takes {task.shape}; load them with this "
+                "task"
+            )
+        check_labels(self.labels, task.classes, self.source)
 
     def subset(self, index: np.ndarray, note: str) -> ImageSet:
         """The images at `index` (M,), in that order, with `note` added."""

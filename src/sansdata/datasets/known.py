@@ -49,8 +49,8 @@ def _digits(split: str) -> ImageSet:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
-    labels = labels.astype(np.int64)
-    images = np.rint(pixels * 255 / 16).astype(np.uint8).reshape(-1, 8, 8, 1)
+    labels = np.asarray(labels, dtype=np.int64)
+    images = np.rint(np.asarray(pixels) * 255 / 16).astype(np.uint8).reshape(-1, 8, 8, 1)
     rest, test = pick(labels, DIGITS_TEST, seed=0)
     whole = ImageSet(images, labels, numbers(10), f"digits ({split}, scikit-learn)")
     kind = "held-out" if split == "test" else "training"

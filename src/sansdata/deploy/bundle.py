@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import Tensor, nn
 
+from ..columns import Inputs
 from ..errors import StudentError
-from ..models.taps import logits_of
-from ..tasks import ImageTask
+from ..kinds.index import input_kind
+from ..network import Network
+from ..tasks import Task
 
 
 class Deployable(nn.Module):
-    """Images float32 (B, C, H, W) in 0..1 -> logits float32 (B, K); the task's normalisation is inside.
+    """Inputs as they travel -> answers float32, with the preprocessing inside: images (B, C, H, W) in 0..1 -> logits
+    (B, K). Inputs of several columns are its arguments, in the order of the kind's signature.
 
     Holds a frozen private copy of `module` on the CPU, in float32, in eval mode and in the plain memory layout; the
     caller's module stays as it was. Raises StudentError for a module that cannot be copied.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, module: nn.Module, task: ImageTask) -> None:
+    def __init__(self, module: nn.Module, task: Task) -> None:
         super().__init__()
         try:
             self.module = copy.deepcopy(module).cpu().float()
@@ -30,9 +29,10 @@ class Deployable(nn.Module):
             raise StudentError(f"the module cannot be copied ({fault}), so it cannot be deployed") from None
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             tensor.data = tensor.data.contiguous()  # channels-last weights cannot be traced into every format
-        for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(getattr(task, name)).view(1, -1, 1, 1))
+        self.columns = tuple(input_kind(task).signature())
+        self.task = task
         self.eval().requires_grad_(False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return logits_of(self.module((images - self.mean) / self.std)).float()
+    def forward(self, *columns: Tensor) -> Tensor:
+        inputs: Inputs = columns[0] if len(self.columns) == 1 else dict(zip(self.columns, columns))
+        return Network.of(self.module, self.task)(inputs).value

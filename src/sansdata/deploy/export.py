@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,22 +16,23 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from .. import columns
 from ..errors import ConfigError, MissingLibraryError, SansdataError, StudentError, did_you_mean
-from ..tasks import ImageTask
+from ..kinds.index import input_kind, output_kind
+from ..tasks import Task
 from .bundle import Deployable
 from .parity import Parity, compare
 
 Format = Literal["onnx", "pt2"]
 TOLERANCE = {"onnx": 1e-4, "pt2": 1e-5}
 TRACED_BATCH = 2
-INPUT, OUTPUT = "images", "logits"
 
 
 @dataclass(frozen=True)
 class ExportReport:
     """What was written and how close it is to the module.
 
-    size: bytes. opset: of ONNX, else None. max_abs_difference: of logits, over seeded images in `batch_sizes`, none of
+    size: bytes. opset: of ONNX, else None. max_abs_difference: of logits, over seeded inputs in `batch_sizes`, none of
     which is the traced one. argmax_agreement: 0..1. passed: always true of a file that was kept.
     """
 
@@ -50,13 +51,15 @@ class ExportReport:
         return asdict(self)
 
 
-def export(module: nn.Module, task: ImageTask, path: str | Path, to: Format = "onnx") -> ExportReport:
-    """Writes `module` with its normalisation to `path`: images float32 (B, C, H, W) in 0..1 -> logits (B, K), any B.
+def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx") -> ExportReport:
+    """Writes `module` with its preprocessing to `path`: inputs as they travel -> answers, for any batch size. Images
+    are float32 (B, C, H, W) in 0..1; inputs of several columns are arguments of their own.
 
-    module: takes normalised images; or a Deployable. Task and class names travel as metadata: `metadata_props` of
-    ONNX, the extra file `task.json` of pt2. The file appears under its name only after it agreed with the module.
-    Raises ConfigError for an unknown format or a path that cannot be written, MissingLibraryError without onnx,
-    onnxscript or onnxruntime, StudentError where the module cannot be traced, SansdataError where the file disagrees.
+    module: takes what its preprocessing gives; or a Deployable. Task and class names travel as metadata:
+    `metadata_props` of ONNX, the extra file `task.json` of pt2. The file appears under its name only after it agreed
+    with the module. Raises ConfigError for an unknown format or a path that cannot be written, MissingLibraryError
+    without onnx, onnxscript or onnxruntime, StudentError where the module cannot be traced, SansdataError where the
+    file disagrees.
     """
     if to not in get_args(Format):
         raise ConfigError(f"export format '{to}' is unknown. {did_you_mean(to, get_args(Format))}")
@@ -71,7 +74,7 @@ def export(module: nn.Module, task: ImageTask, path: str | Path, to: Format = "o
     draft = path.with_name(f".{path.name}.{os.getpid()}.{to}")
     try:
         opset = write(model, task, draft)
-        parity = compare(model, load(draft), task, TOLERANCE[to])
+        parity = compare(model, load(draft, list(input_kind(task).signature())), task, TOLERANCE[to])
         _check(parity, path)
         with open(draft, "rb") as file:
             os.fsync(file.fileno())
@@ -88,49 +91,57 @@ def _check(parity: Parity, path: Path) -> None:
         raise SansdataError(
             f"{path}: not written, because the exported model disagrees with the module: logits differ by "
             f"{parity.max_abs_difference:.2g} (at most {parity.allowed_difference:.2g}), the class agrees on "
-            f"{parity.argmax_agreement:.1%} of the images. Does its forward pass depend on the batch or on randomness?"
+            f"{parity.argmax_agreement:.1%} of the inputs. Does its forward pass depend on the batch or on randomness?"
         )
 
 
-def metadata(task: ImageTask) -> dict[str, str]:
+def metadata(task: Task) -> dict[str, str]:
     """What travels in the file, as text."""
+    output, sizes = output_kind(task).signature()
+    arguments = [
+        f"{name}: {axes.dtype} (B, {', '.join(map(str, axes.sizes))}), {axes.meaning}"
+        for name, axes in input_kind(task).signature().items()
+    ]
     return {
         "sansdata.task": task.model_dump_json(),
         "class_names": json.dumps([task.name_of(label) for label in range(task.classes)]),
-        "input": f"{INPUT}: float32 (B, {', '.join(map(str, task.shape))}), 0..1, normalised inside",
-        "output": f"{OUTPUT}: float32 (B, {task.classes})",
+        "input": "; ".join(arguments),
+        "output": f"{output}: float32 (B, {', '.join(map(str, sizes))})",
     }
 
 
-def _example(task: ImageTask) -> tuple[Tensor]:
-    return (torch.rand(TRACED_BATCH, *task.shape, generator=torch.Generator().manual_seed(0)),)
+def _example(task: Task) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    return tuple(columns.parts(input_kind(task).draw(TRACED_BATCH, generator)))
 
 
-def _any_batch() -> tuple[dict[int, Any]]:
-    return ({0: torch.export.Dim("batch", min=1, max=65_536)},)
+def _any_batch(task: Task) -> tuple[tuple[dict[int, Any], ...]]:
+    """The first axis of every argument; they come as one tuple, since a Deployable takes *columns."""
+    batch = torch.export.Dim("batch", min=1, max=65_536)
+    return (tuple({0: batch} for _ in input_kind(task).signature()),)
 
 
-def _trace(model: nn.Module, task: ImageTask) -> torch.export.ExportedProgram:
+def _trace(model: nn.Module, task: Task) -> torch.export.ExportedProgram:
     try:
         with _quiet(), torch.no_grad():
-            return torch.export.export(model, _example(task), dynamic_shapes=_any_batch())
+            return torch.export.export(model, _example(task), dynamic_shapes=_any_batch(task))
     except Exception as fault:  # tracing runs the module's own code, which may raise anything
         raise StudentError(
             f"the module cannot be traced for any batch size ({_first_line(fault)}). Its forward pass must be plain "
-            "tensor code: no branch on values, and no number of images written into a reshape"
+            "tensor code: no branch on values, and no batch size written into a reshape"
         ) from None
 
 
-def _write_onnx(model: nn.Module, task: ImageTask, path: Path) -> int:
+def _write_onnx(model: nn.Module, task: Task, path: Path) -> int:
     program = _trace(model, task)
     try:
         with _quiet():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=_any_batch(),  # traced in already; given again, the axis keeps its name
+                input_names=list(input_kind(task).signature()),
+                output_names=[output_kind(task).signature()[0]],
+                dynamic_shapes=_any_batch(task),  # traced in already; given again, the axis keeps its name
                 external_data=False,
                 verbose=False,
             )
@@ -146,17 +157,24 @@ def _write_onnx(model: nn.Module, task: ImageTask, path: Path) -> int:
     return exported.model.opset_imports[""]
 
 
-def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+def _load_onnx(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., Tensor]:
+    """names: of the columns, in order."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+    wanted = {argument.name for argument in session.get_inputs()}  # without those that no output needs
+
+    def run(*given: Tensor) -> Tensor:
+        fed = {name: column.numpy() for name, column in zip(names, given) if name in wanted}
+        return torch.from_numpy(session.run(None, fed)[0])
+
+    return run
 
 
-def _write_pt2(model: nn.Module, task: ImageTask, path: Path) -> None:
+def _write_pt2(model: nn.Module, task: Task, path: Path) -> None:
     program = _trace(model, task)
     try:
         with _quiet():
@@ -165,7 +183,7 @@ def _write_pt2(model: nn.Module, task: ImageTask, path: Path) -> None:
         raise ConfigError(f"{path.parent}: the pt2 file cannot be written ({_first_line(fault)})") from None
 
 
-def _load_pt2(path: Path) -> Callable[[Tensor], Tensor]:
+def _load_pt2(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., Tensor]:
     with _quiet():
         return torch.export.load(path).module()
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..tasks import ImageTask
+from .. import columns
+from ..kinds.index import input_kind
+from ..tasks import Task
 
 BATCH_SIZES = (1, 3, 16)
 """None is the batch size that was traced: an exporter may have fixed it without a word."""
@@ -19,7 +21,7 @@ MIN_AGREEMENT = 0.99
 
 @dataclass(frozen=True)
 class Parity:
-    """max_abs_difference: of logits. argmax_agreement: share of images with the same class, 0..1."""
+    """max_abs_difference: of logits. argmax_agreement: share of inputs with the same class, 0..1."""
 
     max_abs_difference: float
     allowed_difference: float
@@ -33,38 +35,32 @@ class Parity:
 
 
 def compare(
-    reference: Callable[[Tensor], Tensor],
-    exported: Callable[[Tensor], Tensor],
-    task: ImageTask,
+    reference: Callable[..., Tensor],
+    exported: Callable[..., Tensor],
+    task: Task,
     tolerance: float,
     batch_sizes: tuple[int, ...] = BATCH_SIZES,
 ) -> Parity:
-    """Both on the same seeded images in 0..1: uniform noise, and smooth blobs as far from it as images are.
+    """Both on the same seeded inputs, which the kind draws in each of its ways, as they are stored: images lie in 0..1.
+    Both are called with the columns in order.
 
     allowed_difference is the tolerance, or RELATIVE times the largest absolute logit where that is more. Shapes that
     differ count as infinitely far.
     """
-    random = torch.Generator().manual_seed(0)
+    random, kind = torch.Generator().manual_seed(0), input_kind(task)
     worst = largest = 0.0
     same = total = 0
-    for size in batch_sizes:
-        images = _images(size, task, random)
-        with torch.no_grad():
-            ours, theirs = reference(images), exported(images)
-        total += size
-        if ours.shape != theirs.shape:
-            worst = float("inf")
-            continue
-        gap = float((ours.double() - theirs.double()).abs().max())
-        worst = gap if not gap <= worst else worst  # nan stays: max() would drop it
-        largest = max(largest, float(ours.abs().max()))
-        same += int((ours.argmax(1) == theirs.argmax(1)).sum())
+    for source in kind.sources:
+        for size in batch_sizes:
+            given = columns.parts(kind.unpack(kind.pack(kind.draw(size, random, source))))
+            with torch.no_grad():
+                ours, theirs = reference(*given), exported(*given)
+            total += size
+            if ours.shape != theirs.shape:
+                worst = float("inf")
+                continue
+            gap = float((ours.double() - theirs.double()).abs().max())
+            worst = gap if not gap <= worst else worst  # nan stays: max() would drop it
+            largest = max(largest, float(ours.abs().max()))
+            same += int((ours.argmax(1) == theirs.argmax(1)).sum())
     return Parity(worst, max(tolerance, RELATIVE * largest), same / total, batch_sizes)
-
-
-def _images(size: int, task: ImageTask, random: torch.Generator) -> Tensor:
-    channels, height, width = task.shape
-    noise = torch.rand(size, channels, height, width, generator=random)
-    coarse = torch.rand(size, channels, 3, 3, generator=random)
-    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
-    return torch.where(torch.arange(size).view(-1, 1, 1, 1) % 2 == 0, smooth, noise)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Method
+from ..method import Method
 from ..settings import Budget
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class Plan:
     cost_per_move: dict[str, dict[str, float]] = field(default_factory=dict)
     """kind -> {'seconds', 'samples', 'queries'}."""
     replans: list[dict[str, Any]] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """What Plan(**state) needs to be the same again."""
+        return dict(self.__dict__)
 
     def to_dict(self) -> dict[str, Any]:
         seconds = {kind: cost["seconds"] for kind, cost in self.cost_per_move.items()}

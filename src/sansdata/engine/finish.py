@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,55 +13,72 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from .. import __version__
+from .. import __version__, columns
+from ..figures import Finding, Warned, values
 from ..models.saved import write_model
 from . import diagnosis, selection
 from .loop import Loop
 from .prepare import Prepared
-from .probe_images import make_probes
+from .probes import make_probes
 from .run_directory import RunDirectory
 
 
 def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     """Writes student.safetensors, student.best.safetensors where another is preferred, and summary.json."""
-    session, start = loop.session, time.perf_counter()
-    images = loop.reservoir.images
-    assert images is not None
+    session, start, packed = loop.session, time.perf_counter(), loop.reservoir.packed
+    assert packed is not None
     last = {name: value.clone() for name, value in session.student.state_dict().items()}
     probes = make_probes(prepared.teacher, prepared.runtime)
-    rows = selection.score(session.student, directory.path / "snapshots", images, probes.images, session.context)
+    snapshots = selection.score(directory.path / "snapshots", packed, probes.packed, session.context)
     by = "score" if probes.telling else "agreement"
-    best = selection.preferred(rows, by)
-    if best is not rows[-1]:
+    newest, best = snapshots[-1], selection.preferred(snapshots, by)
+    if best is not newest:
         file = directory.path / "snapshots" / f"step-{best['step']:09d}.safetensors"
         session.student.load_state_dict(load_tensors(file.read_bytes()))
-        on = "images of the pool" if by == "agreement" and prepared.pool is not None else "images made without data"
+        on = "images of the pool" if by == "agreement" and prepared.pool is not None else "inputs made without data"
         note = {"selected": f"highest {by} with the teacher on {on}"}
         _write(prepared, directory, loop, "student.best.safetensors", note)
     session.student.load_state_dict(last)
     _write(prepared, directory, loop, "student.safetensors", {})
-    seen = selection.answers(prepared.teacher.module, images, session.context)
-    samples = diagnosis.describe_samples(images, seen, last_grid(directory.path / "samples"))
-    found = diagnosis.warnings(samples, rows[-1], prepared.task)
-    found += diagnosis.of_pool(prepared.pool)
-    found += diagnosis.before_the_run(prepared.findings.warnings)
-    if session.vaccine is not None:
-        found += [{"name": "vaccine", "value": None, "text": text} for text in session.vaccine.findings()]
+    findings, warnings = describe_samples(prepared, loop, last_answers(directory.path / "samples"), newest)
+    scored = {"last": newest.get("score"), "best": best.get("score")}
     directory.write_json(
         "summary.json",
         {
             "steps": session.context.progress.steps,
+            "unit": loop.kind.unit,
             "cost": _cost(loop, time.perf_counter() - start),
-            "score": {
-                "last": rows[-1]["score"], "best": best["score"], "probes": len(probes.images),
-                "queries": probes.queries,
-            } if probes.telling else None,
-            "agreement": {"last": rows[-1]["agreement"], "best": best["agreement"]},
-            "selection": {"by": by, "snapshots": rows, "best_step": best["step"], "scored_on": len(images)},
-            "samples": samples,
-            "warnings": found,
+            "score": scored | {"probes": columns.count(probes.packed), "queries": probes.queries}
+            if probes.telling else None,
+            "agreement": {"last": newest.get("agreement"), "best": best.get("agreement")},
+            "selection": {
+                "by": by if by in newest else "last", "snapshots": snapshots, "best_step": best["step"],
+                "scored_on": columns.count(packed),
+            },
+            "samples": values(findings) | {"scored": columns.count(packed)},
+            "figures": [one.to_dict() for one in findings],
+            "warnings": [one.to_dict() for one in warnings],
         },
     )  # fmt: skip
+
+
+def describe_samples(
+    prepared: Prepared, loop: Loop, late: Tensor | None, newest: Mapping[str, float]
+) -> tuple[list[Finding], list[Warned]]:
+    """What the samples of the run were like, and everything that went wrong. late: the teacher's answers to the newest
+    samples; newest: the scores of the last student."""
+    session, kind, packed = loop.session, loop.kind, loop.reservoir.packed
+    assert packed is not None
+    outputs, task = prepared.teacher.network.outputs, prepared.task
+    answers = selection.answers(prepared.teacher.network, packed, session.context)
+    described, statistics = outputs.describe(answers, late), kind.statistics(packed)
+    agreed, count = newest.get("probe_agreement", 1.0), columns.count(packed)
+    warnings = outputs.warnings(values(described), agreed, count, task.name_of) + kind.warnings(values(statistics))
+    warnings += diagnosis.of_pool(prepared.pool)
+    warnings += diagnosis.before_the_run(prepared.findings.warnings)
+    if session.defence is not None:
+        warnings += [Warned("vaccine", None, text) for text in session.defence.findings()]
+    return [*described, *statistics], warnings
 
 
 def _write(prepared: Prepared, directory: RunDirectory, loop: Loop, name: str, note: dict[str, Any]) -> None:
@@ -73,18 +91,19 @@ def _write(prepared: Prepared, directory: RunDirectory, loop: Loop, name: str, n
         provenance["pool"] = prepared.pool.describe()
     architecture = loop.session.method.architecture(prepared.student.architecture)
     write_model(
-        directory.path / name, loop.session.student, architecture=architecture, task=prepared.task,
+        directory.path / name, loop.session.student, architecture=architecture,
+        task=prepared.student.task,
         provenance=provenance | note,
     )  # fmt: skip
 
 
-def last_grid(folder: Path) -> Tensor | None:
-    """The teacher's logits (N, K) on the newest sample grid; None where the run kept none."""
+def last_answers(folder: Path) -> Tensor | None:
+    """The teacher's answers to the newest samples that were kept; None where the run kept none."""
     files = sorted(folder.glob("step-*.npz"))
     if not files:
         return None
     with np.load(files[-1], allow_pickle=False) as file:
-        return torch.from_numpy(file["logits"])
+        return torch.from_numpy(file["logits"]) if "logits" in file.files else None
 
 
 def _cost(loop: Loop, scoring: float) -> dict[str, float]:

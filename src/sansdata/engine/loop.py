@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from .. import columns
 from ..contracts import Losses, Stateful
 from ..errors import DivergedError, Interrupted
 from ..files import write_atomic
-from ..memory import Reservoir, quantise
-from ..objectives.agreement import balanced_agreement
+from ..kinds.index import input_kind
+from ..memory import Reservoir
 from ..settings import Budget, EngineSettings
 from . import selection
 from .budget import REPLAN_AT, MoveCosts, Plan, replan, timed_move
 from .checkpoint import Checkpoints
+from .kept_samples import archive
 from .monitor import MetricsLog, TensorBoard, Tracker, make_display
 from .no_data import NoDataGuard
 from .run_directory import RunDirectory
@@ -28,7 +28,9 @@ from .signals import StopRequest
 
 GRID = 64
 OFFERED = 8
-"""Images of each student batch that are offered to the reservoir."""
+"""Samples of each student batch that are offered to the reservoir."""
+WATCHED = 256
+"""Samples of the reservoir on which agreement is followed during the run."""
 
 
 class Loop:
@@ -49,7 +51,8 @@ class Loop:
         self.runtime = session.runtime
         self.first = self.runtime.rank == 0
         self.checkpoints = Checkpoints(directory.path / "checkpoints", self.runtime)
-        self.reservoir = Reservoir(selection.RESERVOIR)
+        self.kind = input_kind(session.context.task)
+        self.reservoir = Reservoir(selection.RESERVOIR, self.kind)
         self.costs = MoveCosts()
         self.latest: dict[str, float] = {}
         self.agreement: float | None = None
@@ -64,7 +67,7 @@ class Loop:
 
     def facts(self) -> dict[str, Any]:
         return {
-            "elapsed": self.elapsed, "cpu": self.cpu, "plan": self.plan.__dict__, "latest": self.latest,
+            "elapsed": self.elapsed, "cpu": self.cpu, "plan": self.plan.state(), "latest": self.latest,
             "agreement": self.agreement, "marks": self.marks, "metrics_bytes": self.metrics_bytes,
         }  # fmt: skip
 
@@ -100,7 +103,7 @@ class Loop:
         progress = self.session.context.progress
         progress.planned = self.plan.steps
         log = MetricsLog(self.directory.path / "metrics.jsonl", self.metrics_bytes) if self.first else None
-        self.display = make_display(self.plan.steps, self.runtime.rank)
+        self.display = make_display(self.plan.steps, self.runtime.rank, self.kind.unit)
         self.trackers = self._make_trackers()
         start, cpu_start = time.perf_counter() - self.elapsed, time.process_time() - self.cpu
         saved_at = time.perf_counter()
@@ -167,7 +170,7 @@ class Loop:
         session, progress = self.session, self.session.context.progress
         batch = session.last_batch
         assert batch is not None
-        self.reservoir.offer(batch.inputs[:OFFERED], session.streams("reservoir"))
+        self.reservoir.offer(columns.take(batch.inputs, slice(OFFERED)), session.streams("reservoir"))
         if self._passed("replans", len(REPLAN_AT), REPLAN_AT):
             self._replan()
         if self._passed("sample_grids", self.settings.sample_grids) and self.first:
@@ -176,7 +179,7 @@ class Loop:
         if snapshot and progress.steps < self.plan.steps:
             self._snapshot()
         if progress.steps % self.settings.log_every == 0 or progress.steps == self.plan.steps:
-            self._log(log, len(batch.inputs) / cost["seconds"], self.agreement if snapshot else None)
+            self._log(log, columns.count(batch.inputs) / cost["seconds"], self.agreement if snapshot else None)
         if self.on_step is not None and self.first:
             self.on_step(progress.steps, dict(self.latest))
 
@@ -221,7 +224,7 @@ class Loop:
             if replan(self.plan, self.budget, method, config, done, self._spent(), self.costs):
                 self._event(f"re-planned at step {done}: {self.plan.replans[-1]}")
                 self.directory.write_json("plan.json", self.plan.to_dict())
-        plan: Any = self.runtime.from_rank_0(self.plan.__dict__)
+        plan: Any = self.runtime.from_rank_0(self.plan.state())
         self.plan = Plan(**plan)
         self.session.context.progress.planned = self.plan.steps
         self.display.planned = self.plan.steps
@@ -250,12 +253,12 @@ class Loop:
         session = self.session
         if self.first:
             selection.save_snapshot(self.directory.folder("snapshots"), session.context.progress.steps, session.student)
-        images = self.reservoir.images
-        assert images is not None
-        watched = images[:256]
-        student = selection.answers(session.student, watched, session.context)
-        teacher = selection.answers(session.context.teacher.module, watched, session.context)
-        self.agreement = balanced_agreement(student, teacher)
+        packed, context = self.reservoir.packed, session.context
+        assert packed is not None
+        watched = columns.take(packed, slice(WATCHED))
+        student = selection.answers(context.network, watched, context)
+        close = context.network.outputs.agreement(student, selection.answers(context.teacher.network, watched, context))
+        self.agreement = None if close is None else close["agreement"]
 
     def _snapshot_last(self) -> None:
         if self.session.context.progress.steps > 0:
@@ -264,12 +267,11 @@ class Loop:
     def _keep_grid(self) -> None:
         batch = self.session.last_batch
         assert batch is not None
-        assert batch.teacher_outputs is not None
-        buffer = io.BytesIO()
-        images = quantise(batch.inputs[:GRID]).permute(0, 2, 3, 1).contiguous().numpy()
-        np.savez_compressed(buffer, images=images, logits=batch.teacher_outputs.logits[:GRID].float().cpu().numpy())
+        arrays = self.kind.to_arrays(self.kind.pack(columns.take(batch.inputs, slice(GRID))))
+        if batch.teacher_outputs is not None:
+            arrays["logits"] = batch.teacher_outputs.value[:GRID].float().cpu().numpy()
         step = self.session.context.progress.steps
-        write_atomic(self.directory.folder("samples") / f"step-{step:09d}.npz", buffer.getvalue())
+        write_atomic(self.directory.folder("samples") / f"step-{step:09d}.npz", archive(arrays))
 
     def _require_finite_student(self) -> None:
         for name, value in self.session.student.state_dict().items():

@@ -56,17 +56,11 @@ class TensorBoard:
         self.writer.close()
 
 
-class Display(Protocol):
-    def update(self, line: Mapping[str, Any], eta: float) -> None: ...
-    def say(self, text: str) -> None: ...
-    def close(self) -> None: ...
-
-
-def describe(line: Mapping[str, Any], eta: float, planned: int) -> str:
+def describe(line: Mapping[str, Any], eta: float, planned: int, unit: str = "images") -> str:
     """One line for a reader: where, how long still, losses by name, speed, agreement."""
     parts = [f"step {line['step']}/{planned}", f"ETA {clock(eta)}"]
     parts += [f"{name} {value:.4g}" for name, value in line["losses"].items()]
-    parts.append(f"{line['samples_per_second']:.0f} images/s")
+    parts.append(f"{line['samples_per_second']:.0f} {unit}/s")
     if line.get("agreement") is not None:
         parts.append(f"agreement {100 * line['agreement']:.1f} %")
     return "  ".join(parts)
@@ -84,13 +78,13 @@ def clock(seconds: float) -> str:
 class PlainDisplay:
     """A line now and then: for files, pipes and CI."""
 
-    def __init__(self, planned: int) -> None:
-        self.planned, self._last = planned, -float("inf")
+    def __init__(self, planned: int, unit: str) -> None:
+        self.planned, self.unit, self._last = planned, unit, -float("inf")
 
     def update(self, line: Mapping[str, Any], eta: float) -> None:
         if time.monotonic() - self._last >= PLAIN_SECONDS:
             self._last = time.monotonic()
-            self.say(describe(line, eta, self.planned))
+            self.say(describe(line, eta, self.planned, self.unit))
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -102,11 +96,11 @@ class PlainDisplay:
 class LiveDisplay:
     """A bar in a terminal or notebook."""
 
-    def __init__(self, planned: int) -> None:
+    def __init__(self, planned: int, unit: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self.planned = planned
+        self.planned, self.unit = planned, unit
         console = Console(stderr=True)
         columns = (TextColumn("{task.percentage:3.0f} %"), BarColumn(bar_width=20), TextColumn("{task.description}"))
         self.progress = Progress(*columns, console=console, transient=False)
@@ -114,7 +108,7 @@ class LiveDisplay:
         self.progress.start()
 
     def update(self, line: Mapping[str, Any], eta: float) -> None:
-        text = describe(line, eta, self.planned).replace("[", "\\[")
+        text = describe(line, eta, self.planned, self.unit).replace("[", "\\[")
         self.progress.update(self.task, total=self.planned, completed=line["step"], description=text)
 
     def say(self, text: str) -> None:
@@ -134,7 +128,9 @@ class Silent:
     def close(self) -> None: ...
 
 
-def make_display(planned: int, rank: int) -> Any:
+def make_display(planned: int, rank: int, unit: str) -> PlainDisplay | LiveDisplay | Silent:
+    """unit: what a sample is called."""
     if rank != 0:
         return Silent()
-    return LiveDisplay(planned) if sys.stderr.isatty() or "ipykernel" in sys.modules else PlainDisplay(planned)
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return LiveDisplay(planned, unit) if live else PlainDisplay(planned, unit)

@@ -1,10 +1,14 @@
-"""Everything that can be wrong is found here, before step 0: nothing was started and nothing is lost."""
+"""Everything that can be wrong is found here, before step 0: nothing was started and nothing is lost.
+
+Four steps, each on what the one before it gave: the networks are loaded, asked, a method is chosen for them, and what
+it needs beside them is connected. Nothing large is read before the settings that need no model were looked at.
+"""
 
 from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +16,53 @@ import torch
 from torch import nn
 
 from ..compress.inherit import inherit, inheritable
-from ..contracts import Access, Method, Requirements, Streams
+from ..contracts import Requirements
+from ..decoding.image_pool import ImagePool, load_pool
 from ..errors import ConfigError, MethodError, TeacherError, UserError
+from ..method import Method
 from ..methods.index import choose_method, find_method, method_config
+from ..network import Network
 from ..runtime import Runtime, make_runtime
 from ..settings import Budget, RunSettings, parse_budget
-from ..synthesis.folder import ImagePool, load_pool
-from ..tasks import ImageTask, load_task
+from ..streams import Streams
+from ..tasks import Task, load_task
 from ..teachers.base import Teacher
 from ..teachers.preflight import Preflight, preflight, unmet
 from ..teachers.specs import Model, declared_files, load_student, load_teacher
-from ..training.vaccine import unmet_by_vaccine
+from ..training.parts import PARTS
 from .budget import REHEARSAL, Plan, make_plan, measure
 from .session import Session
 
 
-@dataclass
-class Prepared:
-    """A run that may begin."""
+@dataclass(frozen=True)
+class Loaded:
+    """The networks of a run, as the settings name them."""
 
     settings: RunSettings
-    task: ImageTask
+    task: Task
+    teacher: Teacher
+    student: Model
+    runtime: Runtime
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A method for the networks; settings with what 'auto' decided."""
+
+    settings: RunSettings
+    method: type[Method]
+    config: Any
+    needs: Requirements
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that may begin. task: the job, as the settings have it; the student's own has its preprocessing."""
+
+    settings: RunSettings
+    task: Task
     teacher: Teacher
     student: Model
     method: type[Method]
@@ -49,12 +79,9 @@ class Prepared:
         config = self.config
         if rehearsal:
             student, config = copy.deepcopy(student), self.method.rehearsal(config)
-        settings = self.settings
-        retain = settings.retain if settings.update == "retain" else None
         return Session(
-            self.method, config, self.teacher, student, self.task, self.runtime, settings.seed, steps,
-            settings.features, retain, self.pool, settings.vaccine if settings.vaccinates else None,
-            settings.retrospect if settings.retrospects else None,
+            self.method, config, self.teacher, student, self.student.task, self.runtime, self.settings.seed, steps,
+            self.settings.parts, self.pool,
         )  # fmt: skip
 
     def plan(self) -> Plan:
@@ -65,7 +92,7 @@ class Prepared:
         plan = make_plan(
             self.budget, self.method, self.config, lambda: measure(lambda: self.session(1000, rehearsal=True), limit)
         )
-        shared: Any = self.runtime.from_rank_0(plan.__dict__)
+        shared: Any = self.runtime.from_rank_0(plan.state())
         return Plan(**shared)
 
 
@@ -82,6 +109,8 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
             declared |= {Path(cache).expanduser(): role for cache in caches}
     if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
         declared[Path(settings.task)] = "task"
+    if settings.task:
+        declared |= load_task(settings.task).files()
     if settings.pool is not None:
         declared[Path(settings.pool).expanduser()] = "pool"
     if config_file is not None:
@@ -91,13 +120,24 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
 
 def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.Module | None = None) -> Prepared:
     """Loads, checks and connects everything. Raises UserError and its kin, each with the mend."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     budget = parse_budget(settings.budget) if settings.budget else None
-    notes = _crowding()
-    task = teacher.task if teacher is not None else load_task(settings.task)
     if settings.method != "auto":  # a wrong option answers before a large teacher is read
         method_config(settings.method, settings.preset, settings.options)
+    loaded = load(settings, teacher, student)
+    findings = check(loaded)
+    chosen = choose(loaded)
+    return connect(loaded, findings, chosen, budget)
+
+
+# -- the four steps
+
+
+def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | None) -> Loaded:
+    """Reads the task, the teacher with its helpers, and the student. Raises what reading them raises."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    notes = _crowding()
+    task = teacher.task if teacher is not None else load_task(settings.task)
     runtime = make_runtime(settings.device, settings.precision)
     if teacher is None:
         with Streams(settings.seed).as_global("teacher"):  # its weights are drawn, then read from the file
@@ -112,39 +152,62 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
         notes.append(f"the student starts from the teacher: {100 * share:.0f} % of its weights")
     elif model.sha256 is None and inheritable(model.module, teacher.module) > 0.5:
         notes.append("the teacher's layers fit this student: inherit=true starts from them and saves much training")
-    findings = preflight(teacher, model.module)
-    for helper in teacher.helpers:
+    return Loaded(settings, task, teacher, model, runtime, notes)
+
+
+def check(loaded: Loaded) -> Preflight:
+    """Asks the teacher, its helpers and the student. Raises TeacherError where one of them cannot be used."""
+    findings = preflight(loaded.teacher, Network.of(loaded.student.module, loaded.student.task))
+    for helper in loaded.teacher.helpers:
         theirs = preflight(helper)
         findings.faults += [f"helper '{helper.source}': {fault}" for fault in theirs.faults]
         findings.warnings += [f"helper '{helper.source}': {warning}" for warning in theirs.warnings]
     if findings.faults:
         raise TeacherError("the teacher and student cannot be used:\n  " + "\n  ".join(findings.faults))
-    name = settings.method
-    if name == "auto":
-        on_cpu = runtime.device.type == "cpu"
-        norms = all(member.anatomy.batch_norms for member in teacher.members)
-        choice = choose_method(norms, teacher.anatomy.head is not None, on_cpu, bool(teacher.helpers))
-        name, preset = choice.method, choice.preset if settings.preset == "default" else settings.preset
+    _require_distinct(loaded.teacher, loaded.student)
+    return findings
+
+
+def choose(loaded: Loaded) -> Chosen:
+    """The method and its settings; 'auto' decides by what the preflight has seen. Raises MethodError where the method
+    cannot work with these networks, or a part of the step cannot."""
+    settings, teacher, notes = loaded.settings, loaded.teacher, list(loaded.notes)
+    if settings.method == "auto":
+        choice = choose_method(teacher, loaded.runtime.device.type == "cpu")
+        preset = choice.preset if settings.preset == "default" else settings.preset
         notes.append(f"--method auto: {choice.why}")
-        chosen = {"method": name, "preset": preset, "options": {**choice.options, **settings.options}}
-        settings = settings.model_copy(update=chosen)
+        decided = {"method": choice.method, "preset": preset, "options": {**choice.options, **settings.options}}
+        settings = settings.model_copy(update=decided)
+    name = settings.method
     method, config = find_method(name), method_config(name, settings.preset, settings.options)
     needs = method.requires(config)
     reasons = _unmet(needs, teacher, settings.pool is not None)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with what it was given: " + "; ".join(reasons))
-    if settings.update == "retain" and settings.retain.memory == "vae":
-        blind = unmet(Requirements(Access.GRADIENTS), teacher)
-        if blind:
-            raise MethodError(f"retain.memory=vae cannot work with this teacher: {blind[0]}; use retain.memory=ring")
-    if settings.pool is not None and not needs.pool:
-        raise MethodError(f"method '{name}' reads no pool: leave --pool out, or take a method that chooses from one")
-    _require_defensible(settings, teacher)
-    _require_distinct(teacher, model)
-    pool = None if settings.pool is None else load_pool(settings.pool, task.shape)
-    if pool is not None:
+    for part, given in settings.parts.items():
+        if reasons := PARTS[part].unmet(given, teacher):
+            raise MethodError(f"{settings.why_part(part)} cannot work with this teacher: " + "; ".join(reasons))
+    return Chosen(settings, method, config, needs, notes)
+
+
+def connect(loaded: Loaded, findings: Preflight, chosen: Chosen, budget: Budget | None) -> Prepared:
+    """Reads the pool where there is one. Raises MethodError where the method reads none, DataError where it is
+    broken."""
+    settings, notes, pool = chosen.settings, list(chosen.notes), None
+    if settings.pool is not None:
+        if not chosen.needs.pool:
+            raise MethodError(
+                f"method '{settings.method}' reads no pool: leave --pool out, or take a method that chooses from one"
+            )
+        pool = load_pool(settings.pool, loaded.task.shape)
         notes += [f"pool: {len(pool)} images of {pool.path}: data, only not the teacher's own", *pool.notes]
-    return Prepared(settings, task, teacher, model, method, config, runtime, budget, findings, notes, pool)
+    return Prepared(
+        settings, loaded.task, loaded.teacher, loaded.student, chosen.method, chosen.config, loaded.runtime, budget,
+        findings, notes, pool,
+    )  # fmt: skip
+
+
+# -- what may be wrong
 
 
 def _unmet(requirements: Requirements, teacher: Teacher, pool: bool) -> list[str]:
@@ -153,18 +216,7 @@ def _unmet(requirements: Requirements, teacher: Teacher, pool: bool) -> list[str
     if teacher.helpers and not requirements.helpers:
         return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
     of_helpers = [(helper, unmet(requirements, helper, pool)) for helper in teacher.helpers]
-    return reasons + [f"helper '{helper.source}': {reason}" for helper, found in of_helpers for reason in found]
-
-
-def _require_defensible(settings: RunSettings, teacher: Teacher) -> None:
-    reasons = unmet_by_vaccine(teacher) if settings.vaccinates else []
-    if settings.retrospects and settings.retrospect.search != "student" and teacher.access < Access.GRADIENTS:
-        reasons.append(
-            f"self-retrospection needs gradients of the teacher, which gives {teacher.access.name}; "
-            "retrospect.search=student needs none"
-        )
-    if reasons:
-        raise MethodError(f"defence '{settings.defence}' cannot work with this teacher: " + "; ".join(reasons))
+    return reasons + [f"helper '{helper.source}': {reason}" for helper, theirs in of_helpers for reason in theirs]
 
 
 def _crowding() -> list[str]:
@@ -183,7 +235,5 @@ def _untrained(model: Model) -> Model:
 
 def _require_distinct(teacher: Teacher, student: Model) -> None:
     mine = {p.data_ptr() for p in student.module.parameters()}
-    if not mine:
-        raise UserError("the student has no parameters: there is nothing to train")
     if mine & {p.data_ptr() for member in teacher.members for p in member.module.parameters()}:
         raise UserError("the student shares parameters with the teacher; give a module of its own")

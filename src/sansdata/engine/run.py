@@ -26,7 +26,7 @@ from ..teachers.base import Teacher, fingerprint
 from .budget import Plan
 from .checkpoint import Checkpoints
 from .finish import finish
-from .kept_images import keep_images
+from .kept_samples import keep_samples
 from .loop import Loop
 from .no_data import NoDataGuard
 from .prepare import Prepared, declared_inputs, prepare
@@ -65,7 +65,7 @@ def run(
         continued = directory.open(resume) if first else False
         continued = bool(prepared.runtime.from_rank_0(continued))
         try:
-            outcome = _distil(prepared, directory, guard, continued, force, command, request, on_step)
+            outcome = _moves(prepared, directory, guard, continued, force, command, request, on_step)
         except BaseException as fault:
             if first and isinstance(fault, UserError) and not continued:
                 directory.discard()
@@ -84,7 +84,7 @@ def run(
     return out
 
 
-def _distil(
+def _moves(
     prepared: Prepared,
     directory: RunDirectory,
     guard: NoDataGuard,
@@ -107,7 +107,7 @@ def _distil(
     plan = Plan(**checkpoints.facts(newest)["plan"]) if newest is not None else prepared.plan()
     session = prepared.session(plan.steps)
     manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
-    manifest["student"]["parameters"] = sum(p.numel() for p in session.student.parameters())
+    manifest["student"]["parameters"] = parameters_of(session.student)
     loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, guard, on_step)
     if newest is not None:
         loop.resume_from(newest)
@@ -127,7 +127,7 @@ def _distil(
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
     if first:
         finish(prepared, directory, loop)
-        keep_images(directory, session, loop.reservoir, prepared.settings.engine.images)
+        keep_samples(directory, session, loop.reservoir, prepared.settings.engine.images)
     return {"status": status, "ended": _now(), "seconds": round(loop.elapsed, 3)}
 
 
@@ -192,18 +192,22 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
         "teacher": {
             "source": teacher.source,
             "sha256": teacher.sha256,
-            "parameters": teacher.anatomy.parameters,
+            "parameters": parameters_of(teacher.module),
             "fingerprint": teacher.fingerprint(),
             "access": teacher.access.name,
-            "batch_norms": len(teacher.anatomy.batch_norms),
+            "batch_norms": prepared.findings.batch_norms,
             "helpers": [
-                {"source": one.source, "sha256": one.sha256, "parameters": one.anatomy.parameters}
+                {
+                    "source": one.source,
+                    "sha256": one.sha256,
+                    "parameters": sum(p.numel() for p in one.module.parameters()),
+                }
                 for one in teacher.helpers
             ],
         },
         "student": {
             "spec": settings.student,
-            "parameters": sum(p.numel() for p in prepared.student.module.parameters()),
+            "parameters": parameters_of(prepared.student.module),
             "architecture": prepared.student.architecture,
             "start": student_fingerprint,
         },
@@ -212,6 +216,11 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
         "resumed": [],
         "forced": [],
     }
+
+
+def parameters_of(module: nn.Module) -> int:
+    """How many numbers it learnt, or is to learn."""
+    return sum(p.numel() for p in module.parameters())
 
 
 def processor() -> str:

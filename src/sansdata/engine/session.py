@@ -11,24 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Batch, Context, Counters, Forward, Losses, Method, Outputs, Progress, Stateful, Streams, Update
+from ..columns import Inputs
+from ..config import Strict
+from ..contracts import Batch, Counters, Forward, Losses, Outputs, Progress, Stateful
+from ..decoding.image_pool import ImagePool
 from ..errors import DivergedError, MethodError
+from ..method import Context, Defence, Method, Update
 from ..models.functional import AtWeights
+from ..network import Network
 from ..runtime import Runtime
-from ..settings import FeatureTerms, RetainSettings, RetrospectSettings, VaccineSettings
-from ..synthesis.folder import ImagePool
-from ..tasks import ImageTask
+from ..streams import Streams
+from ..tasks import Task
 from ..teachers.base import Teacher
 from ..training.added_terms import AddedTerms
+from ..training.parts import PARTS, StudentStep
 from ..training.plain import Plain
-from ..training.retain import Retain
-from ..training.retrospect import Retrospect
 from ..training.transfer import TransferSettings, set_lr
-from ..training.vaccine import Vaccine
 
 
 class Session:
-    """Teacher, student, method, updates and defence, and how many moves they have made."""
+    """Teacher, student, method and the parts around its step, and how many moves they have made."""
 
     def __init__(
         self,
@@ -36,68 +38,64 @@ class Session:
         config: Any,
         teacher: Teacher,
         student: nn.Module,
-        task: ImageTask,
+        task: Task,
         runtime: Runtime,
         seed: int = 0,
         steps: int = 1,
-        features: FeatureTerms | None = None,
-        retain: RetainSettings | None = None,
+        parts: Mapping[str, Strict] | None = None,
         pool: ImagePool | None = None,
-        vaccine: VaccineSettings | None = None,
-        retrospect: RetrospectSettings | None = None,
     ) -> None:
-        """steps: student steps planned, for schedules. retain: how the student keeps what it learnt; None is a plain
-        step. pool: images for a method that requires them. vaccine, retrospect: against a poisoned teacher. The
-        student is trained in place."""
+        """task: with the student's own preprocessing. steps: student steps planned, for schedules. parts: what stands
+        around the step, by its name in training.parts, with its settings. pool: images for a method that requires them.
+        The student is trained in place."""
         self.student, self.runtime, self.task = runtime.place(student), runtime, task
         runtime.broadcast(student)
         self.streams = Streams(seed, runtime.rank)
         self.context = Context(
-            task, teacher.to(runtime), student, self.streams, Progress(0, steps), Counters(), runtime, pool=pool
-        )
+            task, teacher.to(runtime), Network.of(student, task), self.streams, Progress(0, steps), Counters(), runtime,
+            pool=pool,
+        )  # fmt: skip
         teacher.count_into(self.context.counters)
-        self.vaccine = None if vaccine is None else Vaccine(vaccine, self.context)
-        self.context.defence = self.vaccine
+        given = {name: parts[name] for name in PARTS if name in parts} if parts else {}
+        self.defence: Defence | None = None
+        for name in self._of_role("defence", given):
+            self.defence = PARTS[name].build(given[name], self.context)
+        self.context.defence = self.defence
         self.moves_inputs = method.moves_inputs(config)
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
-        self.terms = self._added_terms(features)  # on the student as it is built
-        settings: TransferSettings = config.transfer
-        learns = [self.trained, self.terms] if self.terms is not None else [self.trained]
-        self.optimizer = settings.make_optimizer(nn.ModuleList(learns))
-        self.settings = settings
-        how = (self.context, self.student_forward, self.optimizer, settings.clip)
-        self.updates: list[Update] = [Plain(*how)]
+        self.terms: AddedTerms | None = None
+        for name in self._of_role("terms", given):  # on the student as it is built
+            self.terms = PARTS[name].build(given[name], self.context)
+        self.settings: TransferSettings = config.transfer
+        learns = [self.trained] if self.terms is None else [self.trained, self.terms]
+        self.optimizer = self.settings.make_optimizer(nn.ModuleList(learns))
+        step = StudentStep(
+            self.context, self.trained, self.student_forward, self.student_at, self.optimizer, self.settings.clip
+        )
+        self.updates: list[Update] = [Plain(self.context, step.forward, step.optimizer, step.clip)]
         """The last one that is active takes the step."""
-        if retain is not None:
-            self.updates.append(Retain(*how, self.trained, self.student_at, retain))
-        if retrospect is not None:
-            self.updates.append(Retrospect(*how[:3], self.trained, retrospect))
+        self.updates += [PARTS[name].build(given[name], step) for name in self._of_role("update", given)]
         self.moves = 0
         self.last_batch: Batch | None = None
         """What the latest transfer taught from; for watching only."""
 
-    def _added_terms(self, features: FeatureTerms | None) -> AddedTerms | None:
-        if features is None or not features.active:
-            return None
-        with self.streams.as_global("regressors", shared=True):
-            terms = AddedTerms(features, self.context.teacher.module, self.student, self.task)
-        self.context.teacher_taps = tuple(dict.fromkeys([*self.context.teacher_taps, *terms.teacher_taps]))
-        self.context.student_taps = tuple(dict.fromkeys([*self.context.student_taps, *terms.student_taps]))
-        return self.runtime.place(terms)
+    @staticmethod
+    def _of_role(role: str, given: Mapping[str, Strict]) -> list[str]:
+        return [name for name in given if PARTS[name].role == role]
 
-    def student_forward(self, images: Tensor) -> Outputs:
-        """The student at its present weights, images (B, C, H, W) in unit space."""
-        return self._forward(self.trained, images)
+    def student_forward(self, inputs: Inputs) -> Outputs:
+        """The student at its present weights, on inputs as they travel."""
+        return self._forward(self.trained, inputs)
 
     def student_at(self, parameters: Mapping[str, Tensor]) -> Forward:
         """The student as a function, with these parameters in place of its own."""
         module = AtWeights(self.trained, parameters).train(self.trained.training)
-        return lambda images: self._forward(module, images)
+        return lambda inputs: self._forward(module, inputs)
 
-    def _forward(self, module: nn.Module, images: Tensor) -> Outputs:
-        context = self.context
-        return self.runtime.forward(module, self.task, images, context.student_taps, context.counters, "student")
+    def _forward(self, module: nn.Module, inputs: Inputs) -> Outputs:
+        context, network = self.context, self.context.network.around(module)
+        return self.runtime.forward(network, inputs, context.student_taps, context.counters, "student")
 
     def move(self) -> tuple[str, Losses]:
         """Makes the next move. Raises DivergedError, naming the term, where a loss is not finite."""
@@ -116,13 +114,13 @@ class Session:
 
     def _acquire(self, kind: str) -> Losses:
         """A move of the method's own. Raises MethodError where it moved inputs without the defence's terms."""
-        vaccine, counters = self.vaccine, self.context.counters
-        before = counters["teacher_backwards"], 0 if vaccine is None else vaccine.asked
+        defence, counters = self.defence, self.context.counters
+        before = counters["teacher_backwards"], 0 if defence is None else defence.asked
         losses = getattr(self.method, kind)()
-        if vaccine is not None and counters["teacher_backwards"] > before[0] and vaccine.asked == before[1]:
+        if defence is not None and counters["teacher_backwards"] > before[0] and defence.asked == before[1]:
             raise MethodError(
                 f"{type(self.method).__name__}.{kind} takes gradients through the teacher, but its loss does not begin "
-                "with context.acquire_losses(images, outputs): the vaccine would have no effect"
+                "with context.acquire_losses(inputs, outputs): the vaccine would have no effect"
             )
         return losses
 
@@ -132,31 +130,31 @@ class Session:
         self.trained.train()
         batch = self.method.transfer_batch()
         self.last_batch = batch
-        if self.vaccine is not None:
-            self.vaccine.watch(batch)
+        if self.defence is not None:
+            self.defence.watch(batch)
         update = [update for update in self.updates if update.active(progress)][-1]
         losses = update.step(self._loss, batch)
         progress.steps += 1
         return losses
 
     def _loss(self, student: Forward, batch: Batch) -> Losses:
-        """The method's loss with the added terms, its samples weighed where the vaccine can do no more."""
+        """The method's loss with the added terms, its samples weighed where the defence can do no more."""
         losses = self._aligned(student, batch)
-        return losses if self.vaccine is None or self.moves_inputs else self.vaccine.guard(losses, batch)
+        return losses if self.defence is None or self.moves_inputs else self.defence.guard(losses, batch)
 
     def _aligned(self, student: Forward, batch: Batch) -> Losses:
         """The method's loss with the added terms, read from the same forward pass."""
         if self.terms is None:
             return self.method.student_loss(student, batch)
-        seen: list[tuple[Tensor, Outputs]] = []
+        passes: list[tuple[Inputs, Outputs]] = []
 
-        def watched(images: Tensor) -> Outputs:
-            outputs = student(images)
-            seen.append((images, outputs))
+        def watched(inputs: Inputs) -> Outputs:
+            outputs = student(inputs)
+            passes.append((inputs, outputs))
             return outputs
 
         losses = self.method.student_loss(watched, batch)
-        own = next((outputs for images, outputs in seen if images is batch.inputs), None)
+        own = next((outputs for inputs, outputs in passes if inputs is batch.inputs), None)
         if own is None or batch.teacher_outputs is None:
             raise MethodError("features: this method does not run the student on its batch; there is nothing to align")
         self.terms.add_to(losses, own, batch.teacher_outputs)
@@ -189,8 +187,8 @@ class Session:
         parts |= {f"method.{name}": part for name, part in self.method.state().items()}
         for update in self.updates:
             parts |= {f"update.{name}": part for name, part in update.state().items()}
-        if self.vaccine is not None:
-            parts |= {f"defence.{name}": part for name, part in self.vaccine.state().items()}
+        if self.defence is not None:
+            parts |= {f"defence.{name}": part for name, part in self.defence.state().items()}
         return parts
 
 

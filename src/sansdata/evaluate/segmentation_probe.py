@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from ..datasets.masks import UNCOUNTED, MaskSet
 from ..errors import DataError, StudentError
+from ..kinds.outputs.class_metrics import confusion_matrix
 from ..models.modes import fixed
+from ..network import Network
 from ..runtime import Runtime
-from ..tasks import ImageTask
+from ..tasks import Task
 from ..training.added_terms import stage_ends
-from .metrics import confusion_matrix
 from .transfer_probe import LinearProbe
 
 BATCH = 32
@@ -34,14 +35,14 @@ def mean_iou(confusion: np.ndarray) -> float:
     return float((both[there] / union[there]).mean())
 
 
-def probe_mean_iou(module: nn.Module, task: ImageTask, train: MaskSet, test: MaskSet, runtime: Runtime) -> float:
+def probe_mean_iou(module: nn.Module, task: Task, train: MaskSet, test: MaskSet, runtime: Runtime) -> float:
     """Mean IoU on `test` of a linear head that learnt on frozen maps of `train`; both in tiles of the task's shape.
 
     A pixel's features are those of the last map of each size, enlarged to the tile (hypercolumns, Hariharan et al.
     2015): a linear head on them is a 1x1 convolution of each map, added after enlarging.
     Raises StudentError for a network without maps, DataError where the training pixels show one class only.
     """
-    taps = stage_ends(module, task)
+    taps = stage_ends(Network.of(module, task), torch.zeros(2, *task.shape))
     if not taps:
         raise StudentError(f"{type(module).__name__}: found no inner maps of more than one pixel to segment by")
     draws = torch.Generator().manual_seed(0)
@@ -65,14 +66,14 @@ def probe_mean_iou(module: nn.Module, task: ImageTask, train: MaskSet, test: Mas
 
 
 def _maps(
-    module: nn.Module, task: ImageTask, data: MaskSet, taps: tuple[str, ...], runtime: Runtime
+    module: nn.Module, task: Task, data: MaskSet, taps: tuple[str, ...], runtime: Runtime
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(maps (B, H x W, D), masks int64 (B, H x W)) on the CPU, in order."""
     size = task.shape[1:]
     with torch.no_grad(), fixed(runtime.place(module)):
         for start in range(0, len(data), BATCH):
             images = torch.from_numpy(np.ascontiguousarray(data.images[start : start + BATCH])).permute(0, 3, 1, 2)
-            found = runtime.forward(module, task, runtime.place(images.float().div(255)), taps).taps
+            found = runtime.forward(Network.of(module, task), runtime.place(images.float().div(255)), taps).taps
             maps = [F.interpolate(found[tap].float(), size, mode="bilinear") for tap in taps]
             masks = torch.from_numpy(data.masks[start : start + BATCH].astype(np.int64))
             yield torch.cat(maps, 1).flatten(2).transpose(1, 2).cpu(), masks.flatten(1)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from torch import nn
-
-from ..datasets.imageset import ImageSet
 from ..models.tensor_file import read_safetensors
+from ..network import Network
 from ..runtime import Runtime
-from ..tasks import ImageTask
-from .images import evaluate_model
+from ..tasks import Task
+from .labelled import LabelledSet, Predict, evaluate_model
 
 
-def predictor(module: nn.Module, task: ImageTask, runtime: Runtime) -> Callable[[Any], Any]:
-    """`module`, which takes normalised images, as a function of images (B, C, H, W) in 0..1 that gives logits."""
-    runtime.place(module)
-    return lambda images: runtime.forward(module, task, runtime.place(images)).logits
+def predictor(network: Network, runtime: Runtime) -> Predict:
+    """`network` as a function of inputs as they travel (images in 0..1) that gives answers."""
+    runtime.place(network.module)
+    return lambda inputs: runtime.forward(network, runtime.place(inputs)).value
 
 
 def accuracy_over_time(
-    student: nn.Module, snapshots: Iterable[tuple[int, Path]], data: ImageSet, task: ImageTask
+    student: Network, snapshots: Iterable[tuple[int, Path]], data: LabelledSet, task: Task
 ) -> dict[str, float]:
     """Student step (as text, for JSON) -> accuracy of the snapshot taken there. The student is left with the last."""
-    predict, accuracies = predictor(student, task, Runtime()), {}
+    predict, accuracies = predictor(student, Runtime()), {}
     for step, file in snapshots:
-        student.load_state_dict(read_safetensors(file)[0])
+        student.module.load_state_dict(read_safetensors(file)[0])
         accuracies[str(step)] = evaluate_model(predict, data, task).accuracy
     return accuracies

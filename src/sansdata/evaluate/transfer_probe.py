@@ -11,22 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contracts import Streams
 from ..datasets.imageset import ImageSet
 from ..errors import StudentError
 from ..models.modes import fixed
+from ..network import Network
 from ..runtime import Runtime
-from ..tasks import ImageTask
+from ..streams import Streams
+from ..tasks import Task
 from ..teachers.base import dissect
 
 BATCH, TUNE_BATCH, TUNE_LR = 256, 64, 0.05
 PROBE_ITERATIONS = 300
 
 
-def head_of(module: nn.Module, task: ImageTask) -> str:
+def head_of(module: nn.Module, task: Task) -> str:
     """The path of the linear layer that gives the logits; its input is the feature vector. Raises StudentError."""
     with fixed(module):
-        head = dissect(module, task).head
+        head = dissect(Network.of(module, task), torch.zeros(2, *task.shape)).head
     if head is None:
         raise StudentError(
             f"{type(module).__name__}: no linear layer gives its logits, so that there is no feature vector to probe; "
@@ -35,13 +36,19 @@ def head_of(module: nn.Module, task: ImageTask) -> str:
     return head
 
 
-def features_of(module: nn.Module, task: ImageTask, data: ImageSet, runtime: Runtime) -> np.ndarray:
+def features_of(module: nn.Module, task: Task, data: ImageSet, runtime: Runtime) -> np.ndarray:
     """(N, D) float64: what enters the last linear layer, in eval mode, normalised as the module's own task is."""
     tap = f"{head_of(module, task)}:input"
     found = []
     with torch.no_grad(), fixed(runtime.place(module)):
         for images, _ in data.batches(BATCH):
-            found.append(runtime.forward(module, task, runtime.place(images), (tap,)).taps[tap].double().cpu().numpy())
+            found.append(
+                runtime.forward(Network.of(module, task), runtime.place(images), (tap,))
+                .taps[tap]
+                .double()
+                .cpu()
+                .numpy()
+            )
     return np.concatenate(found)
 
 
@@ -66,13 +73,13 @@ class LinearProbe:
         return self.model.predict(self._scaled(features))
 
 
-def probe_accuracy(module: nn.Module, task: ImageTask, train: ImageSet, test: ImageSet, runtime: Runtime) -> float:
+def probe_accuracy(module: nn.Module, task: Task, train: ImageSet, test: ImageSet, runtime: Runtime) -> float:
     """The share 0..1 of `test` that a linear probe gets right, which learnt on the frozen features of `train`."""
     probe = LinearProbe(features_of(module, task, train, runtime), train.labels)
     return float((probe.predict(features_of(module, task, test, runtime)) == test.labels).mean())
 
 
-def fine_tuned(module: nn.Module, task: ImageTask, train: ImageSet, steps: int, runtime: Runtime) -> nn.Module:
+def fine_tuned(module: nn.Module, task: Task, train: ImageSet, steps: int, runtime: Runtime) -> nn.Module:
     """A copy of `module`, for the classes of `train`, after `steps` steps of SGD on all of its weights.
 
     The last layer is a new one, zero at first; batches are drawn with seed 0. `module` stays as it was.
@@ -88,7 +95,7 @@ def fine_tuned(module: nn.Module, task: ImageTask, train: ImageSet, steps: int, 
             optimizer.param_groups[0]["lr"] = TUNE_LR * 0.5 * (1 + math.cos(math.pi * step / steps))
             ids = torch.randint(len(train), (min(TUNE_BATCH, len(train)),), generator=streams("batches")).numpy()
             images, labels = next(train.subset(ids, "").batches(len(ids)))
-            logits = runtime.forward(tuned, task, runtime.place(images)).logits
+            logits = runtime.forward(Network.of(tuned, task), runtime.place(images)).logits
             F.cross_entropy(logits, labels.to(runtime.device)).backward()
             runtime.step(optimizer)
     return tuned.eval()
@@ -103,11 +110,11 @@ def _blank_linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def accuracy(module: nn.Module, task: ImageTask, test: ImageSet, runtime: Runtime) -> float:
+def accuracy(module: nn.Module, task: Task, test: ImageSet, runtime: Runtime) -> float:
     """The share 0..1 of `test` whose class has the highest logit."""
     right = 0
     with torch.no_grad(), fixed(module):
         for images, labels in test.batches(BATCH):
-            answers: Tensor = runtime.forward(module, task, runtime.place(images)).logits.argmax(1).cpu()
+            answers: Tensor = runtime.forward(Network.of(module, task), runtime.place(images)).logits.argmax(1).cpu()
             right += int((answers == labels).sum())
     return right / len(test)

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ..contracts import Streams
 from ..datasets.masks import holds_masks, load_masks, tiles
 from ..datasets.pairs import load_pair
 from ..models.initial_weights import draw_everything
 from ..runtime import Runtime
-from ..tasks import ImageTask
+from ..streams import Streams
+from ..tasks import Task
 from .segmentation_probe import probe_mean_iou
 from .transfer_probe import accuracy, fine_tuned, probe_accuracy
 
@@ -59,7 +59,7 @@ class Transferability:
 class OtherTask:
     """A set of another task in the shape of `task`, on which networks can be scored one after another."""
 
-    def __init__(self, data: str, task: ImageTask, runtime: Runtime, steps: int = FINE_TUNE_STEPS) -> None:
+    def __init__(self, data: str, task: Task, runtime: Runtime, steps: int = FINE_TUNE_STEPS) -> None:
         """data: a spec of `load_pair` or `load_masks`. steps: of the fine-tune; 0 leaves it out. Raises DataError."""
         self.data, self.task, self.runtime, self.steps = data, task, runtime, steps
         self.masks = self.images = None
@@ -74,7 +74,7 @@ class OtherTask:
     def measure(self) -> Literal["accuracy", "mean IoU"]:
         return "mean IoU" if self.masks is not None else "accuracy"
 
-    def score(self, module: nn.Module, task: ImageTask, tune: bool = True) -> Score:
+    def score(self, module: nn.Module, task: Task, tune: bool = True) -> Score:
         """Of a module that takes normalised images of `task`, which has our shape. tune: with the fine-tune."""
         runtime = self.runtime
         if self.images is None:
@@ -94,9 +94,9 @@ class OtherTask:
 
 def measure_transfer(
     module: nn.Module,
-    task: ImageTask,
+    task: Task,
     data: str,
-    ceiling: tuple[nn.Module, ImageTask] | None,
+    ceiling: tuple[nn.Module, Task] | None,
     runtime: Runtime,
     steps: int = FINE_TUNE_STEPS,
 ) -> Transferability:

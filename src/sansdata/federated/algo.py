@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Stateful, Streams
+from ..contracts import Stateful
 from ..errors import ReplyRefused
 from ..runtime import Runtime
-from ..tasks import ImageTask
+from ..streams import Streams
+from ..tasks import Task
 from .checks import Form, require_form, require_numbers
 from .data import ClientData
 from .payload import Payload
@@ -33,7 +34,7 @@ Memory = dict[str, Tensor]
 class ServerContext:
     """All a server half may touch. model: the server's own, changed in place. streams: opened anew every round."""
 
-    task: ImageTask
+    task: Task
     model: nn.Module
     clients: int
     rounds: int
@@ -45,7 +46,7 @@ class ServerContext:
 class ClientContext:
     """All a client half may touch. model: work space of the right architecture; its weights are nobody's."""
 
-    task: ImageTask
+    task: Task
     model: nn.Module
     runtime: Runtime
     batch_norm: BatchNorm = "average"

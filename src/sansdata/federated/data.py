@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..memory import dequantise
+from ..decoding import pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,4 +42,4 @@ class ClientData:
             while len(order) < size:
                 order = torch.cat([order, torch.randperm(len(self), generator=generator)])
             ids, order = order[:size], order[size:]
-            yield dequantise(self.images[ids]), self.labels[ids]
+            yield pixels.unpack(self.images[ids]), self.labels[ids]

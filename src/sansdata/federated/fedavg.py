@@ -9,8 +9,9 @@ import pydantic
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Stateful, Streams
+from ..contracts import Stateful
 from ..errors import ReplyRefused
+from ..streams import Streams
 from .aggregate import average, buffer_names, state_of
 from .algo import ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
 from .checks import Form, form_of, require_near

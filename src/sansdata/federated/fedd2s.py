@@ -20,11 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..contracts import Losses, Outputs, Stateful, Streams
+from ..contracts import Losses, Outputs, Stateful
+from ..decoding import pixels
 from ..errors import ConfigError, ReplyRefused, StudentError
-from ..memory import Slot, dequantise
+from ..memory import Slot
 from ..models.modes import fixed
+from ..network import Network
 from ..objectives.logits import cross_entropy, soft_cross_entropy
+from ..streams import Streams
 from .aggregate import state_of
 from .algo import ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
 from .checks import Form
@@ -119,8 +122,8 @@ class FedD2SClient(ClientAlgo):
         ids, answers = memory["ids"], payload.parts[ANSWERS]["q"]
         drawn = torch.randint(len(ids), (config.local.batch,), generator=streams("answered"))
         place = context.runtime.place
-        images, labels = place(dequantise(data.images[ids[drawn]])), place(data.labels[ids[drawn]])
-        h = run(self.blocks[:cut], context.runtime.normalise(context.task, images))
+        images, labels = place(pixels.unpack(data.images[ids[drawn]])), place(data.labels[ids[drawn]])
+        h = run(self.blocks[:cut], _prepared(context, images))
         if config.exchange == "head":
             still = {f"{name}": place(value) for name, value in payload.parts[HEAD].items()}
             logits = _through(nn.Sequential(*list(self.head)[cut:]), still, h)
@@ -140,8 +143,8 @@ class FedD2SClient(ClientAlgo):
         count = len(data) if config.upload is None else min(config.upload, len(data))
         ids = torch.randperm(len(data), generator=streams("upload"))[:count]
         with fixed(context.model):
-            images = context.runtime.place(dequantise(data.images[ids]))
-            h = run(self.blocks[:cut], context.runtime.normalise(context.task, images))
+            images = context.runtime.place(pixels.unpack(data.images[ids]))
+            h = run(self.blocks[:cut], _prepared(context, images))
             soft = F.softmax(run(self.blocks[cut:], h) / config.temperature, dim=1)
         if config.feature_clip is not None:
             norms = h.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *[1] * (h.ndim - 1))
@@ -156,6 +159,13 @@ class FedD2SClient(ClientAlgo):
         self.context.model.load_state_dict({
             name: memory.get(f"model/{name}", value) for name, value in self.first.items()
         })  # fmt: skip
+
+
+def _prepared(context: ClientContext, images: Tensor) -> Tensor:
+    """images (B, C, H, W) in unit space as the first block takes them."""
+    prepared = Network.of(context.model, context.task).preprocessor(images)
+    assert isinstance(prepared, Tensor)
+    return prepared
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -134,10 +134,10 @@ def make_generator(settings: Distillation, context: ServerContext) -> Conditiona
     most ten passes of the network that is trained: federated networks are tiny."""
     task, width = context.task, settings.width
     sizes = (64, 32, 16, 8) if width == "auto" else (width,)
-    budget = 10 * multiply_adds(context.model, task.shape)
+    budget = 10 * multiply_adds(context.model, torch.zeros(2, *task.shape))
     for size in sizes:
         generator = ConditionalGenerator(settings.latent, task.classes, task.shape, size)
         affordable = context.runtime.device.type != "cpu" or size == sizes[-1]
-        if affordable or multiply_adds(generator, (settings.latent + task.classes,)) <= budget:
+        if affordable or multiply_adds(generator, torch.zeros(2, settings.latent + task.classes)) <= budget:
             return generator
     raise AssertionError("the narrowest is always taken")

@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Outputs, Requirements, Stateful
+from ..contracts import Access, Batch, Forward, Losses, Outputs, Requirements, Stateful
 from ..memory import Slot
+from ..method import Context, Method
 from ..models.generators import ConditionalGenerator
 from ..models.modes import fixed
+from ..network import Network
 from ..objectives import logits as objectives
 from ..objectives.diversity import mode_seeking
 from ..objectives.federated import mixture, weighted_cross_entropy
@@ -89,7 +91,7 @@ class ServerDistillation(Method):
         from it, that it takes for their label, and that differ from one another."""
         config, context = self.config, self.context
         images = images_from(self.generator, codes, context)
-        theirs = context.runtime.forward(client, context.task, images, counters=context.counters, name="teacher").logits
+        theirs = self._answers(client, images)
         losses = Losses()
         losses.add(
             "disagreement", -config.hard,
@@ -99,6 +101,11 @@ class ServerDistillation(Method):
         losses.add("diversity", config.diversity / len(self.clients), lambda: mode_seeking(images, noise))
         return losses
 
+    def _answers(self, client: nn.Module, images: Tensor) -> Tensor:
+        """(B, K) logits of one client's model, counted as a teacher's."""
+        context, network = self.context, Network.of(client, self.context.task)
+        return context.runtime.forward(network, images, counters=context.counters, name="teacher").logits
+
     def keep(self, codes: Tensor, targets: Tensor) -> None:
         """Images and the clients' weighted answer, once for all steps that learn from them."""
         context = self.context
@@ -106,8 +113,7 @@ class ServerDistillation(Method):
         with torch.no_grad():
             images = images_from(self.generator, codes, context)
             answers = torch.stack([
-                context.runtime.forward(client, context.task, images, counters=context.counters, name="teacher").logits
-                for client in self.clients
+                self._answers(client, images) for client in self.clients
             ])  # fmt: skip
             answer = mixture(answers, self.shares[:, targets])
         self.given = {"images": images, "targets": targets, "answer": answer}

@@ -14,16 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contracts import Losses, Outputs, Stateful, Streams
+from ..contracts import Losses, Outputs, Stateful
 from ..errors import StudentError
 from ..memory import Slot
 from ..models.latent_generator import LatentGenerator
 from ..models.modes import fixed
+from ..network import Network
 from ..objectives.diversity import mode_seeking
 from ..objectives.federated import class_shares, ensemble_cross_entropy, weighted_cross_entropy
 from ..objectives.logits import cross_entropy, kl
+from ..streams import Streams
 from ..synthesis.labels import labels_by_weight
-from ..tasks import ImageTask
+from ..tasks import Task
 from ..teachers.base import dissect
 from .aggregate import state_of
 from .algo import COUNTS, LABELS, ClientAlgo, ClientContext, Memory, ServerContext, labels_form, require_sum
@@ -72,10 +74,10 @@ class FedGenConfig(FedAvgConfig):
         return draw(count, self.noise_size, generator=generator)
 
 
-def head_of(module: nn.Module, task: ImageTask) -> str:
+def head_of(module: nn.Module, task: Task) -> str:
     """The path of the last linear layer. Raises StudentError where there is none."""
     with fixed(module):
-        head = dissect(module, task).head
+        head = dissect(Network.of(module, task), torch.zeros(2, *task.shape)).head
     if head is None:
         raise StudentError("FedGen needs a network whose logits come from one linear layer; this one has none")
     return head
@@ -125,7 +127,7 @@ class FedGenClient(FedAvgClient):
         return self.generator(noise.to(device), labels.to(device))
 
 
-def make_generator(config: FedGenConfig, task: ImageTask, head: Any) -> LatentGenerator:
+def make_generator(config: FedGenConfig, task: Task, head: Any) -> LatentGenerator:
     made = LatentGenerator(config.noise_size, task.classes, config.hidden, head.in_features)
     return made.to(head.weight.device)
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pydantic
 
-from ..contracts import Streams
+from ..streams import Streams
 from .algo import ClientAlgo, ClientContext, Memory
 from .data import ClientData
 from .fedavg import MODEL, FedAvg, FedAvgClient, FedAvgConfig

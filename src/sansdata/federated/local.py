@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Losses, Outputs, Streams
+from ..contracts import Losses, Outputs
 from ..errors import DivergedError
+from ..network import Network
 from ..objectives.logits import cross_entropy
 from ..runtime import Runtime
+from ..streams import Streams
 from ..synthesis.augment import Augment, augment
-from ..tasks import ImageTask
+from ..tasks import Task
 from .data import ClientData
 
 
@@ -49,7 +51,7 @@ class LocalTraining:
     """One client's training in one round. model: changed in place; `statistics`: whether BatchNorm's may move."""
 
     model: nn.Module
-    task: ImageTask
+    task: Task
     runtime: Runtime
     settings: LocalSettings
     statistics: bool = True
@@ -81,7 +83,7 @@ class LocalTraining:
             for images, labels in data.batches(settings.steps_for(len(data)), settings.batch, streams("batches")):
                 seen += torch.bincount(labels, minlength=self.task.classes)
                 inputs, targets = place(augment(images, settings.view, streams("view"))), place(labels)
-                outputs = self.runtime.forward(self.model, self.task, inputs)
+                outputs = self.runtime.forward(Network.of(self.model, self.task), inputs)
                 losses = Losses()
                 losses.add("ce", 1, lambda outputs=outputs, targets=targets: cross_entropy(outputs.logits, targets))
                 if add_terms is not None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..contracts import Streams
 from ..errors import ClientLost, DivergedError, ReplyRefused
+from ..streams import Streams
 from .algo import ServerAlgo
 from .payload import Payload
 

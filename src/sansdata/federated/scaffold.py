@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contracts import Stateful, Streams
+from ..contracts import Stateful
 from ..memory import Slot
+from ..streams import Streams
 from .aggregate import average, parameter_names
 from .algo import ClientAlgo, ClientContext, Memory, ServerContext
 from .checks import Form, form_of

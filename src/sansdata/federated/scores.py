@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..memory import dequantise
+from ..decoding import pixels
 from ..models.modes import fixed
+from ..network import Network
 from ..runtime import Runtime
-from ..tasks import ImageTask
+from ..tasks import Task
 
 BATCH = 500
 
@@ -27,14 +28,14 @@ class TestSet:
     labels: Tensor
     per_client: tuple[np.ndarray, ...]
 
-    def correct(self, model: nn.Module, task: ImageTask, runtime: Runtime, ids: np.ndarray | None = None) -> np.ndarray:
+    def correct(self, model: nn.Module, task: Task, runtime: Runtime, ids: np.ndarray | None = None) -> np.ndarray:
         """(N,) bool, in eval mode and without gradient; only the images at `ids` where given."""
         place = torch.arange(len(self.labels)) if ids is None else torch.from_numpy(ids)
         right = []
         with fixed(model), torch.no_grad():
             for chunk in place.split(BATCH):
-                inputs = runtime.place(dequantise(self.images[chunk]))
-                logits = runtime.forward(model, task, inputs, counters=None).logits
+                inputs = runtime.place(pixels.unpack(self.images[chunk]))
+                logits = runtime.forward(Network.of(model, task), inputs, counters=None).logits
                 right.append(logits.argmax(1).cpu() == self.labels[chunk])
         return torch.cat(right).numpy()
 

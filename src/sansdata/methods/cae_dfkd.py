@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Forward, Losses, Requirements, Stateful
 from ..errors import MethodError
 from ..memory import Pool, Slot
+from ..method import Context, Method
 from ..models.embedding_diffusion import EmbeddingDiffusion, Source, standardised, unit_noise
 from ..models.embeddings import read_embeddings
 from ..models.modes import fixed
@@ -136,8 +137,8 @@ class CAEDFKD(Method):
         # One optimiser for the whole run: unlike NAYER's noisy layer, nothing here is ever drawn anew.
         learns = [*self.diffusion.parameters(), *self.generator.parameters()]
         self.optimizer = torch.optim.Adam(learns, lr=config.generator_lr, betas=(0.5, 0.999))
-        norms = context.teacher.anatomy.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.module, norms, momentum=config.bn_momentum)
+        norms = context.teacher.inside.batch_norms if config.bn else ()
+        self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
         self.loop = InnerLoop(config.iterations, config.chunk)
         self.pool = Pool(config.pool)
         self.schedule = CallRounds(config)
@@ -150,7 +151,7 @@ class CAEDFKD(Method):
         if not self.config.contrast:
             return student
         with fixed(student):
-            head = dissect(student, self.context.task).head
+            head = dissect(self.context.network.around(student), torch.zeros(2, *self.context.task.shape)).head
         if head is None:
             raise MethodError(
                 "cae-dfkd contrasts what enters the student's last linear layer, and no linear layer gives this "

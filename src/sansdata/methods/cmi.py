@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..memory import FeatureBank, Pool, Slot
+from ..method import Context, Method
 from ..models.initial_weights import draw_normal
 from ..models.modes import fixed
 from ..models.taps import forward
@@ -88,8 +89,8 @@ class CMI(Method):
 
     def __init__(self, config: CMIConfig, context: Context) -> None:
         super().__init__(config, context)
-        place, norms = context.runtime.place, context.teacher.anatomy.batch_norms
-        self.bn = BatchStatistics(context.teacher.module, norms if config.bn else ())
+        place, norms = context.runtime.place, context.teacher.inside.batch_norms
+        self.bn = BatchStatistics(context.teacher.inside.module, norms if config.bn else ())
         self.taps = config.feature_layers or tuple(f"{path}:input" for path in norms)
         self.generator = make_generator(context, config.latent, config.width, "unit")
         self.codes = place(nn.ParameterDict({"z": torch.zeros(config.batch, config.latent)}))
@@ -108,7 +109,7 @@ class CMI(Method):
         """Asked of the teacher itself. Raises TeacherError for a `feature_layers` that it does not run."""
         blank = self.context.runtime.place(torch.zeros(2, *self.context.task.shape))
         with torch.no_grad():
-            taps = forward(self.context.teacher.module, blank, self.taps).taps
+            taps = forward(self.context.teacher.inside.module, blank, self.taps).taps
         return spatial_means(taps.values()).shape[1]
 
     def _new_optimizer(self) -> torch.optim.Optimizer:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..memory import Slot
+from ..method import Context, Method
 from ..models.modes import fixed
 from ..objectives import class_priors
 from ..objectives.logits import jsd_adversarial
@@ -104,7 +105,7 @@ class DAFL(Method):
         self.generator = make_generator(context, config.latent, config.width, "standard", norm_eps=0.8, conv_bias=True)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
         self.ema = EMAGenerator(config.ema, self.generator, config.latent)
-        self.taps = [f"{context.teacher.anatomy.head}:input"] if config.activation else []
+        self.taps = [f"{context.teacher.inside.head}:input"] if config.activation else []
         self.pending = Slot(images=None, logits=None, transfers_left=0)
 
     def next_move(self) -> str:
@@ -148,7 +149,7 @@ class DAFL(Method):
             "logits": None,
             "transfers_left": self.pending["transfers_left"] - 1,
         }
-        return self.ema.join(self.context.teach(images, logits=logits), self.context)
+        return self.ema.join(self.context.teach(images, answers=logits), self.context)
 
     def state(self) -> Mapping[str, Stateful]:
         parts = {"generator": self.generator, "optimizer": self.optimizer, "pending": self.pending}

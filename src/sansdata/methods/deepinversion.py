@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Outputs, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Outputs, Requirements, Stateful
 from ..memory import Pool, Slot
+from ..method import Context, Method
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
@@ -74,14 +75,14 @@ class DeepInversion(Method):
 
     def __init__(self, config: DeepInversionConfig, context: Context) -> None:
         super().__init__(config, context)
-        norms = context.teacher.anatomy.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.module, norms, first=config.first_bn)
+        norms = context.teacher.inside.batch_norms if config.bn else ()
+        self.bn = BatchStatistics(context.teacher.inside.module, norms, first=config.first_bn)
         self.pool = Pool(config.pool)
         blank = torch.zeros(config.batch, *context.task.shape)
         nothing = torch.zeros(config.batch, dtype=torch.int64)
         self.inversion = Inversion(context.runtime.place(blank), nothing, config.pixel_lr)
         black, white = torch.zeros(1, *context.task.shape), torch.ones(1, *context.task.shape)
-        self.bounds = [context.runtime.normalise(context.task, context.runtime.place(b)) for b in (black, white)]
+        self.bounds = [context.pixels(context.runtime.place(b)) for b in (black, white)]
         self.schedule = Slot(transfers_left=0)
 
     def next_move(self) -> str:
@@ -98,7 +99,7 @@ class DeepInversion(Method):
         for _ in range(min(config.chunk, config.iterations - inversion.iteration)):
             losses = self.iterate()
         if inversion.iteration == config.iterations:
-            images = context.runtime.denormalise(context.task, self.finished())
+            images = context.pixels.undo(self.finished())
             keep(self.pool, images, inversion.targets, context, config.view)
             inversion.iteration = 0
             self.schedule["transfers_left"] = config.steps_per_batch
@@ -123,7 +124,7 @@ class DeepInversion(Method):
         seen = jitter(pixels, config.jitter, context.streams("jitter"))
         if config.flip:
             seen = random_flip(seen, context.streams("jitter"))
-        images = context.runtime.denormalise(context.task, seen)
+        images = context.pixels.undo(seen)
         outputs = context.teacher(images, self.bn.taps)
         losses = context.acquire_losses(images, outputs)
         losses.add("tv", config.tv, lambda: image_priors.total_variation(seen))

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import pydantic
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..memory import Slot
+from ..method import Context, Method
 from ..synthesis.adversary import Adversary
 from ..synthesis.ema import EMASettings
 from ..synthesis.generator import Width

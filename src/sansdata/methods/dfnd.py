@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Forward, Losses, Requirements, Stateful
 from ..memory import Slot
+from ..method import Context, Method
 from ..models.noise_adaptation import NoiseAdaptation
 from ..models.projection import WithPart
 from ..objectives.logits import noisy_label_loss
@@ -99,13 +100,13 @@ class DFND(Method):
 
     def transfer_batch(self) -> Batch:
         batch = draw(self.kept["ids"], self.context, self.config.transfer.batch, self.config.view)
-        assert batch.teacher_outputs is not None
-        batch.targets = batch.teacher_outputs.logits.argmax(1)
+        assert batch.answers() is not None
+        batch.targets = batch.answers().logits.argmax(1)
         return batch
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses = Losses()
-        outputs, teacher = student(batch.inputs), batch.teacher_outputs
+        outputs, teacher = student(batch.images), batch.answers()
         assert teacher is not None
         losses.add("match", 1, lambda: self.config.transfer.matching(outputs, teacher))
         losses.add(

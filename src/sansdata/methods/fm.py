@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..memory import Pool, Slot
+from ..method import Context, Method
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
 from ..synthesis.augment import Augment
@@ -100,8 +101,8 @@ class FM(Method):
         self.generator = make_generator(context, config.latent, config.width, "unit")
         lr, _ = config.rates
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=lr * config.k, betas=(0.5, 0.999))
-        norms = context.teacher.anatomy.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.module, norms, momentum=config.bn_momentum)
+        norms = context.teacher.inside.batch_norms if config.bn else ()
+        self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
         self.pool = Pool(config.pool)
         self.schedule = Slot(round=0, transfers_left=0)
 

@@ -9,8 +9,10 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..config import Strict, validate
-from ..contracts import Method
+from ..contracts import Access
 from ..errors import MethodError, did_you_mean
+from ..method import Method
+from ..teachers.base import Teacher
 
 METHODS = {
     "noise": ("noise:Noise", "the floor: the teacher's answers on random images"),
@@ -37,6 +39,7 @@ METHODS = {
         "mosaickd:MosaicKD",
         "needs --pool: a generator that makes ours of their patches; fresh batches (Fang et al. 2021)",
     ),
+    "tabkd": ("tabkd:TabKD", "tables: rows that cross the teacher's boundaries and cover its bins; pool (after TabKD)"),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""
@@ -105,8 +108,18 @@ class Choice:
     why: str
 
 
-def choose_method(batch_norm: bool, head: bool, on_cpu: bool, helped: bool = False) -> Choice:
-    """A short table of rules, not a planner. helped: the teacher has helpers, and batch_norm speaks for them too."""
+def choose_method(teacher: Teacher, on_cpu: bool) -> Choice:
+    """A short table of rules, not a planner: by the kinds of the task, and by what the teacher and its helpers show."""
+    if teacher.task.pair[0] == "table":
+        return Choice("tabkd", "default", {}, "the task is a table: tabkd")
+    if teacher.task.pair != ("image", "classes"):
+        return Choice("noise", "default", {}, f"a task of {' x '.join(teacher.task.pair)}: noise, the only one so far")
+    if teacher.access < Access.GRADIENTS:
+        options = {"source": "dead-leaves"}
+        return Choice("noise", "default", options, f"the teacher gives only its {teacher.access.name.lower()}: noise")
+    see_through = all(member.access >= Access.WEIGHTS for member in teacher.members)
+    batch_norm = see_through and all(member.inside.batch_norms for member in teacher.members)
+    head, helped = see_through and teacher.inside.head is not None, bool(teacher.helpers)
     method = "mixmix" if helped else "fm" if batch_norm else "dafl"
     rules = [f"the teacher has {'' if batch_norm else 'no '}BatchNorm statistics: {method}"]
     if helped:

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Forward, Losses, Requirements, Stateful
 from ..errors import MethodError
 from ..memory import Slot
+from ..method import Context, Method
 from ..models.modes import fixed
 from ..models.projection import PROJECTED, Embedding, WithPart
 from ..models.shared_classifier import Ending, ending, share_classifier
@@ -100,7 +101,7 @@ class KD3(Method):
         self.teachers = PoolScan(context, ids, config.scan_moves)
         self.students = PoolScan(context, ids, config.scan_moves)
         self.schedule = Slot(scored=config.select == "none", epoch=0, left=0, ids=ids)
-        self.teacher_end = self._ending("teacher", context.teacher.module)
+        self.teacher_end = self._ending("teacher", context.teacher.inside.module)
         self.projected: dict[str, Any] = {}
 
     def _ending(self, whose: str, module: nn.Module) -> Ending:
@@ -118,7 +119,7 @@ class KD3(Method):
         Raises MethodError where the student does not end in global average pooling and a linear layer.
         """
         config, context, mine = self.config, self.context, self._ending("student", student)
-        classifier = context.teacher.module.get_submodule(self.teacher_end.head)
+        classifier = context.teacher.inside.module.get_submodule(self.teacher_end.head)
         assert isinstance(classifier, nn.Linear)
         with context.streams.as_global("projector", shared=True):
             self.projected = share_classifier(student, mine, classifier, config.projector)
@@ -179,14 +180,13 @@ class KD3(Method):
             self.schedule["left"] -= 1
         batch = draw(self.schedule["ids"], context, config.transfer.batch, config.view)
         if config.contrast:
-            batch.extras["mixed"] = mixed_styles(batch.inputs, config.mix, context.streams("mix"))
+            batch.extras["mixed"] = mixed_styles(batch.images, config.mix, context.streams("mix"))
         return batch
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         """Deviation: the released code also contrasts the teacher's features; that loss reaches nothing but a head of
         its own, and would cost a pass of the teacher. A batch that an update made of older images has no contrast."""
-        losses, outputs, teacher = Losses(), student(batch.inputs), batch.teacher_outputs
-        assert teacher is not None
+        losses, outputs, teacher = Losses(), student(batch.images), batch.answers()
         weights = disagreement_weights(outputs.logits, teacher.logits) if self.config.weighted else 1.0
         mine = outputs.taps[self.projected["stage"]]
         other = self.teacher_end.read(teacher.taps[self.teacher_end.stage])

@@ -14,7 +14,8 @@ import pydantic
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Context, Losses, Outputs, Requirements
+from ..contracts import Batch, Losses, Outputs, Requirements
+from ..method import Context
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import mixed_cross_entropy
@@ -59,7 +60,7 @@ class MixMix(DeepInversion):
         super().__init__(config, context)
         self.statistics = [self.bn]
         for one in context.teacher.helpers:
-            norms = one.anatomy.batch_norms if config.bn else ()
+            norms = one.inside.batch_norms if config.bn else ()
             self.statistics.append(BatchStatistics(one.module, norms, first=config.first_bn))
 
     def iterate(self) -> Losses:
@@ -77,7 +78,7 @@ class MixMix(DeepInversion):
         if config.flip:
             seen = random_flip(seen, context.streams("jitter"))
         mixed = mix_pairs(seen, config.box, context.streams("boxes"))
-        images = context.runtime.denormalise(context.task, mixed.images)
+        images = context.pixels.undo(mixed.images)
         members = context.teacher.members
         answers = {number: members[number](images, self.statistics[number].taps) for number in self._asked()}
         losses = context.acquire_losses(images, next(iter(answers.values())))
@@ -111,6 +112,6 @@ class MixMix(DeepInversion):
         self.schedule["transfers_left"] -= 1
         config, context = self.config, self.context
         drawn = self.pool.sample(config.transfer.batch, context.streams("pool"))
-        images = augment(context.runtime.place(drawn.inputs), config.view, context.streams("view"))
+        images = augment(context.runtime.place(drawn.images), config.view, context.streams("view"))
         mixed = mix_pairs(images, config.box, context.streams("student-boxes"))
         return context.teach(mixed.images, targets=drawn.targets)

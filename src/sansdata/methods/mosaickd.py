@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..memory import Slot
+from ..method import Context, Method
 from ..models.modes import fixed
 from ..models.patch_discriminator import PatchDiscriminator
 from ..objectives import class_priors
@@ -116,7 +117,7 @@ class MosaicKD(Method):
 
     def _patches(self, images: Tensor) -> Tensor:
         """(B, h, w) what the discriminator says of images (B, C, H, W) in unit space."""
-        return self.judge(self.context.runtime.normalise(self.context.task, images))
+        return self.judge(self.context.pixels(images))
 
     def _step_of_the_judge(self, made: Tensor) -> Tensor:
         """One step that tells patches of the pool from those of `made`; gives its loss, without gradient."""

@@ -14,8 +14,9 @@ import pydantic
 import torch
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..memory import Pool
+from ..method import Context, Method
 from ..models.embeddings import read_embeddings
 from ..models.initial_weights import draw_default
 from ..models.modes import fixed
@@ -103,8 +104,8 @@ class NAYER(Method):
         place(self.noisy)
         self.generator = make_generator(context, config.latent, config.width, "unit")
         self.optimizer = self._new_optimizer()
-        norms = context.teacher.anatomy.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.module, norms, momentum=config.bn_momentum)
+        norms = context.teacher.inside.batch_norms if config.bn else ()
+        self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
         self.loop = InnerLoop(config.iterations, config.chunk)
         self.pool = Pool(config.pool)
         self.schedule = CallRounds(config)

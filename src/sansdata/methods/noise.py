@@ -1,7 +1,7 @@
-"""Noise: the floor of every comparison. The student learns the teacher's answers on random images.
+"""Noise: the floor of every comparison. The student learns the teacher's answers on random inputs.
 
 gaussian: the KD-on-normal-noise row of DAFL's tables 1 and 3. fractal, dead-leaves: structured noise, after
-Baradad et al. 2021, "Learning to see by looking at noise".
+Baradad et al. 2021, "Learning to see by looking at noise". Other inputs are drawn as their kind draws them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import pydantic
-from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Method, Requirements, Stateful
-from ..synthesis import noise
+from ..contracts import Access, Batch, Requirements, Stateful
+from ..errors import MethodError
+from ..kinds.index import input_kind
+from ..method import Context, Method
 from ..training.transfer import TransferSettings
+
+DEFAULT = "gaussian"
+"""Where a kind of input has no such noise, this stands for its plainest."""
 
 
 class NoiseConfig(Strict):
-    source: Literal["gaussian", "fractal", "dead-leaves"] = "gaussian"
+    source: Literal["gaussian", "uniform", "frequent", "fractal", "dead-leaves"] = DEFAULT
     steps: int = pydantic.Field(default=2000, ge=1)  # ours
     transfer: TransferSettings = TransferSettings()  # lr 0.1, tau 20: ours
 
@@ -32,28 +36,34 @@ class Noise(Method):
 
     @classmethod
     def requires(cls, config: NoiseConfig) -> Requirements:
-        return Requirements(access=Access.SCORES)
+        return Requirements(access=Access.LABELS, inputs=frozenset(), outputs=frozenset())
 
     @classmethod
     def plan(cls, config: NoiseConfig, steps: int) -> dict[str, int]:
         return {"transfer": steps}
 
+    def __init__(self, config: NoiseConfig, context: Context) -> None:
+        """Raises MethodError for a source that the task's kind of input does not have."""
+        super().__init__(config, context)
+        self.kind = input_kind(context.task)
+        self.source = config.source
+        if config.source not in self.kind.sources:
+            if config.source != DEFAULT:
+                raise MethodError(
+                    f"noise: {self.kind.unit} are not drawn as '{config.source}'; source is one of "
+                    f"{', '.join(self.kind.sources)}"
+                )
+            self.source = self.kind.sources[0]
+
     def next_move(self) -> str:
         return "transfer"
 
     def transfer_batch(self) -> Batch:
-        images = self.draw()
-        self.context.counters.add("samples", len(images))
-        return self.context.teach(images)
-
-    def draw(self) -> Tensor:
-        count, shape = self.config.transfer.batch, self.context.task.shape
-        stream, runtime = self.context.streams("noise"), self.context.runtime
-        if self.config.source == "fractal":
-            return runtime.place(noise.fractal(count, shape, stream))
-        if self.config.source == "dead-leaves":
-            return runtime.place(noise.dead_leaves(count, shape, stream))
-        return runtime.denormalise(self.context.task, runtime.place(noise.gaussian(count, shape, stream)))
+        context, count = self.context, self.config.transfer.batch
+        door = context.teacher.network.preprocessor
+        inputs = context.runtime.place(self.kind.draw(count, context.streams("noise"), self.source, door))
+        context.counters.add("samples", count)
+        return context.teach(inputs)
 
     def state(self) -> Mapping[str, Stateful]:
         return {}

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import pydantic
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Requirements, Stateful
+from ..method import Context, Method
 from ..synthesis.augment import Augment
 from ..synthesis.given import draw, random_share
 from ..training.transfer import TransferSettings

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Losses, Method, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..memory import Pool, Slot
+from ..method import Context, Method
 from ..objectives.logits import soft_cross_entropy
 from ..synthesis.augment import View
 from ..synthesis.labels import stratified_labels
@@ -123,7 +124,7 @@ class ZSKD(Method):
         labels = stratified_labels(config.batch, context.task.classes, stream)
         if config.labels == "one-hot":
             return F.one_hot(labels, context.task.classes).float()
-        head = context.teacher.module.get_submodule(str(context.teacher.anatomy.head))
+        head = context.teacher.inside.module.get_submodule(str(context.teacher.inside.head))
         return dirichlet_targets(labels, class_similarity(head.weight), config.betas, stream)  # type: ignore[arg-type]
 
     def transfer_batch(self) -> Batch:

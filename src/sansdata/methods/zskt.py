@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import pydantic
 
 from ..config import Strict
-from ..contracts import Access, Batch, Context, Forward, Losses, Method, Outputs, Requirements, Stateful
+from ..contracts import Access, Batch, Forward, Losses, Outputs, Requirements, Stateful
 from ..memory import Slot
+from ..method import Context, Method
 from ..synthesis.adversary import Adversary
 from ..synthesis.ema import EMASettings
 from ..synthesis.generator import Width
@@ -78,9 +79,11 @@ class ZSKT(Method):
 
     def _remember(self, batch: Batch) -> None:
         """Images and answers are the same in all of the student's steps, so they are made once."""
-        assert batch.teacher_outputs is not None
-        kept = {"images": batch.inputs, "weights": batch.weights, "transfers_left": self.config.student_steps}
-        self.pseudo.values = kept | vars(batch.teacher_outputs)
+        answers = batch.answers()
+        self.pseudo.values = {
+            "images": batch.images, "weights": batch.weights, "transfers_left": self.config.student_steps,
+            "logits": answers.logits, "taps": answers.taps,
+        }  # fmt: skip
 
     def transfer_batch(self) -> Batch:
         kept = self.pseudo
@@ -89,8 +92,8 @@ class ZSKT(Method):
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses = Losses()
-        outputs = student(batch.inputs)
-        losses.add("match", self.weight, lambda: self.config.transfer.matching(outputs, batch.teacher_outputs))
+        outputs = student(batch.images)
+        losses.add("match", self.weight, lambda: self.config.transfer.matching(outputs, batch.answers()))
         return losses
 
     def state(self) -> Mapping[str, Stateful]:

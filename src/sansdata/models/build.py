@@ -18,38 +18,60 @@ from typing import Any
 from torch import nn
 
 from ..errors import MissingLibraryError, SansdataError, StudentError, TeacherError, UserError, did_you_mean
-from ..tasks import MAX_CLASSES, ImageTask, load_task
+from ..tasks import MAX_CLASSES, Task, load_task
+from ..tasks.table import MAX_WIDTH
+from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from .cifar_resnet import CifarResNet
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
+from .mlp import MLP
 from .resnet import ResNet
+from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
 from .wide_resnet import WideResNet
 
 MAX_SCALE = 8.0
 
-Builder = Callable[[int, int, float], nn.Module]
-"""(channels, classes, scale) -> module; scale is a factor on every hidden width."""
+Builder = Callable[[Mapping[str, int], float], nn.Module]
+"""(sizes, scale) -> module; sizes are those of the pair of kinds, scale is a factor on every hidden width."""
 
 
-def _lenet(factor: float) -> Builder:
-    return lambda channels, classes, scale: LeNet5(channels, classes, factor * scale)
+def _image(make: Callable[[int, int, float], nn.Module]) -> Builder:
+    """make: (channels, classes, scale) -> module."""
+    return lambda sizes, scale: make(sizes["channels"], sizes["classes"], scale)
 
 
 def _cifar(depth: int) -> Builder:
-    return lambda channels, classes, scale: CifarResNet(depth, channels, classes, scaled(16, scale))
+    return _image(lambda channels, classes, scale: CifarResNet(depth, channels, classes, scaled(16, scale)))
 
 
 def _resnet(*blocks: int) -> Builder:
-    return lambda channels, classes, scale: ResNet(blocks, channels, classes, scaled(64, scale))
+    return _image(lambda channels, classes, scale: ResNet(blocks, channels, classes, scaled(64, scale)))
 
 
 def _wide(depth: int, widen: int) -> Builder:
-    return lambda channels, classes, scale: WideResNet(depth, widen, channels, classes, scaled(16, scale))
+    return _image(lambda channels, classes, scale: WideResNet(depth, widen, channels, classes, scaled(16, scale)))
 
 
-ZOO: dict[str, Builder] = {
-    "lenet5": _lenet(1.0),
-    "lenet5-half": _lenet(0.5),
+def _mlp(*widths: int) -> Builder:
+    return lambda sizes, scale: MLP(sizes["features"], sizes["classes"], [scaled(width, scale) for width in widths])
+
+
+def _bag(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    return BagOfEmbeddings(sizes["vocabulary"], sizes["classes"], scaled(64, scale))
+
+
+def _bilstm(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    return BiLSTM(sizes["vocabulary"], sizes["classes"], scaled(64, scale))
+
+
+def _transformer(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    width = 4 * scaled(16, scale)  # a multiple of the heads
+    return Transformer(sizes["vocabulary"], sizes["length"], sizes["classes"], width)
+
+
+IMAGE_ZOO: dict[str, Builder] = {
+    "lenet5": _image(lambda channels, classes, scale: LeNet5(channels, classes, scale)),
+    "lenet5-half": _image(lambda channels, classes, scale: LeNet5(channels, classes, 0.5 * scale)),
     "resnet8": _cifar(8),
     "resnet14": _cifar(14),
     "resnet20": _cifar(20),
@@ -62,9 +84,29 @@ ZOO: dict[str, Builder] = {
     "wrn-16-2": _wide(16, 2),
     "wrn-40-1": _wide(40, 1),
     "wrn-40-2": _wide(40, 2),
-    "fedgen-cnn": fedgen_cnn,
-    "cnn5": cnn5,
+    "fedgen-cnn": _image(fedgen_cnn),
+    "cnn5": _image(cnn5),
 }
+TABLE_ZOO: dict[str, Builder] = {"mlp": _mlp(128, 128), "mlp-wide": _mlp(512, 512), "mlp-small": _mlp(32)}
+TEXT_ZOO: dict[str, Builder] = {"bag": _bag, "bilstm": _bilstm, "text-transformer": _transformer}
+ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
+"""kind of input -> networks that read it. All give logits of exclusive classes."""
+ZOO = {name: builder for zoo in ZOO_OF.values() for name, builder in zoo.items()}
+MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
+        "length": MAX_LENGTH}  # fmt: skip
+"""The largest size of each name that an architecture may have."""
+
+
+def sizes_of(task: Task) -> dict[str, int]:
+    """What a zoo network must know of a task. Raises StudentError for a pair of kinds without a zoo."""
+    inputs, outputs = task.inputs, task.outputs
+    if task.pair == ("image", "classes"):
+        return {"channels": inputs.shape[0], "classes": outputs.classes}
+    if task.pair == ("table", "classes"):
+        return {"features": inputs.width, "classes": outputs.classes}
+    if task.pair == ("tokens", "classes"):
+        return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
+    raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
 
 
 def scaled(width: int, ratio: float) -> int:
@@ -72,22 +114,30 @@ def scaled(width: int, ratio: float) -> int:
     return max(1, round(width * ratio))
 
 
-def architecture_of(name: str, task: ImageTask) -> dict[str, Any]:
+def architecture_of(name: str, task: Task) -> dict[str, Any]:
     """The architecture that `name` means for this task: a zoo name, 'timm:NAME', 'torchvision:NAME' or
     'package.module:function'. Raises StudentError for an unknown name; libraries are not touched."""
-    plain = {"channels": task.channels, "classes": task.classes}
+    kind = task.pair[0]
     if name in ZOO:
-        return {"kind": "zoo", "name": name, "args": plain}
+        if name not in ZOO_OF.get(kind, {}):
+            known = ", ".join(ZOO_OF.get(kind, {})) or "none; give package.module:function"
+            raise StudentError(f"'{name}' does not read {kind}, the task's inputs. Networks that do: {known}.")
+        return {"kind": "zoo", "name": name, "args": sizes_of(task)}
     library, colon, rest = name.partition(":")
     if not (colon and library and rest):
         raise StudentError(
-            f"'{name}' is not a network we know. {did_you_mean(name, ZOO)} "
+            f"'{name}' is not a network we know. {did_you_mean(name, ZOO_OF.get(kind, ZOO))} "
             "Others: timm:NAME, torchvision:NAME, or package.module:function for a network of yours."
         )
-    if library == "torchvision":
-        return {"kind": "torchvision", "name": rest, "args": plain}
-    if library == "timm":
-        return {"kind": "timm", "name": rest, "args": plain | {"size": list(task.shape[1:])}}
+    if library in ("torchvision", "timm"):
+        if kind != "image":
+            raise StudentError(f"{name}: {library} has networks for images, and the task's inputs are {kind}")
+        plain: dict[str, Any] = dict(sizes_of(task))
+        return {
+            "kind": library,
+            "name": rest,
+            "args": plain | ({"size": list(task.shape[1:])} if library == "timm" else {}),
+        }
     return {"kind": "factory", "name": name, "args": {"task": task.model_dump(mode="json")}}
 
 
@@ -134,7 +184,11 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     scale = args.get("scale", 1.0)
     if not isinstance(scale, (int, float)) or not 0 < scale <= MAX_SCALE:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
-    return ZOO[name](_whole(args, "channels", 1024), _whole(args, "classes", MAX_CLASSES), float(scale))
+    kind = next(kind for kind, zoo in ZOO_OF.items() if name in zoo)
+    wanted = {"image": ("channels", "classes"), "table": ("features", "classes")}.get(
+        kind, ("vocabulary", "length", "classes")
+    )
+    return ZOO[name]({size: _whole(args, size, MOST[size]) for size in wanted}, float(scale))
 
 
 def _build_timm(name: str, args: Mapping[str, Any], pretrained: bool) -> nn.Module:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor, nn
 
+from .. import columns
+from ..columns import Inputs
 from .modes import fixed
 from .taps import execution_order
 
 
-def multiply_adds(module: nn.Module, shape: Sequence[int]) -> int:
-    """Multiply-adds of convolutions and linear layers for one input of the given shape (without batch)."""
+def multiply_adds(module: nn.Module, prepared: Inputs) -> int:
+    """Multiply-adds of convolutions and linear layers for one input. prepared: two of them, as the module takes
+    them."""
     weight = next((p for p in module.parameters()), None)
-    probe = torch.zeros(2, *shape, device=weight.device if weight is not None else None)
+    probe = prepared if weight is None else columns.to(prepared, weight.device)
     with fixed(module):
-        ran = execution_order(module, probe, lambda part: isinstance(part, (nn.Conv2d, nn.Linear)))
+        ran = execution_order(module, probe, lambda part: isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear)))
     return sum(_layer_cost(module.get_submodule(path), output) for path, output in ran)
 
 

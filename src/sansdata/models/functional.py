@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -23,5 +24,5 @@ class AtWeights(nn.Module):
     def get_submodule(self, target: str) -> nn.Module:
         return self._of[0].get_submodule(target)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return functional_call(self._of[0], self._tensors, inputs)
+    def forward(self, *inputs: Tensor, **columns: Tensor) -> Any:
+        return functional_call(self._of[0], self._tensors, inputs, columns)

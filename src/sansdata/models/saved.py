@@ -11,40 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
 import safetensors.torch
 from torch import Tensor, nn
 
 from ..config import Strict, validate
-from ..errors import StudentError, TeacherError
+from ..errors import StudentError, TaskError, TeacherError
 from ..files import write_atomic
-from ..tasks import ImageTask
+from ..tasks import ImageTask, Task, task_from_mapping
 from .tensor_file import read_safetensors
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""1: images and classes, with mean and std. 2: any pair of kinds, with what its input kind describes as preprocessing;
+written only for tasks that 1 cannot say."""
 KEY = "sansdata"
 
 
-class Preprocessing(Strict):
-    """The model sees (image - mean) / std of images in 0..1, per channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
 class Metadata(Strict):
-    format: Literal[1]
+    format: Literal[1, 2]
     architecture: dict[str, Any] | None
-    task: ImageTask
-    preprocessing: Preprocessing
+    task: dict[str, Any]
+    preprocessing: dict[str, Any]
     provenance: dict[str, Any]
-
-    @pydantic.model_validator(mode="after")
-    def _agrees(self) -> Metadata:
-        given, task = self.preprocessing, self.task
-        if len(given.mean) != task.channels or len(given.std) != task.channels or min(given.std) <= 0:
-            raise ValueError("preprocessing needs a mean and a std above 0 for each channel of the task")
-        return self
 
 
 @dataclass(frozen=True)
@@ -52,9 +39,8 @@ class SavedModel:
     """A student file as read. `tensors` has every name of the module's state_dict, tied ones included."""
 
     architecture: dict[str, Any] | None
-    task: ImageTask
-    """With the file's own preprocessing as mean and std."""
-    preprocessing: Preprocessing
+    task: Task
+    """With the file's own preprocessing."""
     provenance: dict[str, Any]
     tensors: dict[str, Tensor]
 
@@ -63,7 +49,7 @@ def write_model(
     path: str | Path,
     module: nn.Module,
     architecture: Mapping[str, Any] | None,
-    task: ImageTask,
+    task: Task,
     provenance: Mapping[str, Any],
 ) -> None:
     """Writes parameters and buffers of `module` at once or not at all. architecture None: only its maker can build it.
@@ -72,10 +58,10 @@ def write_model(
     """
     path = Path(path)
     description = {
-        "format": FORMAT,
+        "format": 1 if isinstance(task, ImageTask) else 2,
         "architecture": None if architecture is None else dict(architecture),
         "task": task.model_dump(mode="json"),
-        "preprocessing": {"mean": list(task.mean), "std": list(task.std)},
+        "preprocessing": task.own_preprocessing,
         "provenance": dict(provenance),
     }
     try:
@@ -103,30 +89,42 @@ def _own_copies(module: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def parse_metadata(text: str, where: str) -> Metadata:
-    """Raises TeacherError that names the field which is missing, unknown or wrong."""
+def parse_metadata(text: str, where: str) -> tuple[Metadata, Task]:
+    """(the metadata, its task with its own preprocessing). Raises TeacherError that names the field which is missing,
+    unknown or wrong."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
         raise TeacherError(f"{where}: its 'sansdata' metadata is no valid JSON; the file was changed or cut") from None
     if not isinstance(fields, dict):
         raise TeacherError(f"{where}: its 'sansdata' metadata must be a JSON object, got {type(fields).__name__}")
-    if fields.get("format") != FORMAT:
+    if fields.get("format") not in FORMATS:
         raise TeacherError(
-            f"{where}: student file format {fields.get('format')!r:.40}; this sansdata reads format {FORMAT}. "
+            f"{where}: student file format {fields.get('format')!r:.40}; this sansdata reads formats 1 and 2. "
             "A newer file needs a newer sansdata."
         )
-    return validate(Metadata, fields, where, error=TeacherError)
+    metadata = validate(Metadata, fields, where, error=TeacherError)
+    try:
+        task = task_from_mapping(metadata.task, f"{where}: task")
+    except TaskError as fault:
+        raise TeacherError(str(fault)) from None
+    own = metadata.preprocessing
+    if isinstance(task, ImageTask):  # a copy would skip the check of both numbers
+        if own.keys() != {"mean", "std"}:
+            raise TeacherError(f"{where}: preprocessing needs a mean and a std for each channel of the task")
+        scale = {name: own[name] for name in ("mean", "std")}
+        return metadata, validate(ImageTask, task.model_dump() | scale, where, error=TeacherError)
+    return metadata, task.seen_through(own)
 
 
 def read_model(path: str | Path) -> SavedModel:
-    """A student file, checked. Raises TeacherError for anything else, UnsafeFileError for a file that lies."""
+    """A student file, checked. Raises TeacherError for anything else, UnsafeFileError for a file whose header does not
+    match its contents."""
     tensors, metadata = read_safetensors(path)
     if KEY not in metadata:
         raise TeacherError(
             f"{path}: a safetensors file, but not one that sansdata wrote (no '{KEY}' metadata). "
             f"Name its architecture: ARCH@{path}"
         )
-    found = parse_metadata(metadata[KEY], str(path))
-    task = found.task.model_copy(update={"mean": found.preprocessing.mean, "std": found.preprocessing.std})
-    return SavedModel(found.architecture, task, found.preprocessing, found.provenance, tensors)
+    described, task = parse_metadata(metadata[KEY], str(path))
+    return SavedModel(described.architecture, task, described.provenance, tensors)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..columns import Inputs
 from ..contracts import Outputs
 from ..errors import TeacherError
 
@@ -35,8 +36,15 @@ def logits_of(output: Any) -> Tensor:
     )
 
 
-def forward(module: nn.Module, inputs: Tensor, taps: Sequence[str] = ()) -> Outputs:
-    """Runs `module` on normalised inputs (B, C, H, W).
+def call(module: nn.Module, prepared: Inputs) -> Any:
+    """What `module` returns: called with one tensor, or with columns as its named arguments."""
+    return module(prepared) if isinstance(prepared, Tensor) else module(**prepared)
+
+
+def forward(
+    module: nn.Module, prepared: Inputs, taps: Sequence[str] = (), read: Callable[[Any], Tensor] = logits_of
+) -> Outputs:
+    """Runs `module` on inputs as it takes them, and reads the answer in what it returns.
 
     A tap 'path' is the module's output, 'path:input' its first input. Every tap must fire exactly once.
     Raises TeacherError where a tap does not fire, fires twice, or is not a tensor.
@@ -44,14 +52,14 @@ def forward(module: nn.Module, inputs: Tensor, taps: Sequence[str] = ()) -> Outp
     found: dict[str, Tensor] = {}
     handles = [_listen(module, tap, found) for tap in taps]
     try:
-        logits = logits_of(module(inputs))
+        value = read(call(module, prepared))
     finally:
         for handle in handles:
             handle.remove()
     missing = [tap for tap in taps if tap not in found]
     if missing:
         raise TeacherError(f"these parts of the model did not run in its forward pass: {', '.join(missing)}")
-    return Outputs(logits.float(), found)
+    return Outputs(value.float(), found)
 
 
 def _listen(root: nn.Module, tap: str, found: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
@@ -69,12 +77,12 @@ def _listen(root: nn.Module, tap: str, found: dict[str, Tensor]) -> torch.utils.
         found[tap] = value
 
     if side == "input":
-        return part.register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
+        return part.register_forward_pre_hook(lambda _, given: keep(given[0]))
     return part.register_forward_hook(lambda _, __, output: keep(output))
 
 
-def execution_order(module: nn.Module, inputs: Tensor, select: Callable[[nn.Module], bool]) -> list[tuple[str, Any]]:
-    """(path, output) of every selected sub-module in the order in which they run on `inputs`, without gradient."""
+def execution_order(module: nn.Module, prepared: Inputs, select: Callable[[nn.Module], bool]) -> list[tuple[str, Any]]:
+    """(path, output) of every selected sub-module in the order in which they run on `prepared`, without gradient."""
     order: list[tuple[str, Any]] = []
     handles = [
         part.register_forward_hook(lambda _, __, output, path=path: order.append((path, output)))
@@ -83,7 +91,7 @@ def execution_order(module: nn.Module, inputs: Tensor, select: Callable[[nn.Modu
     ]
     try:
         with torch.no_grad():
-            module(inputs)
+            call(module, prepared)
     finally:
         for handle in handles:
             handle.remove()

@@ -21,8 +21,8 @@ class _ChannelStatistics(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         wide = torch.promote_types(x.dtype, torch.float32)
         n = x.numel() // x.shape[1]
-        mean = x.sum((2, 3)).to(wide).sum(0) / n
-        second = (x * x).sum((2, 3)).to(wide).sum(0) / n
+        mean = _over_places(x).to(wide).sum(0) / n
+        second = _over_places(x * x).to(wide).sum(0) / n
         ctx.save_for_backward(x, mean)
         return mean, (second - mean * mean).clamp_min(0)
 
@@ -36,8 +36,13 @@ class _ChannelStatistics(torch.autograd.Function):
         return F.batch_norm(x, torch.zeros_like(slope), torch.ones_like(slope), slope, offset, False, 0.0, 0.0)
 
 
+def _over_places(x: Tensor) -> Tensor:
+    """(B, C) sums over all axes behind the channels, of which there may be none."""
+    return x.sum(tuple(range(2, x.ndim))) if x.ndim > 2 else x
+
+
 def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance, both (C,), of x (B, C, H, W); float32, or float64 where x is."""
+    """Mean and biased variance, both (C,), of x (B, C, ...); float32, or float64 where x is."""
     return _ChannelStatistics.apply(x)  # type: ignore[return-value]
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Batch, Method, Requirements, Stateful
+from ..contracts import Batch, Requirements, Stateful
 from ..memory import Pool
+from ..method import Method
 from ..synthesis.augment import Augment
 from ..synthesis.pooled import draw
 from ..training.transfer import TransferSettings
@@ -46,7 +47,7 @@ class RealData(Method):
 
     def transfer_batch(self) -> Batch:
         pool = Pool(len(self.images))
-        pool.images, pool.targets, pool.added = self.images, self.labels, len(self.images)
+        pool.inputs, pool.targets, pool.added = self.images, self.labels, len(self.images)
         return draw(pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:

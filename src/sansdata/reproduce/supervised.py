@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..contracts import Streams
 from ..datasets.imageset import ImageSet
-from ..memory import dequantise
+from ..decoding import pixels
 from ..models.build import architecture_of, build
+from ..network import Network
 from ..runtime import make_runtime
+from ..streams import Streams
 from ..synthesis.augment import Augment, augment
-from ..tasks import ImageTask
+from ..tasks import Task
 
 
 def tensors(data: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,7 +24,7 @@ def tensors(data: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
 def train(
     name: str,
     data: ImageSet,
-    task: ImageTask,
+    task: Task,
     epochs: int,
     batch: int = 128,
     lr: float = 0.1,
@@ -46,8 +47,8 @@ def train(
         if at == 0:
             order = torch.randperm(len(images), generator=streams("order"))
         ids = order[at * batch : (at + 1) * batch]
-        inputs = augment(runtime.place(dequantise(images[ids])), view, streams("view"))
-        logits = runtime.forward(module, task, inputs).logits
+        inputs = augment(runtime.place(pixels.unpack(images[ids])), view, streams("view"))
+        logits = runtime.forward(Network.of(module, task), inputs).logits
         F.cross_entropy(logits, labels[ids].to(runtime.device)).backward()
         runtime.step(optimizer)
         schedule.step()

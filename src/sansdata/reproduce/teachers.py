@@ -41,7 +41,7 @@ def without_paths(teacher: dict[str, Any]) -> dict[str, Any]:
 def _ensure(recipe: Recipe, wanted: TeacherRecipe) -> dict[str, Any]:
     import torch
 
-    from .. import api
+    from ..api.evaluate import evaluate
     from ..tasks import load_task
 
     task = load_task(recipe.task)
@@ -57,7 +57,7 @@ def _ensure(recipe: Recipe, wanted: TeacherRecipe) -> dict[str, Any]:
             _train_teacher(recipe, wanted, path)
     torch.set_num_threads(os.cpu_count() or 1)
     spec = f"{wanted.network}@{path}"
-    score = api.evaluate(spec, recipe.data, task)
+    score = evaluate(spec, recipe.data, task)
     return {
         "spec": wanted.network, "path": str(path), "file": path.name, "sha256": sha256(path),
         "accuracy": score.accuracy,

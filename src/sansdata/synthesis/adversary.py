@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Context, Losses, Outputs, Stateful
+from ..contracts import Batch, Losses, Outputs, Stateful
+from ..method import Context
 from ..models.generators import Range
 from ..models.modes import fixed
 from .ema import EMAGenerator, EMASettings

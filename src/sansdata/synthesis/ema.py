@@ -12,7 +12,8 @@ import pydantic
 import torch
 
 from ..config import Strict
-from ..contracts import Batch, Context, Stateful
+from ..contracts import Batch, Stateful
+from ..method import Context
 from ..models.generators import UpsamplingGenerator
 from .generator import images_from, latents
 
@@ -49,18 +50,16 @@ class EMAGenerator:
         """
         if self.copy is None:
             return batch
-        count = len(batch.inputs)
+        count = len(batch.images)
         with torch.no_grad():
             images = images_from(self.copy, latents(count, self.latent, context, "ema-latents"), context)
         context.counters.add("samples", count)
         more = context.teach(images)
-        assert batch.teacher_outputs is not None
-        assert more.teacher_outputs is not None
         weights = torch.ones(2 * count, device=images.device)
         weights[count:] = self.settings.weight
         return Batch(
-            torch.cat([batch.inputs, images]),
-            teacher_outputs=batch.teacher_outputs.followed_by(more.teacher_outputs),
+            torch.cat([batch.images, images]),
+            teacher_outputs=batch.answers().followed_by(more.answers()),
             weights=weights,
         )
 

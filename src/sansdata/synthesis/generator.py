@@ -8,7 +8,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from ..contracts import Context
+from ..method import Context
 from ..models.cost import multiply_adds
 from ..models.generators import Range, UpsamplingGenerator
 
@@ -39,9 +39,9 @@ def make_generator(
 def affordable_width(context: Context, latent: int) -> int:
     if context.runtime.device.type != "cpu":
         return 64
-    budget = multiply_adds(context.teacher.module, context.task.shape)
+    budget = multiply_adds(context.teacher.module, torch.zeros(2, *context.task.shape))
     for width in (64, 32, 16):
-        if multiply_adds(UpsamplingGenerator(latent, context.task.shape, width), (latent,)) <= budget:
+        if multiply_adds(UpsamplingGenerator(latent, context.task.shape, width), torch.zeros(2, latent)) <= budget:
             return width
     return 8
 
@@ -50,7 +50,7 @@ def images_from(generator: UpsamplingGenerator, latents: Tensor, context: Contex
     """latents (B, Z) -> images (B, C, H, W) float32 in unit space, whatever range the generator speaks."""
     with context.runtime.autocast():
         images = generator(latents).float()
-    return images if generator.range == "unit" else context.runtime.denormalise(context.task, images)
+    return images if generator.range == "unit" else context.pixels.undo(images)
 
 
 def latents(count: int, size: int, context: Context, stream: str = "latents") -> Tensor:

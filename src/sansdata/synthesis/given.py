@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Context
+from ..contracts import Batch
+from ..decoding.image_pool import ImagePool
+from ..method import Context
 from .augment import Augment, augment
-from .folder import ImagePool
 
 
 def pool_of(context: Context) -> ImagePool:
@@ -28,6 +29,5 @@ def draw(ids: Tensor, context: Context, count: int, view: Augment) -> Batch:
     picked = ids[torch.randint(len(ids), (count,), generator=context.streams("pool"))]
     images = context.runtime.place(pool_of(context).at(picked))
     batch = context.teach(augment(images, view, context.streams("view")))
-    batch.ids = picked
     context.counters.add("samples", count)
     return batch

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..contracts import Context, Losses, Outputs
+from ..contracts import Losses, Outputs
+from ..method import Context
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy, decision_adversarial
 from .augment import Augment, augment

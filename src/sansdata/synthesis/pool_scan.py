@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contracts import Context, Outputs
+from ..contracts import Outputs
+from ..method import Context
 from .given import pool_of
 
 BATCH = 256

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Context
-from ..memory import Pool, dequantise, quantise
+from ..contracts import Batch
+from ..decoding import pixels
+from ..memory import Pool
+from ..method import Context
 from .augment import View, augment
 
 
@@ -15,7 +17,7 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Vi
     logits = None
     if view == "none" and not context.teacher_taps:
         with torch.no_grad():
-            logits = context.teacher(context.runtime.place(dequantise(quantise(images)))).logits
+            logits = context.teacher(context.runtime.place(pixels.unpack(pixels.pack(images)))).logits
     pool.add(images, targets, logits)
     context.counters.add("samples", len(images))
 
@@ -23,7 +25,7 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Vi
 def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
     """`count` images from the pool, seen afresh, with the teacher's answers."""
     drawn = pool.sample(count, context.streams("pool"))
-    images = augment(context.runtime.place(drawn.inputs), view, context.streams("view"))
+    images = augment(context.runtime.place(drawn.images), view, context.streams("view"))
     logits = drawn.extras.get("logits")
     device = context.runtime.device
-    return context.teach(images, targets=drawn.targets, logits=None if logits is None else logits.to(device))
+    return context.teach(images, targets=drawn.targets, answers=None if logits is None else logits.to(device))

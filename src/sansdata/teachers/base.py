@@ -1,4 +1,4 @@
-"""The teacher: frozen, counted, asked in unit space."""
+"""The teacher: frozen, counted, asked through its own door."""
 
 from __future__ import annotations
 
@@ -6,64 +6,87 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from .. import columns
+from ..columns import Inputs
 from ..contracts import Access, Counters, Outputs
 from ..errors import TeacherError
-from ..models.taps import execution_order, logits_of
+from ..kinds.index import input_kind
+from ..models.modes import fixed
+from ..models.taps import call, execution_order
+from ..network import Network
 from ..runtime import Runtime
-from ..tasks import ImageTask
+from ..tasks import Task, load_task
+from .probing import buffers_kept, no_gradient
+
+BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """What a white-box classifier is made of."""
+class Inside:
+    """What a white box is made of."""
 
+    module: nn.Module
     batch_norms: tuple[str, ...]
-    """Paths of BatchNorm2d layers with running statistics, in the order they run."""
+    """Paths of BatchNorm layers with running statistics, in the order they run."""
     head: str | None
-    """Path of the linear layer that gives the logits, or None."""
+    """Path of the linear layer that gives the answers, or None."""
     parameters: int
 
 
 class Teacher:
-    """A frozen classifier. Called with images (B, C, H, W) in unit space, it gives logits (B, K) float32.
+    """A frozen network. Called with inputs as they travel (images (B, C, H, W) in unit space), it answers in the kind
+    of its task: classes are logits (B, K) float32.
 
     The module is a private copy in eval mode whose parameters carry no gradient; the caller's module stays as it was.
     """
 
-    access = Access.WEIGHTS
-
     def __init__(
         self,
         module: nn.Module,
-        task: ImageTask,
+        task: Task,
         architecture: dict | None = None,
         source: str = "a module in Python",
         sha256: str | None = None,
         helpers: Sequence[Teacher] = (),
+        most: Access = Access.WEIGHTS,
     ) -> None:
-        """architecture: how to build the module again (models.build), None where only the caller knows. helpers: other
-        models of the same job, see `helped_by`."""
-        self.module = module
+        """task: with this teacher's own preprocessing. architecture: how to build the module again (models.build), None
+        where only the caller knows. helpers: other models of the same job, see `helped_by`. most: how far the source
+        lets us look, whatever the module would allow."""
+        self.network = Network.of(module, task)
         self.task = task
         self.architecture = architecture
         self.source = source
         self.sha256 = sha256
         self.helpers = tuple(helpers)
+        self.most = most
         self.counters = Counters()
         self.runtime = Runtime()
-        self._anatomy: Anatomy | None = None
 
     @classmethod
-    def from_module(cls, module: nn.Module, task: ImageTask | str | dict) -> Teacher:
-        """A teacher from a module that takes normalised images. Raises TeacherError for what is no image classifier."""
-        from ..tasks import load_task
-
+    def from_module(cls, module: nn.Module, task: Task | str | dict) -> Teacher:
+        """A teacher from a module that takes what its task's preprocessing gives (normalised images). Raises
+        TeacherError for what is no module that can be copied."""
         return cls(plain_copy(module), load_task(task))
+
+    @classmethod
+    def from_scores(cls, predict: Any, task: Task | str | dict, source: str = "a callable in Python") -> Teacher:
+        """A teacher of rows that is only asked: see teachers.scores."""
+        from .scores import from_scores
+
+        return from_scores(predict, load_task(task), source)
+
+    @property
+    def module(self) -> nn.Module:
+        """What answers. To look into it is `inside`'s business, which says whether one may."""
+        return self.network.module
 
     @property
     def members(self) -> tuple[Teacher, ...]:
@@ -74,23 +97,38 @@ class Teacher:
         """This teacher with further models of the same job, each with its own preprocessing. Methods that can ask
         several models for their inputs ask all members; the student learns this teacher's answers alone.
 
-        Raises TeacherError where a helper's images or classes are others.
+        Raises TeacherError where a helper's inputs or outputs are others.
         """
         for helper in helpers:
-            for field in ("shape", "classes", "class_names"):
-                came, expected = getattr(helper.task, field), getattr(self.task, field)
-                if came != expected:
-                    raise TeacherError(
-                        f"helper '{helper.source}' was made for {field} {came} and the teacher for {expected}: a "
-                        "helper must do the same job, with the classes in the same order"
-                    )
-        return Teacher(self.module, self.task, self.architecture, self.source, self.sha256, helpers)
+            for side in ("inputs", "outputs"):
+                came, expected = (getattr(one.task, side).model_dump() for one in (helper, self))
+                for field in came.keys() | expected.keys():
+                    if came.get(field) != expected.get(field) and field != "column":
+                        raise TeacherError(
+                            f"helper '{helper.source}' was made for {field} {came.get(field)} and the teacher for "
+                            f"{expected.get(field)}: a helper must do the same job, with the classes in the same order"
+                        )
+        return Teacher(self.module, self.task, self.architecture, self.source, self.sha256, helpers, self.most)
+
+    @cached_property
+    def access(self) -> Access:
+        """How far one may look: what the source allows, and no further than the module itself lets a gradient pass."""
+        if self.most < Access.GRADIENTS:
+            return self.most
+        with torch.random.fork_rng(devices=[]), fixed(self.module), buffers_kept(self.module):
+            blind = no_gradient(self.network, input_kind(self.task))
+        return Access.SCORES if blind else self.most
 
     @property
-    def anatomy(self) -> Anatomy:
-        if self._anatomy is None:
-            self._anatomy = dissect(self.module, self.task)
-        return self._anatomy
+    def inside(self) -> Inside:
+        """The module and its parts. Raises TeacherError below WEIGHTS, and what the module raises."""
+        if self.access < Access.WEIGHTS:
+            raise TeacherError(f"the teacher gives no more than its {self.access.name.lower()}: nobody looks inside")
+        return self._inside
+
+    @cached_property
+    def _inside(self) -> Inside:
+        return dissect(self.network, input_kind(self.task).draw(2, torch.Generator().manual_seed(0)))
 
     def to(self, runtime: Runtime) -> Teacher:
         """Moves all members to the runtime's device and memory layout; they answer in its precision."""
@@ -104,11 +142,10 @@ class Teacher:
         for member in self.members:
             member.counters = counters
 
-    def __call__(self, images: Tensor, taps: Sequence[str] = ()) -> Outputs:
-        """images (B, C, H, W) in unit space; taps as in models.taps.forward. Gradients flow to the images."""
-        return self.runtime.forward(self.module, self.task, images, taps, self.counters, "teacher")
-
-    predict = __call__
+    def __call__(self, inputs: Inputs, taps: Sequence[str] = ()) -> Outputs:
+        """inputs as they travel; taps as in models.taps.forward. Gradients flow to the inputs where their kind lets
+        them."""
+        return self.runtime.forward(self.network, inputs, taps, self.counters, "teacher")
 
     def fingerprint(self) -> str:
         """SHA-256 over all parameters and buffers of all members: unchanged after any run."""
@@ -133,7 +170,7 @@ def plain_copy(module: nn.Module) -> nn.Module:
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
         if isinstance(value, (UninitializedParameter, UninitializedBuffer)):
             raise TeacherError(
-                f"'{name}' has no shape yet (a lazy layer): run the module once on an image, then give it"
+                f"'{name}' has no shape yet (a lazy layer): run the module once on an input, then give it"
             )
         if value.is_meta:
             raise TeacherError(f"'{name}' is on the meta device and has no values: load the weights first")
@@ -154,7 +191,11 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of all parameters and buffers."""
+    """SHA-256 over names, shapes and bytes of all parameters and buffers, or what a module without any says of
+    itself."""
+    own = getattr(module, "fingerprint", None)
+    if callable(own):
+        return str(own())
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
@@ -162,18 +203,19 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def dissect(module: nn.Module, task: ImageTask) -> Anatomy:
-    """Runs two blank images through the module and notes what ran. Raises what the module raises."""
+def dissect(network: Network, inputs: Inputs) -> Inside:
+    """Runs two inputs, as they travel, through the network and notes what ran. Raises what the module raises."""
+    module = network.module
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    probe = torch.zeros(2, *task.shape, device=device)
-    ran = execution_order(module, probe, lambda part: isinstance(part, (nn.BatchNorm2d, nn.Linear, nn.Conv2d)))
+    prepared = network.preprocessor(columns.to(inputs, device))
+    ran = execution_order(module, prepared, lambda part: isinstance(part, (*BatchNorm, nn.Linear)))
     with torch.no_grad():
-        logits = logits_of(module(probe))
+        answers = network.outputs.read(call(module, prepared))
     norms, head = [], None
     for path, output in ran:
         part = module.get_submodule(path)
-        if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and path not in norms:
+        if isinstance(part, BatchNorm) and part.running_mean is not None and path not in norms:
             norms.append(path)
-        if isinstance(part, nn.Linear) and isinstance(output, Tensor) and torch.equal(output, logits):
+        if isinstance(part, nn.Linear) and isinstance(output, Tensor) and torch.equal(output.float(), answers):
             head = path
-    return Anatomy(tuple(norms), head, sum(p.numel() for p in module.parameters()))
+    return Inside(module, tuple(norms), head, sum(p.numel() for p in module.parameters()))

@@ -8,19 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models.taps import logits_of
-from ..tasks import ImageTask
+from .. import columns
+from ..kinds.base import InputKind
+from ..network import Network
 
 PROBES = 8
-
-
-def probes(task: ImageTask, device: torch.device) -> Tensor:
-    """(PROBES, C, H, W) normalised: noise of rising contrast, so that no two images are alike."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(PROBES, *task.shape, generator=generator)
-    contrast = torch.linspace(0.25, 1.5, PROBES).view(-1, 1, 1, 1)
-    shift = torch.randn(PROBES, task.channels, 1, 1, generator=generator)
-    return (contrast * noise + 0.5 * shift).to(device)
 
 
 class buffers_kept:
@@ -74,25 +66,39 @@ def changed(module: nn.Module, before: Mapping[str, tuple[Tensor, int, Tensor | 
     return None
 
 
-def channel_hint(module: nn.Module, task: ImageTask) -> str:
-    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-    if first is None or first.in_channels == task.channels:
-        return ""
-    return f". Its first convolution takes {first.in_channels} channel(s) and the task has {task.channels}"
+def no_gradient(network: Network, kind: InputKind) -> str | None:
+    """Why no gradient passes through `network`, in a sentence; None where one does.
 
-
-def no_gradient(module: nn.Module, inputs: Tensor) -> str | None:
-    def gradient() -> Tensor | None:
-        images = inputs[:2].clone().requires_grad_(True)
-        logits = logits_of(module(images))
-        if not logits.requires_grad:
+    It is asked of the inputs, where their kind lets one through; else the network must have weights of its own.
+    """
+    module = network.module
+    if not kind.differentiable:
+        if any(True for _ in module.parameters()):
             return None
-        return torch.autograd.grad(logits.float().square().sum(), images, allow_unused=True)[0]
+        return "the teacher has no parameters: its answers are made outside of torch"
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    inputs = columns.to(kind.draw(2, torch.Generator().manual_seed(0)), device)
+
+    def gradients() -> list[Tensor]:
+        asked = columns.each(_asking, inputs)
+        answers = network(asked).value
+        if not answers.requires_grad:
+            return []
+        sources = [column for column in columns.parts(asked) if column.requires_grad]
+        slopes = torch.autograd.grad(answers.float().square().sum(), sources, allow_unused=True)
+        return [slope for slope in slopes if slope is not None]
 
     with torch.enable_grad():
-        value, problem = attempt(gradient, no_grad=False)
+        slopes, problem = attempt(gradients, no_grad=False)
     if problem:
         return f"the teacher's backward pass fails ({problem})"
-    if value is None or not bool(value.any()):
-        return "no gradient flows from the teacher's logits to its images (no_grad, detach or rounding in its forward?)"
-    return None if bool(torch.isfinite(value).all()) else "the teacher's gradients are not finite"
+    if not any(bool(slope.any()) for slope in slopes):
+        return (
+            f"no gradient flows from the teacher's answers to its {kind.unit} (no_grad, detach or rounding in its "
+            "forward?)"
+        )
+    return None if all(bool(torch.isfinite(slope).all()) for slope in slopes) else "its gradients are not finite"
+
+
+def _asking(column: Tensor) -> Tensor:
+    return column.clone().requires_grad_(True) if column.is_floating_point() else column

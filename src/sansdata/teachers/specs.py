@@ -6,6 +6,7 @@ package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
 shrink:R                   the teacher's network with every hidden width times R: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
+MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from torch import Tensor, nn
 
 from ..compress.rebuild import factories_in, rebuild
 from ..compress.shrink import shrink
+from ..contracts import Access
 from ..errors import StudentError, TeacherError, UnsafeFileError
 from ..files import sha256
-from ..models.build import ZOO, architecture_of, build
+from ..models.build import ZOO, ZOO_OF, architecture_of, build
 from ..models.saved import KEY, read_model
 from ..models.tensor_file import read_metadata
-from ..tasks import ImageTask
+from ..network import Network
+from ..tasks import Task
 from .base import Teacher, plain_copy
+from .scores import load_skops
 from .weights import read_weights
 
 STUDENT_FILE = "student.safetensors"
@@ -42,11 +46,15 @@ class Model:
     architecture: dict[str, Any] | None
     source: str
     sha256: str | None
-    task: ImageTask
+    task: Task
     """The task with the preprocessing of this model: that of its file where it has one."""
 
+    @property
+    def network(self) -> Network:
+        return Network.of(self.module, self.task)
 
-def load_teacher(spec: str, task: ImageTask) -> Teacher:
+
+def load_teacher(spec: str, task: Task) -> Teacher:
     """The teacher that `spec` names, frozen. Raises TeacherError or MissingLibraryError with the mend."""
     if spec.startswith("shrink:"):
         raise TeacherError(f"'{spec}' is a student's spec; a teacher needs trained weights, for instance resnet56@FILE")
@@ -54,6 +62,8 @@ def load_teacher(spec: str, task: ImageTask) -> Teacher:
         raise TeacherError(
             f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
         )
+    if Path(spec).suffix.lower() == ".skops":
+        return load_skops(Path(spec), task)
     try:
         model = resolve(spec, task, pretrained=True)
     except StudentError as fault:
@@ -61,28 +71,29 @@ def load_teacher(spec: str, task: ImageTask) -> Teacher:
     return Teacher(plain_copy(model.module), model.task, model.architecture, model.source, model.sha256)
 
 
-def load_student(spec: str | nn.Module, teacher: Teacher, task: ImageTask) -> Model:
+def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
     """The student that `spec` names, or a module as it is. Random weights come from torch's global generator.
 
-    Raises StudentError, or TeacherError where a file cannot be read.
+    It has the preprocessing of its own file, else the teacher's where that can be had without the teacher, else the
+    task's. Raises StudentError, or TeacherError where a file cannot be read.
     """
+    taught = task
+    if teacher.network.preprocessor.passes_on:
+        taught = task.seen_through(teacher.task.own_preprocessing)
     if isinstance(spec, nn.Module):
-        return Model(spec, None, "a module in Python", None, task)
+        return Model(spec, None, "a module in Python", None, taught)
     if spec.startswith("shrink:"):
         ratio = _ratio(spec)
-        module, architecture = shrink(teacher.module, ratio, task, teacher.architecture)
-        return Model(module, architecture, f"{spec} of {teacher.source}", None, task)
-    model = resolve(spec, task, pretrained=False)
-    if (model.task.mean, model.task.std) != (task.mean, task.std):
-        raise StudentError(
-            f"student '{spec}' was trained with mean {model.task.mean} and std {model.task.std}, the task has "
-            f"{task.mean} and {task.std}. Start from random weights, or give that mean and std to the task."
-        )
+        if teacher.most < Access.WEIGHTS:
+            raise StudentError(f"'{spec}': the teacher is no network that could be shrunk. Name a student (--student).")
+        module, architecture = shrink(teacher.module, ratio, taught, teacher.architecture)
+        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
+    model = resolve(spec, taught, pretrained=False)
     model.module.requires_grad_(True).train()
     return model
 
 
-def resolve(spec: str, task: ImageTask, pretrained: bool) -> Model:
+def resolve(spec: str, task: Task, pretrained: bool) -> Model:
     """The network of any spec but shrink:R. `pretrained` asks timm and torchvision for their weights.
 
     Raises StudentError for what cannot be built, TeacherError for files that cannot be read or do not fit.
@@ -116,7 +127,7 @@ def _split(spec: str) -> tuple[str, Path | None]:
     path = Path(spec)
     if spec and path.is_dir():  # Path("") is the current folder
         return "", path / STUDENT_FILE
-    if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() in (".safetensors", ".skops"):
         return "", path
     return spec, None
 
@@ -146,7 +157,7 @@ def _explain_unknown(spec: str) -> None:
         raise TeacherError(f"'{spec}' does not exist. Expected a run directory, a student file, ARCH@FILE or a name")
 
 
-def _saved(file: Path, task: ImageTask, spec: str) -> Model:
+def _saved(file: Path, task: Task, spec: str) -> Model:
     """A student file of ours, whose architecture may not name code: a data file must not choose what is imported."""
     if file.name == STUDENT_FILE and not file.exists():
         raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
@@ -164,7 +175,7 @@ def _saved(file: Path, task: ImageTask, spec: str) -> Model:
     return _restore(saved.architecture, saved.tensors, _same_job(saved.task, task, file), spec, file)
 
 
-def _with_weights(name: str, file: Path, task: ImageTask, spec: str) -> Model:
+def _with_weights(name: str, file: Path, task: Task, spec: str) -> Model:
     if file.suffix.lower() == ".safetensors" and KEY in read_metadata(file):
         saved = read_model(file)
         own = saved.architecture or architecture_of(name, task)
@@ -185,20 +196,22 @@ def _root_name(architecture: Mapping[str, Any]) -> str:
     return f"{kind}:{name}" if kind in ("timm", "torchvision") else name
 
 
-def _same_job(saved: ImageTask, task: ImageTask, file: Path) -> ImageTask:
+def _same_job(saved: Task, task: Task, file: Path) -> Task:
     """The run's task with the file's preprocessing."""
-    for field in ("shape", "classes"):
-        if getattr(saved, field) != getattr(task, field):
-            raise TeacherError(
-                f"{file}: was made for {field} {getattr(saved, field)}, the task has {getattr(task, field)}. "
-                "Choose the other task"
-            )
-    return task.model_copy(update={"mean": saved.mean, "std": saved.std})
+    if saved.pair != task.pair:
+        raise TeacherError(f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}")
+    for side in ("inputs", "outputs"):
+        came, expected = (getattr(one, side).model_dump() for one in (saved, task))
+        for field in came:
+            if came[field] != expected.get(field) and field not in ("class_names", "column", "tokenizer"):
+                shown, wanted = (str(one[field])[:80] for one in (came, expected))
+                raise TeacherError(
+                    f"{file}: was made for {field} {shown}, the task has {wanted}. Choose the other task"
+                )
+    return task.seen_through(saved.own_preprocessing)
 
 
-def _restore(
-    architecture: Mapping[str, Any], tensors: dict[str, Tensor], task: ImageTask, spec: str, file: Path
-) -> Model:
+def _restore(architecture: Mapping[str, Any], tensors: dict[str, Tensor], task: Task, spec: str, file: Path) -> Model:
     module = rebuild(architecture)
     fill(module, tensors, task, spec.partition("@")[0] or spec, str(file))
     return Model(module, dict(architecture), spec, sha256(file), task)
@@ -207,7 +220,7 @@ def _restore(
 # -- weights into a network
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], task: ImageTask, name: str, file: str) -> None:
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], task: Task, name: str, file: str) -> None:
     """Loads all of `tensors`, converted to the module's types. Raises TeacherError that says what does not fit."""
     own = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
     missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
@@ -241,25 +254,24 @@ def _some(items: list[str], separator: str = ", ") -> str:
     return separator.join(items[:SHOWN]) + more
 
 
-def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: ImageTask) -> list[str]:
+def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: Task) -> list[str]:
     """The two causes a user can mend in the task: the number of classes and of channels."""
     heads = {came[0] for _, came, want in shapes if came and want and want[0] == task.classes and came[1:] == want[1:]}
     if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == task.classes]) <= 2:
         return [
             f"This looks like {heads.pop()} classes but the task has {task.classes}: choose the task of these weights."
         ]
-    stems = [
-        came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == task.channels != came[1]
-    ]
+    channels = task.shape[0] if task.pair[0] == "image" else -1
+    stems = [came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == channels != came[1]]
     if stems and shapes[0][1] == stems[0]:
-        return [f"They take {stems[0][1]} channel(s) and the task has {task.channels}."]
+        return [f"They take {stems[0][1]} channel(s) and the task has {channels}."]
     return []
 
 
-def _fitting_zoo(tensors: Mapping[str, Tensor], task: ImageTask) -> str | None:
+def _fitting_zoo(tensors: Mapping[str, Tensor], task: Task) -> str | None:
     """The zoo network whose hidden weights all have these names and shapes."""
     given = {key: tuple(value.shape) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
-    for name in ZOO:
+    for name in ZOO_OF.get(task.pair[0], {}):
         with torch.device("meta"):  # shapes only, nothing is allocated
             own = build(architecture_of(name, task)).state_dict()
         want = {key: tuple(value.shape) for key, value in own.items() if not key.endswith("num_batches_tracked")}

@@ -5,32 +5,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .. import columns
+from ..columns import Inputs
 from ..contracts import Losses, Outputs
 from ..errors import MethodError
+from ..kinds.index import input_kind
+from ..method import Context
 from ..models.modes import fixed
-from ..models.taps import forward
+from ..network import Network
 from ..objectives.features import attention_transfer, hint
 from ..settings import FeatureTerms
-from ..tasks import ImageTask
 
 
 class AddedTerms(nn.Module):
     """The pairs of taps, and the regressors a hint needs where widths differ: trained with the student and dropped."""
 
-    def __init__(self, settings: FeatureTerms, teacher: nn.Module, student: nn.Module, task: ImageTask) -> None:
-        """Raises MethodError where the modules cannot be paired."""
+    def __init__(self, settings: FeatureTerms, context: Context) -> None:
+        """On the student as it is built, whose regressors are on the runtime's device, the same on every rank; the
+        context then knows which taps to read. Raises MethodError where the modules cannot be paired."""
         super().__init__()
         self.settings = settings
-        self.teacher_taps = settings.teacher or stage_ends(teacher, task)
-        self.student_taps = settings.student or stage_ends(student, task)
+        teacher, student = context.teacher.network, context.network
+        probe = input_kind(context.task).draw(2, torch.Generator().manual_seed(0))
+        self.teacher_taps = settings.teacher or stage_ends(teacher, probe)
+        self.student_taps = settings.student or stage_ends(student, probe)
         if not self.teacher_taps or len(self.teacher_taps) != len(self.student_taps):
             raise MethodError(
                 f"features: found {len(self.teacher_taps)} stage(s) in the teacher and {len(self.student_taps)} in the "
                 "student, which cannot be paired. Name them: features.teacher=[layer1,layer2] features.student=[a,b]."
             )
-        widths = [(_width(student, s, task), _width(teacher, t, task)) for t, s in self.pairs]
-        needed = [nn.Conv2d(s, t, 1, bias=False) if s != t else nn.Identity() for s, t in widths]
-        self.regressors = nn.ModuleList(needed if settings.hint else [])
+        with context.streams.as_global("regressors", shared=True):
+            widths = [(_width(student, s, probe), _width(teacher, t, probe)) for t, s in self.pairs]
+            needed = [nn.Conv2d(s, t, 1, bias=False) if s != t else nn.Identity() for s, t in widths]
+            self.regressors = nn.ModuleList(needed if settings.hint else [])
+        context.teacher_taps = tuple(dict.fromkeys([*context.teacher_taps, *self.teacher_taps]))
+        context.student_taps = tuple(dict.fromkeys([*context.student_taps, *self.student_taps]))
+        context.runtime.place(self)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -54,8 +64,9 @@ class AddedTerms(nn.Module):
         return torch.stack([attention_transfer(student.taps[s], teacher.taps[t]) for t, s in self.pairs]).sum(0)
 
 
-def stage_ends(module: nn.Module, task: ImageTask) -> tuple[str, ...]:
+def stage_ends(network: Network, probe: Inputs) -> tuple[str, ...]:
     """Top-level children that give (B, C, H, W) with more than one pixel, the last of each resolution."""
+    module = network.module
     children = [name for name, _ in module.named_children()]
     shapes: dict[str, torch.Size] = {}
 
@@ -68,7 +79,7 @@ def stage_ends(module: nn.Module, task: ImageTask) -> tuple[str, ...]:
 
     handles = [module.get_submodule(name).register_forward_hook(note(name)) for name in children]
     try:
-        _probe(module, task)
+        _probed(network, probe)
     finally:
         for handle in handles:
             handle.remove()
@@ -76,8 +87,8 @@ def stage_ends(module: nn.Module, task: ImageTask) -> tuple[str, ...]:
     return tuple(last_of_size.values())
 
 
-def _width(module: nn.Module, tap: str, task: ImageTask) -> int:
-    value = _probe(module, task, (tap,)).taps[tap]
+def _width(network: Network, tap: str, probe: Inputs) -> int:
+    value = _probed(network, probe, (tap,)).taps[tap]
     if value.ndim != 4:
         raise MethodError(
             f"features: '{tap}' gives {tuple(value.shape)}; alignment needs (batch, channels, height, width)"
@@ -85,8 +96,8 @@ def _width(module: nn.Module, tap: str, task: ImageTask) -> int:
     return value.shape[1]
 
 
-def _probe(module: nn.Module, task: ImageTask, taps: tuple[str, ...] = ()) -> Outputs:
-    """A blank image through the module in eval mode, without a trace."""
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    with torch.no_grad(), fixed(module):
-        return forward(module, torch.zeros(2, *task.shape, device=device), taps)
+def _probed(network: Network, probe: Inputs, taps: tuple[str, ...] = ()) -> Outputs:
+    """Two inputs through the network in eval mode, without a trace."""
+    device = next((p.device for p in network.module.parameters()), torch.device("cpu"))
+    with torch.no_grad(), fixed(network.module):
+        return network(columns.to(probe, device), taps)

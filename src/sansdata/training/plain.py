@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..contracts import Batch, Context, Forward, Losses, Progress, Stateful
+from ..contracts import Batch, Forward, Losses, Progress, Stateful
+from ..method import Context
 
 
 class Plain:

@@ -13,7 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Batch, Context, Forward, Losses, Progress, Stateful
+from .. import columns
+from ..contracts import Batch, Forward, Losses, Progress, Stateful
+from ..method import Context
 from ..settings import RetainSettings
 from .ring_replay import RingReplay
 from .vae_replay import VAEReplay
@@ -152,15 +154,16 @@ def _flat(slopes: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:
 
 def joined(a: Batch, b: Batch) -> Batch:
     """Both batches in one, in this order; weights of 1 where one of them has none."""
-    assert a.teacher_outputs is not None
-    assert b.teacher_outputs is not None
     weights = None
     if a.weights is not None or b.weights is not None:
         weights = torch.cat([_weights(a), _weights(b)])
     targets = torch.cat([a.targets, b.targets]) if a.targets is not None and b.targets is not None else None
-    outputs = a.teacher_outputs.followed_by(b.teacher_outputs)
-    return Batch(torch.cat([a.inputs, b.inputs]), a.kind, targets, outputs, weights)
+    outputs = a.answers().followed_by(b.answers())
+    return Batch(columns.join([a.inputs, b.inputs]), targets, outputs, weights, space=a.space)
 
 
 def _weights(batch: Batch) -> Tensor:
-    return torch.ones(len(batch.inputs), device=batch.inputs.device) if batch.weights is None else batch.weights
+    if batch.weights is not None:
+        return batch.weights
+    first = columns.parts(batch.images)[0]
+    return torch.ones(len(first), device=first.device)

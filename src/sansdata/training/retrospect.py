@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Batch, Context, Forward, Losses, Progress, Stateful
+from ..contracts import Batch, Forward, Losses, Progress, Stateful
+from ..method import Context
 from ..models.modes import evaluating
 from ..objectives.logits import kl
 from ..settings import RetrospectSettings
@@ -64,7 +65,7 @@ class Retrospect:
         delta = self.search(batch)
         losses = loss(self.forward, batch)
         losses.total(batch.weights).backward()
-        outer = self._unlearn(batch.inputs, delta)
+        outer = self._unlearn(batch.images, delta)
         losses.add("retrospect", 1, lambda: outer)
         self.context.runtime.step(self.optimizer)
         return losses
@@ -74,7 +75,7 @@ class Retrospect:
     def search(self, batch: Batch) -> Tensor:
         """delta (1, C, H, W), in units of normalised images: `rounds` steps of Adam up the mean KL between the answers
         without and with it. Neither bounded nor clipped, as released."""
-        settings, context, images = self.settings, self.context, batch.inputs
+        settings, context, images = self.settings, self.context, batch.images
         stream = context.streams("retrospect")
         delta = START * torch.randn(1, *images.shape[1:], generator=stream)
         delta = delta.to(images).requires_grad_()
@@ -97,14 +98,13 @@ class Retrospect:
         teacher = self.context.teacher
         if self.settings.search == "student":
             with torch.no_grad():
-                return (lambda images: self.forward(images).logits), self.forward(batch.inputs).logits
-        assert batch.teacher_outputs is not None
-        return (lambda images: teacher(images).logits), batch.teacher_outputs.logits.detach()
+                return (lambda images: self.forward(images).logits), self.forward(batch.images).logits
+        return (lambda images: teacher(images).logits), batch.answers().logits.detach()
 
     def _moved(self, images: Tensor, delta: Tensor) -> Tensor:
         """images (B, C, H, W) in unit space, moved by a delta in normalised units."""
-        runtime, task = self.context.runtime, self.context.task
-        return runtime.denormalise(task, runtime.normalise(task, images) + delta)
+        door = self.context.pixels
+        return door.undo(door(images) + delta)
 
     # -- the two-level step
 

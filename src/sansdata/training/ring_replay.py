@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Context, Stateful
+from .. import columns
+from ..contracts import Batch, Stateful
 from ..memory import Slot
+from ..method import Context
 from ..settings import RetainSettings
 
 
@@ -35,9 +37,9 @@ class RingReplay:
         settings, progress = self.settings, self.context.progress
         if int((progress.steps + 1) * settings.pushes / progress.planned) <= self.ring["pushed"]:
             return {}
-        count = max(2, round(settings.share * len(batch.inputs)))
+        count = max(2, round(settings.share * columns.count(batch.images)))
         images, targets = self.ring["images"], self.ring["targets"]
-        images.append(batch.inputs[:count].detach().cpu())
+        images.append(columns.each(lambda column: column[:count].detach().cpu(), batch.images))
         targets.append(None if batch.targets is None else batch.targets[:count].cpu())
         del images[: -settings.slots], targets[: -settings.slots]
         self.ring["pushed"] += 1

@@ -13,9 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Access, Batch, Context, Losses, Outputs, Stateful
+from .. import columns
+from ..columns import Inputs
+from ..contracts import Access, Batch, Losses, Outputs, Requirements, Stateful
 from ..errors import MethodError
+from ..kinds.index import input_kind
 from ..memory import Slot
+from ..method import Context
 from ..models.taps import execution_order
 from ..objectives.vaccine import divergence, outliers, suspicious, trusted, vaccine
 from ..settings import VaccineSettings
@@ -44,11 +48,11 @@ class Vaccine:
     def on(self) -> bool:
         return self.verification["on"]
 
-    def add_to(self, losses: Losses, images: Tensor, outputs: Outputs) -> None:
+    def add_to(self, losses: Losses, inputs: Inputs, outputs: Outputs) -> None:
         """Adds the term 'vaccine': suspicious images are to move to where the copies differ from the teacher."""
         self.asked += 1
         if self.on:
-            shuffled = self.copies(images)
+            shuffled = self.copies(inputs)
             self._count(suspicious(outputs.logits, shuffled))
             losses.add("vaccine", self.settings.weight, lambda: vaccine(outputs.logits, shuffled))
 
@@ -59,9 +63,8 @@ class Vaccine:
         """
         if not self.on:
             return losses
-        assert batch.teacher_outputs is not None
         with torch.no_grad():
-            distrusted = suspicious(batch.teacher_outputs.logits, self.copies(batch.inputs))
+            distrusted = suspicious(batch.answers().logits, self.copies(batch.images))
         self._count(distrusted)
         guarded, settings = Losses(), self.settings
         for name, (weight, value) in losses.terms.items():
@@ -93,9 +96,8 @@ class Vaccine:
             return
         seen["watched"] += 1
         if seen["watched"] > settings.skip:
-            assert batch.teacher_outputs is not None
-            seen["images"].append(batch.inputs[:WATCHED].detach().clone())
-            seen["logits"].append(batch.teacher_outputs.logits[:WATCHED].detach().clone())
+            seen["images"].append(batch.images[:WATCHED].detach().clone())
+            seen["logits"].append(batch.answers().logits[:WATCHED].detach().clone())
         if seen["watched"] == settings.verify:
             self._choose(torch.cat(seen["images"]), torch.cat(seen["logits"]))
             seen["images"], seen["logits"] = [], []
@@ -152,13 +154,13 @@ class ShuffledCopies:
         self.context = context
         found = shuffled_layers(context.teacher)
         self.layers = found[-min(layers, -(-len(found) // 2)) :]
-        self.modules = [copy.deepcopy(context.teacher.module) for _ in range(copies)]
+        self.modules = [copy.deepcopy(context.teacher.inside.module) for _ in range(copies)]
         self.orders: list[list[Tensor]] = []
 
     def shuffle(self) -> None:
         """Draws all orders anew, the same on every process."""
         stream = self.context.streams("vaccine", shared=True)
-        widths = [_conv(self.context.teacher.module, layer).in_channels for layer in self.layers]
+        widths = [_conv(self.context.teacher.inside.module, layer).in_channels for layer in self.layers]
         self._apply([[torch.randperm(width, generator=stream) for width in widths] for _ in self.modules])
 
     @torch.no_grad()
@@ -166,13 +168,13 @@ class ShuffledCopies:
         self.orders = orders
         for module, own in zip(self.modules, orders, strict=True):
             for layer, order in zip(self.layers, own, strict=True):
-                weight = _conv(self.context.teacher.module, layer).weight
+                weight = _conv(self.context.teacher.inside.module, layer).weight
                 _conv(module, layer).weight.copy_(weight[:, order.to(weight.device)])
 
-    def __call__(self, images: Tensor) -> Tensor:
-        context = self.context
+    def __call__(self, inputs: Inputs) -> Tensor:
+        context, network = self.context, self.context.teacher.network
         answers = [
-            context.runtime.forward(module, context.task, images, (), context.counters, "vaccine").logits
+            context.runtime.forward(network.around(module), inputs, (), context.counters, "vaccine").logits
             for module in self.modules
         ]
         return torch.stack(answers).mean(0)
@@ -192,8 +194,9 @@ def _conv(module: nn.Module, path: str) -> nn.Conv2d:
 
 def shuffled_layers(teacher: Teacher) -> list[str]:
     """Paths of the convolutions whose input channels can change places, in the order in which they run."""
+    kind = input_kind(teacher.task)
     device = next((p.device for p in teacher.module.parameters()), torch.device("cpu"))
-    probe = torch.zeros(2, *teacher.task.shape, device=device)
+    probe = teacher.network.preprocessor(columns.to(kind.draw(2, torch.Generator().manual_seed(0)), device))
     ran = execution_order(
         teacher.module,
         probe,
@@ -204,6 +207,8 @@ def shuffled_layers(teacher: Teacher) -> list[str]:
 
 def unmet_by_vaccine(teacher: Teacher) -> list[str]:
     """Why the vaccine cannot work with this teacher; empty where it can."""
+    if reason := Requirements().unmet_by(teacher.task.pair):
+        return [reason]
     if len(teacher.members) > 1:
         return [f"it shuffles one network, and this teacher is {len(teacher.members)}"]
     if teacher.access < Access.WEIGHTS:

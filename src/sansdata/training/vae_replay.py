@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Context, Losses, Stateful
+from ..contracts import Batch, Losses, Stateful
 from ..memory import Slot
+from ..method import Context
 from ..models.modes import fixed
 from ..models.vae import VAE
 from ..objectives import class_priors, latents, logits
@@ -52,8 +53,7 @@ class VAEReplay:
             images = images_from(self.vae.decoder, codes, self.context)
         self.context.counters.add("samples", len(images))
         batch = self.context.teach(images)
-        assert batch.teacher_outputs is not None
-        batch.targets = batch.teacher_outputs.logits.argmax(1)
+        batch.targets = batch.answers().logits.argmax(1)
         return batch
 
     def _codes(self, count: int) -> Tensor:
@@ -77,7 +77,7 @@ class VAEReplay:
         clock["move"] = move
         if clock["since"] > self.settings.steps:
             return {}
-        clock["count"] = max(2, round(self.share * len(batch.inputs)))
+        clock["count"] = max(2, round(self.share * len(batch.images)))
         losses = self._learn(batch, replayed)
         return {f"vae_{name}": value for name, value in losses.values().items()}
 
@@ -86,20 +86,18 @@ class VAEReplay:
 
         Deviation: these are the samples the student has just replayed; the released code draws others for it.
         """
-        context, count = self.context, max(2, round(SHOWN * len(batch.inputs)))
-        assert batch.teacher_outputs is not None
-        images, answers = batch.inputs[:count].detach(), batch.teacher_outputs.logits[:count]
+        context, count = self.context, max(2, round(SHOWN * len(batch.images)))
+        images, answers = batch.images[:count].detach(), batch.answers().logits[:count]
         if replayed is not None:
-            assert replayed.teacher_outputs is not None
-            images = torch.cat([images, replayed.inputs])
-            answers = torch.cat([answers, replayed.teacher_outputs.logits])
-        shown = context.runtime.normalise(context.task, images)
+            images = torch.cat([images, replayed.images])
+            answers = torch.cat([answers, replayed.answers().logits])
+        shown = context.pixels(images)
         with context.runtime.autocast():
             mean, log_variance = (value.float() for value in self.vae.encoder(shown))
         noise = gaussian(len(images), self.settings.latent, context, "vae-noise")
         made = images_from(self.vae.decoder, mean + (0.5 * log_variance).exp() * noise, context)
         losses, again = Losses(), context.teacher(made).logits
-        losses.add("pixels", 1, lambda: (context.runtime.normalise(context.task, made) - shown).abs().mean())
+        losses.add("pixels", 1, lambda: (context.pixels(made) - shown).abs().mean())
         losses.add("answers", 1, lambda: logits.l1(again, answers))
         losses.add("prior", PRIOR, lambda: latents.normal_kl(mean, log_variance))
         losses.total().backward()

@@ -16,7 +16,7 @@ from torch import Tensor
 from sansdata import Batch, Method, Requirements
 from sansdata.config import Strict
 from sansdata.contracts import Access
-from sansdata.synthesis import noise
+from sansdata.kinds.inputs import image_noise as noise
 from sansdata.training.transfer import TransferSettings
 
 

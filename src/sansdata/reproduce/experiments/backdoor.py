@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import api
+from ...api.evaluate import attack_success, evaluate
 from ...datasets.images import load_images
 from ...files import sha256
 from ...tasks import load_task
@@ -28,7 +28,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     network, attack, target = wanted["network"], wanted["attack"], wanted.get("target", 0)
     path = ensure_poisoned_teacher(training_set(recipe), str(recipe.task), network, attack, wanted["epochs"], target)
     task, spec = load_task(recipe.task), f"{network}@{path}"
-    of_teacher = api.attack_success(spec, recipe.data, attack, target, task)
+    of_teacher = attack_success(spec, recipe.data, attack, target, task)
     poisoned = recipe.model_copy(update={"teacher": TeacherRecipe(network=network)})
     student: Any
     if arm.method == "real-data":
@@ -37,12 +37,12 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     else:
         student = distilled(poisoned, _with_pool(arm, folder), seed, {"path": str(path)}, folder / "run")
         figures = of_run(student)
-    found = api.attack_success(student, recipe.data, attack, target, task)
+    found = attack_success(student, recipe.data, attack, target, task)
     return figures | {
-        "accuracy": api.evaluate(student, recipe.data, task).accuracy,
+        "accuracy": evaluate(student, recipe.data, task).accuracy,
         "measures": {
             "ASR": 100 * found.rate, "base rate": 100 * found.base_rate, "teacher's ASR": 100 * of_teacher.rate,
-            "teacher's accuracy": 100 * api.evaluate(spec, recipe.data, task).accuracy,
+            "teacher's accuracy": 100 * evaluate(spec, recipe.data, task).accuracy,
         } | _suspicious(figures["cost"]),
         "teacher": {"attack": attack, "sha256": sha256(path)},
     }  # fmt: skip

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import api, compression
-from ...engine.kept_images import FILE
+from ...api.compress import prune, quantize
+from ...api.evaluate import evaluate
+from ...kinds.index import input_kind
 from ...tasks import load_task
 from ..recipes.model import Arm, Recipe
 from ..supervised import tensors
@@ -34,14 +35,14 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     task, files = load_task(recipe.task), {one["spec"]: one["path"] for one in teacher.get("helpers", ())}
     if arm.method == "real-data":
         session = ceiling(recipe, arm, seed, teacher)
-        accuracy = api.evaluate(session.student.eval(), recipe.data, task).accuracy
+        accuracy = evaluate(session.student.eval(), recipe.data, task).accuracy
         said: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
         images: Path | Tensor = real_images(tensors(training_set(recipe))[0], seed)
     else:
         helped = [f"{name}@{files[name]}" for name in arm.experiment.get("helpers", ())]
         with_helpers = arm.model_copy(update={"run": {**arm.run, "helpers": helped}}) if helped else arm
         result = distilled(recipe, with_helpers, seed, teacher, folder / "run")
-        accuracy, said, images = api.evaluate(result, recipe.data).accuracy, of_run(result), result.run_dir
+        accuracy, said, images = evaluate(result, recipe.data).accuracy, of_run(result), result.run_dir
     files["teacher"] = teacher["path"]
     specs = {name: f"{teacher['spec'] if name == 'teacher' else name}@{path}" for name, path in files.items()}
     judged = {} if isinstance(images, Tensor) else _judged(specs, images, arm, recipe)
@@ -50,23 +51,23 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
 
 def _judged(specs: dict[str, str], run: Path, arm: Arm, recipe: Recipe) -> dict[str, float]:
     """What other networks say of the images that the run kept; their labels there are the teacher's."""
-    task, kept = load_task(recipe.task), run / FILE
+    task, kept = load_task(recipe.task), run / input_kind(load_task(recipe.task)).samples_file
     judges = arm.experiment.get("judges", ())
-    return {f"{name} agrees": 100 * api.evaluate(specs[name], kept, task).accuracy for name in judges}
+    return {f"{name} agrees": 100 * evaluate(specs[name], kept, task).accuracy for name in judges}
 
 
 def _smaller(specs: dict[str, str], images: Path | Tensor, arm: Arm, recipe: Recipe, seed: int) -> dict[str, float]:
     """What the test set says of each network made smaller in each way."""
     task, how = load_task(recipe.task), arm.experiment
     made = {
-        f"{name} w{bits}a{bits}": compression.quantize(specs[name], images, bits, bits, task=task)
+        f"{name} w{bits}a{bits}": quantize(specs[name], images, bits, bits, task=task)
         for name, widths in how["quantize"].items()
         for bits in widths
     }
     for name in how["prune"]:
         for what, steps in (("pruned", 0), ("recovered", how["steps"])):
-            made[f"{name} {what}"] = compression.prune(specs[name], images, how["keep"], steps, task=task, seed=seed)
-    return {name: 100 * api.evaluate(one.student, recipe.data, task).accuracy for name, one in made.items()}
+            made[f"{name} {what}"] = prune(specs[name], images, how["keep"], steps, task=task, seed=seed)
+    return {name: 100 * evaluate(one.student, recipe.data, task).accuracy for name, one in made.items()}
 
 
 def real_images(images: Tensor, seed: int) -> Tensor:

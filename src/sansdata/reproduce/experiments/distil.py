@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ... import api
+from ...api.distill import distill
+from ...api.evaluate import evaluate
+from ...api.result import Result
 from ...compress.inherit import inherit
-from ...contracts import Streams
 from ...engine.session import Session
 from ...runtime import make_runtime
+from ...streams import Streams
 from ...tasks import load_task
 from ...teachers.specs import load_student, load_teacher
 from ..real_data import RealData, RealDataConfig
@@ -22,23 +24,25 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     """The figures of one arm; the test set is opened once, after the last step."""
     if arm.method == "real-data":
         session = ceiling(recipe, arm, seed, teacher)
-        score = api.evaluate(session.student.eval(), recipe.data, session.task)
+        score = evaluate(session.student.eval(), recipe.data, session.task)
         return {"accuracy": score.accuracy, "steps": arm.steps, "cost": dict(session.context.counters.values)}
     result = distilled(recipe, arm, seed, teacher, folder / "run")
-    return {"accuracy": api.evaluate(result, recipe.data).accuracy, **of_run(result)}
+    return {"accuracy": evaluate(result, recipe.data).accuracy, **of_run(result)}
 
 
-def distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out: Path) -> api.Result:
+def distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out: Path) -> Result:
     """A strict run of the arm's method in the new directory `out`."""
     assert recipe.teacher is not None
-    return api.distill(
+    others = dict(arm.run)
+    pool = others.pop("pool", None)
+    settings = {"features": arm.features, "threads": recipe.threads, "inherit": arm.inherit, **others}
+    return distill(
         f"{recipe.teacher.network}@{teacher['path']}", recipe.student, arm.method, f"{arm.steps}steps", out, seed,
-        task=load_task(recipe.task), strict=True, preset=arm.preset, options=arm.options, features=arm.features,
-        threads=recipe.threads, inherit=arm.inherit, **arm.run,
+        task=load_task(recipe.task), strict=True, preset=arm.preset, options=arm.options, pool=pool, settings=settings,
     )  # fmt: skip
 
 
-def of_run(result: api.Result) -> dict[str, Any]:
+def of_run(result: Result) -> dict[str, Any]:
     """What every run says of itself."""
     summary = result.summary
     return {

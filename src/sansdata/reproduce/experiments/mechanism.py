@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import api
-from ...contracts import Batch, Streams
+from ...api.evaluate import evaluate
+from ...contracts import Batch
 from ...engine.session import Session
 from ...methods.index import find_method, method_config
 from ...runtime import make_runtime
+from ...streams import Streams
 from ...tasks import load_task
 from ...teachers.base import Teacher
 from ...teachers.specs import load_student, load_teacher
@@ -37,7 +38,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     measures = _of_samples(session, loaded)
     if early:
         measures["CE after 50 generator steps"] = sum(early) / len(early)
-    score = api.evaluate(session.student.eval(), recipe.data, task)
+    score = evaluate(session.student.eval(), recipe.data, task)
     cost = dict(session.context.counters.values)
     return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures}
 
@@ -56,14 +57,14 @@ def _advance(session: Session, arm: Arm) -> list[float]:
 
 def _of_samples(session: Session, teacher: Teacher) -> dict[str, float]:
     """Of what the student is shown at the end, by the teacher's features: the vectors that enter its last layer."""
-    head = teacher.anatomy.head
+    head = teacher.inside.head
     assert head is not None
     batches: list[Batch] = []
     session.streams.begin(session.moves)
-    while sum(len(batch.inputs) for batch in batches) < SAMPLES:
+    while sum(len(batch.images) for batch in batches) < SAMPLES:
         # Draws go on within one move, so every batch is another one.
         batches.append(session.method.transfer_batch())
-    images = torch.cat([batch.inputs for batch in batches])[:SAMPLES]
+    images = torch.cat([batch.images for batch in batches])[:SAMPLES]
     features, logits = _features(teacher, images, head)
     classes = logits.argmax(1)
     return {

@@ -11,10 +11,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ... import api
+from ...api.result import Result
 from ...datasets.images import load_images
 from ...engine.selection import snapshots
 from ...evaluate.snapshots import accuracy_over_time
+from ...network import Network
 from ..recipes.model import Arm, Recipe
 from .distil import distilled, of_run
 
@@ -29,7 +30,9 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     watched = arm.model_copy(update={"run": arm.run | {"engine": {"snapshots": MOMENTS, "sample_grids": 0}}})
     result = distilled(recipe, watched, seed, teacher, folder / "run")
     kept = snapshots(result.run_dir / "snapshots")
-    accuracies = accuracy_over_time(result.student, kept, load_images(recipe.data, result.task), result.task)
+    accuracies = accuracy_over_time(
+        Network.of(result.student, result.task), kept, load_images(recipe.data, result.task), result.task
+    )
     shares = {int(step): accuracy for step, accuracy in accuracies.items()}
     return {
         "accuracy": shares[arm.steps],
@@ -53,7 +56,7 @@ def over_time(accuracies: Mapping[int, float]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def conflict(result: api.Result) -> dict[str, float]:
+def conflict(result: Result) -> dict[str, float]:
     """The mean cosine of the gradients of acquiring and retaining, where the update logs it."""
     seen = [line["losses"].get("transfer/alignment") for line in result.metrics if line["progress"] > SETTLED]
     logged = [value for value in seen if value is not None]

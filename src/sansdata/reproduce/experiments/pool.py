@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ... import api
+from ...api.evaluate import evaluate
 from ...datasets.images import holdout, load_images
 from ...engine.checkpoint import Checkpoints
 from ...engine.encode import decode
@@ -35,7 +35,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     far = export(arm.experiment, folder / "pool")
     run = dict(arm.run) | {"pool": folder / "pool"}
     result = distil.distilled(recipe, arm.model_copy(update={"run": run}), seed, teacher, folder / "run")
-    figures = {"accuracy": api.evaluate(result, recipe.data).accuracy, **distil.of_run(result)}
+    figures = {"accuracy": evaluate(result, recipe.data).accuracy, **distil.of_run(result)}
     ids = chosen(folder / "run")
     if ids is not None:
         count = sum(arm.experiment["near"].values()) + far

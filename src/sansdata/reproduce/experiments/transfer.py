@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from ... import api
-from ...contracts import Streams
+from ...api.evaluate import evaluate
 from ...evaluate.transferability import FINE_TUNE_STEPS, OtherTask, Score, normalised
 from ...runtime import Runtime
+from ...streams import Streams
 from ...tasks import ImageTask, load_task
 from ...teachers.base import Teacher
 from ...teachers.specs import load_student, load_teacher
@@ -43,7 +43,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
             measures[f"{target} normalised"] = 100 * share
         if score.fine_tune is not None:
             measures[f"{target} fine-tuned"] = 100 * score.fine_tune
-    own = api.evaluate(student, recipe.data, task).accuracy
+    own = evaluate(student, recipe.data, task).accuracy
     return {"accuracy": own, "steps": arm.steps, "measures": measures, **said}
 
 

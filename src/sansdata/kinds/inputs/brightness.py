@@ -8,14 +8,13 @@ the mean and std are not the ones that the teacher was trained with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ..tasks import ImageTask
 
 MEAN_RANGE = (0.02, 0.98)
 STD_RANGE = (0.1, 0.52)
@@ -39,10 +38,10 @@ class Brightness:
     std: float
 
 
-def plausible(found: Brightness, task: ImageTask) -> bool:
+def plausible(found: Brightness, std: Sequence[float]) -> bool:
     """Whether images in 0..1 can be like this. Calibrated on CIFAR-10, digits, clothes and X-rays: right settings give
     ratios of 0.8 to 1.2; a teacher fed with 0..1, under a task with mean and std, 0.2 to 0.45."""
-    declared = sum(task.std) / task.channels
+    declared = sum(std) / len(std)
     if not (_within(found.mean, MEAN_RANGE) and _within(found.std, STD_RANGE)):
         return False
     return not _within(declared, MEASURED_STD) or _within(found.std / declared, RATIO_RANGE)
@@ -52,8 +51,10 @@ def _within(value: float, bounds: tuple[float, float]) -> bool:
     return bounds[0] <= value <= bounds[1]
 
 
-def training_brightness(module: nn.Module, task: ImageTask, inputs: Tensor) -> Brightness | None:
-    """The brightness that the teacher's training images had, if the task's mean and std were right.
+def training_brightness(
+    module: nn.Module, mean: Sequence[float], std: Sequence[float], inputs: Tensor
+) -> Brightness | None:
+    """The brightness that the teacher's training images had, if its mean and std per channel were right.
 
     inputs (B, C, H, W): normalised, any contents. None where the first BatchNorm does not follow the first convolution.
     """
@@ -64,18 +65,18 @@ def training_brightness(module: nn.Module, task: ImageTask, inputs: Tensor) -> B
     assert norm.running_mean is not None
     assert norm.running_var is not None
     weight = conv.weight.detach().double().cpu()
-    mean, variance = norm.running_mean.double().cpu(), norm.running_var.double().cpu().clamp_min(1e-12)
+    centre, variance = norm.running_mean.double().cpu(), norm.running_var.double().cpu().clamp_min(1e-12)
     if conv.bias is not None:
-        mean = mean - conv.bias.detach().double().cpu()
+        centre = centre - conv.bias.detach().double().cpu()
     # grey inputs of level m give the channel c a mean of m * gain[c]: least squares, in units of each channel's spread
     gain = weight.sum(dim=(1, 2, 3))
     scale = variance.sqrt()
-    level = ((mean / scale) * (gain / scale)).sum() / ((gain / scale) ** 2).sum().clamp_min(1e-12)
-    images = _natural_noise(task.channels).double()
+    level = ((centre / scale) * (gain / scale)).sum() / ((gain / scale) ** 2).sum().clamp_min(1e-12)
+    images = _natural_noise(len(mean)).double()
     made = F.conv2d(images, weight, stride=conv.stride, dilation=conv.dilation, groups=conv.groups)
     made_variance = made.var(dim=(0, 2, 3)).clamp_min(1e-12)
     spread = (variance / made_variance).log().median().mul(0.5).exp()
-    average_mean, average_std = sum(task.mean) / task.channels, sum(task.std) / task.channels
+    average_mean, average_std = sum(mean) / len(mean), sum(std) / len(std)
     return Brightness(average_mean + average_std * float(level), average_std * float(spread))
 
 

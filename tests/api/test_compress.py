@@ -14,7 +14,7 @@ import sansdata
 from sansdata.cli.main import app
 from sansdata.compress.quantize import quantized_parts
 from sansdata.datasets.images import load_images
-from sansdata.engine.kept_images import evenly
+from sansdata.engine.kept_samples import evenly
 from sansdata.engine.run import run
 from sansdata.errors import ConfigError, DataError, StudentError, UserError
 

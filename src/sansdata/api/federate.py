@@ -19,29 +19,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import __version__
-from .config import dump_yaml, read_yaml, validate
-from .contracts import Streams
-from .datasets.images import holdout, load_images
-from .datasets.imageset import ImageSet, pick
-from .datasets.npz import read_array
-from .engine.checkpoint import Checkpoints
-from .engine.run import changed_settings, processor
-from .engine.run_directory import RunDirectory
-from .engine.signals import StopRequest, stop_on_signals
-from .errors import ConfigError, DataError, Interrupted, ResumeError, UserError
-from .federated.algo import ClientContext, ServerContext
-from .federated.data import ClientData
-from .federated.in_process import InProcess, Wire
-from .federated.index import federated_config, find_server
-from .federated.partitions import Partition, indices_like, partition
-from .federated.scores import TestSet, rounds_to
-from .federated.settings import FederateSettings
-from .models.build import architecture_of, build
-from .models.saved import read_model, write_model
-from .report.federated import write_federated_report
-from .runtime import Runtime, make_runtime
-from .tasks import KNOWN_TASKS, ImageTask, load_task
+from .. import __version__
+from ..config import dump_yaml, read_yaml, validate
+from ..datasets.images import holdout, load_images
+from ..datasets.imageset import ImageSet, pick
+from ..datasets.npz import read_array
+from ..engine.checkpoint import Checkpoints
+from ..engine.run import changed_settings, processor
+from ..engine.run_directory import RunDirectory
+from ..engine.signals import StopRequest, stop_on_signals
+from ..errors import ConfigError, DataError, Interrupted, ResumeError, UserError
+from ..federated.algo import ClientContext, ServerContext
+from ..federated.data import ClientData
+from ..federated.in_process import InProcess, Wire
+from ..federated.index import federated_config, find_server
+from ..federated.partitions import Partition, indices_like, partition
+from ..federated.scores import TestSet, rounds_to
+from ..federated.settings import FederateSettings
+from ..models.build import architecture_of, build
+from ..models.saved import read_model, write_model
+from ..report.federated import write_federated_report
+from ..runtime import Runtime, make_runtime
+from ..streams import Streams
+from ..tasks import KNOWN_TASKS, Task, load_task
 
 LEVELS = tuple(round(0.05 * n, 2) for n in range(4, 20))
 """Accuracies whose first round is reported."""
@@ -52,7 +52,7 @@ class FederatedRun:
     """A finished federated run."""
 
     run_dir: Path
-    task: ImageTask
+    task: Task
 
     @cached_property
     def student(self) -> nn.Module | None:
@@ -96,7 +96,7 @@ class World:
     """A run before its first round, made from its settings alone."""
 
     settings: FederateSettings
-    task: ImageTask
+    task: Task
     architecture: dict[str, Any]
     config: Any
     partition: Partition
@@ -135,7 +135,7 @@ def prepare(settings: FederateSettings, wire: Wire | None = None) -> World:
     )  # fmt: skip
 
 
-def _sets(settings: FederateSettings, task: ImageTask) -> tuple[ImageSet, ImageSet, np.ndarray | None]:
+def _sets(settings: FederateSettings, task: Task) -> tuple[ImageSet, ImageSet, np.ndarray | None]:
     """(what is dealt out, what is tested on, owners). A set that is one split by itself gives a sixth for testing."""
     train, path = load_images(settings.data, task, "train"), Path(settings.data)
     alone = settings.data not in KNOWN_TASKS and path.exists()
@@ -152,7 +152,7 @@ def _sets(settings: FederateSettings, task: ImageTask) -> tuple[ImageSet, ImageS
     return train, load_images(settings.data, task, "test"), None
 
 
-def _tests(test: ImageSet, dealt: Partition, settings: FederateSettings, task: ImageTask) -> TestSet:
+def _tests(test: ImageSet, dealt: Partition, settings: FederateSettings, task: Task) -> TestSet:
     images = torch.from_numpy(test.images).permute(0, 3, 1, 2).contiguous()
     per_client = tuple(
         indices_like(np.array(one["classes"] + [0] * (task.classes - len(one["classes"]))), test.labels,

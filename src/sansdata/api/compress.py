@@ -11,22 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import __version__
-from .api import Result, load
-from .compress import calibrate
-from .compress import prune as pruning
-from .compress import quantize as few_bits
-from .contracts import Streams
-from .datasets.images import load_images
-from .engine.kept_images import FILE, evenly
-from .errors import ConfigError, DataError, StudentError
-from .memory import dequantise
-from .models.modes import fixed
-from .models.saved import read_model, write_model
-from .models.taps import forward
-from .runtime import Runtime, resolve_device
-from .tasks import ImageTask, load_task
-from .teachers.specs import resolve
+from .. import __version__
+from ..compress import calibrate
+from ..compress import prune as pruning
+from ..compress import quantize as few_bits
+from ..datasets.images import load_images
+from ..decoding import pixels
+from ..engine.kept_samples import evenly
+from ..errors import ConfigError, DataError, StudentError
+from ..kinds.index import input_kind
+from ..models.modes import fixed
+from ..models.saved import read_model, write_model
+from ..models.taps import forward
+from ..network import Network
+from ..runtime import Runtime, resolve_device
+from ..streams import Streams
+from ..tasks import Task
+from ..teachers.specs import resolve
+from .result import Asked, Result, TaskLike, asked, generator_kept
 
 USED = 1024
 """Images that are looked at, spread evenly over those given; pruning looks at all."""
@@ -38,7 +40,7 @@ class Compressed:
 
     student: nn.Module
     """Takes normalised images (B, C, H, W), gives logits (B, K). In eval mode."""
-    task: ImageTask
+    task: Task
     architecture: dict[str, Any] | None
     agreement: float
     """Share of the images, 0..1, that keep their class. No accuracy: no labels were read."""
@@ -122,8 +124,8 @@ class _Job:
 
     def __init__(self, model: Model, images: Any, task: Any, out: str | Path | None, device: str) -> None:
         self.runtime = Runtime(resolve_device(device))
-        module, self.task, self.architecture, self.source = _model(model, task)
-        self.module = self.runtime.place(module).eval()
+        self.network, self.task, self.architecture, self.source = _model(model, task)
+        self.module = self.runtime.place(self.network.module).eval()
         self.images = _images(images, self.task)
         self.out = None if out is None else Path(out)
         if self.out is not None and self.architecture is None:
@@ -133,8 +135,10 @@ class _Job:
 
     def inputs(self, count: int | None) -> Tensor:
         """(N, C, H, W) normalised, on the device."""
-        images = self.images if count is None else evenly(self.images, count)
-        return self.runtime.normalise(self.task, self.runtime.place(dequantise(images)))
+        images: Any = self.images if count is None else evenly(self.images, count)
+        prepared = self.network.preprocessor(self.runtime.place(pixels.unpack(images)))
+        assert isinstance(prepared, Tensor)
+        return prepared
 
     def done(self, smaller: nn.Module, architecture: dict[str, Any] | None, how: str, kept: float) -> Compressed:
         smaller.eval().requires_grad_(False)
@@ -146,29 +150,36 @@ class _Job:
         return Compressed(smaller, self.task, architecture, agreement, kept, self.out)
 
 
-def _model(model: Model, task: Any) -> tuple[nn.Module, ImageTask, dict[str, Any] | None, str]:
-    """(module, task, architecture or None, where it is from)."""
+def _model(model: Model, task: TaskLike) -> tuple[Network, Task, dict[str, Any] | None, str]:
+    """(network, its task, architecture or None, where it is from). Raises StudentError for other than images."""
+    found: tuple[Asked, dict[str, Any] | None, str]
     if isinstance(model, Compressed):
-        return model.student, model.task, model.architecture, "a compressed network"
-    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
-        model = load(model)
-    if isinstance(model, Result):
-        saved = read_model(model.run_dir / "student.safetensors")
-        return model.student, model.task, saved.architecture, str(model.run_dir)
-    job = load_task(task if task is not None else "")
-    if isinstance(model, nn.Module):
-        return model, job, None, "a module in Python"
-    with torch.random.fork_rng(devices=[]):
-        found = resolve(str(model), job, pretrained=True)
-    return found.module, found.task, found.architecture, found.source
+        found = Asked(model.student, model.task), model.architecture, "a compressed network"
+    elif isinstance(model, nn.Module):
+        found = asked(model, task), None, "a module in Python"
+    else:
+        about = asked(model, task)
+        run = model.run_dir if isinstance(model, Result) else about.run_dir
+        if run is not None:
+            found = about, read_model(run / "student.safetensors").architecture, str(run)
+        else:
+            with generator_kept():
+                resolved = resolve(str(model), about.task, pretrained=True)
+            found = Asked(resolved.module, resolved.task), resolved.architecture, resolved.source
+    about, architecture, source = found
+    if about.task.pair != ("image", "classes"):
+        raise StudentError(
+            f"compress works on classifiers of images so far, and this is of {' x '.join(about.task.pair)}"
+        )
+    return about.network, about.task, architecture, source
 
 
-def _images(images: Any, task: ImageTask) -> Tensor:
+def _images(images: Any, task: Task) -> Tensor:
     """uint8 (N, C, H, W) that fit the task. Raises DataError."""
     if isinstance(images, Result):
         images = images.run_dir
     if not isinstance(images, Tensor):
-        kept = Path(images) / FILE
+        kept = Path(images) / input_kind(task).samples_file
         if (Path(images) / "run.json").is_file() and not kept.is_file():
             raise DataError(f"{images} kept no images; run it again with engine.images above 0, or give other images")
         found = load_images(str(kept if kept.is_file() else images), task, "train")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, log_loss
 
-from sansdata.evaluate import metrics
+from sansdata.kinds.outputs import class_metrics as metrics
 
 
 def sample(seed, n=200, classes=7, scale=3.0):

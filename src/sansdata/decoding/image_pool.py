@@ -21,7 +21,7 @@ from ..decoding.limits import IMAGE_SUFFIXES, MAX_POOL_SKIPPED_SHARE, MAX_SET_BY
 from ..decoding.shape import resize, to_channels
 from ..errors import DataError
 from ..files import sha256
-from ..memory import dequantise
+from . import pixels
 
 NAMED = 3
 """Skipped files that are named one by one."""
@@ -48,7 +48,7 @@ class ImagePool:
 
     def at(self, ids: Tensor) -> Tensor:
         """The images at ids (B,) in unit space, (B, C, H, W) float32."""
-        return dequantise(self.images[ids])
+        return pixels.unpack(self.images[ids])
 
     def describe(self) -> dict[str, Any]:
         """What manifest, ledger and report say of it."""

@@ -1,6 +1,6 @@
 """Figures from logits and labels: pure functions of NumPy arrays, computed in float64.
 
-Shapes: N images, K classes. logits (N, K) any real numbers; labels and predictions (N,) in 0..K-1.
+Shapes: N samples, K classes. logits (N, K) any real numbers; labels and predictions (N,) in 0..K-1.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) 
 
 
 def per_class_accuracy(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """(K,) share of each class's images that were right; nan for a class without images."""
+    """(K,) share of each class's samples that were right; nan for a class without samples."""
     count = np.bincount(labels, minlength=classes)
     right = np.bincount(labels[labels == predictions], minlength=classes)
     return np.divide(right, count, out=np.full(classes, np.nan), where=count > 0)
@@ -96,6 +96,6 @@ def brier_score(log_probs: np.ndarray, labels: np.ndarray) -> float:
 
 
 def mean_kl(teacher_log_probs: np.ndarray, student_log_probs: np.ndarray) -> float:
-    """Mean KL(teacher || student) over images, nats, at temperature 1."""
+    """Mean KL(teacher || student) over samples, nats, at temperature 1."""
     difference = teacher_log_probs - student_log_probs
     return float((np.exp(teacher_log_probs) * difference).sum(axis=1).mean())

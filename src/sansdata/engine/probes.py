@@ -1,4 +1,4 @@
-"""Images that no method made: what the data-free score is taken on.
+"""Inputs that no method made: what the data-free score is taken on.
 
 Each run's own samples are easy or hard in their own way, so that agreement on them does not compare runs. These images
 depend on the teacher alone: structured noise, changed by a few steps of gradient until the teacher sees every class
@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..memory import quantise
+from ..columns import Inputs
+from ..contracts import Access
+from ..kinds.index import input_kind
+from ..kinds.inputs.image import Images, Normalise
 from ..models.cost import multiply_adds
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
 from ..runtime import Runtime
-from ..synthesis import noise
 from ..synthesis.augment import jitter
 from ..teachers.base import Teacher
-from ..teachers.probing import no_gradient, probes
 
 SEED = 20_010
 """Of the images, not of the run: the same for all."""
@@ -37,32 +38,38 @@ MOST_WORK = 2e12
 
 @dataclass(frozen=True)
 class Probes:
-    """images uint8 (N, C, H, W), `queries` of the teacher were needed.
+    """packed: the probes as they are stored; `queries` of the teacher were needed.
 
     telling: brought near the teacher's BatchNorm statistics. Without, a score on them ranks runs no better than chance
     would have it (0.5 over ten runs, where agreement on the run's own samples reaches 0.8).
     """
 
-    images: Tensor
+    packed: Inputs
     telling: bool
     queries: int
 
 
 def make_probes(teacher: Teacher, runtime: Runtime) -> Probes:
-    """The probe images of a teacher, the same for every run; nothing of it is counted as distillation."""
-    task, module = teacher.task, teacher.module
+    """The probes of a teacher, the same for every run; nothing of it is counted as distillation.
+
+    Inputs that no gradient can move are drawn, and tell no more than draws do.
+    """
+    kind = input_kind(teacher.task)
     generator = torch.Generator().manual_seed(SEED)
-    count = affordable_count(multiply_adds(module, task.shape))
-    start = noise.dead_leaves(count, task.shape, generator)
-    if no_gradient(module, probes(task, runtime.device)):
-        return Probes(quantise(start), False, 0)
-    targets = torch.arange(count) % task.classes
-    with fixed(module), torch.enable_grad():
+    if not isinstance(kind, Images):
+        return Probes(kind.pack(kind.draw(COUNT, generator)), False, 0)
+    blank = teacher.network.preprocessor(torch.zeros(2, *kind.spec.shape))
+    count = affordable_count(multiply_adds(teacher.module, blank))
+    start = kind.draw(count, generator, "dead-leaves")
+    if teacher.access < Access.GRADIENTS:
+        return Probes(kind.pack(start), False, 0)
+    targets = torch.arange(count) % teacher.task.classes
+    with fixed(teacher.module), torch.enable_grad():
         parts = [
             _invert(teacher, runtime, part, labels, generator)
             for part, labels in zip(start.split(BATCH), targets.split(BATCH))
         ]
-    return Probes(quantise(torch.cat(parts)), bool(teacher.anatomy.batch_norms), count * ITERATIONS)
+    return Probes(kind.pack(torch.cat(parts)), bool(teacher.inside.batch_norms), count * ITERATIONS)
 
 
 def affordable_count(cost: int) -> int:
@@ -75,20 +82,21 @@ def affordable_count(cost: int) -> int:
 
 def _invert(teacher: Teacher, runtime: Runtime, start: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
     """start (B, C, H, W) in unit space, moved towards `targets` (B,) and the teacher's statistics."""
-    task, module = teacher.task, teacher.module
-    bn = BatchStatistics(module, teacher.anatomy.batch_norms)
-    low, high = (runtime.normalise(task, runtime.place(torch.full((1, *task.shape), v))) for v in (0.0, 1.0))
-    pixels = runtime.normalise(task, runtime.place(start)).clone().requires_grad_()
-    targets = targets.to(pixels.device)
-    optimizer = torch.optim.Adam([pixels], lr=RATE)
+    network, door = teacher.network, teacher.network.preprocessor
+    assert isinstance(door, Normalise)
+    bn = BatchStatistics(network.module, teacher.inside.batch_norms)
+    low, high = (door(runtime.place(torch.full((1, *start.shape[1:]), v))) for v in (0.0, 1.0))
+    taken = door(runtime.place(start)).clone().requires_grad_()
+    targets = targets.to(taken.device)
+    optimizer = torch.optim.Adam([taken], lr=RATE)
     for _ in range(ITERATIONS):
-        seen = runtime.denormalise(task, jitter(pixels, JITTER, generator))
-        outputs = runtime.forward(module, task, seen, bn.taps)
+        seen = door.undo(jitter(taken, JITTER, generator))
+        outputs = runtime.forward(network, seen, bn.taps)
         loss = cross_entropy(outputs.logits, targets).mean()
         if bn.norms:
             loss = loss + BN * bn(outputs.taps)
-        (pixels.grad,) = torch.autograd.grad(loss, pixels)
+        (taken.grad,) = torch.autograd.grad(loss, taken)
         optimizer.step()
         with torch.no_grad():  # what a picture can hold
-            pixels.copy_(torch.maximum(torch.minimum(pixels, high), low))
-    return runtime.denormalise(task, pixels.detach())
+            taken.copy_(torch.maximum(torch.minimum(taken, high), low))
+    return door.undo(taken.detach())

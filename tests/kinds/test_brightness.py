@@ -7,9 +7,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from sansdata.kinds.inputs.brightness import plausible, training_brightness
 from sansdata.tasks import ImageTask, load_task
 from sansdata.teachers.base import Teacher
-from sansdata.teachers.normalisation import plausible, training_brightness
 from sansdata.teachers.preflight import preflight
 from sansdata.teachers.specs import load_teacher
 
@@ -75,7 +75,7 @@ def test_no_verdict_without_a_plain_stem():
     flat, norm_first = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), nn.Sequential(nn.BatchNorm2d(1), nn.Flatten())
     relu_between = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
     for module in (flat, norm_first, relu_between):
-        assert training_brightness(module.eval(), task, inputs) is None
+        assert training_brightness(module.eval(), task.mean, task.std, inputs) is None
 
 
 def test_a_bias_is_taken_off():
@@ -87,7 +87,7 @@ def test_a_bias_is_taken_off():
         for bias in (0.0, 30.0):
             conv.bias.fill_(bias)
             norm.running_mean.copy_(0.2 * conv.weight.sum((1, 2, 3)) + bias)
-            found.append(training_brightness(nn.Sequential(conv, norm).eval(), task, inputs))
+            found.append(training_brightness(nn.Sequential(conv, norm).eval(), task.mean, task.std, inputs))
     assert found[0].mean == pytest.approx(found[1].mean, abs=1e-3)
     assert found[0].mean == pytest.approx(task.mean[0] + 0.2 * task.std[0], abs=1e-3)
-    assert isinstance(plausible(found[0], task), bool)
+    assert isinstance(plausible(found[0], task.std), bool)

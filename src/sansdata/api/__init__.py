@@ -1,0 +1,1 @@
+"""What `import sansdata` shows, one file per verb of the command."""

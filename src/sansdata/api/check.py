@@ -1,0 +1,35 @@
+"""The preflight verdict of a teacher, before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..methods.index import choose_method, find_method, method_names
+from ..runtime import resolve_device
+from ..tasks import load_task
+from ..teachers.base import Teacher
+from ..teachers.preflight import preflight, unmet
+from ..teachers.specs import load_student, load_teacher
+from .result import TaskLike, generator_kept, task_field
+
+
+def check(teacher: str | Teacher, task: TaskLike = None, student: str | nn.Module | None = None) -> dict[str, Any]:
+    """The preflight verdict: what the teacher takes and gives, its faults, and which methods can work.
+
+    The dict has 'teacher', 'student', 'faults', 'warnings' and 'methods' {name: [reasons why not]}.
+    """
+    with generator_kept():
+        if isinstance(teacher, str):
+            teacher = load_teacher(teacher, load_task(task_field(task)))
+        model = None if student is None else load_student(student, teacher, teacher.task)
+    verdict = preflight(teacher, None if model is None else model.network)
+    methods: dict[str, list[str]] = {}
+    auto = None
+    if not verdict.faults:
+        for name in method_names():
+            cls = find_method(name)
+            methods[name] = unmet(cls.requires(cls.Config()), teacher)
+        auto = choose_method(teacher, resolve_device("auto") == "cpu").why
+    return verdict.to_dict() | {"methods": methods, "auto": auto}

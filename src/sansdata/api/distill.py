@@ -1,0 +1,112 @@
+"""The main job: a teacher into a student, without data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..config import validate
+from ..engine.prepare import prepare
+from ..engine.run import resolved, run
+from ..errors import ConfigError, did_you_mean
+from ..methods.index import method_config
+from ..report import write_report
+from ..runtime import is_first_process
+from ..settings import RunSettings
+from ..streams import Streams
+from ..teachers.base import Teacher
+from ..teachers.specs import load_student
+from .result import Result, TaskLike, load, task_field
+
+
+def distill(
+    teacher: Teacher | str,
+    student: nn.Module | str = "shrink:0.5",
+    method: str = "auto",
+    budget: str | None = None,
+    out: str | Path = "run",
+    seed: int = 0,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    *,
+    task: TaskLike = None,
+    preset: str = "default",
+    options: Mapping[str, Any] | None = None,
+    pool: str | Path | None = None,
+    strict: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Result:
+    """Distils `teacher` into `student` without data, into the directory `out`.
+
+    teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied, or a
+    SPEC. budget: '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called after
+    each student step. options: the method's own settings. pool: a folder of unrelated images, or an .npz file, for
+    methods that choose from one. force: resume although machine or settings differ. settings: every other setting of a
+    run by its name in settings.RunSettings, as a file for `--config` has them: helpers, inherit, device, precision,
+    threads, features, update with retain, defence with vaccine and retrospect, engine.
+
+    Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
+    """
+    named: dict[str, Any] = {
+        "method": method, "preset": preset, "budget": budget, "seed": seed, "strict": strict,
+        "options": dict(options or {}), "pool": None if pool is None else str(pool),
+    }  # fmt: skip
+    if isinstance(teacher, str):
+        named |= {"teacher": teacher, "task": task_field(task)}
+    if isinstance(student, str):
+        named["student"] = student
+    else:
+        named["student"] = f"a {type(student).__name__} in Python"
+        student = copy.deepcopy(student)
+    others = _others(settings or {}, named)
+    resolved_settings = validate(RunSettings, others | named, "distill")
+    command = f"sansdata.distill(method={method!r}, budget={budget!r}, seed={seed})"
+    source = None if isinstance(teacher, str) else teacher
+    module = None if isinstance(student, str) else student
+    if source is not None and source.architecture is None and isinstance(student, str) and "shrink:" in student[:7]:
+        # Shrunk from a module that only the caller can make: no file could say how to build it again.
+        with Streams(seed).as_global("student", shared=True):
+            module = load_student(student, source, source.task).module
+    return distill_settings(
+        resolved_settings, out, source, module, resume=resume, force=force, command=command, on_step=on_step
+    )
+
+
+def _others(settings: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` without surprises. Raises ConfigError for what is unknown, or an argument of `distill` itself."""
+    for name in settings:
+        if name in (*named, "teacher", "task", "student"):
+            raise ConfigError(f"distill: '{name}' is an argument of its own; leave it out of settings")
+        if name not in RunSettings.model_fields:
+            known = [field for field in RunSettings.model_fields if field not in named]
+            raise ConfigError(f"distill: unknown setting '{name}'. {did_you_mean(name, known)}")
+    return dict(settings)
+
+
+def distill_settings(
+    settings: RunSettings, out: str | Path, teacher: Teacher | None = None, student: nn.Module | None = None, **how: Any
+) -> Result:
+    """As `distill`, from settings as a file or the command gives them; `how` goes to engine.run.run."""
+    directory = run(settings, Path(out), teacher, student, **how)
+    if is_first_process():
+        write_report(directory)
+    return load(directory, student)
+
+
+def plan_only(settings: RunSettings) -> dict[str, Any]:
+    """What a run would do: resolved settings and plan, nothing written (`--dry-run`)."""
+    prepared = prepare(settings)
+    return {"settings": resolved(prepared), "plan": prepared.plan().to_dict(), "notes": prepared.notes}
+
+
+def resolve_options(settings: RunSettings) -> dict[str, Any]:
+    """The settings with the method's defaults filled in, without reading a model (`--print-config`)."""
+    tree = settings.model_dump(mode="json")
+    if settings.method != "auto":
+        tree["options"] = method_config(settings.method, settings.preset, settings.options).model_dump(mode="json")
+    return tree

@@ -1,0 +1,108 @@
+"""Figures on real data, after a run: of the model's own task, of another, and under attack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from ..audit import backdoor
+from ..audit.attacks import find_attack
+from ..audit.backdoor import AttackSuccess
+from ..datasets.images import load_images
+from ..datasets.load import load_set
+from ..errors import ConfigError, TeacherError
+from ..evaluate.kept import keep_by_name, keep_figures
+from ..evaluate.labelled import Evaluation, evaluate_model
+from ..evaluate.snapshots import predictor
+from ..evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure_transfer
+from ..models.modes import fixed
+from ..runtime import Runtime, resolve_device
+from ..teachers.base import Teacher
+from ..teachers.specs import load_teacher
+from .result import Result, TaskLike, asked, generator_kept
+
+
+def evaluate(
+    model: str | Path | Result | nn.Module,
+    data: str | Path,
+    task: TaskLike = None,
+    teacher: str | Teacher | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Accuracy, per class, ranking, calibration and, with a teacher, agreement, on real data.
+
+    model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a task).
+    For a run directory, evaluation.json is written into it. Raises DataError, TeacherError, TaskError.
+    """
+    about, runtime = asked(model, task), Runtime(resolve_device(device))
+    labelled = load_set(str(data), about.task)
+    with generator_kept():
+        beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
+    with fixed(about.module):
+        measured = evaluate_model(predictor(about.network, runtime), labelled, about.task, beside)
+    if about.run_dir is not None:
+        keep_figures(about.run_dir, measured.to_dict())
+    return measured
+
+
+def transferability(
+    model: str | Path | Result | nn.Module,
+    data: str | Path,
+    task: TaskLike = None,
+    teacher: str | Teacher | None = None,
+    device: str = "auto",
+    steps: int = FINE_TUNE_STEPS,
+) -> Transferability:
+    """What the features of `model` are worth on another task's set `data`: a linear probe and a short fine-tune.
+
+    Beside those of random weights (the floor) and, where given, of `teacher` (the ceiling), which may be any network of
+    the same input shape. data: a known set, a folder of class folders, an .npz file; for segmentation 'seg_em',
+    'seg_camvid', or an .npz file whose y is (N, H, W). steps: of the fine-tune; 0 leaves it out. For a run directory,
+    the figures go into evaluation.json. Raises DataError, StudentError, TeacherError, TaskError, ConfigError.
+    """
+    if steps < 0:
+        raise ConfigError(f"steps of the fine-tune must be 0 or above, got {steps}")
+    about, runtime = asked(model, task), Runtime(resolve_device(device))
+    _require_images(about.task.pair, "transferability")
+    with generator_kept():
+        beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
+    if beside is not None and beside.task.shape != about.task.shape:
+        raise TeacherError(
+            f"the ceiling takes images of {list(beside.task.shape)} and the model of {list(about.task.shape)}; both "
+            "must see the same images, so give a teacher of the model's shape"
+        )
+    ceiling = None if beside is None else (beside.module, beside.task)
+    measured = measure_transfer(about.module, about.task, str(data), ceiling, runtime, steps)
+    if about.run_dir is not None:
+        keep_by_name(about.run_dir, "transfer", str(data), measured.to_dict())
+    return measured
+
+
+def attack_success(
+    model: str | Path | Result | nn.Module,
+    data: str | Path,
+    attack: str,
+    target: int = 0,
+    task: TaskLike = None,
+    device: str = "auto",
+) -> AttackSuccess:
+    """How often a trigger makes `model` answer class `target` on images of other classes, and how often it does anyway.
+
+    attack: a name of `audit.attacks.ATTACKS`. For a run directory, the figures go into evaluation.json.
+    Raises DataError, ConfigError for an unknown attack, TaskError.
+    """
+    known = find_attack(attack)
+    about = asked(model, task)
+    _require_images(about.task.pair, "attack_success")
+    images, runtime = load_images(str(data), about.task), Runtime(resolve_device(device))
+    with fixed(about.module):
+        measured = backdoor.attack_success(predictor(about.network, runtime), images, about.task, known, target)
+    if about.run_dir is not None:
+        keep_by_name(about.run_dir, "attacks", attack, measured.to_dict())
+    return measured
+
+
+def _require_images(pair: tuple[str, str], verb: str) -> None:
+    if pair != ("image", "classes"):
+        raise ConfigError(f"{verb} is of classifiers of images, and this is a task of {' x '.join(pair)}")

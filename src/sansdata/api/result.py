@@ -1,0 +1,132 @@
+"""A finished run in the hand of a user, and any other network that a verb is asked about."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..compress.rebuild import rebuild
+from ..deploy.bundle import Deployable
+from ..engine.run_directory import RunDirectory
+from ..errors import RunDirectoryError, StudentError
+from ..models.saved import SavedModel, read_model
+from ..network import Network
+from ..tasks import Task, load_task
+from ..teachers.specs import resolve
+
+TaskLike = Task | str | Mapping[str, Any] | None
+
+
+@dataclass
+class Result:
+    """A finished run: the student, ready to use, and where everything about it lies."""
+
+    student: nn.Module
+    """Takes what its preprocessing gives (normalised images), as the teacher's module does; gives logits. In eval
+    mode."""
+    task: Task
+    """With the student's own preprocessing."""
+    run_dir: Path
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """Deployable: takes inputs as they travel (images (B, C, H, W) in 0..1), with the preprocessing inside."""
+        return Deployable(self.student, self.task).eval()
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        text = (self.run_dir / "metrics.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return RunDirectory(self.run_dir).read_json("summary.json")
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """Seconds by phase, samples, teacher and student passes, peak memory."""
+        return self.summary["cost"]
+
+
+def load(run_dir: str | Path, student: nn.Module | None = None, best: bool = False) -> Result:
+    """The result of a run, later. best: the snapshot that agreed most, where it is not the last.
+
+    student: a module of the right architecture, needed where the student was a module in Python.
+    Raises RunDirectoryError, TeacherError or StudentError.
+    """
+    path = Path(run_dir)
+    file = path / "student.best.safetensors" if best else path / "student.safetensors"
+    if best and not file.is_file():
+        file = path / "student.safetensors"
+    if not file.is_file():
+        raise RunDirectoryError(f"{path} has no student.safetensors: it is no run, or not a finished one")
+    saved = read_model(file)
+    return Result(_fill(saved, student, file).eval(), saved.task, path)
+
+
+def _fill(saved: SavedModel, module: nn.Module | None, file: Path) -> nn.Module:
+    if module is None:
+        if saved.architecture is None:
+            raise StudentError(
+                f"{file} holds the weights of a module that was made in Python; give one: "
+                "sansdata.load(run_dir, student=MyModel())"
+            )
+        with generator_kept():
+            module = rebuild(saved.architecture)
+    try:
+        module.load_state_dict(saved.tensors)
+    except RuntimeError as fault:
+        raise StudentError(f"{file} does not fit {type(module).__name__}: {fault}") from None
+    return module
+
+
+def generator_kept() -> contextlib.AbstractContextManager:
+    """Networks are built with random weights before a file fills them: that is not the caller's business."""
+    return torch.random.fork_rng(devices=[])
+
+
+def task_field(task: TaskLike) -> Any:
+    """A task as settings hold it: a mapping, or the name that the user gave."""
+    if isinstance(task, Task):
+        return task.model_dump(mode="json")
+    return "" if task is None else task if isinstance(task, str) else dict(task)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The network that a verb is asked about, and the run directory where it is a run's."""
+
+    module: nn.Module
+    task: Task
+    """With the network's own preprocessing."""
+    run_dir: Path | None = None
+
+    @property
+    def network(self) -> Network:
+        return Network.of(self.module, self.task)
+
+
+def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
+    """model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a
+    task)."""
+    run_dir: Path | None = None
+    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
+        run_dir = Path(model)
+        model = load(run_dir)
+    if isinstance(model, Result):
+        return Asked(model.student, model.task, run_dir)
+    job = load_task(task_field(task))
+    if isinstance(model, nn.Module):
+        return Asked(model, job)
+    with generator_kept():
+        resolved = resolve(str(model), job, pretrained=True)
+    return Asked(resolved.module, resolved.task)

@@ -1,0 +1,65 @@
+"""What travels between rooms: one tensor, or named columns, whose first axis is the sample. The only module that asks
+which of the two it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+Inputs = Tensor | Mapping[str, Tensor]
+"""Images are a tensor (B, C, H, W); texts are {'tokens': (B, L), 'mask': (B, L)}; an input kind says which it has."""
+
+
+def each(change: Callable[..., Tensor], *inputs: Inputs) -> Inputs:
+    """`change` on the tensor, or on every column: of several inputs, on the columns of the same name together."""
+    first = inputs[0]
+    if isinstance(first, Tensor):
+        return change(*inputs)
+    return {name: change(*(one[name] for one in inputs)) for name in first}  # type: ignore[index]
+
+
+def parts(inputs: Inputs) -> list[Tensor]:
+    """The tensor alone, or every column in order."""
+    return [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+
+
+def count(inputs: Inputs) -> int:
+    """How many samples there are."""
+    return len(parts(inputs)[0])
+
+
+def take(inputs: Inputs, ids: Tensor | slice) -> Inputs:
+    """The samples at `ids`, in that order."""
+    return each(lambda column: column[ids], inputs)
+
+
+def split(inputs: Inputs, size: int) -> list[Inputs]:
+    """Parts of at most `size` samples, in order."""
+    return [take(inputs, slice(start, start + size)) for start in range(0, count(inputs), size)]
+
+
+def join(several: Sequence[Inputs]) -> Inputs:
+    """All samples of `several`, one after the other."""
+    return each(lambda *columns: torch.cat(columns), *several)
+
+
+def copied(inputs: Inputs) -> Inputs:
+    """A copy that shares no memory and no gradient with the original."""
+    return each(lambda column: column.detach().clone(), inputs)
+
+
+def to(inputs: Inputs, device: torch.device) -> Inputs:
+    """The same on `device`."""
+    return each(lambda column: column.to(device), inputs)
+
+
+def same(one: Inputs, other: Inputs) -> bool:
+    """Whether both have the same columns with the same values."""
+    return len(parts(one)) == len(parts(other)) and all(torch.equal(a, b) for a, b in zip(parts(one), parts(other)))
+
+
+def asks_gradient(inputs: Inputs) -> bool:
+    """Whether a gradient is asked of any column."""
+    return any(column.requires_grad for column in parts(inputs))

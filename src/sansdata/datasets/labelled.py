@@ -1,0 +1,52 @@
+"""A labelled set of rows or texts, as an input kind stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import columns
+from ..columns import Inputs
+from ..errors import DataError
+from ..kinds.index import input_kind
+from ..tasks import Task
+from .imageset import check_labels
+
+
+@dataclass(frozen=True, eq=False)
+class KindSet:
+    """packed: inputs as the kind of `task` stores them. labels: int64 (N,). source: where they came from. notes: what
+    was done to them on the way, in plain words."""
+
+    task: Task
+    packed: Inputs
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """(inputs as they travel, labels int64 (B,)) in order; the last may be smaller."""
+        kind, labels = input_kind(self.task), torch.from_numpy(self.labels)
+        for part, known in zip(columns.split(self.packed, size), labels.split(size)):
+            yield kind.unpack(part), known
+
+    def require_fit(self, task: Task) -> None:
+        """Raises DataError where inputs or labels are those of another task."""
+        if task.inputs != self.task.inputs:
+            raise DataError(f"{self.source}: was read for another task; load it with this one")
+        check_labels(self.labels, task.classes, self.source)
+
+    def subset(self, index: np.ndarray, note: str = "") -> KindSet:
+        """The samples at `index` (M,), in that order, with `note` added."""
+        packed = columns.take(self.packed, torch.from_numpy(index))
+        return replace(
+            self, packed=packed, labels=self.labels[index], notes=(*self.notes, note) if note else self.notes
+        )

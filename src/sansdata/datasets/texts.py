@@ -1,0 +1,146 @@
+"""Labelled texts: a TSV, CSV or JSONL file, a folder with a sub-folder per class, or a set known by name.
+
+Under SANSDATA_DATA: text/sst2/train.tsv, dev.tsv, test.tsv, each line a sentence, a tab and its label.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, did_you_mean
+from ..kinds.inputs.tokens import Tokens
+from ..tasks import Task
+from .imageset import check_labels
+from .labelled import KindSet
+from .tables import LABEL_COLUMNS
+
+MAX_FILE_BYTES = 2 * 2**30
+MAX_TEXT_BYTES = 10_000_000
+TEXT_FIELDS = ("text", "sentence")
+KNOWN = {"sst2": "text/sst2/{split}.tsv"}
+"""name -> file below SANSDATA_DATA; class 0 negative, 1 positive."""
+
+
+def load_texts(spec: str | Path, task: Task, split: str = "test") -> KindSet:
+    """The labelled texts of `spec`, read with the task's tokenizer.
+
+    A .tsv or .csv file has the text first and the class last, or a header line that names them; a .jsonl file an object
+    a line with 'text' and 'label'; a folder one folder of .txt files per class. Raises DataError for what cannot be
+    found or read, TaskError where the task has no tokenizer.
+    """
+    texts, classes = zip(*_pairs(spec, task, split))
+    names = task.class_names or tuple(str(number) for number in range(task.classes))
+    labels = np.array([_class_of(one, names, str(spec), row) for row, one in enumerate(classes)], dtype=np.int64)
+    check_labels(labels, task.classes, str(spec))
+    packed = Tokens(task.inputs).read(texts)
+    cut = int((packed["mask"].all(1)).sum())
+    notes = (f"{cut:,} of {len(texts):,} texts fill the whole length or were cut to it",) if cut else ()
+    return KindSet(task, packed, labels, names, str(spec), notes)
+
+
+def read_pairs(spec: str | Path, task: Task, split: str = "test") -> list[tuple[str, int]]:
+    """(text, class) of every text of `spec`, before any tokenizer."""
+    names = task.class_names or tuple(str(number) for number in range(task.classes))
+    pairs = _pairs(spec, task, split)
+    return [(text, _class_of(label, names, str(spec), row)) for row, (text, label) in enumerate(pairs)]
+
+
+def _pairs(spec: str | Path, task: Task, split: str) -> list[tuple[str, str]]:
+    if str(spec) in KNOWN:
+        root = os.environ.get("SANSDATA_DATA")
+        path = Path(root or ".") / KNOWN[str(spec)].format(split=split)
+        if root is None or not path.is_file():
+            raise DataError(f"{spec} is not on this machine: set SANSDATA_DATA to a folder with {KNOWN[str(spec)]}")
+    else:
+        path = Path(spec).expanduser()
+    if path.is_dir():
+        pairs = list(_of_folder(path))
+    elif path.is_file() and path.suffix.lower() == ".jsonl":
+        pairs = list(_of_lines(path, task))
+    elif path.is_file() and path.suffix.lower() in (".tsv", ".csv"):
+        pairs = _of_table(path, task)
+    else:
+        raise DataError(
+            f"'{str(spec)[:200]}' is neither a known set of texts, a .tsv, .csv or .jsonl file, nor a folder. "
+            f"{did_you_mean(str(spec), KNOWN)}"
+        )
+    if not pairs:
+        raise DataError(f"{path}: no texts")
+    return pairs
+
+
+def _text_of(path: Path, most: int) -> str:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise DataError(f"{path}: larger than {most:,} bytes")
+        return data.decode("utf-8-sig")
+    except (OSError, ValueError) as fault:
+        raise DataError(f"{path}: cannot be read as text ({str(fault)[:200]})") from None
+
+
+def _of_table(path: Path, task: Task) -> list[tuple[str, str]]:
+    text = _text_of(path, MAX_FILE_BYTES)
+    if path.suffix.lower() == ".tsv":  # quotes are letters there
+        rows = [line.split("\t") for line in text.splitlines() if line.strip()]
+    else:
+        try:
+            rows = [row for row in csv.reader(text.splitlines(keepends=True)) if any(row)]
+        except csv.Error as fault:
+            raise DataError(f"{path}: cannot be read as a table ({fault})") from None
+    if not rows:
+        return []
+    first, last = 0, len(rows[0]) - 1
+    header = [name.strip().lower() for name in rows[0]]
+    if any(name in header for name in TEXT_FIELDS):
+        wanted = [task.outputs.column.lower()] if task.outputs.column else LABEL_COLUMNS
+        label = next((name for name in wanted if name in header), None)
+        if label is None:
+            raise DataError(f"{path}: no column {' or '.join(wanted)} beside the text; it has {', '.join(header)}")
+        first, last = next(header.index(name) for name in TEXT_FIELDS if name in header), header.index(label)
+        rows = rows[1:]
+    short = next((place for place, row in enumerate(rows) if len(row) <= max(first, last) or len(row) < 2), None)
+    if short is not None:
+        raise DataError(f"{path}: row {short + 1} has {len(rows[short])} field(s); expected a text and its class")
+    return [(row[first], row[last]) for row in rows]
+
+
+def _of_lines(path: Path, task: Task) -> Iterator[tuple[str, str]]:
+    labels = [task.outputs.column] if task.outputs.column else LABEL_COLUMNS
+    for number, line in enumerate(_text_of(path, MAX_FILE_BYTES).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            raise DataError(f"{path}: line {number} is no JSON") from None
+        fields = record if isinstance(record, dict) else {}
+        text = next((fields[name] for name in TEXT_FIELDS if isinstance(fields.get(name), str)), None)
+        label = next((fields[name] for name in labels if isinstance(fields.get(name), (str, int))), None)
+        if text is None or label is None:
+            raise DataError(f"{path}: line {number} needs 'text' and '{labels[0]}'")
+        yield text, str(label)
+
+
+def _of_folder(root: Path) -> Iterator[tuple[str, str]]:
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        for path in sorted(folder.glob("*.txt")):
+            if path.is_file() and not path.is_symlink():
+                yield _text_of(path, MAX_TEXT_BYTES), folder.name
+
+
+def _class_of(label: str, names: tuple[str, ...], source: str, row: int) -> int:
+    plain = label.strip()
+    if plain in names:
+        return names.index(plain)
+    if plain.isdecimal():
+        return int(plain)
+    raise DataError(f"{source}: row {row + 1} has the class {plain[:40]!r}. {did_you_mean(plain, names)}")

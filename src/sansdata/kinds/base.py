@@ -1,0 +1,178 @@
+"""What a kind of input and a kind of output must say for themselves. Everything between them asks only this.
+
+A kind returns data: it draws nothing on paper, reads no file of a run and knows no engine. It stands on the Spec of a
+task file, so that two tasks of one kind are two objects.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from torch import Generator, Tensor, nn
+
+from ..columns import Inputs
+from ..config import Strict
+from ..contracts import Outputs
+from ..figures import Finding, Preview, Warned
+
+
+class Preprocessor(Protocol):
+    """The door of a network: from what travels to what the module is called with, a tensor or named columns."""
+
+    def __call__(self, inputs: Inputs) -> Inputs: ...
+
+    def describe(self) -> dict[str, Any]:
+        """As a model's file keeps it; the input kind's `preprocessor` reads it back."""
+        ...
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether a student of this network can have the same door."""
+        ...
+
+
+@dataclass(frozen=True)
+class Axes:
+    """One argument of an exported model. sizes: after the batch axis. meaning: for whoever feeds it."""
+
+    dtype: str
+    sizes: tuple[int, ...]
+    meaning: str
+
+
+class InputKind(ABC):
+    """What goes in. spec: the input side of a task."""
+
+    Spec: ClassVar[type[Strict]]
+    unit: ClassVar[str]
+    """What several of them are called: 'images', 'texts', 'rows'."""
+    differentiable: ClassVar[bool]
+    """Whether a gradient can reach what travels."""
+    sources: ClassVar[tuple[str, ...]]
+    """Kinds of noise that `draw` knows; the first is the plainest."""
+    samples_file: ClassVar[str] = "kept.npz"
+    """Where a run keeps some of what it made."""
+
+    def __init__(self, spec: Any) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def draw(self, count: int, generator: Generator, source: str = "", door: Preprocessor | None = None) -> Inputs:
+        """`count` valid and varied inputs that need no data, as they travel, on the CPU. source: one of `sources`, or
+        the first. door: of the network that is to see them, for noise that is shaped for it."""
+
+    @abstractmethod
+    def pack(self, inputs: Inputs) -> Inputs:
+        """From travel to store, on the CPU; pack(unpack(x)) is x."""
+
+    @abstractmethod
+    def unpack(self, packed: Inputs) -> Inputs:
+        """From store to travel."""
+
+    @abstractmethod
+    def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
+        """The door that a model's file or a task describes; of an empty description the kind's own.
+
+        Raises TaskError for a description that is none.
+        """
+
+    @abstractmethod
+    def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
+        """Stored inputs as arrays of a file, by name."""
+
+    @abstractmethod
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Inputs:
+        """Stored inputs from arrays that anybody may have written. Raises ValueError where they are none of this
+        kind."""
+
+    @abstractmethod
+    def statistics(self, packed: Inputs) -> list[Finding]:
+        """What a set of samples is like, whatever a model says of them."""
+
+    def warnings(self, statistics: Mapping[str, Any]) -> list[Warned]:
+        """What is wrong with samples of these statistics, by name."""
+        return []
+
+    @abstractmethod
+    def preview(self, packed: Inputs) -> list[Preview]:
+        """Each sample as a person sees it."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What a network of this task takes, in a few words."""
+
+    @abstractmethod
+    def signature(self) -> Mapping[str, Axes]:
+        """The arguments of an exported model, in order, as they travel."""
+
+    def hint(self, module: nn.Module) -> str:
+        """What may be wrong where `module` fails on inputs of this kind: a sentence that begins with '. ', or ''."""
+        return ""
+
+    def doubts(
+        self, module: nn.Module, preprocessor: Preprocessor, inputs: Inputs
+    ) -> tuple[dict[str, float], list[str]]:
+        """What a network's own weights say of the inputs it was trained on: figures, and warnings where they do not fit
+        its preprocessing. inputs: as the module takes them."""
+        return {}, []
+
+
+class OutputKind(ABC):
+    """What comes out. spec: the output side of a task."""
+
+    Spec: ClassVar[type[Strict]]
+    unit: ClassVar[str]
+
+    def __init__(self, spec: Any) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def read(self, raw: Any) -> Tensor:
+        """The answer in what a module returned, float32. Raises TeacherError: what came, what was expected."""
+
+    @abstractmethod
+    def faults(self, raw: Any, count: int) -> list[str]:
+        """Why what a teacher returned for `count` inputs is no answer of this kind; empty where it is one."""
+
+    @abstractmethod
+    def judge(self, answers: Tensor, name_of: Callable[[int], str]) -> tuple[str, list[str], list[str]]:
+        """(what the answers are, faults, warnings) of a teacher's answers to varied inputs."""
+
+    @abstractmethod
+    def match(self, student: Outputs, teacher: Outputs, how: Any) -> Tensor:
+        """(B,) the default loss between a student's answers and its teacher's. how: settings of the transfer."""
+
+    @abstractmethod
+    def agreement(self, student: Tensor, teacher: Tensor) -> Mapping[str, float] | None:
+        """'agreement', 'overlap' and 'kl' of two models' answers to the same inputs; None where nothing tells how close
+        two answers are: then the last snapshot is kept."""
+
+    @abstractmethod
+    def describe(self, answers: Tensor, late: Tensor | None = None) -> list[Finding]:
+        """What a teacher says of a set of samples. late: its answers to the newest of them."""
+
+    @abstractmethod
+    def warnings(
+        self, described: Mapping[str, Any], agreed: float, count: int, name_of: Callable[[int], str]
+    ) -> list[Warned]:
+        """What is wrong with `count` samples that are described so, or with a student that agrees so far, 0..1."""
+
+    @abstractmethod
+    def evaluate(self, answers: np.ndarray, truth: np.ndarray, teacher: np.ndarray | None = None) -> list[Finding]:
+        """How right `answers` are, and how like a teacher's to the same samples."""
+
+    @abstractmethod
+    def targets(self, answers: Tensor) -> np.ndarray:
+        """What a teacher's answers say in the form of a labelled set."""
+
+    @abstractmethod
+    def captions(self, answers: np.ndarray, name_of: Callable[[int], str]) -> Sequence[tuple[str, str]]:
+        """(what a sample is taken for, how surely) of each answer."""
+
+    @abstractmethod
+    def signature(self) -> tuple[str, tuple[int, ...]]:
+        """(name, sizes after the batch axis) of an exported model's output."""

@@ -1,0 +1,58 @@
+"""The two tables of kinds. Third parties add theirs by the entry-point group 'sansdata.kinds'."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from ..config import Strict
+from ..errors import TaskError
+from ..tasks import Task
+from ..tasks.base import GROUP
+from .base import InputKind, OutputKind
+
+INPUTS = {
+    "image": ("inputs.image:Images", "pictures of 1 or 3 channels, of one size"),
+    "table": ("inputs.table:Table", "rows of numbers and categories, some of them missing"),
+    "tokens": ("inputs.tokens:Tokens", "texts as ids of one vocabulary, padded to one length"),
+}
+OUTPUTS = {"classes": ("outputs.classes:Classes", "one of several exclusive classes")}
+"""kind -> (module:class in this package, one line)."""
+
+
+def kind_names() -> dict[str, tuple[str, str]]:
+    """Every known kind -> (its side, one line about it), our own first."""
+    names = {name: ("inputs", line) for name, (_, line) in INPUTS.items()}
+    names |= {name: ("outputs", line) for name, (_, line) in OUTPUTS.items()}
+    for entry in entry_points(group=GROUP):
+        names.setdefault(entry.name, ("third party", f"from {entry.value}"))
+    return names
+
+
+def input_kind(task: Task) -> InputKind:
+    """The input side of a task at work. Raises TaskError where a third party's kind does not load."""
+    return _kind("inputs", task.inputs)
+
+
+def output_kind(task: Task) -> OutputKind:
+    """The output side of a task at work. Raises TaskError where a third party's kind does not load."""
+    return _kind("outputs", task.outputs)
+
+
+@lru_cache(maxsize=256)
+def _kind(side: str, spec: Strict) -> Any:
+    name = spec.kind  # type: ignore[attr-defined]
+    table = INPUTS if side == "inputs" else OUTPUTS
+    if name in table:
+        module, _, attribute = table[name][0].partition(":")
+        return getattr(import_module(f".{module}", __package__), attribute)(spec)
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            cls = entry.load()
+            wanted = InputKind if side == "inputs" else OutputKind
+            if not (isinstance(cls, type) and issubclass(cls, wanted)):
+                raise TaskError(f"kind '{name}' of {entry.value} is no {wanted.__name__}")
+            return cls(spec)
+    raise TaskError(f"unknown kind of {side} '{name}'")

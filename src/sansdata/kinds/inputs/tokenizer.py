@@ -1,0 +1,86 @@
+"""A tokenizer.json in use, by the library `tokenizers`, which is imported when a text is first read or shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import MissingLibraryError, TaskError
+from ...tasks.tokens import read_tokenizer
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Texts to ids and back. Equal paths are equal tokenizers."""
+
+    path: Path
+
+    @staticmethod
+    def of(path: str | Path) -> Tokenizer:
+        """Raises TaskError for a file that is no tokenizer.json, MissingLibraryError without the library."""
+        tokenizer = Tokenizer(Path(path))
+        _ = tokenizer._loaded
+        return tokenizer
+
+    @property
+    def _loaded(self) -> Any:
+        return _load(self.path)[0]
+
+    @cached_property
+    def scores(self) -> dict[int, float] | None:
+        """Log-probability of each id, where the vocabulary has them (unigram models)."""
+        words = _load(self.path)[1].get("model", {}).get("vocab")
+        if not isinstance(words, list):
+            return None
+        return {place: float(word[1]) for place, word in enumerate(words)}
+
+    @cached_property
+    def plain_ids(self) -> list[int]:
+        """Ids that stand for letters and words, without the special ones, in order."""
+        added = _load(self.path)[1].get("added_tokens") or []
+        special = {one["id"] for one in added if isinstance(one, dict) and one.get("special")}
+        unknown = self._loaded.token_to_id(str(_load(self.path)[1].get("model", {}).get("unk_token")))
+        return [place for place in sorted(self._loaded.get_vocab().values()) if place not in special | {unknown}]
+
+    def ids(self, texts: Sequence[str], length: int, padding: int) -> tuple[Tensor, Tensor]:
+        """(tokens (B, length) int64, mask (B, length) bool); what is longer is cut, special tokens as the file says."""
+        self._loaded.enable_truncation(length)
+        self._loaded.no_padding()
+        tokens = torch.full((len(texts), length), padding, dtype=torch.int64)
+        mask = torch.zeros(len(texts), length, dtype=torch.bool)
+        for row, encoded in enumerate(self._loaded.encode_batch(list(texts))):
+            found = encoded.ids[:length] or [padding]  # a text without any token is one token of padding
+            tokens[row, : len(found)] = torch.tensor(found)
+            mask[row, : len(found)] = True
+        return tokens, mask
+
+    def texts(self, tokens: Tensor, mask: Tensor) -> list[str]:
+        """Each row (L,) of ids in letters, without special tokens."""
+        rows = [row[keep].tolist() for row, keep in zip(tokens, mask)]
+        return self._loaded.decode_batch(rows, skip_special_tokens=True)
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path) -> tuple[Any, dict[str, Any]]:
+    """(the library's tokenizer, its JSON)."""
+    try:
+        tree = read_tokenizer(path)
+    except ValueError as fault:
+        raise TaskError(str(fault)) from None
+    try:
+        library = import_module("tokenizers")
+    except ImportError as fault:
+        raise MissingLibraryError(
+            f"tokenizers cannot be imported here ({fault}); texts need it: pip install 'sansdata[text]'"
+        ) from None
+    try:
+        return library.Tokenizer.from_file(str(path)), tree
+    except Exception as fault:  # the library raises its own bare Exception
+        raise TaskError(f"tokenizer {path}: cannot be used ({str(fault)[:200]})") from None

@@ -1,0 +1,23 @@
+"""What a student's job is: what goes in, what comes out. No torch here, so that a wrong task file answers at once."""
+
+from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
+from .image import ImageSpec
+from .known import KNOWN_TASKS
+from .outputs import MAX_CLASSES, ClassesSpec
+from .table import Column, TableSpec
+from .tokens import TokensSpec
+
+__all__ = [
+    "KNOWN_TASKS",
+    "MAX_CLASSES",
+    "ClassesSpec",
+    "Column",
+    "ImageSpec",
+    "ImageTask",
+    "PairTask",
+    "TableSpec",
+    "Task",
+    "TokensSpec",
+    "load_task",
+    "task_from_mapping",
+]

@@ -1,0 +1,266 @@
+"""A task is an input side and an output side. ImageTask is the shorthand of images and classes, and what such a task is
+written as; PairTask is every other pair."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pydantic
+
+from ..config import Strict, read_yaml, validate
+from ..errors import TaskError, did_you_mean
+from .image import ImageSpec, require_sensible
+from .outputs import MAX_CLASSES, ClassesSpec, check_names
+from .table import TableSpec
+from .tokens import TokensSpec
+
+MIN_STD = 1e-6
+"""Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
+
+SPECS: Mapping[str, Mapping[str, type[Strict]]] = {
+    "inputs": {"image": ImageSpec, "table": TableSpec, "tokens": TokensSpec},
+    "outputs": {"classes": ClassesSpec},
+}
+PAIRS = {"table-classification": ("table", "classes"), "text-classification": ("tokens", "classes")}
+"""Pairs that have a name of their own; the fields of both sides then stand side by side in the task file."""
+GROUP = "sansdata.kinds"
+"""Entry points of third parties: name of a kind -> its class, an InputKind or OutputKind with its Spec."""
+
+
+class Task(Strict):
+    """What every task says: its two sides, and the preprocessing of a network whose file names none of its own.
+
+    `shape`, `classes` and `class_names` are there where a side has them: a method that reads them declares the sides
+    that it works on.
+    """
+
+    wrong = TaskError
+
+    if TYPE_CHECKING:
+        shape: tuple[int, int, int]
+        classes: int
+        class_names: tuple[str, ...]
+
+        @property
+        def inputs(self) -> Any:
+            """The Spec of the input side."""
+
+        @property
+        def outputs(self) -> Any:
+            """The Spec of the output side."""
+
+    @property
+    @abstractmethod
+    def own_preprocessing(self) -> dict[str, Any]:
+        """As a model's file has it; empty is the input kind's default."""
+
+    @abstractmethod
+    def seen_through(self, preprocessing: Mapping[str, Any]) -> Task:
+        """This task for a network with another preprocessing."""
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The names of both kinds, such as ('image', 'classes')."""
+        return self.inputs.kind, self.outputs.kind
+
+    def name_of(self, label: int) -> str:
+        """The name of a class, or its number."""
+        return self.class_names[label] if self.class_names else str(label)
+
+    def files(self) -> dict[Path, str]:
+        """Files that the task names, with their role: what a strict run may read besides the task itself."""
+        tokenizer = getattr(self.inputs, "tokenizer", "")
+        return {Path(tokenizer): "tokenizer"} if tokenizer else {}
+
+
+class ImageTask(Task):
+    """Classify an image.
+
+    shape: (channels, height, width). classes: number of classes.
+    mean, std: per channel, in unit space (images in 0..1): a model sees (image - mean) / std, unless its file has
+    others. class_names: one name per class, or empty.
+    """
+
+    kind: Literal["image"] = "image"
+    shape: tuple[int, int, int]
+    classes: int = pydantic.Field(ge=2, le=MAX_CLASSES)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> ImageTask:
+        require_sensible(self.shape)
+        check_scale(self.mean, self.std, self.channels)
+        check_names(self.class_names, self.classes)
+        return self
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def inputs(self) -> ImageSpec:
+        return ImageSpec(shape=self.shape)
+
+    @property
+    def outputs(self) -> ClassesSpec:
+        return ClassesSpec(classes=self.classes, class_names=self.class_names)
+
+    @property
+    def own_preprocessing(self) -> dict[str, Any]:
+        return {"mean": list(self.mean), "std": list(self.std)}
+
+    def seen_through(self, preprocessing: Mapping[str, Any]) -> ImageTask:
+        return self.model_copy(update={name: tuple(preprocessing[name]) for name in ("mean", "std")})
+
+
+def check_scale(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
+    """Raises ValueError unless both have a usable number for each channel."""
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels:
+            raise ValueError(f"{name} needs {channels} number(s), one per channel, got {len(values)}")
+        if not all(math.isfinite(value) for value in values):
+            raise ValueError(f"{name} must be finite, got {list(values)}")
+        if max(abs(value) for value in values) > 1 / MIN_STD:
+            raise ValueError(f"{name} must be within {1 / MIN_STD:g}, got {list(values)}")
+    if min(std) < MIN_STD:
+        raise ValueError(f"std must be above 0 (at least {MIN_STD:g}), got {list(std)}")
+
+
+class PairTask(Task):
+    """Any input side with any output side. preprocessing: of a network whose file names none; empty is the input kind's
+    default."""
+
+    inputs: pydantic.SerializeAsAny[Strict]  # type: ignore[assignment]
+    outputs: pydantic.SerializeAsAny[Strict]  # type: ignore[assignment]
+    preprocessing: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    @pydantic.field_validator("inputs", "outputs", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        return side(str(info.field_name), value, "the task") if isinstance(value, Mapping) else value
+
+    @property
+    def own_preprocessing(self) -> dict[str, Any]:
+        return self.preprocessing
+
+    def seen_through(self, preprocessing: Mapping[str, Any]) -> PairTask:
+        return self.model_copy(update={"preprocessing": dict(preprocessing)})
+
+    @property
+    def classes(self) -> int:
+        return self._of_a_side("classes")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._of_a_side("class_names")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self._of_a_side("shape")
+
+    def _of_a_side(self, field: str) -> Any:
+        for one in (self.inputs, self.outputs):
+            if field in type(one).model_fields:
+                return getattr(one, field)
+        raise TaskError(f"a task of {' x '.join(self.pair)} has no '{field}'")
+
+    def __hash__(self) -> int:
+        return hash((self.inputs, self.outputs, repr(self.preprocessing)))
+
+
+def side(name: str, fields: Mapping[str, Any], where: str) -> Strict:
+    """The Spec of 'inputs' or 'outputs' from its fields, of which 'kind' names the kind. Raises TaskError."""
+    kind = fields.get("kind")
+    if not isinstance(kind, str):
+        raise TaskError(f"{where}: '{name}' needs a kind. Known: {', '.join(SPECS[name])}.")
+    return validate(find_spec(name, kind, where), fields, f"{where}: {name}", error=TaskError)
+
+
+def find_spec(name: str, kind: str, where: str = "the task") -> type[Strict]:
+    """The Spec of a kind on the side `name`. Raises TaskError for an unknown kind or one whose package is broken."""
+    if kind in SPECS[name]:
+        return SPECS[name][kind]
+    theirs = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if kind not in theirs:
+        raise TaskError(f"{where}: unknown kind of {name} '{kind}'. {did_you_mean(kind, [*SPECS[name], *theirs])}")
+    try:
+        return theirs[kind].load().Spec
+    except Exception as fault:  # a third party's package may raise anything
+        raise TaskError(f"{where}: kind '{kind}' of {theirs[kind].value} does not load: {fault}") from fault
+
+
+def load_task(spec: str | Path | Mapping[str, Any] | Task) -> Task:
+    """A task from a known name, a YAML file, or a mapping. Raises TaskError with the field and the reason."""
+    from .known import KNOWN_TASKS
+
+    if isinstance(spec, Task):
+        return spec
+    if isinstance(spec, Mapping):
+        return task_from_mapping(spec, "the task")
+    name = str(spec)
+    if name in KNOWN_TASKS:
+        return KNOWN_TASKS[name]
+    path = Path(name)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise TaskError(
+            f"'{name}' is neither a known task nor a YAML file. {did_you_mean(name, KNOWN_TASKS)} "
+            "For another task write a file: kind: image, shape: [3, 32, 32], classes: 10, mean: [...], std: [...]; "
+            "or kind: table-classification, or text-classification."
+        )
+    return task_from_mapping(read_yaml(path, error=TaskError), str(path), path.parent)
+
+
+def task_from_mapping(fields: Mapping[str, Any], where: str, folder: Path | None = None) -> Task:
+    """Raises TaskError that names the place `where` it was read and the field. Paths are relative to `folder`."""
+    fields = dict(fields)
+    kind = fields.pop("kind", None)
+    if "inputs" not in fields and "outputs" not in fields:
+        if isinstance(kind, str) and kind in PAIRS:
+            fields = _two_sides(fields, *PAIRS[kind])
+        elif kind in (None, "image"):
+            return validate(ImageTask, fields, where, error=TaskError)
+        else:
+            raise TaskError(
+                f"{where}: kind '{kind!s:.80}' is not supported. Known: image, {', '.join(PAIRS)}, or inputs: and "
+                "outputs: with a kind each."
+            )
+    elif kind is not None:
+        raise TaskError(f"{where}: a task with inputs: and outputs: has no kind of its own, got '{kind}'")
+    for name in SPECS:
+        if not isinstance(fields.get(name), Mapping):
+            raise TaskError(f"{where}: '{name}' must be a section with its kind and what belongs to it")
+        fields[name] = side(name, _rooted(fields[name], folder), where)
+    task = validate(PairTask, fields, where, error=TaskError)
+    return _shorthand(task, where) if task.pair == ("image", "classes") else task
+
+
+def _two_sides(fields: dict[str, Any], inputs: str, outputs: str) -> dict[str, Any]:
+    """Fields that stand side by side, dealt out; one that no side knows goes to the inputs, which then refuse it."""
+    given = SPECS["outputs"][outputs].model_fields
+    parts: dict[str, Any] = {"inputs": {"kind": inputs}, "outputs": {"kind": outputs}}
+    for name, value in fields.items():
+        if name == "preprocessing":
+            parts[name] = value
+        else:
+            parts["outputs" if name in given else "inputs"][name] = value
+    return parts
+
+
+def _rooted(fields: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    """A file that a task file names lies beside it, unless its path says otherwise."""
+    named = fields.get("tokenizer")
+    if folder is None or not isinstance(named, str) or not named:
+        return dict(fields)
+    return {**fields, "tokenizer": str(folder / Path(named).expanduser())}
+
+
+def _shorthand(task: PairTask, where: str) -> ImageTask:
+    fields = {"shape": task.shape, "classes": task.classes, "class_names": task.class_names, **task.preprocessing}
+    return validate(ImageTask, fields, where, error=TaskError)

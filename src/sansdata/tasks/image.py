@@ -1,0 +1,32 @@
+"""The input side of an image."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+
+from ..config import Strict
+
+MAX_PIXELS = 4096 * 4096
+
+
+class ImageSpec(Strict):
+    """An image. shape: (channels, height, width), with 1 or 3 channels."""
+
+    kind: Literal["image"] = "image"
+    shape: tuple[int, int, int]
+
+    @pydantic.model_validator(mode="after")
+    def _sensible(self) -> ImageSpec:
+        require_sensible(self.shape)
+        return self
+
+
+def require_sensible(shape: tuple[int, int, int]) -> None:
+    """Raises ValueError for a shape (channels, height, width) that is none of an image."""
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise ValueError(f"shape must be [channels, height, width] with 1 or 3 channels, got {list(shape)}")
+    if min(height, width) < 4 or height * width > MAX_PIXELS:
+        raise ValueError(f"height and width in shape must be from 4 to 4096, got {height} x {width}")

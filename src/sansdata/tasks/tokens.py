@@ -1,0 +1,73 @@
+"""The input side of a text: tokens of one vocabulary, padded to one length."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from ..config import Strict
+
+MAX_VOCABULARY = 2_000_000
+MAX_LENGTH = 100_000
+MAX_TOKENIZER_BYTES = 64_000_000
+
+
+class TokensSpec(Strict):
+    """A text of at most `length` tokens of a vocabulary of so many.
+
+    tokenizer: a tokenizer.json (of the library `tokenizers`), from which `vocabulary` is read where it is not given;
+    without one a text can be neither read nor shown, only its ids. padding: the id that fills what a short text leaves.
+    """
+
+    kind: Literal["tokens"] = "tokens"
+    vocabulary: int = pydantic.Field(ge=2, le=MAX_VOCABULARY)
+    length: int = pydantic.Field(ge=1, le=MAX_LENGTH)
+    tokenizer: str = ""
+    padding: int = pydantic.Field(default=0, ge=0)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _counted(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping) and fields.get("tokenizer") and "vocabulary" not in fields:
+            return {**fields, "vocabulary": vocabulary_size(Path(str(fields["tokenizer"])))}
+        return fields
+
+    @pydantic.model_validator(mode="after")
+    def _padding_known(self) -> TokensSpec:
+        if self.padding >= self.vocabulary:
+            raise ValueError(f"padding={self.padding} is no id of a vocabulary of {self.vocabulary}")
+        return self
+
+
+def vocabulary_size(path: Path) -> int:
+    """How many ids a tokenizer.json gives out. Raises ValueError for a file that is none."""
+    tree = read_tokenizer(path)
+    model, added = tree.get("model"), tree.get("added_tokens")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(words, (dict, list)) or not words:
+        raise ValueError(f"tokenizer {path}: is no tokenizer.json (it has no model.vocab)")
+    ids = words.values() if isinstance(words, dict) else range(len(words))
+    extra = [one.get("id") for one in added if isinstance(one, dict)] if isinstance(added, list) else []
+    known = [number for number in [*ids, *extra] if isinstance(number, int) and not isinstance(number, bool)]
+    return max(known) + 1 if known else 0
+
+
+def read_tokenizer(path: Path) -> dict[str, Any]:
+    """The JSON of a tokenizer.json. Raises ValueError where it cannot be read, is too large or is no object."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_TOKENIZER_BYTES + 1)
+        if len(data) > MAX_TOKENIZER_BYTES:
+            raise ValueError(f"larger than {MAX_TOKENIZER_BYTES:,} bytes")
+        tree = json.loads(data)
+    except OSError as fault:
+        raise ValueError(f"tokenizer {path}: cannot be read ({fault.strerror})") from None
+    except (ValueError, RecursionError) as fault:
+        raise ValueError(f"tokenizer {path}: is no tokenizer.json ({str(fault)[:120]})") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"tokenizer {path}: is no tokenizer.json (a {type(tree).__name__})")
+    return tree
