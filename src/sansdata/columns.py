@@ -56,8 +56,11 @@ def to(inputs: Inputs, device: torch.device) -> Inputs:
 
 
 def same(one: Inputs, other: Inputs) -> bool:
-    """Whether both have the same columns with the same values."""
-    return len(parts(one)) == len(parts(other)) and all(torch.equal(a, b) for a, b in zip(parts(one), parts(other)))
+    """Whether both have the same columns with the same values; nan is nan."""
+    pairs = zip(parts(one), parts(other))
+    return len(parts(one)) == len(parts(other)) and all(
+        a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all()) for a, b in pairs
+    )
 
 
 def asks_gradient(inputs: Inputs) -> bool:

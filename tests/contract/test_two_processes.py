@@ -75,7 +75,7 @@ def test_both_hold_the_same_student(whole: Path) -> None:
     final = student_of(whole)
     assert differing({name: value for name, value in final.items() if name in mine}, mine) == []
     last = sorted((whole / "checkpoints").glob("step-*"))[-1]
-    pools = [tensors(last / f"rank-{rank}.safetensors")["method.pool.inputs"] for rank in range(2)]
+    pools = [tensors(last / f"rank-{rank}.safetensors")["method.pool.images"] for rank in range(2)]
     assert differing({"pool": pools[0]}, {"pool": pools[1]}) == ["pool"]
 
 

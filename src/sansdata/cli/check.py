@@ -36,7 +36,6 @@ def check(
 
 
 UNITS = {
-    "takes": "normalised images, {} (channels x height x width)",
     "gives": "{} classes",
     "parameters": "{} parameters",
     "student_parameters": "{} parameters",

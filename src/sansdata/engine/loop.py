@@ -205,6 +205,7 @@ class Loop:
             "lr": self.session.optimizer.param_groups[0]["lr"],
             "seconds": round(self.elapsed, 3),
             "samples_per_second": round(speed * self.runtime.world, 1),
+            "queries": int(self.session.context.counters["teacher_forwards"] * self.runtime.world),
         }
         if agreement is not None:
             line["agreement"] = agreement

@@ -23,6 +23,7 @@ from ..config import dump_yaml, read_yaml
 from ..errors import ConfigError, Interrupted, ResumeError, SansdataError, UserError
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
+from ..teachers.specs import import_libraries
 from .budget import Plan
 from .checkpoint import Checkpoints
 from .finish import finish
@@ -55,6 +56,7 @@ def run(
     Raises UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation.
     """
     directory = RunDirectory(out)
+    import_libraries([settings.teacher, *settings.helpers])
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
     with guard, stop_on_signals() as request:
         prepared = prepare(settings, teacher, student)

@@ -7,12 +7,15 @@ NAME                       a zoo network, random weights: students only
 shrink:R                   the teacher's network with every hidden width times R: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
+FOLDER                     a text classifier of the library transformers: config.json and model.safetensors
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +34,14 @@ from ..network import Network
 from ..tasks import Task
 from .base import Teacher, plain_copy
 from .scores import load_skops
+from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import read_weights
 
 STUDENT_FILE = "student.safetensors"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
 SHOWN = 4
+LIBRARIES = {".skops": ("skops.io", "sklearn.ensemble", "pandas"), "": ("transformers", "tokenizers")}
+"""Ending of a teacher's file, or '' for a folder of transformers -> libraries that reading it imports."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         )
     if Path(spec).suffix.lower() == ".skops":
         return load_skops(Path(spec), task)
+    if is_transformer(Path(spec)):
+        return load_transformer(Path(spec), task)
     try:
         model = resolve(spec, task, pretrained=True)
     except StudentError as fault:
@@ -80,6 +88,8 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
     taught = task
     if teacher.network.preprocessor.passes_on:
         taught = task.seen_through(teacher.task.own_preprocessing)
+    elif task.own_preprocessing == teacher.task.own_preprocessing:  # the job was read off the teacher
+        taught = task.seen_through({})
     if isinstance(spec, nn.Module):
         return Model(spec, None, "a module in Python", None, taught)
     if spec.startswith("shrink:"):
@@ -112,8 +122,22 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens. Weights that timm or torchvision fetch lie in their caches and are
     not among them: they are read when the teacher is loaded, before a run."""
+    if is_transformer(Path(spec)):
+        return transformer_files(Path(spec))
     file = _split(spec)[1]
     return [] if file is None else [file]
+
+
+def import_libraries(specs: Iterable[str]) -> None:
+    """Imports what reading these specs needs of other libraries. They open files of their own at that moment, style
+    sheets and the like, which is nothing that a no-data run should have to judge. What is not there is said when it is
+    used."""
+    for spec in specs:
+        for ending, names in LIBRARIES.items():
+            if Path(spec).suffix.lower() == ending and (ending or is_transformer(Path(spec))):
+                for name in names:
+                    with contextlib.suppress(ImportError):
+                        import_module(name)
 
 
 def _split(spec: str) -> tuple[str, Path | None]:

@@ -165,5 +165,5 @@ def joined(a: Batch, b: Batch) -> Batch:
 def _weights(batch: Batch) -> Tensor:
     if batch.weights is not None:
         return batch.weights
-    first = columns.parts(batch.images)[0]
+    first = columns.parts(batch.inputs)[0]
     return torch.ones(len(first), device=first.device)

@@ -37,9 +37,9 @@ class RingReplay:
         settings, progress = self.settings, self.context.progress
         if int((progress.steps + 1) * settings.pushes / progress.planned) <= self.ring["pushed"]:
             return {}
-        count = max(2, round(settings.share * columns.count(batch.images)))
+        count = max(2, round(settings.share * columns.count(batch.inputs)))
         images, targets = self.ring["images"], self.ring["targets"]
-        images.append(columns.each(lambda column: column[:count].detach().cpu(), batch.images))
+        images.append(columns.each(lambda column: column[:count].detach().cpu(), batch.inputs))
         targets.append(None if batch.targets is None else batch.targets[:count].cpu())
         del images[: -settings.slots], targets[: -settings.slots]
         self.ring["pushed"] += 1
