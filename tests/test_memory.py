@@ -213,3 +213,21 @@ def test_a_loaded_bank_goes_on_as_the_saved_one():
     two.add(more)
     assert one.added == two.added == 10
     assert torch.equal(one.rows, two.rows)
+
+
+def test_more_at_once_than_there_is_room_for_writes_each_place_once():
+    """Where writing runs in parallel, a place that is named twice holds either of both."""
+    pool, places = Pool(4), []
+    write = torch.Tensor.__setitem__
+
+    class Watched(torch.Tensor):
+        def __setitem__(self, place, value):
+            places.append(place)
+            write(self, place, value)
+
+    fill(pool, [2])
+    assert pool.targets is not None
+    pool.targets = pool.targets.as_subclass(Watched)
+    fill(pool, [10])
+    assert [len(set(place.tolist())) == len(place) == 4 for place in places] == [True]
+    assert numbers_in_order(pool) == [8, 9, 10, 11]

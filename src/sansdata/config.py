@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
@@ -49,8 +49,10 @@ def validate(model: type[Model], fields: Mapping[str, Any], where: str, error: t
 
 
 def _explained(model: type[pydantic.BaseModel], fault: pydantic.ValidationError, where: str) -> str:
-    """A line for every faulty field."""
-    return "\n".join(f"{where}: {_explain(model, one)}" for one in fault.errors())
+    """A line for every faulty field; a list that is too short because of a faulty item is not another fault."""
+    faults = fault.errors()
+    inner = {tuple(one["loc"])[:depth] for one in faults for depth in range(len(one["loc"]))}
+    return "\n".join(f"{where}: {_explain(model, one)}" for one in faults if not one["loc"] or one["loc"] not in inner)
 
 
 def _explain(model: type[pydantic.BaseModel], fault: Any) -> str:
@@ -67,8 +69,11 @@ def _explain(model: type[pydantic.BaseModel], fault: Any) -> str:
 
 def _fields_at(model: type[pydantic.BaseModel], path: Sequence[Any]) -> list[str]:
     for part in path:
+        if isinstance(part, int):  # an item of a list, whose type was taken with the list
+            continue
         field = model.model_fields.get(str(part))
         inner = field.annotation if field else None
+        inner = next(iter(get_args(inner)), inner) if get_origin(inner) in (tuple, list) else inner
         if not (isinstance(inner, type) and issubclass(inner, pydantic.BaseModel)):
             return []
         model = inner

@@ -35,6 +35,8 @@ BISECTIONS = 6
 """Halvings of an interval in which the answer changes: to a 64th of a step of the sweep."""
 CHANGE = 0.1
 """Total variation between two answers from which on a boundary lies between them."""
+LEAST_INTEREST = 0.02
+"""Share of the largest interest that every bin has."""
 EDGE = 0.01
 """Distance of a row at a bin's edge from the edge, as a share of the column's range."""
 
@@ -223,7 +225,10 @@ class TabKD(Method):
         self._ask(self.table.draw(count, stream))
 
     def _pairs(self, count: int, stream: Generator) -> None:
-        self._ask(self.coverage.rows(count, self.cuts.values, stream))
+        assert self.pool.logits is not None
+        asked = self._asked(torch.arange(len(self.pool)))
+        interest = self.coverage.interest(asked, self.pool.logits[: len(self.pool)].softmax(1), self.cuts.values)
+        self._ask(self.coverage.rows(count, self.cuts.values, interest, stream))
 
     def _edges(self, count: int, stream: Generator) -> None:
         """Rows on both sides of an edge of a bin, else as they were asked before."""
@@ -373,14 +378,37 @@ class Coverage:
         possible = sum(sizes) ** 2 - sum(size**2 for size in sizes)
         return 1.0 if possible == 0 else float(self._of(cuts).sum()) / possible
 
-    def rows(self, count: int, cuts: Mapping[str, list[float]], stream: Generator) -> Mapping[str, Tensor]:
+    def interest(self, rows: Mapping[str, Tensor], answers: Tensor, cuts: Mapping[str, list[float]]) -> Tensor:
+        """(T,) how much the teacher's `answers` (B, K) to `rows` vary within each bin: where they are all alike,
+        another row tells nothing new."""
+        bins, total = self.bins(rows, cuts), sum(self._sizes(cuts))
+        count, mean, square = (
+            torch.zeros(total),
+            torch.zeros(total, answers.shape[1]),
+            torch.zeros(total, answers.shape[1]),
+        )
+        for column in range(bins.shape[1]):
+            there = bins[:, column] >= 0
+            place = bins[there, column]
+            count.index_add_(0, place, torch.ones(len(place)))
+            mean.index_add_(0, place, answers[there])
+            square.index_add_(0, place, answers[there].square())
+        count = count.clamp_min(1)[:, None]
+        varies = (square / count - (mean / count).square()).clamp_min(0).sum(1)
+        return varies + LEAST_INTEREST * varies.max().clamp_min(1e-6)
+
+    def rows(
+        self, count: int, cuts: Mapping[str, list[float]], interest: Tensor, stream: Generator
+    ) -> Mapping[str, Tensor]:
         """Rows each of which covers as many new pairs as it greedily can: column after column, in an order of its own,
-        takes the bin with the most uncovered pairs to the bins that were taken before."""
+        takes the bin with the most uncovered pairs to the bins that were taken before; among equals by `interest` (T,).
+        """
         spec, sizes = self.table.spec, self._sizes(cuts)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         total, width = int(starts[-1]), len(sizes)
         seen = self._of(cuts).numpy().copy()
-        chance = torch.rand(count, total, generator=stream).numpy() * 0.5
+        # The largest of u^(1/w) is each place with a chance in proportion to its w; below 1, it decides among equals.
+        chance = torch.rand(count, total, generator=stream).pow(interest.mean() / interest).numpy() * 0.5
         orders = torch.rand(count, width, generator=stream).argsort(1).numpy()
         chosen = np.zeros((count, width), np.int64)
         for row in range(count):
