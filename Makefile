@@ -46,5 +46,5 @@ $(DEMO_READY): pyproject.toml constraints.txt | $(VENV)/bin/pip
 	touch $@
 
 $(READY): pyproject.toml constraints.txt $(DEMO_READY)
-	$(BIN)/pip install -q -c constraints.txt -e ".[edge,track,vision,flower,dev]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[edge,track,vision,flower,table,text,dev]"
 	touch $@

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -34,17 +35,31 @@ def vision() -> Iterator[None]:
     for name in ("torchvision", "timm"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"needs {name}, which is not installed")
-    library = None
+    library = torchvision_operators()
     try:
-        if not hasattr(torch.ops.torchvision, "nms"):
-            library = torch.library.Library("torchvision", "DEF")
-            for operator in ("nms", "qnms"):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         for name in ("torchvision", "timm"):
             importlib.import_module(name)
     except Exception as fault:  # whatever the next release dies of
         pytest.skip(f"torchvision and timm do not import beside this torch ({type(fault).__name__}: {fault})")
     yield
+    del library
+
+
+def torchvision_operators() -> torch.library.Library | None:
+    """What a torchvision that was built for another torch asks for when it is imported; alive as long as it is held."""
+    if hasattr(torch.ops.torchvision, "nms"):
+        return None
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+@pytest.fixture(scope="session")
+def transformers() -> Iterator[ModuleType]:
+    """The library, or a skip; it imports torchvision where that is installed."""
+    library = torchvision_operators() if importlib.util.find_spec("torchvision") else None
+    yield pytest.importorskip("transformers")
     del library
 
 

@@ -17,7 +17,20 @@ import sansdata
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sansdata"
 PLAN = ROOT / "docs" / "architecture.md"
-HEAVY = ("timm", "torchvision", "transformers", "diffusers", "flwr", "onnx", "onnxscript", "onnxruntime", "tensorboard")
+HEAVY = (
+    "timm",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "skops",
+    "pandas",
+    "diffusers",
+    "flwr",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "tensorboard",
+)
 WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "files", "cli")
 """Rooms whose module level must not import torch; cli imports the API inside its verbs."""
 

@@ -64,13 +64,23 @@ def _say_own(found: dict[str, Any]) -> None:
     print(
         f"accuracy  {words.percent(found['accuracy'])}  (95 % interval {words.percent(low)} to {words.percent(high)})"
     )
-    print(f"on        {found['count']:,} images of {found['source']}")
+    print(f"on        {found['count']:,} samples of {found['source']}")
     if found.get("teacher_accuracy") is not None:
         print(f"teacher   {words.percent(found['teacher_accuracy'])}")
         print(f"agreement {words.percent(found['agreement'])}")
+    print(f"balanced  {words.percent(found['balanced_accuracy'])}  (the most frequent class alone: "
+          f"{words.percent(found['majority_share'])} accuracy)")  # fmt: skip
+    if "auroc" in found:
+        print(f"AUROC     {found['auroc']:.4f}   AUPRC {found['auprc']:.4f}" + _of_teacher(found))
     print(f"ECE       {found['ece']:.4f}   NLL {found['nll']:.4f}   Brier {found['brier']:.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in found["per_class"]]))
     _say_notes(found)
+
+
+def _of_teacher(found: dict[str, Any]) -> str:
+    if "teacher_auroc" not in found:
+        return ""
+    return f"   (the teacher's: {found['teacher_auroc']:.4f}, {found['teacher_auprc']:.4f})"
 
 
 def _say_attack(found: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ DEFAULT = "gaussian"
 
 
 class NoiseConfig(Strict):
-    source: Literal["gaussian", "uniform", "frequent", "fractal", "dead-leaves"] = DEFAULT
+    source: Literal["gaussian", "uniform", "skewed", "frequent", "fractal", "dead-leaves"] = DEFAULT
     steps: int = pydantic.Field(default=2000, ge=1)  # ours
     transfer: TransferSettings = TransferSettings()  # lr 0.1, tau 20: ours
 

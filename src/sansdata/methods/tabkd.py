@@ -11,7 +11,7 @@ covered greedily; a last share of the queries goes to neighbours of rows on whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -44,6 +44,7 @@ EDGE = 0.01
 class TabKDConfig(Strict):
     """All values are ours. Of 5,000 queries the default asks 1,000 by draws, 1,000 for bins and 3,000 in 8 rounds."""
 
+    source: Literal["skewed", "uniform", "gaussian"] = "skewed"  # of what is drawn; uniform is after TabKD
     draws: int = pydantic.Field(default=1000, ge=2)  # rows asked first, each column drawn by itself
     search: int = pydantic.Field(default=1000, ge=0)  # most rows asked to find bins, in the second round; 0: no bins
     rows: int = pydantic.Field(default=375, ge=2)  # rows asked in each further round
@@ -103,7 +104,7 @@ class TabKD(Method):
         self.schedule = Slot(rounds=0, left=0)
         self.cuts = Slot(**{column.name: [] for column in kind.spec.numbers})
         """Inner edges of the bins of each numeric column, ascending."""
-        self.coverage = Coverage(kind, config.bins)
+        self.coverage = Coverage(kind, config.bins, config.source)
 
     def next_move(self) -> str:
         return "transfer" if self.schedule["left"] > 0 else "acquire"
@@ -159,7 +160,7 @@ class TabKD(Method):
         points = 9 if budget >= 27 * len(numbers) else 5
         backgrounds = max(1, round(0.6 * budget / (points * len(numbers))))
         stream = self.context.streams("search")
-        rows = self.table.draw(backgrounds * len(numbers), stream)
+        rows = self.table.draw(backgrounds * len(numbers), stream, self.config.source)
         low, high = (torch.tensor([column.range[side] for column in numbers]) for side in (0, 1))  # type: ignore[index]
         swept = torch.arange(len(numbers)).repeat_interleave(backgrounds)
         grid = torch.linspace(0, 1, points)
@@ -222,7 +223,7 @@ class TabKD(Method):
             self._draw(count - asked, stream)
 
     def _draw(self, count: int, stream: Generator) -> None:
-        self._ask(self.table.draw(count, stream))
+        self._ask(self.table.draw(count, stream, self.config.source))
 
     def _pairs(self, count: int, stream: Generator) -> None:
         assert self.pool.logits is not None
@@ -301,7 +302,7 @@ class TabKD(Method):
 
     def _mutated(self, rows: Mapping[str, Tensor], stream: Generator) -> Mapping[str, Tensor]:
         count, first, width = len(rows["missing"]), len(self.table.spec.numbers), len(self.table.spec.columns)
-        fresh = self.table.draw(count, stream)
+        fresh = self.table.draw(count, stream, self.config.source)
         changed = torch.rand(count, width, generator=stream).argsort(1) < 2
         return self.table.rows(
             torch.where(changed[:, :first], fresh["numbers"], rows["numbers"]),
@@ -333,8 +334,8 @@ class Coverage:
     which share the last; a missing value is in no bin.
     """
 
-    def __init__(self, table: Table, most: int) -> None:
-        self.table, self.most = table, most
+    def __init__(self, table: Table, most: int, source: str = "") -> None:
+        self.table, self.most, self.source = table, most, source
         self.seen: Tensor | None = None
         """(T, T) bool over the T bins of all columns, in the order of numbers and categories."""
         self.edges: list[list[float]] = []
@@ -420,14 +421,15 @@ class Coverage:
                 taken.append(best)
                 chosen[row, column] = best - own.start
             seen[np.ix_(taken, taken)] = True
-        drawn = self.table.draw(count, stream)
+        drawn = self.table.draw(count, stream, self.source)
         within = torch.rand(count, len(spec.numbers), generator=stream)
         numbers = drawn["numbers"].clone()
         for place, column in enumerate(spec.numbers):
             edges = torch.tensor([column.range[0], *cuts[column.name], column.range[1]])  # type: ignore[index]
             low, high = edges[chosen[:, place]], edges[chosen[:, place] + 1]
-            value = low + (high - low) * within[:, place]
-            numbers[:, place] = value.round() if column.whole else value
+            value, inside = numbers[:, place], (numbers[:, place] >= low) & (numbers[:, place] <= high)
+            even = low + (high - low) * within[:, place]
+            numbers[:, place] = torch.where(inside, value, even.round() if column.whole else even)
         levels = torch.from_numpy(chosen[:, len(spec.numbers) :])
         rare = levels >= self.most - 1  # the last bin stands for all rarer levels
         levels = torch.where(rare, drawn["categories"].maximum(levels), levels) if levels.numel() else levels

@@ -127,4 +127,4 @@ def read_model(path: str | Path) -> SavedModel:
             f"Name its architecture: ARCH@{path}"
         )
     described, task = parse_metadata(metadata[KEY], str(path))
-    return SavedModel(described.architecture, task, described.provenance, tensors)
+    return SavedModel(described.architecture, task.beside(Path(path).parent), described.provenance, tensors)

@@ -22,6 +22,8 @@ from .tokens import TokensSpec
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
+TOKENIZER = "tokenizer.json"
+"""What the copy of a task's tokenizer is called in a run directory."""
 SPECS: Mapping[str, Mapping[str, type[Strict]]] = {
     "inputs": {"image": ImageSpec, "table": TableSpec, "tokens": TokensSpec},
     "outputs": {"classes": ClassesSpec},
@@ -76,6 +78,16 @@ class Task(Strict):
         """Files that the task names, with their role: what a strict run may read besides the task itself."""
         tokenizer = getattr(self.inputs, "tokenizer", "")
         return {Path(tokenizer): "tokenizer"} if tokenizer else {}
+
+    def beside(self, folder: Path) -> Task:
+        """This task with the copies of its files that lie in `folder`, as a run keeps them, where the files themselves
+        are no longer where they were."""
+        for path in self.files():
+            copy = folder / TOKENIZER
+            if not path.is_file() and copy.is_file():
+                inputs = self.inputs.model_copy(update={"tokenizer": str(copy)})
+                return self.model_copy(update={"inputs": inputs})
+        return self
 
 
 class ImageTask(Task):
@@ -258,7 +270,7 @@ def _rooted(fields: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
     named = fields.get("tokenizer")
     if folder is None or not isinstance(named, str) or not named:
         return dict(fields)
-    return {**fields, "tokenizer": str(folder / Path(named).expanduser())}
+    return {**fields, "tokenizer": str((folder / Path(named).expanduser()).resolve())}
 
 
 def _shorthand(task: PairTask, where: str) -> ImageTask:

@@ -218,10 +218,7 @@ def _trees_in(estimator: Any, depth: int = 0) -> Iterator[Any]:
     elif isinstance(estimator, Mapping):
         yield from _trees_in(list(estimator.values()), depth + 1)
     elif type(estimator).__module__.startswith("sklearn."):
-        yield from _trees_in(list(vars(estimator).values()), depth + 1)
-        inner = getattr(estimator, "tree_", None)
-        if inner is not None and "tree_" not in vars(estimator):
-            yield inner
+        yield from _trees_in(list(getattr(estimator, "__dict__", {}).values()), depth + 1)
 
 
 def _stays_inside(tree: Any) -> bool:

@@ -15,11 +15,13 @@ from torch import Generator, Tensor, nn
 from ...columns import Inputs
 from ...errors import TaskError
 from ...figures import Drawing, Figure, Finding, Preview, Record, Warned
-from ...tasks import TableSpec
+from ...tasks import Column, TableSpec
 from ..base import Axes, InputKind, Preprocessor
 
 MISSING_SHARE = 0.1
 """Of the values of a column that may be missing, in a draw that knows no better."""
+ORDERS = 1000.0
+"""Largest over smallest distance from the lowest value of numbers that are drawn by their logarithm."""
 BINS = 10
 FEW = 0.02
 """Share of distinct rows below which samples are one row."""
@@ -82,24 +84,33 @@ class Table(InputKind):
     Spec = TableSpec
     unit = "rows"
     differentiable = True
-    sources = ("uniform", "gaussian")
+    sources = ("uniform", "gaussian", "skewed")
 
     def draw(
         self, count: int, generator: Generator, source: str = "", door: Preprocessor | None = None
     ) -> dict[str, Tensor]:
         """Each column by itself. uniform: evenly over its range. gaussian: normal by its mean and std, kept within the
-        range. Levels are even, and values that may be missing are so in MISSING_SHARE of the rows."""
-        numbers = []
-        for column in self.spec.numbers:
-            low, high = column.range
-            if source == "gaussian":
-                value = column.centre + column.spread * torch.randn(count, generator=generator)
-            else:
-                value = low + (high - low) * torch.rand(count, generator=generator)
-            numbers.append((value.round() if column.whole else value).clamp(low, high))
+        range. skewed: half of them evenly, a tenth at the lowest value, the others by the logarithm over three orders
+        of magnitude above it, as amounts and counts often lie. Levels are even, and values that may be missing are so
+        in MISSING_SHARE of the rows."""
+        numbers = [self._numbers(column, count, generator, source) for column in self.spec.numbers]
         levels = [torch.randint(len(c.levels), (count,), generator=generator) for c in self.spec.categories]
         gone = torch.rand(count, len(self.spec.columns), generator=generator) < MISSING_SHARE
         return self.rows(torch.stack(numbers, 1) if numbers else None, torch.stack(levels, 1) if levels else None, gone)
+
+    def _numbers(self, column: Column, count: int, generator: Generator, source: str) -> Tensor:
+        """(B,) values of one numeric column, from one of `sources`."""
+        assert column.range is not None
+        low, high = column.range
+        if source == "gaussian":
+            value = column.centre + column.spread * torch.randn(count, generator=generator)
+        else:
+            value = low + (high - low) * torch.rand(count, generator=generator)
+        if source == "skewed":
+            small = low + (high - low) * (ORDERS ** torch.rand(count, generator=generator) - 1) / (ORDERS - 1)
+            share = torch.rand(count, generator=generator)
+            value = torch.where(share < 0.5, value, torch.where(share < 0.9, small, torch.full_like(value, low)))
+        return (value.round() if column.whole else value).clamp(low, high)
 
     def rows(self, numbers: Tensor | None, categories: Tensor | None, missing: Tensor) -> dict[str, Tensor]:
         """Columns as they travel, from numbers (B, N), levels (B, M) and missing (B, N + M): whatever a column cannot

@@ -30,7 +30,11 @@ class Columns:
     """A module is called with the same ids under the names of its own arguments."""
 
     names: tuple[str, str] = NAMES
-    passes_on: bool = True
+
+    @property
+    def passes_on(self) -> bool:
+        """Only under our own names: a student's arguments are its own."""
+        return self.names == NAMES
 
     def __call__(self, inputs: Inputs) -> dict[str, Tensor]:
         assert not isinstance(inputs, Tensor)
