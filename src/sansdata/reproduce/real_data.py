@@ -1,4 +1,4 @@
-"""Knowledge distillation on the real training images: the ceiling of every comparison."""
+"""Knowledge distillation on the real training set: the ceiling of every comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Batch, Requirements, Stateful
+from ..columns import Inputs
+from ..contracts import Access, Batch, Requirements, Stateful
+from ..kinds.index import input_kind
 from ..memory import Pool
 from ..method import Method
 from ..synthesis.augment import Augment
@@ -23,20 +25,20 @@ class RealDataConfig(Strict):
 
 
 class RealData(Method):
-    """Batches of real images; made for one set by `on`."""
+    """Batches of real inputs; made for one set by `on`."""
 
     Config: ClassVar[type] = RealDataConfig
-    images: ClassVar[Tensor]
+    packed: ClassVar[Inputs]
     labels: ClassVar[Tensor]
 
     @classmethod
-    def on(cls, images: Tensor, labels: Tensor) -> type[Method]:
-        """The method for these images uint8 (N, C, H, W) and labels (N,)."""
-        return type("RealData", (cls,), {"images": images, "labels": labels})
+    def on(cls, packed: Inputs, labels: Tensor) -> type[Method]:
+        """The method for these inputs, as their kind stores them, and labels (N,)."""
+        return type("RealData", (cls,), {"packed": packed, "labels": labels})
 
     @classmethod
     def requires(cls, config: RealDataConfig) -> Requirements:
-        return Requirements()
+        return Requirements(Access.LABELS, inputs=frozenset(), outputs=frozenset())
 
     @classmethod
     def plan(cls, config: RealDataConfig, steps: int) -> dict[str, int]:
@@ -46,8 +48,8 @@ class RealData(Method):
         return "transfer"
 
     def transfer_batch(self) -> Batch:
-        pool = Pool(len(self.images))
-        pool.inputs, pool.targets, pool.added = self.images, self.labels, len(self.images)
+        pool = Pool(len(self.labels), input_kind(self.context.task))
+        pool.inputs, pool.targets, pool.added = self.packed, self.labels, len(self.labels)
         return draw(pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:

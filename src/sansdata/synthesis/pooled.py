@@ -23,9 +23,12 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Vi
 
 
 def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
-    """`count` images from the pool, seen afresh, with the teacher's answers."""
+    """`count` inputs from the pool with the teacher's answers; images are seen afresh, other kinds have no views."""
     drawn = pool.sample(count, context.streams("pool"))
-    images = augment(context.runtime.place(drawn.images), view, context.streams("view"))
+    inputs = context.runtime.place(drawn.inputs)
+    if view != "none":
+        assert isinstance(inputs, Tensor)
+        inputs = augment(inputs, view, context.streams("view"))
     logits = drawn.extras.get("logits")
     device = context.runtime.device
-    return context.teach(images, targets=drawn.targets, answers=None if logits is None else logits.to(device))
+    return context.teach(inputs, targets=drawn.targets, answers=None if logits is None else logits.to(device))
