@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..config import Strict
 from ..columns import Inputs
+from ..config import Strict
 from ..contracts import Access, Batch, Requirements, Stateful
 from ..kinds.index import input_kind
 from ..memory import Pool
