@@ -9,6 +9,8 @@ import pydantic
 
 from ..config import Strict
 
+PIECES = 16
+"""Values by which the door 'pieces' spells out one number."""
 MAX_COLUMNS = 10_000
 MAX_LEVELS = 10_000
 MAX_WIDTH = 1_000_000
@@ -113,3 +115,8 @@ class TableSpec(Strict):
         for each level."""
         numbers = sum(2 if column.missing else 1 for column in self.numbers)
         return numbers + sum(len(column.levels) for column in self.categories)
+
+    @property
+    def width_in_pieces(self) -> int:
+        """The same of a network behind the door 'pieces'."""
+        return self.width + PIECES * len(self.numbers)
