@@ -32,8 +32,9 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy, per class, ranking, calibration and, with a teacher, agreement, on real data.
 
-    model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a task).
-    For a run directory, evaluation.json is written into it. Raises DataError, TeacherError, TaskError.
+    model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
+    as normalised images (with a task). For a run directory, evaluation.json is written into it.
+    Raises DataError, TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
     labelled = load_set(str(data), about.task)
