@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sansdata"
 PLAN = ROOT / "docs" / "architecture.md"
 HEAVY = ("timm", "torchvision", "transformers", "diffusers", "flwr", "onnx", "onnxscript", "onnxruntime", "tensorboard")
-WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "files", "cli")
+WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "arithmetic", "files", "cli")
 """Rooms whose module level must not import torch; cli imports the API inside its verbs."""
 
 

@@ -6,7 +6,6 @@ Read of the paper: abstract and method figure. The losses' form is DeepInversion
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from ..arithmetic import cosine
 from ..contracts import Batch, Losses, Outputs, Requirements
 from ..method import Context
 from ..objectives import image_priors
@@ -65,7 +65,7 @@ class MixMix(DeepInversion):
 
     def iterate(self) -> Losses:
         done = self.inversion.iteration / self.config.iterations
-        set_lr(self.inversion.optimizer, self.config.pixel_lr * 0.5 * (1 + math.cos(math.pi * done)))
+        set_lr(self.inversion.optimizer, self.config.pixel_lr * cosine(done))
         return super().iterate()
 
     def finished(self) -> Tensor:

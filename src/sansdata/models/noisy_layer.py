@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
+
 
 class NoisyLayer(nn.Module):
     """Labels -> latents: constant class embeddings, BatchNorm, and linear layers whose weights are the randomness.
@@ -19,7 +21,7 @@ class NoisyLayer(nn.Module):
         super().__init__()
         classes, size = embeddings.shape
         self.share = classes
-        layers = -(-batch // classes)
+        layers = ceil_div(batch, classes)
         self.register_buffer("embeddings", embeddings.float())
         self.norm = nn.BatchNorm1d(size)
         self.weight = nn.Parameter(torch.zeros(layers, size, latent))

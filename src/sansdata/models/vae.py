@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
 from .generators import UpsamplingGenerator
 
 
@@ -21,7 +22,7 @@ class Encoder(nn.Module):
         super().__init__()
         channels, height, width_px = shape
         halves = _half((height, width_px))
-        self.sizes = [halves, _half((-(-halves[0] // 2), -(-halves[1] // 2)))]
+        self.sizes = [halves, _half((ceil_div(halves[0], 2), ceil_div(halves[1], 2)))]
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
         self.norm1 = nn.BatchNorm2d(width, eps=0.8)
         self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)

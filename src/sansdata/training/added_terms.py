@@ -11,6 +11,7 @@ from ..contracts import Losses, Outputs
 from ..errors import MethodError
 from ..kinds.index import input_kind
 from ..method import Context
+from ..models.device import device_of
 from ..models.modes import fixed
 from ..network import Network
 from ..objectives.features import attention_transfer, hint
@@ -98,6 +99,6 @@ def _width(network: Network, tap: str, probe: Inputs) -> int:
 
 def _probed(network: Network, probe: Inputs, taps: tuple[str, ...] = ()) -> Outputs:
     """Two inputs through the network in eval mode, without a trace."""
-    device = next((p.device for p in network.module.parameters()), torch.device("cpu"))
+    device = device_of(network.module)
     with torch.no_grad(), fixed(network.module):
         return network(columns.to(probe, device), taps)

@@ -12,12 +12,12 @@ delta - rate * dg/ddelta. The constants are those of the released code; the pape
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import cosine
 from ..contracts import Batch, Forward, Losses, Progress, Stateful
 from ..method import Context
 from ..models.modes import evaluating
@@ -61,7 +61,7 @@ class Retrospect:
         progress = self.context.progress
         begins = self._begins(progress)
         done = (progress.steps - begins) / max(1, progress.planned - begins)
-        set_lr(self.optimizer, self.settings.lr * 0.5 * (1 + math.cos(math.pi * done)))
+        set_lr(self.optimizer, self.settings.lr * cosine(done))
         delta = self.search(batch)
         losses = loss(self.forward, batch)
         losses.total(batch.weights).backward()

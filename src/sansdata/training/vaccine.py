@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import columns
+from ..arithmetic import ceil_div
 from ..columns import Inputs
 from ..contracts import Access, Batch, Losses, Outputs, Requirements, Stateful
 from ..errors import MethodError
 from ..kinds.index import input_kind
 from ..memory import Slot
 from ..method import Context
+from ..models.device import device_of
 from ..models.taps import execution_order
 from ..objectives.vaccine import divergence, outliers, suspicious, trusted, vaccine
 from ..settings import VaccineSettings
@@ -153,7 +155,7 @@ class ShuffledCopies:
         """
         self.context = context
         found = shuffled_layers(context.teacher)
-        self.layers = found[-min(layers, -(-len(found) // 2)) :]
+        self.layers = found[-min(layers, ceil_div(len(found), 2)) :]
         self.modules = [copy.deepcopy(context.teacher.inside.module) for _ in range(copies)]
         self.orders: list[list[Tensor]] = []
 
@@ -195,7 +197,7 @@ def _conv(module: nn.Module, path: str) -> nn.Conv2d:
 def shuffled_layers(teacher: Teacher) -> list[str]:
     """Paths of the convolutions whose input channels can change places, in the order in which they run."""
     kind = input_kind(teacher.task)
-    device = next((p.device for p in teacher.module.parameters()), torch.device("cpu"))
+    device = device_of(teacher.module)
     probe = teacher.network.preprocessor(columns.to(kind.draw(2, torch.Generator().manual_seed(0)), device))
     ran = execution_order(
         teacher.module,
