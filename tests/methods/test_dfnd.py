@@ -9,9 +9,8 @@ import torch
 from tiny import make_pool, make_student, make_task, make_teacher
 
 from sansdata.engine.session import Session
-from sansdata.methods.dfnd import DFND
+from sansdata.methods.dfnd import DFND, NoiseAdaptation
 from sansdata.methods.index import method_config
-from sansdata.models.noise_adaptation import NoiseAdaptation
 from sansdata.runtime import Runtime
 
 

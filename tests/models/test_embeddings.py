@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from sansdata.errors import ConfigError
 from sansdata.models import embeddings
-from sansdata.models.embeddings import read_embeddings
+from sansdata.models.embeddings import orthonormal, read_embeddings
 
 ROWS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 
@@ -132,3 +132,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
             read_embeddings(tmp_path / name, 4)
+
+
+@pytest.mark.parametrize(("classes", "size"), [(2, 2), (10, 512), (30, 31)])
+def test_embeddings_stand_at_right_angles(classes, size):
+    rows = orthonormal(classes, size, torch.Generator().manual_seed(3))
+    assert rows.shape == (classes, size)
+    assert (rows @ rows.T - torch.eye(classes)).abs().max() < 1e-5
+    assert torch.equal(rows, orthonormal(classes, size, torch.Generator().manual_seed(3)))
+    assert not torch.equal(rows, orthonormal(classes, size, torch.Generator().manual_seed(4)))

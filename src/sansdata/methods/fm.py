@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import Pool, Slot
-from ..method import Context, Method
+from ..contracts import Access, Losses, Requirements, Stateful
+from ..memory import Pool
+from ..method import Context
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
 from ..synthesis.augment import Augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.inversion_losses import inversion_losses
 from ..synthesis.labels import random_labels
-from ..synthesis.pooled import draw, keep
+from ..synthesis.rounds import PooledRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
@@ -66,7 +66,7 @@ class FMConfig(Strict):
         return self.generator_lr or generator, self.latent_lr or latent
 
 
-class FM(Method):
+class FM(PooledRounds):
     """A round of synthesis, then student steps on everything kept so far."""
 
     Config: ClassVar[type] = FMConfig
@@ -83,14 +83,15 @@ class FM(Method):
             "steps": 4000, "transfer": {"batch": 128, "lr": 0.1},
         },
     }  # fmt: skip
+    config: FMConfig
 
     @classmethod
     def requires(cls, config: FMConfig) -> Requirements:
         return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
 
     @classmethod
-    def plan(cls, config: FMConfig, steps: int) -> dict[str, int]:
-        return {"acquire": config.warmup_rounds + -(-steps // config.steps_per_round), "transfer": steps}
+    def round_of(cls, config: FMConfig) -> Round:
+        return Round(config.steps_per_round, warmup=config.warmup_rounds)
 
     @classmethod
     def rehearsal(cls, config: FMConfig) -> FMConfig:
@@ -104,10 +105,7 @@ class FM(Method):
         norms = context.teacher.inside.batch_norms if config.bn else ()
         self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
         self.pool = Pool(config.pool)
-        self.schedule = Slot(round=0, transfers_left=0)
-
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+        self.schedule = Schedule(self.round_of(config), round=0)
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
@@ -138,10 +136,10 @@ class FM(Method):
         if config.meta:
             context.runtime.step(self.optimizer)
         self.bn.remember()
-        keep(self.pool, best, targets, context, config.view)
+        self.keep(best, targets)
         self.schedule["round"] += 1
         if self.schedule["round"] > config.warmup_rounds:
-            self.schedule["transfers_left"] = config.steps_per_round
+            self.schedule.begin_steps()
         return losses
 
     def _losses(self, images: Tensor, targets: Tensor) -> Losses:
@@ -160,10 +158,6 @@ class FM(Method):
             nn.init.zeros_(self.generator.project.bias)
             nn.init.normal_(self.generator.norm0.weight, 1.0, 0.02)
             nn.init.zeros_(self.generator.norm0.bias)
-
-    def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {

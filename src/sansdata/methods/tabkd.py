@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from .. import columns
+from ..arithmetic import ceil_div
 from ..config import Strict
 from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..kinds.index import input_kind
@@ -86,7 +87,7 @@ class TabKD(Method):
 
     @classmethod
     def plan(cls, config: TabKDConfig, steps: int) -> dict[str, int]:
-        return {"acquire": -(-steps // config.steps_per_round), "transfer": steps}
+        return {"acquire": ceil_div(steps, config.steps_per_round), "transfer": steps}
 
     @classmethod
     def rehearsal(cls, config: TabKDConfig) -> TabKDConfig:

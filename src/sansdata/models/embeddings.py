@@ -1,4 +1,4 @@
-"""Class embeddings from a file that is not trusted: no pickle, no size believed before it is checked."""
+"""Class embeddings: vectors at right angles, or those of a file that is not trusted."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ MAX_BYTES = 512 * 1024**2
 """Of the file, and of the array in it: 20,000 classes of 4,096 float32 numbers pass."""
 _BROKEN = (OSError, ValueError, EOFError, RuntimeError, KeyError, zlib.error, zipfile.BadZipFile)
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+SIZE = 512
+"""Of our own embeddings: that of CLIP's text embeddings, which the papers take; more where there are more classes."""
+
+
+def class_embeddings(path: str | Path | None, classes: int, generator: torch.Generator) -> Tensor:
+    """(classes, D) float32: those of a file, else `orthonormal` ones of SIZE numbers. Raises as `read_embeddings`."""
+    if path is not None:
+        return read_embeddings(path, classes)
+    return orthonormal(classes, max(SIZE, classes), generator)
+
+
+def orthonormal(classes: int, size: int, generator: torch.Generator) -> Tensor:
+    """(classes, size) rows of length 1 at right angles, in random directions; size at least classes."""
+    directions = torch.randn(size, classes, generator=generator, dtype=torch.float64)
+    return torch.linalg.qr(directions).Q.T.float().contiguous()
 
 
 def read_embeddings(path: str | Path, classes: int) -> Tensor:

@@ -45,6 +45,12 @@ class PoolScan:
         self.logits, self.next = state["logits"].cpu(), state["next"]
 
 
+def short_scan(moves: int, share: float) -> dict[str, float]:
+    """The settings `scan_moves` and `share` of a scan of at most 5 moves, each as long as one of the whole scan."""
+    fewer = min(moves, 5)
+    return {"scan_moves": fewer, "share": share * fewer / moves}
+
+
 def best_of(ids: Tensor, worth: Tensor, passes: Tensor, least: int) -> Tensor:
     """The ids (n,) that pass, bool (n,); where they are fewer than `least`, the `least` of the highest worth (n,)."""
     if int(passes.sum()) >= min(least, len(ids)):

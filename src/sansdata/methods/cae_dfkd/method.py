@@ -12,37 +12,30 @@ and two reviews; forms and weights of the losses are those of its ancestors FM a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pydantic
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import Strict
-from ..contracts import Access, Batch, Forward, Losses, Requirements, Stateful
-from ..errors import MethodError
-from ..memory import Pool, Slot
-from ..method import Context, Method
-from ..models.embedding_diffusion import EmbeddingDiffusion, Source, standardised, unit_noise
-from ..models.embeddings import read_embeddings
-from ..models.modes import fixed
-from ..models.noisy_layer import orthonormal
-from ..models.projection import PROJECTED, WithProjection
-from ..objectives.batch_stats import BatchStatistics
-from ..objectives.contrastive import class_contrast
-from ..synthesis.augment import Augment
-from ..synthesis.call_rounds import CallRounds, calls_for
-from ..synthesis.generator import Width, images_from, make_generator
-from ..synthesis.inner_loop import InnerLoop
-from ..synthesis.inversion_losses import inversion_losses
-from ..synthesis.labels import stratified_labels
-from ..synthesis.pooled import draw, keep
-from ..teachers.base import dissect
-from ..training.transfer import TransferSettings
-
-EMBEDDING = 512
-"""Size of our own embeddings: that of CLIP's text embeddings in the paper; more where there are more classes."""
+from ...arithmetic import ceil_div
+from ...config import Strict
+from ...contracts import Batch, Forward, Losses, Stateful
+from ...errors import MethodError
+from ...memory import Slot
+from ...method import Context
+from ...models.embeddings import class_embeddings
+from ...models.modes import fixed
+from ...models.with_part import PROJECTED, WithPart
+from ...objectives.contrastive import class_contrast
+from ...synthesis.augment import Augment
+from ...synthesis.calls import CallRounds
+from ...synthesis.generator import Width, images_from
+from ...synthesis.labels import stratified_labels
+from ...teachers.base import dissect
+from ...training.transfer import TransferSettings
+from .embedding_diffusion import EmbeddingDiffusion, Source, standardised, unit_noise
 
 
 class CAEDFKDConfig(Strict):
@@ -89,8 +82,10 @@ class CAEDFKDConfig(Strict):
         return self
 
 
-class CAEDFKD(Method):
-    """A round of synthesis calls, each over several moves, then student steps on the pool, each with its contrast."""
+class CAEDFKD(CallRounds):
+    """Calls whose generator is given diffused embeddings of the classes; student steps, each with its contrast."""
+
+    config: CAEDFKDConfig
 
     Config: ClassVar[type] = CAEDFKDConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -103,45 +98,18 @@ class CAEDFKD(Method):
         },
     }  # fmt: skip
 
-    @classmethod
-    def requires(cls, config: CAEDFKDConfig) -> Requirements:
-        return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
-
-    @classmethod
-    def reads(cls, config: CAEDFKDConfig) -> dict[Path, str]:
-        return {} if config.embeddings is None else {Path(config.embeddings): "embeddings"}
-
-    @classmethod
-    def plan(cls, config: CAEDFKDConfig, steps: int) -> dict[str, int]:
-        return {"acquire": calls_for(config, steps) * -(-config.iterations // config.chunk), "transfer": steps}
-
-    @classmethod
-    def rehearsal(cls, config: CAEDFKDConfig) -> CAEDFKDConfig:
-        soon = {"warmup_rounds": 0, "calls": 1, "steps_per_round": 2}
-        return config.model_copy(update=soon | {"iterations": min(config.chunk, config.iterations)})
-
     def __init__(self, config: CAEDFKDConfig, context: Context) -> None:
         super().__init__(config, context)
-        classes = context.task.classes
-        if config.embeddings is None:
-            stream = context.streams("embeddings", shared=True)
-            embeddings = orthonormal(classes, max(EMBEDDING, classes), stream)
-        else:
-            embeddings = read_embeddings(config.embeddings, classes)
+        stream = context.streams("embeddings", shared=True)
+        embeddings = class_embeddings(config.embeddings, context.task.classes, stream)
         with context.streams.as_global("diffusion", shared=True):
             self.diffusion = EmbeddingDiffusion(
                 standardised(embeddings), config.magnitudes, config.latent, config.learn_magnitudes
             )
         context.runtime.place(self.diffusion)
-        self.generator = make_generator(context, config.latent, config.width, "unit")
         # One optimiser for the whole run: unlike NAYER's noisy layer, nothing here is ever drawn anew.
         learns = [*self.diffusion.parameters(), *self.generator.parameters()]
         self.optimizer = torch.optim.Adam(learns, lr=config.generator_lr, betas=(0.5, 0.999))
-        norms = context.teacher.inside.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
-        self.loop = InnerLoop(config.iterations, config.chunk)
-        self.pool = Pool(config.pool)
-        self.schedule = CallRounds(config)
         self.drawn = Slot(sources=None, noise=None)
         if config.contrast:
             context.student_taps = (*context.student_taps, PROJECTED)
@@ -157,60 +125,34 @@ class CAEDFKD(Method):
                 "cae-dfkd contrasts what enters the student's last linear layer, and no linear layer gives this "
                 "student's logits; take another student, or leave the contrast out with contrast=0"
             )
+        width = student.get_submodule(head).in_features
         with self.context.streams.as_global("projection", shared=True):
-            return self.context.runtime.place(
-                WithProjection(student, head, self.config.projection, self.config.projection)
-            )
+            projection = Projection(width, self.config.projection)  # type: ignore[arg-type]
+        return self.context.runtime.place(
+            WithPart(student, PROJECTED, projection, reads=f"{head}:input", child="projection")
+        )
 
-    def next_move(self) -> str:
-        return self.schedule.next_move
-
-    def acquire(self) -> Losses:
-        config, context, loop = self.config, self.context, self.loop
-        if loop.iteration == 0:
-            self._begin_call()
-        sources, noise = (context.runtime.place(self.drawn[part]) for part in ("sources", "noise"))
-        losses = Losses()
-        with fixed(context.student):
-            for _ in range(loop.in_this_move):
-                codes = self.diffusion.train()(loop.targets, sources, noise)
-                images = images_from(self.generator.train(), codes, context)
-                losses, _ = inversion_losses(
-                    images, loop.targets, context, self.bn, ce=config.ce, bn=config.bn,
-                    adversarial=config.adversarial if self.schedule.warm else 0.0, view=config.view,
-                )  # fmt: skip
-                total = losses.total()
-                loop.offer(total.item(), images=images)
-                total.backward()
-                # Not runtime.step: every rank has a generator of its own, there is nothing to average.
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-        if loop.finished:
-            self._end_call()
-        return losses
-
-    def _begin_call(self) -> None:
+    def begin_call(self) -> Tensor:
         """Classes in equal numbers; one diffusion of each image's embedding for the whole call."""
         config, context = self.config, self.context
-        labels = stratified_labels(config.batch, context.task.classes, context.streams("labels"))
-        self.loop.begin(labels.to(context.runtime.device))
         sources = torch.randint(len(config.sources), (config.batch,), generator=context.streams("sources"))
         self.drawn["sources"], self.drawn["noise"] = sources, self._noise(sources)
+        return stratified_labels(config.batch, context.task.classes, context.streams("labels"))
+
+    def codes(self) -> Tensor:
+        sources, noise = (self.context.runtime.place(self.drawn[part]) for part in ("sources", "noise"))
+        return self.diffusion.train()(self.loop.targets, sources, noise)
+
+    def end_call(self) -> None:
+        super().end_call()
+        self.drawn["sources"] = self.drawn["noise"] = None
 
     def _noise(self, sources: Tensor) -> Tensor:
         size = self.diffusion.embeddings.shape[1]
         return unit_noise(self.config.sources, sources, size, self.context.streams("noise"))
 
-    def _end_call(self) -> None:
-        self.bn.remember()
-        keep(self.pool, self.loop.best["images"], self.loop.targets, self.context, self.config.view)
-        self.loop.begin(self.loop.targets)
-        self.drawn["sources"] = self.drawn["noise"] = None
-        self.schedule.end_call()
-
     def transfer_batch(self) -> Batch:
-        self.schedule.end_step()
-        batch = draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
+        batch = super().transfer_batch()
         if self.config.contrast:
             batch.extras["contrast"] = self._contrast_batch()
         return batch
@@ -225,7 +167,7 @@ class CAEDFKD(Method):
         classes = torch.randperm(context.task.classes, generator=stream)[: config.contrast_classes]
         labels = classes.repeat_interleave(each)
         orders = [torch.randperm(len(config.sources), generator=stream) for _ in classes]
-        sources = torch.cat([order.repeat(-(-each // len(order)))[:each] for order in orders])
+        sources = torch.cat([order.repeat(ceil_div(each, len(order)))[:each] for order in orders])
         place = context.runtime.place
         labels, noise = place(labels), place(self._noise(sources))
         with torch.no_grad(), fixed(self.diffusion), fixed(self.generator):
@@ -250,7 +192,14 @@ class CAEDFKD(Method):
         return class_contrast(projected[counts], labels[counts], self.config.contrast_temperature)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {
-            "diffusion": self.diffusion, "generator": self.generator, "optimizer": self.optimizer, "bn": self.bn,
-            "loop": self.loop, "pool": self.pool, "schedule": self.schedule, "drawn": self.drawn,
-        }  # fmt: skip
+        return {"diffusion": self.diffusion, **super().state(), "drawn": self.drawn}
+
+
+class Projection(nn.Sequential):
+    """features (B, D) -> (B, size): a two-layer perceptron, each row of length 1 (SimCLR's head, Chen et al. 2020)."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__(nn.Linear(width, size), nn.ReLU(), nn.Linear(size, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(super().forward(x).float(), dim=1)

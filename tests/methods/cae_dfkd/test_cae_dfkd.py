@@ -14,7 +14,7 @@ from sansdata.engine.session import Session
 from sansdata.errors import ConfigError, MethodError
 from sansdata.methods.cae_dfkd import CAEDFKD
 from sansdata.methods.index import method_config
-from sansdata.models.projection import PROJECTED, WithProjection
+from sansdata.models.with_part import PROJECTED, WithPart
 from sansdata.runtime import Runtime
 from sansdata.settings import FeatureTerms, RetainSettings
 
@@ -113,7 +113,7 @@ def test_a_contrast_of_images_that_do_not_count_is_nothing() -> None:
 
 def test_the_projection_is_trained_with_the_student_and_is_no_part_of_it() -> None:
     one = session(**SOON)
-    assert isinstance(one.trained, WithProjection)
+    assert isinstance(one.trained, WithPart)
     before = one.trained.projection[0].weight.detach().clone()
     names = list(one.student.state_dict())
     one.advance(2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from sansdata.methods.zskd.soft_labels import FLOOR, class_similarity, concentrations, dirichlet_targets
 from sansdata.objectives.logits import entropy
-from sansdata.synthesis.soft_labels import FLOOR, class_similarity, concentrations, dirichlet_targets
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -167,7 +167,7 @@ def test_what_is_kept_follows_the_mixture_of_both_networks() -> None:
     while session.method.next_move() == "select":
         losses = session.move()[1]
     method: Any = session.method
-    from sansdata.objectives.curriculum import confident, teachers_share
+    from sansdata.methods.kd3.choice import confident, teachers_share
 
     alpha = teachers_share(0, 10)
     assert 0.9 < alpha < 1

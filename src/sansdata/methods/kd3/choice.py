@@ -1,4 +1,4 @@
-"""Which unlabelled images are worth teaching: thresholds that rise with how often a class is seen."""
+"""Which images of a pool KD3 teaches: who decides, and thresholds that rise with how often a class is seen."""
 
 from __future__ import annotations
 
@@ -29,12 +29,7 @@ def class_thresholds(decisions: Tensor, classes: int, base: float, floor: float 
     return (base * share / (2 - share)).clamp_min(floor).float()
 
 
-def confident(probabilities: Tensor, base: float, floor: float = 0.0, adaptive: bool = True) -> Tensor:
-    """(N,) bool: whose highest probability exceeds its class's threshold; `base` for all where not adaptive.
-
-    probabilities: (N, K).
-    """
+def confident(probabilities: Tensor, base: float, floor: float = 0.0) -> Tensor:
+    """(N,) bool: whose highest probability exceeds the threshold of its class. probabilities: (N, K)."""
     highest, decisions = probabilities.max(1)
-    if not adaptive:
-        return highest > base
     return highest > class_thresholds(decisions, probabilities.shape[1], base, floor).to(highest.device)[decisions]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sansdata.synthesis.data_mixing import mix_pairs
+from sansdata.methods.mixmix import mix_pairs
 
 
 def stream(seed: int = 0) -> torch.Generator:

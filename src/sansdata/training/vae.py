@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..arithmetic import ceil_div
-from .generators import UpsamplingGenerator
+from ..models.generators import UpsamplingGenerator
 
 
 class Encoder(nn.Module):
@@ -56,3 +56,8 @@ class VAE(nn.Module):
 
 def _half(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, size[0] // 2), max(1, size[1] // 2)
+
+
+def normal_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """(B,) KL(N(mean, variance) || N(0, I)), both (B, Z) (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1)

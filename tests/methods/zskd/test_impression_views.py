@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sansdata.synthesis import impression_views as views
+from sansdata.methods.zskd import impression_views as views
 from sansdata.synthesis.augment import augment
 
 SHAPES = [(1, 8, 8), (3, 10, 10), (3, 9, 13)]
@@ -121,8 +121,8 @@ def test_views_are_drawn_with_the_released_shares():
 @shapes
 def test_views_keep_shape_range_and_seed(shape: tuple[int, int, int]):
     images = pictures(64, shape)
-    seen = augment(images, "zskd", seeded(4))
+    seen = augment(images, views.impression_views, seeded(4))
     assert seen.shape == images.shape
     assert 0 <= seen.min() <= seen.max() <= 1
-    assert torch.equal(seen, augment(images, "zskd", seeded(4)))
-    assert not torch.equal(seen, augment(images, "zskd", seeded(5)))
+    assert torch.equal(seen, augment(images, views.impression_views, seeded(4)))
+    assert not torch.equal(seen, augment(images, views.impression_views, seeded(5)))

@@ -15,17 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import Pool, Slot
-from ..method import Context, Method
-from ..objectives.logits import soft_cross_entropy
-from ..synthesis.augment import View
-from ..synthesis.labels import stratified_labels
-from ..synthesis.pixels import Inversion
-from ..synthesis.pooled import draw, keep
-from ..synthesis.soft_labels import class_similarity, dirichlet_targets
-from ..training.transfer import TransferSettings
+from ...config import Strict
+from ...contracts import Access, Losses, Requirements, Stateful
+from ...memory import Pool
+from ...method import Context
+from ...objectives.logits import soft_cross_entropy
+from ...synthesis.augment import Augment, View
+from ...synthesis.labels import stratified_labels
+from ...synthesis.pixels import Inversion, PixelRounds
+from ...synthesis.rounds import Schedule
+from ...training.transfer import TransferSettings
+from .impression_views import impression_views
+from .soft_labels import class_similarity, dirichlet_targets
 
 Beta = Annotated[float, pydantic.Field(gt=0)]
 
@@ -42,14 +43,14 @@ class ZSKDConfig(Strict):
     betas: tuple[Beta, ...] = pydantic.Field(default=(1.0, 0.1), min_length=1)  # released: half of the images each
     pool: int = pydantic.Field(default=40_000, ge=1)  # released
     steps_per_batch: int = pydantic.Field(default=782, ge=1)  # student steps for each batch made; released: see `steps`
-    view: View = "zskd"  # released
+    view: Augment | Literal["zskd"] = "zskd"  # released
     steps: int = pydantic.Field(default=312_500, ge=1)  # released: 500 epochs of 40,000 impressions
     transfer: TransferSettings = TransferSettings(
         optimizer="adam", lr=1e-3, weight_decay=0.0, schedule="constant", batch=64, temperature=20.0
     )  # released
 
 
-class ZSKD(Method):
+class ZSKD(PixelRounds):
     """Makes a batch of impressions over several moves, keeps it, teaches for a while from all, and begins again.
 
     Deviation: the released code makes all 40,000 impressions first. In turn with student steps, their number suits any
@@ -65,47 +66,41 @@ class ZSKD(Method):
             "transfer": {"lr": 2e-3, "schedule": "cosine", "batch": 128},
         },
     }  # fmt: skip
+    config: ZSKDConfig
 
     @classmethod
     def requires(cls, config: ZSKDConfig) -> Requirements:
         similar = config.labels == "dirichlet"
         return Requirements(access=Access.WEIGHTS if similar else Access.GRADIENTS, head=similar)
 
-    @classmethod
-    def plan(cls, config: ZSKDConfig, steps: int) -> dict[str, int]:
-        batches = -(-steps // config.steps_per_batch)
-        return {"acquire": batches * -(-config.iterations // config.chunk), "transfer": steps}
-
-    @classmethod
-    def rehearsal(cls, config: ZSKDConfig) -> ZSKDConfig:
-        return config.model_copy(update={"iterations": config.chunk, "steps_per_batch": 2})
-
     def __init__(self, config: ZSKDConfig, context: Context) -> None:
         super().__init__(config, context)
         self.pool = Pool(config.pool)
+        self.schedule = Schedule(self.round_of(config))
         blank = torch.zeros(config.batch, *context.task.shape)
         nothing = torch.zeros(config.batch, context.task.classes)
-        self.inversion = Inversion(context.runtime.place(blank), nothing, config.pixel_lr)
-        self.schedule = Slot(transfers_left=0)
+        self.inversion = Inversion(
+            context.runtime.place(blank), nothing, config.pixel_lr, config.iterations, config.chunk
+        )
 
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+    @property
+    def view(self) -> View:
+        return impression_views if self.config.view == "zskd" else self.config.view
 
-    def acquire(self) -> Losses:
-        config, context, inversion = self.config, self.context, self.inversion
-        if inversion.iteration == 0:
-            pixels = torch.rand(config.batch, *context.task.shape, generator=context.streams("pixels"))
-            inversion.begin(context.runtime.place(pixels), self._targets().to(context.runtime.device))
-        losses = Losses()
-        for _ in range(min(config.chunk, config.iterations - inversion.iteration)):
-            losses = self._losses()
-            inversion.step(losses.total())
-            inversion.rescale()
-        if inversion.iteration == config.iterations:
-            keep(self.pool, inversion.pixels.detach(), inversion.targets.argmax(1), context, config.view)
-            inversion.iteration = 0
-            self.schedule["transfers_left"] = config.steps_per_batch
+    def begin_batch(self) -> None:
+        """Pixels drawn evenly from 0..1, and soft labels."""
+        config, context = self.config, self.context
+        pixels = torch.rand(config.batch, *context.task.shape, generator=context.streams("pixels"))
+        self.inversion.begin(context.runtime.place(pixels), self._targets().to(context.runtime.device))
+
+    def iterate(self) -> Losses:
+        losses = self._losses()
+        self.inversion.step(losses.total())
+        self.inversion.rescale()
         return losses
+
+    def finished_batch(self) -> tuple[Tensor, Tensor]:
+        return self.inversion.pixels.detach(), self.inversion.targets.argmax(1)
 
     def _losses(self) -> Losses:
         inversion = self.inversion
@@ -126,10 +121,6 @@ class ZSKD(Method):
             return F.one_hot(labels, context.task.classes).float()
         head = context.teacher.inside.module.get_submodule(str(context.teacher.inside.head))
         return dirichlet_targets(labels, class_similarity(head.weight), config.betas, stream)  # type: ignore[arg-type]
-
-    def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {"inversion": self.inversion, "pool": self.pool, "schedule": self.schedule}

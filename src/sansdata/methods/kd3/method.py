@@ -16,24 +16,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import Strict
-from ..contracts import Access, Batch, Forward, Losses, Requirements, Stateful
-from ..errors import MethodError
-from ..memory import Slot
-from ..method import Context, Method
-from ..models.modes import fixed
-from ..models.projection import PROJECTED, Embedding, WithPart
-from ..models.shared_classifier import Ending, ending, share_classifier
-from ..objectives.agreement import class_entropy
-from ..objectives.contrastive import pair_contrast
-from ..objectives.curriculum import confident, teachers_share
-from ..objectives.features import pooled_hint
-from ..objectives.logits import disagreement_weights
-from ..synthesis.augment import Augment
-from ..synthesis.given import draw, random_share
-from ..synthesis.pool_scan import PoolScan, best_of
-from ..synthesis.style_mix import mixed_styles
-from ..training.transfer import TransferSettings
+from ...arithmetic import ceil_div
+from ...config import Strict
+from ...contracts import Access, Batch, Forward, Losses, Requirements, Stateful
+from ...errors import MethodError
+from ...memory import Slot
+from ...method import Context, Method
+from ...models.modes import fixed
+from ...models.shared_classifier import Ending, ending, share_classifier
+from ...models.with_part import PROJECTED, WithPart
+from ...objectives.agreement import class_entropy
+from ...objectives.contrastive import pair_contrast
+from ...objectives.features import pooled_hint
+from ...objectives.logits import disagreement_weights
+from ...synthesis.augment import Augment
+from ...synthesis.given import draw, random_share
+from ...synthesis.pool_scan import PoolScan, best_of, short_scan
+from ...training.transfer import TransferSettings
+from .choice import confident, teachers_share
+from .style_mix import mixed_styles
 
 
 class KD3Config(Strict):
@@ -85,14 +86,12 @@ class KD3(Method):
         if config.select != "none":
             plan["score"] = config.scan_moves
         if config.select == "epoch":
-            plan["select"] = config.scan_moves * -(-steps // config.steps_per_epoch)
+            plan["select"] = config.scan_moves * ceil_div(steps, config.steps_per_epoch)
         return plan
 
     @classmethod
     def rehearsal(cls, config: KD3Config) -> KD3Config:
-        moves = min(config.scan_moves, 5)
-        soon = {"scan_moves": moves, "share": config.share * moves / config.scan_moves, "steps_per_epoch": 2}
-        return config.model_copy(update=soon)
+        return config.model_copy(update={**short_scan(config.scan_moves, config.share), "steps_per_epoch": 2})
 
     def __init__(self, config: KD3Config, context: Context) -> None:
         super().__init__(config, context)
@@ -155,7 +154,7 @@ class KD3(Method):
             whole = self.students.step(self.context.student_outputs)
         if not whole:
             return Losses()
-        epochs = -(-self.context.progress.planned // self.config.steps_per_epoch)
+        epochs = ceil_div(self.context.progress.planned, self.config.steps_per_epoch)
         alpha = teachers_share(self.schedule["epoch"], epochs)
         self.schedule["epoch"] += 1
         self.schedule["left"] = self.config.steps_per_epoch
@@ -201,3 +200,14 @@ class KD3(Method):
 
     def state(self) -> Mapping[str, Stateful]:
         return {"teachers": self.teachers, "students": self.students, "schedule": self.schedule}
+
+
+class Embedding(nn.Module):
+    """(B, C, H, W) or (B, D) -> (B, size): the means over positions, linearly, each row of length 1."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(self.linear(x.float().flatten(2).mean(2) if x.ndim > 2 else x.float()), dim=1)

@@ -1,11 +1,13 @@
-"""The networks of generative replay: shapes at every size, and what the encoder does not see."""
+"""The networks of generative replay: shapes at every size, and what the encoder does not see; their prior in
+float64."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch.distributions import Normal, kl_divergence
 
-from sansdata.models.vae import VAE, Encoder
+from sansdata.training.vae import VAE, Encoder, normal_kl
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 13, 11), (3, 4, 5)])
@@ -26,3 +28,15 @@ def test_the_encoder_sees_no_brightness_of_a_column() -> None:
     scale = torch.rand(4, 1, 1, 8) + 0.5
     torch.testing.assert_close(encoder(images * scale), encoder(images), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(encoder(images.flip(2))[0], encoder(images)[0])
+
+
+def test_the_kl_is_that_of_the_distributions() -> None:
+    mean, log_variance = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    zero = torch.zeros(5, 3, dtype=torch.float64)
+    wanted = kl_divergence(Normal(mean, log_variance.mul(0.5).exp()), Normal(zero, zero + 1)).sum(1)
+    torch.testing.assert_close(normal_kl(mean, log_variance), wanted)
+
+
+def test_the_kl_is_nought_at_the_standard_normal_alone() -> None:
+    assert normal_kl(torch.zeros(2, 3), torch.zeros(2, 3)).tolist() == [0, 0]
+    assert normal_kl(torch.full((1, 3), 0.1), torch.zeros(1, 3)).item() > 0

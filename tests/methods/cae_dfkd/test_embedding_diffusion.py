@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sansdata.models.embedding_diffusion import EmbeddingDiffusion, Source, standardised, unit_noise
+from sansdata.methods.cae_dfkd.embedding_diffusion import EmbeddingDiffusion, Source, standardised, unit_noise
 
 SOURCES: tuple[Source, ...] = ("normal", "uniform", "laplace", "rademacher")
 FOURTH_MOMENT = {"normal": 3.0, "uniform": 1.8, "laplace": 6.0, "rademacher": 1.0}
