@@ -13,22 +13,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import pydantic
 import torch
 from torch import Generator, Tensor
 
-from .. import columns
-from ..arithmetic import ceil_div
-from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..kinds.index import input_kind
-from ..kinds.inputs.table import Table
-from ..memory import Pool, Slot
-from ..method import Context, Method
-from ..models.modes import fixed
-from ..objectives.logits import kl
-from ..training.transfer import TransferSettings
+from ... import columns
+from ...arithmetic import ceil_div
+from ...config import Strict
+from ...contracts import Access, Batch, Losses, Requirements, Stateful
+from ...kinds.index import input_kind
+from ...kinds.inputs.table import Table
+from ...memory import Pool, Slot
+from ...method import Context, Method
+from ...models.modes import fixed
+from ...objectives.logits import kl
+from ...training.transfer import TransferSettings
+from .coverage import Coverage
+from .rows import Rows, between, chosen, mutated, with_value
 
 CHUNK = 4096
 """Rows that are asked at once."""
@@ -126,16 +127,16 @@ class TabKD(Method):
     def transfer_batch(self) -> Batch:
         self.schedule["left"] -= 1
         context = self.context
-        drawn = self.pool.sample(self.config.transfer.batch, context.streams("pool"))
+        pooled = self.pool.sample(self.config.transfer.batch, context.streams("pool"))
         place = context.runtime.place
-        return context.teach(place(drawn.inputs), drawn.targets, place(drawn.extras["logits"]))
+        return context.teach(place(pooled.inputs), pooled.targets, place(pooled.extras["logits"]))
 
     def state(self) -> Mapping[str, Stateful]:
         return {"pool": self.pool, "schedule": self.schedule, "cuts": self.cuts, "coverage": self.coverage}
 
     # -- asking
 
-    def _ask(self, rows: Mapping[str, Tensor]) -> Tensor:
+    def _ask(self, rows: Rows) -> Tensor:
         """(B, K) probabilities of the teacher on `rows`, which join the pool."""
         answers = []
         for part in columns.split(rows, CHUNK):
@@ -165,14 +166,12 @@ class TabKD(Method):
         values = low[swept, None] + (high - low)[swept, None] * grid  # (rows, points)
         whole = columns.each(lambda column: column.repeat_interleave(points, 0), rows)
         assert not isinstance(whole, Tensor)
-        answers = self._ask(self._with_value(whole, swept.repeat_interleave(points), values.flatten()))
+        answers = self._ask(with_value(self.table, whole, swept.repeat_interleave(points), values.flatten()))
         answers = answers.view(len(swept), points, -1)
         change = 0.5 * (answers[:, 1:] - answers[:, :-1]).abs().sum(2)
         self._bisect(rows, swept, values, answers, change, budget - len(swept) * points)
 
-    def _bisect(
-        self, rows: Mapping[str, Tensor], swept: Tensor, values: Tensor, answers: Tensor, change: Tensor, budget: int
-    ) -> None:
+    def _bisect(self, rows: Rows, swept: Tensor, values: Tensor, answers: Tensor, change: Tensor, budget: int) -> None:
         """Narrows the intervals with the largest changes, as many as the budget is good for, and keeps their
         middles."""
         at, step = (change > CHANGE).nonzero(as_tuple=True)
@@ -186,25 +185,16 @@ class TabKD(Method):
         assert not isinstance(background, Tensor)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            found = self._ask(self._with_value(background, swept[at], middle))
-            left = (found - below).abs().sum(1) >= (above - found).abs().sum(1)
-            high, above = torch.where(left, middle, high), torch.where(left[:, None], found, above)
-            low, below = torch.where(left, low, middle), torch.where(left[:, None], below, found)
+            answer = self._ask(with_value(self.table, background, swept[at], middle))
+            left = (answer - below).abs().sum(1) >= (above - answer).abs().sum(1)
+            high, above = torch.where(left, middle, high), torch.where(left[:, None], answer, above)
+            low, below = torch.where(left, low, middle), torch.where(left[:, None], below, answer)
         weights = change[at, step]
         for place, column in enumerate(self.table.spec.numbers):
             mine = swept[at] == place
             cuts = merged_cuts((low + high)[mine] / 2, weights[mine], column.range, self.config.bins - 1)  # type: ignore[arg-type]
             self.cuts[column.name] = cuts
         self.coverage.see(self._asked(torch.arange(len(self.pool))), self.cuts.values)
-
-    def _with_value(self, rows: Mapping[str, Tensor], place: Tensor, value: Tensor) -> Mapping[str, Tensor]:
-        """The rows (B,) with `value` in the numeric column `place` of each, which is then not missing."""
-        numbers, missing = rows["numbers"].clone(), rows["missing"].clone()
-        each = torch.arange(len(place))
-        whole = torch.tensor([column.whole for column in self.table.spec.numbers])
-        numbers[each, place] = torch.where(whole[place], value.round(), value)
-        missing[each, place] = False
-        return {**rows, "numbers": numbers, "missing": missing}
 
     # -- rounds
 
@@ -232,18 +222,18 @@ class TabKD(Method):
         edges = [(place, cut) for place, column in enumerate(numbers) for cut in self.cuts[column.name]]
         if not edges:
             return self._pairs(count, stream)
-        chosen = torch.randint(len(edges), (count,), generator=stream)
-        place = torch.tensor([edge[0] for edge in edges])[chosen]
+        picks = torch.randint(len(edges), (count,), generator=stream)
+        place = torch.tensor([edge[0] for edge in edges])[picks]
         low, high = (torch.tensor([column.range[side] for column in numbers]) for side in (0, 1))  # type: ignore[index]
         side = 2 * torch.randint(2, (count,), generator=stream) - 1
-        value = torch.tensor([edge[1] for edge in edges])[chosen] + side * EDGE * (high - low)[place]
+        value = torch.tensor([edge[1] for edge in edges])[picks] + side * EDGE * (high - low)[place]
         value = value.clamp(low[place], high[place])
         self._ask(
-            self._with_value(self._asked(torch.randint(len(self.pool), (count,), generator=stream)), place, value)
+            with_value(self.table, self._asked(torch.randint(len(self.pool), (count,), generator=stream)), place, value)
         )
         return None
 
-    def _asked(self, ids: Tensor) -> Mapping[str, Tensor]:
+    def _asked(self, ids: Tensor) -> Rows:
         """Rows of the pool, as they travel."""
         packed = self.pool.packed()
         assert packed is not None
@@ -255,30 +245,17 @@ class TabKD(Method):
         """Between two asked rows of different classes, closer in three steps."""
         assert self.pool.targets is not None
         targets, steps = self.pool.targets[: len(self.pool)], 3
-        one, other = (torch.randint(len(targets), (count // steps,), generator=stream) for _ in range(2))
-        apart = targets[one] != targets[other]
+        first, second = (torch.randint(len(targets), (count // steps,), generator=stream) for _ in range(2))
+        apart = targets[first] != targets[second]
         if not bool(apart.any()):
             return self._pairs(count, stream)
-        a, b = self._asked(one[apart]), self._asked(other[apart])
-        classes = targets[one[apart]]
+        a, b = self._asked(first[apart]), self._asked(second[apart])
+        classes = targets[first[apart]]
         for _ in range(steps):
-            middle = self._between(a, b, stream)
+            middle = between(self.table, a, b, stream)
             like_a = self._ask(middle).argmax(1) == classes
-            a, b = _chosen(like_a, middle, a), _chosen(like_a, b, middle)
+            a, b = chosen(like_a, middle, a), chosen(like_a, b, middle)
         return None
-
-    def _between(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor], stream: Generator) -> Mapping[str, Tensor]:
-        """Numbers half way, levels of either row; a value that only one of them has is that one's."""
-        first = len(self.table.spec.numbers)
-        numbers = (a["numbers"] + b["numbers"]) / 2
-        whole = torch.tensor([column.whole for column in self.table.spec.numbers], dtype=torch.bool)
-        numbers = torch.where(whole, numbers.round(), numbers)
-        gone_a, gone_b = a["missing"][:, :first], b["missing"][:, :first]
-        numbers = torch.where(gone_a, b["numbers"], torch.where(gone_b, a["numbers"], numbers))
-        take_a = torch.rand(a["categories"].shape, generator=stream) < 0.5
-        levels = torch.where(take_a, a["categories"], b["categories"])
-        gone = torch.where(take_a, a["missing"][:, first:], b["missing"][:, first:])
-        return self.table.rows(numbers, levels, torch.cat([gone_a & gone_b, gone], 1))
 
     def _hard(self, count: int, stream: Generator) -> None:
         """Neighbours of the asked rows on which the student is furthest from the teacher: two columns each drawn
@@ -293,121 +270,14 @@ class TabKD(Method):
         distance = kl(torch.cat(answers), self.pool.logits[ids])
         worst = ids[distance.argsort(descending=True, stable=True)[:count]]
         worst = worst[torch.randint(len(worst), (count,), generator=stream)]
-        self._ask(self._mutated(self._asked(worst), stream))
-
-    def _mutated(self, rows: Mapping[str, Tensor], stream: Generator) -> Mapping[str, Tensor]:
-        count, first, width = len(rows["missing"]), len(self.table.spec.numbers), len(self.table.spec.columns)
-        fresh = self.table.draw(count, stream)
-        changed = torch.rand(count, width, generator=stream).argsort(1) < 2
-        return self.table.rows(
-            torch.where(changed[:, :first], fresh["numbers"], rows["numbers"]),
-            torch.where(changed[:, first:], fresh["categories"], rows["categories"]),
-            torch.where(changed, fresh["missing"], rows["missing"]),
-        )
-
-
-def _chosen(which: Tensor, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    mixed = columns.each(lambda a, b: torch.where(which[:, None], a, b), one, other)
-    assert not isinstance(mixed, Tensor)
-    return mixed
+        self._ask(mutated(self.table, self._asked(worst), stream))
 
 
 def merged_cuts(cuts: Tensor, weights: Tensor, bounds: tuple[float, float], most: int) -> list[float]:
     """At most `most` cuts (C,), ascending: of those nearer than a 50th of the range the one with the largest weight."""
-    near, kept = (bounds[1] - bounds[0]) / 50, []
+    near, cuts_left = (bounds[1] - bounds[0]) / 50, []
     for place in weights.argsort(descending=True, stable=True).tolist():
         value = float(cuts[place])
-        if len(kept) < most and all(abs(value - other) >= near for other in kept):
-            kept.append(value)
-    return sorted(kept)
-
-
-class Coverage:
-    """Which pairs of bins, of two different columns, have stood together in a row that was asked.
-
-    A numeric column without cuts has one bin, a category one for each level, but for the rarest beyond `most` levels,
-    which share the last; a missing value is in no bin.
-    """
-
-    def __init__(self, table: Table, most: int) -> None:
-        self.table, self.most = table, most
-        self.seen: Tensor | None = None
-        """(T, T) bool over the T bins of all columns, in the order of numbers and categories."""
-        self.edges: list[list[float]] = []
-
-    def _sizes(self, cuts: Mapping[str, list[float]]) -> list[int]:
-        spec = self.table.spec
-        levels = [min(len(column.levels), self.most) for column in spec.categories]
-        return [len(cuts[column.name]) + 1 for column in spec.numbers] + levels
-
-    def bins(self, rows: Mapping[str, Tensor], cuts: Mapping[str, list[float]]) -> Tensor:
-        """(B, columns) number of the bin of each value among all bins; -1 where it is missing."""
-        spec, sizes = self.table.spec, self._sizes(cuts)
-        parts = [
-            torch.bucketize(rows["numbers"][:, place].contiguous(), torch.tensor(cuts[column.name]))
-            for place, column in enumerate(spec.numbers)
-        ]
-        parts += [rows["categories"][:, place].clamp(max=self.most - 1) for place in range(len(spec.categories))]
-        starts = torch.tensor([0, *np.cumsum(sizes)[:-1].tolist()])
-        return (torch.stack(parts, 1) + starts).masked_fill(rows["missing"], -1)
-
-    def see(self, rows: Mapping[str, Tensor], cuts: Mapping[str, list[float]]) -> None:
-        """Marks the pairs of `rows` as covered."""
-        seen, bins = self._of(cuts), self.bins(rows, cuts)
-        for one in range(bins.shape[1]):
-            for other in range(one + 1, bins.shape[1]):
-                both = (bins[:, one] >= 0) & (bins[:, other] >= 0)
-                seen[bins[both, one], bins[both, other]] = True
-                seen[bins[both, other], bins[both, one]] = True
-
-    def _of(self, cuts: Mapping[str, list[float]]) -> Tensor:
-        """What is covered of these bins; where they are new, nothing."""
-        edges = [list(cuts[column.name]) for column in self.table.spec.numbers]
-        if self.seen is None or edges != self.edges:
-            total = sum(self._sizes(cuts))
-            self.seen, self.edges = torch.zeros(total, total, dtype=torch.bool), edges
-        return self.seen
-
-    def share(self, cuts: Mapping[str, list[float]]) -> float:
-        """Covered pairs over all pairs, 0..1."""
-        sizes = self._sizes(cuts)
-        possible = sum(sizes) ** 2 - sum(size**2 for size in sizes)
-        return 1.0 if possible == 0 else float(self._of(cuts).sum()) / possible
-
-    def rows(self, count: int, cuts: Mapping[str, list[float]], stream: Generator) -> Mapping[str, Tensor]:
-        """Rows each of which covers as many new pairs as it greedily can: column after column, in an order of its own,
-        takes the bin with the most uncovered pairs to the bins that were taken before."""
-        spec, sizes = self.table.spec, self._sizes(cuts)
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        total, width = int(starts[-1]), len(sizes)
-        seen = self._of(cuts).numpy().copy()
-        chance = torch.rand(count, total, generator=stream).numpy() * 0.5
-        orders = torch.rand(count, width, generator=stream).argsort(1).numpy()
-        chosen = np.zeros((count, width), np.int64)
-        for row in range(count):
-            taken: list[int] = []
-            for column in orders[row]:
-                own = slice(int(starts[column]), int(starts[column + 1]))
-                gain = (~seen[own][:, taken]).sum(1) if taken else np.zeros(sizes[column])
-                best = own.start + int((gain + chance[row, own]).argmax())
-                taken.append(best)
-                chosen[row, column] = best - own.start
-            seen[np.ix_(taken, taken)] = True
-        drawn = self.table.draw(count, stream)
-        within = torch.rand(count, len(spec.numbers), generator=stream)
-        numbers = drawn["numbers"].clone()
-        for place, column in enumerate(spec.numbers):
-            edges = torch.tensor([column.range[0], *cuts[column.name], column.range[1]])  # type: ignore[index]
-            low, high = edges[chosen[:, place]], edges[chosen[:, place] + 1]
-            value = low + (high - low) * within[:, place]
-            numbers[:, place] = value.round() if column.whole else value
-        levels = torch.from_numpy(chosen[:, len(spec.numbers) :])
-        rare = levels >= self.most - 1  # the last bin stands for all rarer levels
-        levels = torch.where(rare, drawn["categories"].maximum(levels), levels) if levels.numel() else levels
-        return self.table.rows(numbers, levels, torch.zeros_like(drawn["missing"]))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seen": self.seen, "edges": self.edges}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.seen, self.edges = state["seen"], state["edges"]
+        if len(cuts_left) < most and all(abs(value - cut) >= near for cut in cuts_left):
+            cuts_left.append(value)
+    return sorted(cuts_left)
