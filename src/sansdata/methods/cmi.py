@@ -37,7 +37,7 @@ LOCAL_SCALE = (0.25, 1.0)
 
 
 class CMIConfig(Strict):
-    """Defaults are the released CIFAR-10 values for a student trained from scratch."""
+    """Defaults are the released CIFAR-10 values for a student trained from scratch (zju-vipa/CMI)."""
 
     iterations: int = pydantic.Field(default=200, ge=1)  # a round; released, the paper has 500
     chunk: int = pydantic.Field(default=10, ge=1)  # iterations a move: ours
@@ -143,6 +143,7 @@ class CMI(PooledRounds):
         with torch.no_grad(), context.streams.as_global("reset"):
             draw_normal(self.generator)
             self.codes["z"].copy_(latents(config.batch, config.latent, context))
+        # Adam's moments would be those of weights that were drawn anew: each round begins without any.
         self.optimizer = self._new_optimizer()
         labels = random_labels(config.batch, context.task.classes, context.streams("labels"))
         self.loop.begin(labels.to(context.runtime.device))
@@ -186,7 +187,7 @@ class CMI(PooledRounds):
         self.keep(best["images"], self.loop.targets)
         if config.contrastive:
             self.bank.add(best["features"])
-        self.loop.begin(self.loop.targets)
+        self.loop.begin(self.loop.targets)  # the images are in the pool: no checkpoint need hold them twice
         self.schedule.begin_steps()
 
     def state(self) -> Mapping[str, Stateful]:

@@ -29,7 +29,10 @@ from ..training.transfer import TransferSettings
 
 
 class DAFLConfig(Strict):
-    """Defaults are the released CIFAR-10 values; 'mnist' those of MNIST."""
+    """Defaults are the released CIFAR-10 values; 'mnist' those of MNIST.
+
+    "Released" is huawei-noah/Data-Efficient-Model-Compression, commit 5e8f4e4.
+    """
 
     latent: int = pydantic.Field(default=1000, ge=1)  # released
     width: Width = "auto"  # released: 64
@@ -74,7 +77,7 @@ class DAFL(InRounds):
                 "temperature": 1.0,
             },
         },
-        # The host of LRA's released configuration; with `update: retain` it is that method.
+        # The host of LRA's released configuration (gaurav104/LRA, commit 40a8941); with `update: retain` it is LRA.
         # Deviation: the released generator has spectral normalisation besides.
         "lra": {
             "one_hot": 1.0,
@@ -122,7 +125,7 @@ class DAFL(InRounds):
         context.runtime.step(self.optimizer)
         self.ema.follow(self.generator)
         self.schedule.begin_steps()
-        if config.student_steps == 1:
+        if config.student_steps == 1:  # the student takes this very batch: one pass of the teacher serves both
             self.schedule["images"], self.schedule["logits"] = images.detach(), outputs.logits.detach()
         return losses
 

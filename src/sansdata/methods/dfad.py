@@ -22,7 +22,10 @@ from ..training.transfer import TransferSettings
 
 
 class DFADConfig(Strict):
-    """Defaults are the released CIFAR values; 'mnist' those of MNIST."""
+    """Defaults are the released CIFAR values; 'mnist' those of MNIST.
+
+    "Released" is VainF/Data-Free-Adversarial-Distillation, commit c161591.
+    """
 
     latent: int = pydantic.Field(default=256, ge=1)  # released
     width: Width = "auto"  # released: 64

@@ -71,7 +71,7 @@ class DFND(Method):
     def __init__(self, config: DFNDConfig, context: Context) -> None:
         super().__init__(config, context)
         self.scan = PoolScan(context, random_share(context, config.share), config.scan_moves)
-        self.kept = Slot(ids=None)
+        self.selection = Slot(ids=None)
         if config.noisy:
             context.student_taps = (*context.student_taps, NOISE)
 
@@ -83,7 +83,7 @@ class DFND(Method):
         return self.context.runtime.place(WithPart(student, NOISE, matrix))
 
     def next_move(self) -> str:
-        return "score" if self.kept["ids"] is None else "transfer"
+        return "score" if self.selection["ids"] is None else "transfer"
 
     def score(self) -> Losses:
         """The next chunk of the pool before the teacher; after the last, the surest are kept."""
@@ -92,12 +92,12 @@ class DFND(Method):
             doubt = -F.log_softmax(self.scan.logits, dim=1).amax(1)  # CE with its own decision
             count = max(1, round(self.config.keep * len(doubt)))
             nobody = torch.zeros(len(doubt), dtype=torch.bool)
-            self.kept["ids"] = best_of(self.scan.ids, -doubt, nobody, count)
+            self.selection["ids"] = best_of(self.scan.ids, -doubt, nobody, count)
             losses.add("doubt", 1, lambda: doubt)
         return losses
 
     def transfer_batch(self) -> Batch:
-        batch = draw(self.kept["ids"], self.context, self.config.transfer.batch, self.config.view)
+        batch = draw(self.selection["ids"], self.context, self.config.transfer.batch, self.config.view)
         assert batch.answers() is not None
         batch.targets = batch.answers().logits.argmax(1)
         return batch
@@ -114,7 +114,7 @@ class DFND(Method):
         return losses
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"scan": self.scan, "kept": self.kept}
+        return {"scan": self.scan, "kept": self.selection}
 
 
 class NoiseAdaptation(nn.Module):
@@ -133,8 +133,8 @@ class NoiseAdaptation(nn.Module):
     def transitions(self) -> Tensor:
         """Q (K, K): rows sum to 1."""
         own: Tensor = self.own  # type: ignore[assignment]
-        others = F.softmax(self.off_diagonal.masked_fill(own, -torch.inf), dim=1)
-        return (1 - self.accuracy) * others + self.accuracy * own
+        spread = F.softmax(self.off_diagonal.masked_fill(own, -torch.inf), dim=1)
+        return (1 - self.accuracy) * spread + self.accuracy * own
 
     def forward(self, logits: Tensor) -> Tensor:
         noisy = F.softmax(logits.to(self.off_diagonal), dim=1) @ self.transitions()

@@ -32,7 +32,7 @@ RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
 
 
 class FMConfig(Strict):
-    """Defaults are the released CIFAR-10 values for ResNets."""
+    """Defaults are the released CIFAR-10 values for ResNets: zju-vipa/Fast-Datafree, commit 0dcecbc."""
 
     k: int = pydantic.Field(default=5, ge=1)  # inner steps; paper: 2, 5, 10
     latent: int = pydantic.Field(default=256, ge=1)  # released
@@ -111,6 +111,7 @@ class FM(PooledRounds):
         config, context = self.config, self.context
         if config.reset_round and self.schedule["round"] == config.reset_round:
             self._reset_first_layer()
+        # The clone starts from the meta-learned weights; only its gradients come back, never the weights it arrives at.
         clone = copy.deepcopy(self.generator).train()
         codes = latents(config.batch, config.latent, context).requires_grad_()
         targets = random_labels(config.batch, context.task.classes, context.streams("labels")).to(codes.device)
@@ -168,6 +169,6 @@ class FM(PooledRounds):
 
 def add_gradients(into: nn.Module, source: nn.Module) -> None:
     """FOMAML: the clone's gradients, summed over the inner steps, become the initialisation's."""
-    for mine, other in zip(into.parameters(), source.parameters()):
-        if other.grad is not None:
-            mine.grad = other.grad.clone() if mine.grad is None else mine.grad.add_(other.grad)
+    for target, clone in zip(into.parameters(), source.parameters()):
+        if clone.grad is not None:
+            target.grad = clone.grad.clone() if target.grad is None else target.grad.add_(clone.grad)

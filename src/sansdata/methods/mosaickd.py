@@ -103,7 +103,7 @@ class MosaicKD(InRounds):
         losses.total().backward()
         self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
         context.runtime.step(self.optimizer)
-        losses.add("judge", 1, lambda: judged)
+        losses.add("judge", 1, lambda: judged)  # for the log: its step is made, this loss is not stepped on
         self.schedule.begin_steps()
         return losses
 
@@ -119,9 +119,9 @@ class MosaicKD(InRounds):
     def _step_of_the_judge(self, made: Tensor) -> Tensor:
         """One step that tells patches of the pool from those of `made`; gives its loss, without gradient."""
         context, config = self.context, self.config
-        picked = self.ids[torch.randint(len(self.ids), (len(made),), generator=context.streams("pool"))]
-        given = augment(context.runtime.place(pool_of(context).at(picked)), config.view, context.streams("view"))
-        loss = told_apart(self._patches(given), self._patches(made))
+        ids = self.ids[torch.randint(len(self.ids), (len(made),), generator=context.streams("pool"))]
+        real = augment(context.runtime.place(pool_of(context).at(ids)), config.view, context.streams("view"))
+        loss = told_apart(self._patches(real), self._patches(made))
         loss.backward()
         context.runtime.step(self.judge_optimizer)
         return loss.detach()

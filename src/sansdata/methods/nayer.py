@@ -27,7 +27,10 @@ from ..training.transfer import TransferSettings
 
 
 class NAYERConfig(Strict):
-    """Defaults are the released CIFAR-10 values of 100 rounds. A call makes one batch; a round is several calls."""
+    """Defaults are the released CIFAR-10 values of 100 rounds. A call makes one batch; a round is several calls.
+
+    "Released" is tmtuan1307/NAYER, commit c6bedcd.
+    """
 
     embeddings: str | None = None  # ours: orthonormal; the paper's are those of CLIP for the classes' names
     latent: int = pydantic.Field(default=1000, ge=1)  # released
@@ -90,6 +93,7 @@ class NAYER(CallRounds):
                 draw_default(self.noisy)
         if config.redraw:
             self.noisy.redraw(context.streams("noise"))
+        # Adam's moments would be those of weights that were drawn anew: each call begins without any.
         self.optimizer = self._new_optimizer()
         return class_blocks(config.batch, context.task.classes, context.streams("labels"))
 

@@ -75,8 +75,8 @@ def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
     read: dict[str, Tensor] = {}
 
     def note(path: str):
-        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            read[path] = given[0]
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            read[path] = inputs[0]
 
         return hook
 

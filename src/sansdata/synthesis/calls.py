@@ -119,7 +119,7 @@ class CallRounds(PooledRounds):
     def end_call(self) -> None:
         self.bn.remember()
         self.keep(self.loop.best["images"], self.loop.targets)
-        self.loop.begin(self.loop.targets)
+        self.loop.begin(self.loop.targets)  # the images are in the pool: no checkpoint need hold them twice
         self.schedule.end_call()
 
     def state(self) -> Mapping[str, Stateful]:

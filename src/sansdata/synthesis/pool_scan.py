@@ -13,6 +13,7 @@ from ..method import Context
 from .given import pool_of
 
 BATCH = 256
+"""Images that a network is run on at once."""
 
 
 class PoolScan:

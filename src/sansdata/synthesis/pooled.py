@@ -24,8 +24,8 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Vi
 
 def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
     """`count` images from the pool, seen afresh, with the teacher's answers."""
-    drawn = pool.sample(count, context.streams("pool"))
-    images = augment(context.runtime.place(drawn.images), view, context.streams("view"))
-    logits = drawn.extras.get("logits")
+    pooled = pool.sample(count, context.streams("pool"))
+    images = augment(context.runtime.place(pooled.images), view, context.streams("view"))
+    logits = pooled.extras.get("logits")
     device = context.runtime.device
-    return context.teach(images, targets=drawn.targets, answers=None if logits is None else logits.to(device))
+    return context.teach(images, targets=pooled.targets, answers=None if logits is None else logits.to(device))

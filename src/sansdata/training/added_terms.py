@@ -55,10 +55,10 @@ class AddedTerms(nn.Module):
     def _hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         terms = []
         for regressor, (t, s) in zip(self.regressors, self.pairs):
-            mine, other = regressor(student.taps[s].float()), teacher.taps[t]
-            if mine.shape[2:] != other.shape[2:]:
-                mine = nn.functional.adaptive_avg_pool2d(mine, (other.shape[2], other.shape[3]))
-            terms.append(hint(mine, other))
+            regressed, wanted = regressor(student.taps[s].float()), teacher.taps[t]
+            if regressed.shape[2:] != wanted.shape[2:]:
+                regressed = nn.functional.adaptive_avg_pool2d(regressed, (wanted.shape[2], wanted.shape[3]))
+            terms.append(hint(regressed, wanted))
         return torch.stack(terms).sum(0)
 
     def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:

@@ -1,5 +1,7 @@
 """Shuffling vaccine: a defence against a poisoned teacher (Hong et al., ICML 2023, arXiv 2306.02368).
 
+"Released" is illidanlab/ABD, cmi/datafree/synthesis/syn_vaccine.py.
+
 Samples whose class survives a shuffle of the teacher's channels are suspicious: they may show a trigger. Where the
 inputs are made by gradients, these are pushed away from there; where they are given, such samples count against.
 """
@@ -28,7 +30,7 @@ from ..settings import VaccineSettings
 from ..teachers.base import Teacher
 
 WATCHED = 32
-"""Images kept of each batch that is watched for the verification."""
+"""How many images of each batch are kept for the verification."""
 
 
 class Vaccine:
@@ -80,10 +82,10 @@ class Vaccine:
             )
         return guarded
 
-    def _count(self, found: Tensor) -> None:
+    def _count(self, distrusted: Tensor) -> None:
         counters = self.context.counters
-        counters.add("vaccine_judged", len(found))
-        counters.add("vaccine_suspicious", int(found.sum()))
+        counters.add("vaccine_judged", len(distrusted))
+        counters.add("vaccine_suspicious", int(distrusted.sum()))
 
     # -- verification
 
@@ -93,37 +95,37 @@ class Vaccine:
         Deviation: 32 images of each batch that the student learns from; the released code keeps every batch that the
         generator makes. What is watched is then the same for every method, and small enough for a checkpoint.
         """
-        settings, seen = self.settings, self.verification
-        if self.on or seen["watched"] >= settings.verify:
+        settings, trial = self.settings, self.verification
+        if self.on or trial["watched"] >= settings.verify:
             return
-        seen["watched"] += 1
-        if seen["watched"] > settings.skip:
-            seen["images"].append(batch.images[:WATCHED].detach().clone())
-            seen["logits"].append(batch.answers().logits[:WATCHED].detach().clone())
-        if seen["watched"] == settings.verify:
-            self._choose(torch.cat(seen["images"]), torch.cat(seen["logits"]))
-            seen["images"], seen["logits"] = [], []
+        trial["watched"] += 1
+        if trial["watched"] > settings.skip:
+            trial["images"].append(batch.images[:WATCHED].detach().clone())
+            trial["logits"].append(batch.answers().logits[:WATCHED].detach().clone())
+        if trial["watched"] == settings.verify:
+            self._choose(torch.cat(trial["images"]), torch.cat(trial["logits"]))
+            trial["images"], trial["logits"] = [], []
 
     def _choose(self, images: Tensor, logits: Tensor) -> None:
         """Shuffles anew until a share of outliers shows that the copies find some samples far more alike than most.
 
         Where none does, the vaccine stays off for the run.
         """
-        settings, seen = self.settings, self.verification
-        while seen["trials"] < settings.trials:
-            if seen["trials"]:
+        settings, trial = self.settings, self.verification
+        while trial["trials"] < settings.trials:
+            if trial["trials"]:
                 self.copies.shuffle()
-            seen["trials"] += 1
+            trial["trials"] += 1
             with torch.no_grad():
                 far = outliers(divergence(logits, self.copies(images)))
-            found, count = self.context.runtime.sum([float(far.sum()), len(far)])
-            if found > settings.tail * count:
-                seen["on"] = True
+            outlying, count = self.context.runtime.sum([float(far.sum()), len(far)])
+            if outlying > settings.tail * count:
+                trial["on"] = True
                 return
 
     def findings(self) -> list[str]:
         """What the user should know at the end of a run."""
-        settings, seen, judged = self.settings, self.verification, self.context.counters["vaccine_judged"]
+        settings, trial, judged = self.settings, self.verification, self.context.counters["vaccine_judged"]
         if self.on:
             share = self.context.counters["vaccine_suspicious"] / max(1, judged)
             if share > 0.9:
@@ -131,7 +133,7 @@ class Vaccine:
                     f"{share:.0%} of the samples survived the shuffle: it does not tell them apart (vaccine.layers)"
                 ]
             return []
-        if seen["watched"] < settings.verify:
+        if trial["watched"] < settings.verify:
             return [f"the vaccine never set in: the run ended before vaccine.verify={settings.verify} batches"]
         return [f"the vaccine never set in: none of {settings.trials} shuffles passed the verification"]
 
@@ -154,8 +156,8 @@ class ShuffledCopies:
         takes the last names with 'conv' in them, in the order of registration.
         """
         self.context = context
-        found = shuffled_layers(context.teacher)
-        self.layers = found[-min(layers, ceil_div(len(found), 2)) :]
+        convolutions = shuffled_layers(context.teacher)
+        self.layers = convolutions[-min(layers, ceil_div(len(convolutions), 2)) :]
         self.modules = [copy.deepcopy(context.teacher.inside.module) for _ in range(copies)]
         self.orders: list[list[Tensor]] = []
 
@@ -189,9 +191,9 @@ class ShuffledCopies:
 
 
 def _conv(module: nn.Module, path: str) -> nn.Conv2d:
-    found = module.get_submodule(path)
-    assert isinstance(found, nn.Conv2d)
-    return found
+    layer = module.get_submodule(path)
+    assert isinstance(layer, nn.Conv2d)
+    return layer
 
 
 def shuffled_layers(teacher: Teacher) -> list[str]:

@@ -1,7 +1,8 @@
 """Generative replay (PRE-DFKD, Binici et al., AAAI 2022, 2201.03019): a VAE that learns to make what it was shown.
 
 It stores no image. It is shown half of each new batch together with what it has just replayed, so that it forgets
-slowly, and is asked that both the pixels and the teacher's answers come back.
+slowly, and is asked that both the pixels and the teacher's answers come back. "Released" is kuluhan/PRE-DFKD, commit
+604010d.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from ..synthesis.generator import affordable_width, images_from, latents
 from .vae import VAE, normal_kl
 
 PRIOR = 1e-5
-"""Weight of the KL to the standard normal; released."""
+"""The weight of the KL to the standard normal (released)."""
 SHOWN = 0.5
-"""Share of a new batch that it is shown; released."""
+"""The share of a new batch that the autoencoder is shown (released)."""
 
 
 class VAEReplay:

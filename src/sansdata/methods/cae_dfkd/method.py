@@ -110,7 +110,7 @@ class CAEDFKD(CallRounds):
         # One optimiser for the whole run: unlike NAYER's noisy layer, nothing here is ever drawn anew.
         learns = [*self.diffusion.parameters(), *self.generator.parameters()]
         self.optimizer = torch.optim.Adam(learns, lr=config.generator_lr, betas=(0.5, 0.999))
-        self.drawn = Slot(sources=None, noise=None)
+        self.noises = Slot(sources=None, noise=None)
         if config.contrast:
             context.student_taps = (*context.student_taps, PROJECTED)
 
@@ -136,16 +136,16 @@ class CAEDFKD(CallRounds):
         """Classes in equal numbers; one diffusion of each image's embedding for the whole call."""
         config, context = self.config, self.context
         sources = torch.randint(len(config.sources), (config.batch,), generator=context.streams("sources"))
-        self.drawn["sources"], self.drawn["noise"] = sources, self._noise(sources)
+        self.noises["sources"], self.noises["noise"] = sources, self._noise(sources)
         return stratified_labels(config.batch, context.task.classes, context.streams("labels"))
 
     def codes(self) -> Tensor:
-        sources, noise = (self.context.runtime.place(self.drawn[part]) for part in ("sources", "noise"))
+        sources, noise = (self.context.runtime.place(self.noises[part]) for part in ("sources", "noise"))
         return self.diffusion.train()(self.loop.targets, sources, noise)
 
     def end_call(self) -> None:
         super().end_call()
-        self.drawn["sources"] = self.drawn["noise"] = None
+        self.noises["sources"] = self.noises["noise"] = None
 
     def _noise(self, sources: Tensor) -> Tensor:
         size = self.diffusion.embeddings.shape[1]
@@ -192,7 +192,7 @@ class CAEDFKD(CallRounds):
         return class_contrast(projected[counts], labels[counts], self.config.contrast_temperature)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"diffusion": self.diffusion, **super().state(), "drawn": self.drawn}
+        return {"diffusion": self.diffusion, **super().state(), "drawn": self.noises}
 
 
 class Projection(nn.Sequential):

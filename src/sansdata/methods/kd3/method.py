@@ -38,7 +38,7 @@ from .style_mix import mixed_styles
 
 
 class KD3Config(Strict):
-    """Defaults are the released values."""
+    """Defaults are the released values: tangjialiang97/KD3, train_student.py and helper/loops.py."""
 
     share: float = pydantic.Field(default=1.0, gt=0, le=1)  # of the pool, drawn at random once; ours
     select: Literal["epoch", "once", "none"] = "epoch"  # released: every epoch
@@ -104,13 +104,13 @@ class KD3(Method):
         self.projected: dict[str, Any] = {}
 
     def _ending(self, whose: str, module: nn.Module) -> Ending:
-        found = ending(module, self.context.task.shape)
-        if found is None:
+        last = ending(module, self.context.task.shape)
+        if last is None:
             raise MethodError(
                 f"kd3 aligns the feature map whose mean the last linear layer reads, and the {whose} ends in another "
                 "way; take a ResNet or another network with global average pooling"
             )
-        return found
+        return last
 
     def build_student(self, student: nn.Module) -> nn.Module:
         """Puts the projector and the teacher's classifier into `student`; both stay there when training is over.
@@ -187,9 +187,9 @@ class KD3(Method):
         its own, and would cost a pass of the teacher. A batch that an update made of older images has no contrast."""
         losses, outputs, teacher = Losses(), student(batch.images), batch.answers()
         weights = disagreement_weights(outputs.logits, teacher.logits) if self.config.weighted else 1.0
-        mine = outputs.taps[self.projected["stage"]]
-        other = self.teacher_end.read(teacher.taps[self.teacher_end.stage])
-        losses.add("features", 1, lambda: weights * pooled_hint(mine, other))
+        student_map = outputs.taps[self.projected["stage"]]
+        teacher_map = self.teacher_end.read(teacher.taps[self.teacher_end.stage])
+        losses.add("features", 1, lambda: weights * pooled_hint(student_map, teacher_map))
         if "mixed" in batch.extras:
             mixed = student(batch.extras["mixed"])
             losses.add(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 EPS = 1e-6
+"""Added to the variance of a channel, so that an even image has a deviation to divide by."""
 
 
 def mixed_styles(images: Tensor, beta: float, generator: torch.Generator) -> Tensor:
@@ -15,16 +16,16 @@ def mixed_styles(images: Tensor, beta: float, generator: torch.Generator) -> Ten
     The share that an image keeps is drawn from Beta(beta, beta): small values of beta keep or swap almost all.
     """
     keep = beta_draws(len(images), beta, generator).to(images).view(-1, 1, 1, 1)
-    other = torch.randperm(len(images), generator=generator).to(images.device)
-    return restyled(images, keep, other)
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    return restyled(images, keep, partner)
 
 
-def restyled(images: Tensor, keep: Tensor, other: Tensor) -> Tensor:
-    """images (B, C, H, W) with the style keep * own + (1 - keep) * that of images[other]; keep (B, 1, 1, 1)."""
+def restyled(images: Tensor, keep: Tensor, partner: Tensor) -> Tensor:
+    """images (B, C, H, W) with the style keep * own + (1 - keep) * that of images[partner]; keep (B, 1, 1, 1)."""
     mean = images.mean((2, 3), keepdim=True)
     spread = (images.var((2, 3), keepdim=True, correction=0) + EPS).sqrt()
     plain = (images - mean) / spread
-    return plain * (keep * spread + (1 - keep) * spread[other]) + keep * mean + (1 - keep) * mean[other]
+    return plain * (keep * spread + (1 - keep) * spread[partner]) + keep * mean + (1 - keep) * mean[partner]
 
 
 def beta_draws(count: int, beta: float, generator: torch.Generator) -> Tensor:

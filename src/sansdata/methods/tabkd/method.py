@@ -32,13 +32,13 @@ from .coverage import Coverage
 from .rows import Rows, between, chosen, mutated, with_value
 
 CHUNK = 4096
-"""Rows that are asked at once."""
+"""The most rows that the teacher is asked about at once."""
 BISECTIONS = 6
-"""Halvings of an interval in which the answer changes: to a 64th of a step of the sweep."""
+"""How often an interval in which the answer changes is halved: six times make a 64th of a step of the sweep."""
 CHANGE = 0.1
-"""Total variation between two answers from which on a boundary lies between them."""
+"""The total variation between two answers, 0..1, from which on a boundary lies between them."""
 EDGE = 0.01
-"""Distance of a row at a bin's edge from the edge, as a share of the column's range."""
+"""How far from a bin's edge the rows beside it are made, as a share of the column's range."""
 
 
 class TabKDConfig(Strict):
@@ -200,15 +200,15 @@ class TabKD(Method):
 
     def _round(self, count: int) -> None:
         """Rows of every source by its share, and draws for what is left."""
-        stream, asked = self.context.streams("rows"), 0
+        stream, spent = self.context.streams("rows"), 0
         make = {"pairs": self._pairs, "edges": self._edges, "boundary": self._boundary, "hard": self._hard}
         for name, share in self.config.shares.items():
             own = int(count * share)
             if own >= 2:
                 make[name](own, stream)
-                asked += own
-        if count - asked >= 2:
-            self._draw(count - asked, stream)
+                spent += own
+        if count - spent >= 2:
+            self._draw(count - spent, stream)
 
     def _draw(self, count: int, stream: Generator) -> None:
         self._ask(self.table.draw(count, stream))

@@ -17,16 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SCALES = (0.9, 0.75, 0.6)
-"""Side of the central part that is enlarged to the whole."""
+"""The side of the central part that is enlarged to the whole image, as a share of the image's side."""
 SHIFT = 0.2
-"""Of height or width."""
+"""How far an image is moved, as a share of its height or width."""
 ANGLES = 10
-"""Even from -90 to 90 degrees."""
+"""How many angles an image is turned by, evenly from -90 to 90 degrees."""
 SPECKLES, SALT = 0.004, 0.2
-"""Speckles: share of the values of an image; a fifth of them white, the others black."""
+"""SPECKLES is the share of an image's values that are speckled; SALT that of the white ones among them."""
 
 ALTERATIONS = ("enlarge", "shift", "turn", "mirror", "speckle", "dim")
-"""In the order in which they are made."""
+"""What may be done to an image, in the order in which it is done."""
 COPIES: dict[tuple[str, ...], int] = {
     (): 1,
     ("enlarge",): 3,
@@ -55,14 +55,14 @@ def impression_views(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def enlarge(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The central 0.9, 0.75 or 0.6 of each, bilinear."""
+    """Images whose central part, of a side in SCALES, fills the whole; bilinear."""
     part = torch.tensor(SCALES)[torch.randint(len(SCALES), (len(images),), generator=generator)]
     y, x = _centred(images)
     return _look_up(images, part.view(-1, 1, 1) * y, part.view(-1, 1, 1) * x, "bilinear")
 
 
 def shift(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A fifth to the left, right, top or bottom; white moves in."""
+    """Images moved by a fifth to the left, right, top or bottom; white moves in."""
     side = torch.randint(4, (len(images),), generator=generator)
     for number, (axis, forward) in enumerate(((3, False), (3, True), (2, False), (2, True))):
         images = _where(side == number, images, lambda some, a=axis, f=forward: _shifted(some, a, f))
@@ -72,13 +72,13 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
 def _shifted(images: Tensor, axis: int, forward: bool) -> Tensor:
     size = images.shape[axis]
     by = size - math.ceil((1 - SHIFT) * size)
-    kept = images.narrow(axis, 0 if forward else by, size - by)
+    rest = images.narrow(axis, 0 if forward else by, size - by)
     white = torch.ones_like(images.narrow(axis, 0, by))
-    return torch.cat([white, kept] if forward else [kept, white], axis)
+    return torch.cat([white, rest] if forward else [rest, white], axis)
 
 
 def turn(images: Tensor, generator: torch.Generator) -> Tensor:
-    """By one of ten angles about the centre, nearest pixel; black moves in."""
+    """Images turned about the centre by one of ten angles, nearest pixel; black moves in."""
     degrees = torch.linspace(-90, 90, ANGLES)[torch.randint(ANGLES, (len(images),), generator=generator)]
     angle = torch.deg2rad(degrees).view(-1, 1, 1)
     y, x = _centred(images)
@@ -86,7 +86,7 @@ def turn(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def mirror(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Left to right, upside down, or about the diagonal; the last only where an image is square."""
+    """Images mirrored left to right, upside down, or about the diagonal; the last only where they are square."""
     square = images.shape[2] == images.shape[3]
     which = torch.randint(3 if square else 2, (len(images),), generator=generator)
     images = _where(which == 0, images, lambda some: some.flip(3))
@@ -95,7 +95,7 @@ def mirror(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def speckle(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A few pixels white, four times as many black, in all channels."""
+    """Images with a few pixels white and four times as many black, in all channels."""
     count, channels, height, width = images.shape
     values = SPECKLES * channels * height * width
     flat = images.flatten(2)
@@ -106,7 +106,7 @@ def speckle(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def dim(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Three quarters of the image and a sixteenth of even noise, one draw for all channels."""
+    """Three quarters of each image and a sixteenth of even noise, which is the same in all of its channels."""
     noise = torch.rand(len(images), 1, *images.shape[2:], generator=generator).to(images.device)
     return 0.75 * images + 0.0625 * noise
 

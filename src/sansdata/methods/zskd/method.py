@@ -32,7 +32,7 @@ Beta = Annotated[float, pydantic.Field(gt=0)]
 
 
 class ZSKDConfig(Strict):
-    """Defaults are the released CIFAR-10 values. Pixels live in unit space."""
+    """Defaults are the released CIFAR-10 values (vcl-iisc/ZSKD). Pixels live in unit space."""
 
     batch: int = pydantic.Field(default=100, ge=2)  # released
     iterations: int = pydantic.Field(default=1500, ge=1)  # released
