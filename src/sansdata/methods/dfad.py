@@ -73,7 +73,7 @@ class DFAD(InRounds):
         super().__init__(config, context)
         self.adversary = Adversary(context, config.latent, config.width, "standard", config.generator_lr, config.ema)
         self.schedule = Schedule(self.round_of(config))
-        self.schedule.begin_steps()
+        self.schedule.begin_steps()  # on images of the generator as it is made
 
     def transfer_batch(self) -> Batch:
         self.schedule.end_step()

@@ -18,8 +18,11 @@ from .pooled import draw, keep
 
 @dataclass(frozen=True)
 class Round:
-    """How long a round is. moves: of its acquisition. steps: of the student, behind it. warmup: moves of acquisition
-    before the first round."""
+    """How long a round is.
+
+    steps: of the student, behind each acquisition. moves: of an acquisition. warmup: further moves of acquisition, before
+    the first round; -1 where the first round is without one, because the student begins.
+    """
 
     steps: int
     moves: int = 1
