@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import MissingLibraryError, SansdataError, StudentError, TeacherError, UserError, did_you_mean
+from ..errors import MissingLibraryError, SansdataError, StudentError, TeacherError, UserError, did_you_mean, first_line
 from ..tasks import MAX_CLASSES, Task, load_task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
@@ -324,9 +324,3 @@ def _check_classes(what: str, got: int | None, wanted: int) -> None:
 def _nearest(name: str, known: list[str]) -> str:
     sentence = did_you_mean(name, known)
     return sentence if sentence.startswith("Did") else f"{len(known)} are known, {known[0]} for one."
-
-
-def first_line(fault: BaseException) -> str:
-    """'ValueError: its message', on one line and not too long."""
-    text = " ".join(f"{type(fault).__name__}: {fault}".split())
-    return text if len(text) <= 300 else text[:297] + "..."

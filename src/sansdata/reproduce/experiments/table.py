@@ -60,8 +60,9 @@ def fit(kind: str, recipe: Recipe, task: PairTask, file: Path) -> Path:
         # Leaves of five rows where rows are many: those of one row would make the forest a hundred times as large.
         model = RandomForestClassifier(100, min_samples_leaf=5 if len(rows) > 5000 else 1, random_state=0)
     else:
-        levels: Any = [bool(column.levels) for column in table.spec.columns]
-        model = HistGradientBoostingClassifier(categorical_features=levels if any(levels) else None, random_state=0)
+        levels = [bool(column.levels) for column in table.spec.columns]
+        categories: Any = levels if any(levels) else None
+        model = HistGradientBoostingClassifier(categorical_features=categories, random_state=0)
     model.fit(matrix.numpy(), rows.labels)
     skops.io.dump(model, file)
     return file
