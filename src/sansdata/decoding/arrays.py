@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,6 +25,11 @@ _FAULTS = (
     MemoryError,
     KeyError,
     zlib.error,
+    struct.error,
+    TypeError,  # this and those below: what a damaged .npy header makes of numpy's parser
+    OverflowError,
+    SyntaxError,
+    tokenize.TokenError,
 )
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -77,6 +85,26 @@ def read_array(path: Path, key: str, most: int = MAX_SET_BYTES) -> np.ndarray:
             return _read_member(archive, f"{key}.npy", f"{path}: '{key}'", most)
     except (*_FAULTS, zipfile.BadZipFile) as fault:
         raise DataError(f"{path}: '{key}' cannot be read from this .npz file ({_reason(fault)})") from None
+
+
+def read_arrays(file: BinaryIO, where: str, most: int) -> dict[str, np.ndarray]:
+    """Every array of an open .npz file by its name, of at most `most` bytes together. where: how errors name the file.
+
+    Raises DataError where one is too large, broken, or of objects.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if len(names) > MAX_ARCHIVE_MEMBERS or len(set(names)) < len(names):
+                raise DataError(f"{where}: {len(names):,} arrays of {len(set(names)):,} names")
+            for name in names:
+                array = _read_member(archive, name, f"{where}: '{name[:40].removesuffix('.npy')}'", most)
+                arrays[name.removesuffix(".npy")] = array
+                most -= array.nbytes
+    except (*_FAULTS, zipfile.BadZipFile) as fault:
+        raise DataError(f"{where}: cannot be read as an .npz file ({_reason(fault)})") from None
+    return arrays
 
 
 def _reason(fault: BaseException) -> str:
