@@ -117,7 +117,11 @@ def test_marked_commands_run_as_printed(page: Path, demo_teacher: Path) -> None:
         assert done.exit_code == 0, f"sansdata {shlex.join(words)}\n{done.output}\n{done.exception!r}"
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("getting-started", "reference", "tables", "texts"))],
+    ids=lambda p: p.name,
+)
 def test_marked_python_runs_as_printed(page: Path, demo_teacher: Path) -> None:
     todo = blocks(page, "python", marked_only=True)
     assert todo
@@ -310,6 +314,17 @@ def test_no_page_names_a_place_of_one_machine() -> None:
 
 def test_yaml_on_the_pages_is_accepted() -> None:
     (task,) = [text for text in blocks(DOCS / "getting-started.md", "yaml") if "shape" in text]
-    assert sansdata.ImageTask.model_validate(yaml.safe_load(task)).classes == 10
-    (run,) = blocks(DOCS / "configuration.md", "yaml")
+    assert sansdata.load_task(yaml.safe_load(task)).classes == 10
+    run, sides = blocks(DOCS / "configuration.md", "yaml")
     RunSettings.model_validate(yaml.safe_load(run))
+    assert sansdata.load_task(yaml.safe_load(sides)).pair == ("tokens", "classes")
+    loans, scaling = (yaml.safe_load(text) for text in blocks(DOCS / "tables.md", "yaml"))
+    table = sansdata.load_task({**loans, **scaling})
+    assert len(table.own_preprocessing["mean"]) == len(table.inputs.numbers)
+
+
+def test_the_task_of_texts_on_its_page_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "reviews").mkdir()
+    (tmp_path / "reviews" / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0, "b": 1}}}')
+    (tmp_path / "reviews.yaml").write_text("".join(blocks(DOCS / "texts.md", "yaml")))
+    assert sansdata.load_task(tmp_path / "reviews.yaml").inputs.vocabulary == 2
