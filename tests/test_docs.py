@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shlex
+from collections.abc import Callable
+from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,7 +117,11 @@ def test_marked_commands_run_as_printed(page: Path, demo_teacher: Path) -> None:
         assert done.exit_code == 0, f"sansdata {shlex.join(words)}\n{done.output}\n{done.exception!r}"
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("getting-started", "reference", "tables", "texts"))],
+    ids=lambda p: p.name,
+)
 def test_marked_python_runs_as_printed(page: Path, demo_teacher: Path) -> None:
     todo = blocks(page, "python", marked_only=True)
     assert todo
@@ -185,10 +194,57 @@ def test_every_method_has_a_page_with_its_settings(name: str) -> None:
     assert f"methods/{name}.md" in text_of(DOCS / "index.md")
 
 
-def test_every_public_name_is_in_the_reference() -> None:
-    text = text_of(DOCS / "reference.md")
+def test_every_public_name_has_a_heading_in_the_reference() -> None:
+    headings = re.findall(r"^### `sansdata\.(\w+)`$", text_of(DOCS / "reference.md"), re.MULTILINE)
+    assert sorted(headings) == sorted(sansdata.__all__)
+
+
+SIGNATURE = re.compile(r"^`(?P<name>\w+(?:\.\w+)?)\((?P<parameters>[^`]*)\)`$", re.MULTILINE)
+"""A signature stands in a paragraph of its own."""
+
+
+def documented_signatures() -> dict[str, str]:
+    """Name below `sansdata`, such as 'distill' or 'Teacher.from_module' -> its parameters as the reference has them."""
+    found = [(one["name"], one["parameters"]) for one in SIGNATURE.finditer(text_of(DOCS / "reference.md"))]
+    assert len(dict(found)) == len(found), "a signature stands there twice"
+    return dict(found)
+
+
+def parameters_of(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+    """(name, kind, default) of each, a default that is made anew as what is made."""
+    fields = getattr(function, "__dataclass_fields__", {}) | getattr(function, "model_fields", {})
+
+    def default(one: inspect.Parameter) -> Any:
+        made = getattr(fields.get(one.name), "default_factory", None)
+        return made() if callable(made) else one.default
+
+    known = inspect.signature(function).parameters.values()
+    return [(one.name, one.kind, default(one)) for one in known if one.name != "self"]
+
+
+def written_parameters(text: str) -> list[tuple[str, Any, Any]]:
+    """The same, of parameters as a page has them."""
+    names = {"Access": sansdata.Access, "frozenset": frozenset}
+    function = eval(
+        compile(ast.parse(f"lambda {text}: None".replace("\n", " "), mode="eval"), "reference.md", "eval"), names
+    )
+    return parameters_of(function)
+
+
+def test_signatures_in_the_reference_are_those_of_the_code() -> None:
+    written = documented_signatures()
+    for name, parameters in written.items():
+        thing: Any = sansdata
+        for part in name.split("."):
+            thing = getattr(thing, part)
+        assert written_parameters(parameters) == parameters_of(thing), name
     for name in sansdata.__all__:
-        assert f"`sansdata.{name}`" in text
+        thing = getattr(sansdata, name)
+        made_by_hand = not (
+            isinstance(thing, type) and (issubclass(thing, Enum) or getattr(thing, "_is_protocol", False))
+        )
+        if made_by_hand and parameters_of(thing):
+            assert name in written, f"sansdata.{name} stands there without its signature"
 
 
 def test_every_error_is_in_the_reference() -> None:
@@ -226,6 +282,19 @@ def test_internal_links_resolve(page: Path) -> None:
             assert anchor in anchors(path), link
 
 
+REPOSITORY_PATH = re.compile(r"`((?:src|docs|tests|examples|benchmarks)/[^`\s]*|[\w.-]+(?:/[\w.-]+)*/[\w.-]+\.py)`")
+HOMES = (ROOT, ROOT / "src", ROOT / "src" / "sansdata")
+"""What a path on a page may start from: the repository, or the package."""
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "architecture.md"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_paths_of_the_repository_exist(page: Path) -> None:
+    for path in REPOSITORY_PATH.findall(text_of(page)):
+        pattern = path.replace("NAME", "*")  # a name of the reader's choice
+        there = ROOT / path in GENERATED or any(list(home.glob(pattern)) for home in (*HOMES, page.parent))
+        assert there, f"{path} is not there"
+
+
 def test_the_built_pages_are_complete() -> None:
     def pages(entry: object) -> list[str]:
         if isinstance(entry, str):
@@ -245,6 +314,17 @@ def test_no_page_names_a_place_of_one_machine() -> None:
 
 def test_yaml_on_the_pages_is_accepted() -> None:
     (task,) = [text for text in blocks(DOCS / "getting-started.md", "yaml") if "shape" in text]
-    assert sansdata.ImageTask.model_validate(yaml.safe_load(task)).classes == 10
-    (run,) = blocks(DOCS / "configuration.md", "yaml")
+    assert sansdata.load_task(yaml.safe_load(task)).classes == 10
+    run, sides = blocks(DOCS / "configuration.md", "yaml")
     RunSettings.model_validate(yaml.safe_load(run))
+    assert sansdata.load_task(yaml.safe_load(sides)).pair == ("tokens", "classes")
+    loans, scaling = (yaml.safe_load(text) for text in blocks(DOCS / "tables.md", "yaml"))
+    table = sansdata.load_task({**loans, **scaling})
+    assert len(table.own_preprocessing["mean"]) == len(table.inputs.numbers)
+
+
+def test_the_task_of_texts_on_its_page_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "reviews").mkdir()
+    (tmp_path / "reviews" / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0, "b": 1}}}')
+    (tmp_path / "reviews.yaml").write_text("".join(blocks(DOCS / "texts.md", "yaml")))
+    assert sansdata.load_task(tmp_path / "reviews.yaml").inputs.vocabulary == 2

@@ -13,11 +13,8 @@ import pydantic
 import torch
 from torch import Tensor
 
-from sansdata import Batch, Method, Requirements
-from sansdata.config import Strict
-from sansdata.contracts import Access
+from sansdata import Access, Batch, Method, Requirements, Strict, TransferSettings
 from sansdata.kinds.inputs import image_noise as noise
-from sansdata.training.transfer import TransferSettings
 
 
 class MixedNoiseConfig(Strict):
@@ -35,7 +32,7 @@ class MixedNoise(Method):
 
     @classmethod
     def requires(cls, config: MixedNoiseConfig) -> Requirements:
-        return Requirements(access=Access.SCORES)
+        return Requirements(access=Access.LABELS)  # of images into classes, unless inputs= or outputs= say otherwise
 
     @classmethod
     def plan(cls, config: MixedNoiseConfig, steps: int) -> dict[str, int]:
