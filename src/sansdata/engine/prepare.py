@@ -19,6 +19,7 @@ from ..compress.inherit import inherit, inheritable
 from ..contracts import Requirements
 from ..decoding.image_pool import ImagePool, load_pool
 from ..errors import ConfigError, MethodError, TeacherError, UserError
+from ..kinds.index import input_kind
 from ..method import Method
 from ..methods.index import choose_method, find_method, method_config
 from ..network import Network
@@ -138,7 +139,8 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
         torch.set_num_threads(settings.threads)
     notes = _crowding()
     task = teacher.task if teacher is not None else load_task(settings.task)
-    runtime = make_runtime(settings.device, settings.precision)
+    exact = settings.precision == "auto" and input_kind(task).exact
+    runtime = make_runtime(settings.device, "fp32" if exact else settings.precision)
     if teacher is None:
         with Streams(settings.seed).as_global("teacher"):  # its weights are drawn, then read from the file
             teacher = load_teacher(settings.teacher, task)

@@ -54,6 +54,8 @@ class InputKind(ABC):
     """Whether a gradient can reach what travels."""
     sources: ClassVar[tuple[str, ...]]
     """Kinds of noise that `draw` knows; the first is the plainest."""
+    exact: ClassVar[bool] = False
+    """Whether a network of it needs float32: then precision 'auto' never takes bf16."""
     samples_file: ClassVar[str] = "kept.npz"
     """Where a run keeps some of what it made."""
 
