@@ -16,11 +16,11 @@ from torch import nn
 from ..compress.rebuild import rebuild
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
-from ..errors import RunDirectoryError, StudentError
+from ..errors import ConfigError, RunDirectoryError, StudentError
 from ..models.saved import SavedModel, read_model
 from ..network import Network
 from ..tasks import Task, load_task
-from ..teachers.specs import resolve
+from ..teachers.specs import is_foreign, load_teacher, resolve
 
 TaskLike = Task | str | Mapping[str, Any] | None
 
@@ -124,9 +124,14 @@ def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
         model = load(run_dir)
     if isinstance(model, Result):
         return Asked(model.student, model.task, run_dir)
+    if task is None and not isinstance(model, nn.Module):
+        raise ConfigError(f"'{str(model)[:200]}' is no run directory; of anything else say the task too (--task)")
     job = load_task(task_field(task))
     if isinstance(model, nn.Module):
         return Asked(model, job)
     with generator_kept():
+        if is_foreign(str(model)):
+            teacher = load_teacher(str(model), job)
+            return Asked(teacher.network.module, teacher.task)
         resolved = resolve(str(model), job, pretrained=True)
     return Asked(resolved.module, resolved.task)

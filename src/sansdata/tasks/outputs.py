@@ -20,10 +20,23 @@ class ClassesSpec(Strict):
     class_names: tuple[str, ...] = ()
     column: str = ""
 
+    @pydantic.field_validator("class_names", mode="before")
+    @classmethod
+    def _as_text(cls, names: object) -> object:
+        return names_as_text(names)
+
     @pydantic.model_validator(mode="after")
     def _named(self) -> ClassesSpec:
         check_names(self.class_names, self.classes)
         return self
+
+
+def names_as_text(names: object) -> object:
+    """YAML reads the name 1 as a number and the name no as a flag; both are text to us."""
+    if not isinstance(names, (list, tuple)):
+        return names
+    plain = (str(name).lower() if isinstance(name, bool) else name for name in names)
+    return [str(name) if isinstance(name, (int, float)) else name for name in plain]
 
 
 def check_names(names: tuple[str, ...], classes: int) -> None:

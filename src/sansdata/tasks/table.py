@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pydantic
 
 from ..config import Strict
+from .outputs import names_as_text
 
 PIECES = 16
 """Values by which the door 'pieces' spells out one number."""
@@ -35,10 +36,7 @@ class Column(Strict):
     @pydantic.field_validator("levels", mode="before")
     @classmethod
     def _as_text(cls, levels: object) -> object:
-        """YAML reads the level 1 as a number and the level no as a flag; both are text to us."""
-        if not isinstance(levels, (list, tuple)):
-            return levels
-        return [_text(level) if isinstance(level, (bool, int, float)) else level for level in levels]
+        return names_as_text(levels)
 
     @pydantic.model_validator(mode="after")
     def _one_of_two(self) -> Column:
@@ -77,10 +75,6 @@ class Column(Strict):
         """The standard deviation, or that of numbers spread evenly over the range."""
         assert self.range is not None
         return (self.range[1] - self.range[0]) / math.sqrt(12) if self.std is None else self.std
-
-
-def _text(level: object) -> str:
-    return str(level).lower() if isinstance(level, bool) else str(level)
 
 
 class TableSpec(Strict):

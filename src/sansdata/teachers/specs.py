@@ -38,6 +38,7 @@ from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import read_weights
 
 STUDENT_FILE = "student.safetensors"
+PICKLES = (".joblib", ".pkl", ".pickle")
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
 SHOWN = 4
 LIBRARIES = {".skops": ("skops.io", "sklearn.ensemble", "pandas"), "": ("transformers", "tokenizers")}
@@ -68,7 +69,7 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         raise TeacherError(
             f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
         )
-    if Path(spec).suffix.lower() == ".skops":
+    if is_skops(spec):
         return load_skops(Path(spec), task)
     if is_transformer(Path(spec)):
         return load_transformer(Path(spec), task)
@@ -77,6 +78,15 @@ def load_teacher(spec: str, task: Task) -> Teacher:
     except StudentError as fault:
         raise TeacherError(str(fault)) from fault
     return Teacher(plain_copy(model.module), model.task, model.architecture, model.source, model.sha256)
+
+
+def is_skops(spec: str) -> bool:
+    return Path(spec).suffix.lower() == ".skops"
+
+
+def is_foreign(spec: str) -> bool:
+    """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
+    return is_skops(spec) or is_transformer(Path(spec))
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
@@ -174,6 +184,11 @@ def _ratio(spec: str) -> float:
 def _explain_unknown(spec: str) -> None:
     if spec in ZOO or (":" in spec and not Path(spec).exists()):
         return
+    if Path(spec).suffix.lower() in PICKLES:
+        raise TeacherError(
+            f"'{spec}' is a pickle, which runs code when it is read. Save the estimator with skops.io.dump(model, "
+            "'model.skops'), or give it in Python to sansdata.Teacher.from_scores"
+        )
     if Path(spec).suffix.lower() in WEIGHT_SUFFIXES or Path(spec).is_file():
         raise TeacherError(
             f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance "
