@@ -199,13 +199,24 @@ def find_spec(name: str, kind: str, where: str = "the task") -> type[Strict]:
     """The Spec of a kind on the side `name`. Raises TaskError for an unknown kind or one whose package is broken."""
     if kind in SPECS[name]:
         return SPECS[name][kind]
+    return load_kind(name, kind, where).Spec
+
+
+def load_kind(name: str, kind: str, where: str = "the task") -> Any:
+    """The class of a third party's kind on the side `name`. Raises TaskError for an unknown kind, one whose package is
+    broken, or one without a Spec."""
     theirs = {entry.name: entry for entry in entry_points(group=GROUP)}
     if kind not in theirs:
         raise TaskError(f"{where}: unknown kind of {name} '{kind}'. {did_you_mean(kind, [*SPECS[name], *theirs])}")
+    entry = theirs[kind]
     try:
-        return theirs[kind].load().Spec
+        found = entry.load()
     except Exception as fault:  # a third party's package may raise anything
-        raise TaskError(f"{where}: kind '{kind}' of {theirs[kind].value} does not load: {fault}") from fault
+        raise TaskError(f"{where}: kind '{kind}' of {entry.value} does not load: {fault}") from fault
+    spec = getattr(found, "Spec", None)
+    if not (isinstance(spec, type) and issubclass(spec, Strict) and "kind" in spec.model_fields):
+        raise TaskError(f"{where}: kind '{kind}' of {entry.value} needs a Spec: strict settings with the field 'kind'")
+    return found
 
 
 def load_task(spec: str | Path | Mapping[str, Any] | Task) -> Task:
