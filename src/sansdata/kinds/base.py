@@ -82,7 +82,7 @@ class InputKind(ABC):
 
     @abstractmethod
     def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
-        """Stored inputs as arrays of a file, by name."""
+        """Stored inputs as arrays of a file, by the names in `signature`."""
 
     @abstractmethod
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Inputs:
