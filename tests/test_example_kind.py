@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -225,31 +225,73 @@ def test_wrong_noise_and_wrong_sets_are_refused(task: sansdata.Task, tmp_path: P
         sansdata.evaluate(network(task, "small"), tmp_path / "short.npz", task)
 
 
-BROKEN = """
+OTHERS = """
+from typing import ClassVar, Literal
 from sansdata.kinds.base import InputKind
-from sansdata.tasks import ClassesSpec, TokensSpec
+from sansdata.tasks import Side
 
 class NoSpec(InputKind): ...
-class OtherSide:
-    Spec = ClassesSpec
+
+class ScaledSpec(Side):
+    files: ClassVar[tuple[str, ...]] = ("scale",)
+    kind: Literal["other"] = "other"
+    scale: str = ""
+
+class NotOfInputs:
+    Spec = ScaledSpec
 """
+TASK = {"inputs": {"kind": "other"}, "outputs": {"kind": "classes", "classes": 2}}
+
+
+@pytest.fixture
+def another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the kind 'other' known at a place."""
+
+    def make(place: str) -> None:
+        (tmp_path / "package").mkdir()
+        (tmp_path / "package" / "other_kinds.py").write_text(OTHERS)
+        declare(tmp_path / "package", "other-kinds", {"other": place})
+        monkeypatch.syspath_prepend(str(tmp_path / "package"))
+        monkeypatch.delitem(sys.modules, "other_kinds", raising=False)
+
+    return make
 
 
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("broken_kind:Missing", "does not load: .*Missing"),
+        ("other_kinds:Missing", "does not load: .*Missing"),
         ("no_such_package:Kind", "does not load: No module named 'no_such_package'"),
-        ("broken_kind:NoSpec", "needs a Spec: strict settings with the field 'kind'"),
+        ("other_kinds:NoSpec", "needs a Spec: a tasks.Side with the field 'kind'"),
     ],
 )
-def test_a_broken_package_is_one_error(place: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken_kind.py").write_text(BROKEN)
-    declare(tmp_path, "broken-kind", {"broken": place})
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "broken_kind", raising=False)
-    task = {"inputs": {"kind": "broken"}, "outputs": {"kind": "classes", "classes": 2}}
-    with pytest.raises(TaskError, match=f"kind 'broken' of {place} {said}"):
-        sansdata.load_task(task)
-    assert "broken" in kind_names()
+def test_a_broken_package_is_one_error(place: str, said: str, another: Callable[[str], None]) -> None:
+    another(place)
+    with pytest.raises(TaskError, match=f"kind 'other' of {place} {said}"):
+        sansdata.load_task(TASK)
+    assert "other" in kind_names()
     sansdata.check(WORLDS["tokens"].teacher())  # others go on as if it were not there
+
+
+def test_a_kind_on_the_wrong_side_is_refused(another: Callable[[str], None]) -> None:
+    another("other_kinds:NotOfInputs")
+    with pytest.raises(TaskError, match=r"'other' stands among the task's inputs, .* is no InputKind"):
+        input_kind(sansdata.load_task(TASK))
+
+
+def test_files_that_a_third_partys_task_names_are_declared_and_kept(
+    another: Callable[[str], None], tmp_path: Path
+) -> None:
+    another("other_kinds:NotOfInputs")
+    file = tmp_path / "task.yaml"
+    file.write_text("inputs: {kind: other, scale: scale.npy}\noutputs: {kind: classes, classes: 2}\n")
+    task, named = sansdata.load_task(file), tmp_path / "scale.npy"
+    assert task.files() == {named: "scale"}
+    assert task.copies() == {named: "scale.npy"}
+    kept = tmp_path / "run" / "scale.npy"
+    kept.parent.mkdir()
+    kept.touch()
+    assert task.beside(kept.parent).inputs.scale == str(kept)
+    named.touch()
+    assert task.beside(kept.parent) == task
+    assert sansdata.load_task(TASK).files() == {}

@@ -15,9 +15,9 @@ import numpy as np
 from torch import Generator, Tensor, nn
 
 from ..columns import Inputs
-from ..config import Strict
 from ..contracts import Outputs
 from ..figures import Finding, Preview, Warned
+from ..tasks import Side
 
 
 class Preprocessor(Protocol):
@@ -47,7 +47,7 @@ class Axes:
 class InputKind(ABC):
     """What goes in. spec: the input side of a task."""
 
-    Spec: ClassVar[type[Strict]]
+    Spec: ClassVar[type[Side]]
     unit: ClassVar[str]
     """What several of them are called: 'images', 'texts', 'rows'."""
     differentiable: ClassVar[bool]
@@ -124,7 +124,7 @@ class InputKind(ABC):
 class OutputKind(ABC):
     """What comes out. spec: the output side of a task."""
 
-    Spec: ClassVar[type[Strict]]
+    Spec: ClassVar[type[Side]]
     unit: ClassVar[str]
 
     def __init__(self, spec: Any) -> None:

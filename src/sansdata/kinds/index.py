@@ -8,9 +8,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from ..config import Strict
 from ..errors import TaskError
-from ..tasks import Task
+from ..tasks import Side, Task
 from ..tasks.base import GROUP, load_kind
 from .base import InputKind, OutputKind
 
@@ -43,7 +42,7 @@ def output_kind(task: Task) -> OutputKind:
 
 
 @lru_cache(maxsize=256)
-def _kind(side: str, spec: Strict) -> Any:
+def _kind(side: str, spec: Side) -> Any:
     name = spec.kind  # type: ignore[attr-defined]
     table = INPUTS if side == "inputs" else OUTPUTS
     if name in table:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pydantic
 
 from ..config import Strict
+from .side import Side
 
 MAX_COLUMNS = 10_000
 MAX_LEVELS = 10_000
@@ -81,7 +82,7 @@ def _text(level: object) -> str:
     return str(level).lower() if isinstance(level, bool) else str(level)
 
 
-class TableSpec(Strict):
+class TableSpec(Side):
     """A row of a table: `columns`, in the order in which a model reads them."""
 
     kind: Literal["table"] = "table"

@@ -14,10 +14,10 @@ import pydantic
 import torch
 from torch import Generator, Tensor, nn
 
-from sansdata.config import Strict
 from sansdata.errors import TaskError
 from sansdata.figures import Figure, Finding, Picture, Preview, Warned
 from sansdata.kinds.base import Axes, InputKind, Preprocessor
+from sansdata.tasks import Side
 
 HEIGHT = 32
 """Pixels that a channel is high in a preview."""
@@ -25,7 +25,7 @@ SAME = 0.01
 """Mean distance between neighbours in a set, in units of the range, below which all of its series are one."""
 
 
-class SeriesSpec(Strict):
+class SeriesSpec(Side):
     """A series of `channels` channels and `length` samples. range: (lowest, highest) value that occurs."""
 
     kind: Literal["series"] = "series"
