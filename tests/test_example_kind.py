@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import sys
@@ -16,12 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from packages import declare
 from tiny import WORLDS, World, differing, student_of
 from typer.testing import CliRunner
 
 import sansdata
 from sansdata.cli.main import app
 from sansdata.errors import ConfigError, DataError, Interrupted, MethodError, TaskError
+from sansdata.kinds.base import InputKind, OutputKind
 from sansdata.kinds.index import input_kind, kind_names
 from sansdata.network import Network
 from sansdata.tasks.base import GROUP
@@ -44,15 +47,6 @@ CONTRACT = [
     name for name, test in vars(KINDS).items()
     if name.startswith("test_") and KINDS.every_world.mark in getattr(test, "pytestmark", [])
 ]  # fmt: skip
-
-
-def declare(folder: Path, name: str, kinds: dict[str, str]) -> None:
-    """What pip leaves beside a package: its name and its entry points."""
-    folder = folder / f"{name.replace('-', '_')}-0.1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
-    lines = [f"{kind} = {place}\n" for kind, place in kinds.items()]
-    (folder / "entry_points.txt").write_text(f"[{GROUP}]\n" + "".join(lines))
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +116,14 @@ def test_the_kind_keeps_what_every_kind_keeps(name: str, task: sansdata.Task, mo
 
 def test_the_contract_was_found() -> None:
     assert len(CONTRACT) >= 9
+
+
+@pytest.mark.parametrize("kind", [InputKind, OutputKind])
+def test_the_page_names_every_part_of_a_kind(kind: type) -> None:
+    page = (HERE.parent / "docs" / "adding-a-kind.md").read_text()
+    section = page.partition(f"Subclass `sansdata.kinds.base.{kind.__name__}`")[2].partition("\n## ")[0]
+    own = [name for name in {**vars(kind), **kind.__annotations__} if not name.startswith("_") and name != "spec"]
+    assert [name for name in own if not re.search(rf"`{name}[`(]", section)] == []
 
 
 def test_what_is_drawn_fills_the_range_and_stays_within(task: sansdata.Task) -> None:

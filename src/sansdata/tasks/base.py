@@ -71,7 +71,8 @@ class Task(Strict):
 
     def name_of(self, label: int) -> str:
         """The name of a class, or its number."""
-        return self.class_names[label] if self.class_names else str(label)
+        names = getattr(self.outputs, "class_names", ())
+        return names[label] if names else str(label)
 
     def files(self) -> dict[Path, str]:
         """Files that the task names, with their role: what a strict run may read besides the task itself."""

@@ -281,11 +281,10 @@ def _some(items: list[str], separator: str = ", ") -> str:
 
 def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: Task) -> list[str]:
     """The two causes a user can mend in the task: the number of classes and of channels."""
-    heads = {came[0] for _, came, want in shapes if came and want and want[0] == task.classes and came[1:] == want[1:]}
-    if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == task.classes]) <= 2:
-        return [
-            f"This looks like {heads.pop()} classes but the task has {task.classes}: choose the task of these weights."
-        ]
+    classes = getattr(task.outputs, "classes", -1)
+    heads = {came[0] for _, came, want in shapes if came and want and want[0] == classes and came[1:] == want[1:]}
+    if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == classes]) <= 2:
+        return [f"This looks like {heads.pop()} classes but the task has {classes}: choose the task of these weights."]
     channels = task.shape[0] if task.pair[0] == "image" else -1
     stems = [came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == channels != came[1]]
     if stems and shapes[0][1] == stems[0]:
