@@ -107,7 +107,7 @@ class InputKind(ABC):
 
     @abstractmethod
     def signature(self) -> Mapping[str, Axes]:
-        """The arguments of an exported model, in order, as they travel."""
+        """The arguments of an exported model, in order, as they travel: one for a tensor, else one for each column."""
 
     def hint(self, module: nn.Module) -> str:
         """What may be wrong where `module` fails on inputs of this kind: a sentence that begins with '. ', or ''."""
