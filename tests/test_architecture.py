@@ -31,7 +31,7 @@ HEAVY = (
     "onnxruntime",
     "tensorboard",
 )
-WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "files", "cli")
+WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "arithmetic", "files", "cli")
 """Rooms whose module level must not import torch; cli imports the API inside its verbs."""
 
 

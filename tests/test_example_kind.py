@@ -165,6 +165,9 @@ def test_the_program_distils_strictly_and_evaluates(
     assert figures["accuracy"] > 0.42, "the student learnt nothing from the noise"
     assert json.loads((run / "ledger.json").read_text())["violations"] == []
     assert result.summary["unit"] == "series"
+    page = (run / "report.html").read_text()
+    assert "left out" not in page
+    assert page.count("data:image/png") > 10, "the page shows no series"
     assert result.model(torch.zeros(2, 1, 64)).shape == (2, 3)
     kept = sansdata.evaluate(result, run / "kept.npz")
     assert kept.balanced_accuracy == pytest.approx(result.summary["agreement"]["last"], abs=0.1)  # y is the teacher's

@@ -90,3 +90,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean '{close[0]}'?"
     return "Known: " + ", ".join(known) + "."
+
+
+def first_line(fault: BaseException) -> str:
+    """'ValueError: the first line of its message', at most 300 characters: a foreign fault in a sentence of ours."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    text = f"{type(fault).__name__}: {lines[0]}" if lines else type(fault).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

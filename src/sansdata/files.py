@@ -1,4 +1,5 @@
-"""Writing files so that a crash leaves either the old one or the new one, never a torn one."""
+"""Writing files so that a crash leaves either the old one or the new one, never a torn one; hashes of files, and the
+time as our files say it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +69,8 @@ def write_json(path: Path, value: Any) -> None:
 def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def utc_now() -> str:
+    """The time now as in '2026-01-02T03:04:05Z', by the clock of the machine."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -87,12 +87,12 @@ class Pool:
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        kept = len(self)
-        others = {"targets": self.targets, "logits": self.logits}
+        count = len(self)
+        answers = {"targets": self.targets, "logits": self.logits}
         return {
             "added": self.added,
             "images": self.packed(),
-            **{name: None if column is None else column[:kept] for name, column in others.items()},
+            **{name: None if column is None else column[:count] for name, column in answers.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -102,9 +102,9 @@ class Pool:
             None if state[name] is None else self._restored(state[name]) for name in ("targets", "logits")
         )
 
-    def _restored(self, kept: Tensor) -> Tensor:
-        column = torch.empty(self.capacity, *kept.shape[1:], dtype=kept.dtype)
-        column[: len(kept)] = kept
+    def _restored(self, rows: Tensor) -> Tensor:
+        column = torch.empty(self.capacity, *rows.shape[1:], dtype=rows.dtype)
+        column[: len(rows)] = rows
         return column
 
 
@@ -178,9 +178,9 @@ class FeatureBank:
 
     def add(self, features: Tensor) -> None:
         """features (B, D). The oldest make room."""
-        kept = features.detach().float().cpu()[-self.capacity :]
+        newest = features.detach().float().cpu()[-self.capacity :]
         self.added += len(features)
-        self.rows[torch.arange(self.added - len(kept), self.added) % self.capacity] = kept
+        self.rows[torch.arange(self.added - len(newest), self.added) % self.capacity] = newest
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """(n, D): `count` of them drawn without repeats, all in random order where there are fewer."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sansdata.datasets.images import load_images
+from sansdata.decoding.arrays import read_arrays
 from sansdata.errors import DataError
 from sansdata.tasks import ImageTask
 
@@ -182,3 +183,30 @@ def test_an_array_twice_and_an_encrypted_one(tmp_path):
     (tmp_path / "x.npz").write_bytes(locked)
     with pytest.raises(DataError, match="encrypted"):
         load_images(tmp_path / "x.npz", TASK)
+
+
+# -- all arrays of a file
+
+
+def test_all_arrays_are_read_within_their_bound(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", x=X, y=Y)
+    size = X.nbytes + Y.nbytes
+    with open(tmp_path / "x.npz", "rb") as file:
+        arrays = read_arrays(file, "x.npz", size)
+    assert list(arrays) == ["x", "y"]
+    assert np.array_equal(arrays["x"], X)
+    assert np.array_equal(arrays["y"], Y)
+    with open(tmp_path / "x.npz", "rb") as file, pytest.raises(DataError, match="more than"):
+        read_arrays(file, "x.npz", size - 1)
+
+
+def test_an_array_that_stands_twice_or_holds_objects_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.array([{}], dtype=object))
+    with open(tmp_path / "x.npz", "rb") as file, pytest.raises(DataError, match="Python objects"):
+        read_arrays(file, "x.npz", 10**6)
+    with zipfile.ZipFile(tmp_path / "y.npz", "w") as archive:
+        archive.writestr("x.npy", b"")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("x.npy", b"")
+    with open(tmp_path / "y.npz", "rb") as file, pytest.raises(DataError, match="2 arrays of 1 names"):
+        read_arrays(file, "y.npz", 10**6)

@@ -22,8 +22,8 @@ from sansdata.evaluate.segmentation_probe import mean_iou, probe_mean_iou
 from sansdata.evaluate.transfer_probe import LinearProbe, accuracy, features_of, fine_tuned, probe_accuracy
 from sansdata.evaluate.transferability import measure_transfer
 from sansdata.models.initial_weights import draw_everything
-from sansdata.report.read import Tree
-from sansdata.report.sections import evaluation_rows
+from sansdata.report.sections import figure_rows, transfer_figures
+from sansdata.report.tree import Tree
 from sansdata.runtime import Runtime
 
 TASK, RUNTIME = make_task(), Runtime()
@@ -210,8 +210,8 @@ def test_the_report_has_a_row_for_each_set() -> None:
         "measure": "accuracy", "model": {"probe": 0.931, "fine_tune": 0.97}, "floor": {"probe": 0.9}, "ceiling": None,
         "normalised": None,
     }  # fmt: skip
-    ((name, value, meant),) = evaluation_rows(Tree({"transfer": {"mnist": score}}))
-    assert (name, value.replace("\u00a0", " ")) == ("transfer to mnist", "93.10 %")
-    assert "floor 90" in meant
-    assert "ceiling" not in meant
-    assert evaluation_rows(Tree({"transfer": {"odd": "text"}}))[0][0] == "transfer to odd"
+    (row,) = figure_rows(transfer_figures(Tree({"transfer": {"mnist": score}})), 2)
+    assert (row["name"], row["value"].replace("\u00a0", " ")) == ("transfer to mnist", "93.10 %")
+    assert "floor 90" in row["meaning"]
+    assert "ceiling" not in row["meaning"]
+    assert transfer_figures(Tree({"transfer": {"odd": "text"}})) == []

@@ -10,10 +10,9 @@ from tiny_clients import BATCH, STEPS, make_net, make_run, model_bytes, model_of
 from torch import nn
 
 from sansdata.errors import StudentError
-from sansdata.federated.fedgen import FedGenConfig, Heads, head_of
+from sansdata.federated.fedgen import FedGenConfig, Heads, LatentGenerator, head_of
 from sansdata.federated.payload import Payload
 from sansdata.federated.round import client_streams
-from sansdata.models.latent_generator import LatentGenerator
 from sansdata.objectives.diversity import mode_seeking
 from sansdata.objectives.federated import class_shares, ensemble_cross_entropy, mixture, weighted_cross_entropy
 from sansdata.synthesis.labels import labels_by_weight, proportional_labels

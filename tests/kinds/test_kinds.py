@@ -17,9 +17,11 @@ from sansdata.deploy.export import export
 from sansdata.errors import TaskError
 from sansdata.figures import Drawing, Figure, Picture, Record, Text, values
 from sansdata.kinds.index import INPUTS, OUTPUTS, input_kind, kind_names, output_kind
-from sansdata.models.build import ZOO_OF, architecture_of, build
+from sansdata.kinds.inputs.table import Table
+from sansdata.models.build import ZOO_OF
 from sansdata.network import Network
-from sansdata.tasks import PairTask, load_task
+from sansdata.tasks import Column, PairTask, TableSpec, load_task
+from sansdata.teachers.specs import resolve
 
 every_world = pytest.mark.parametrize("world", WORLDS)
 STEMS = {"image": torch.nn.Conv2d(7, 3, 1), "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2)}
@@ -195,11 +197,10 @@ NETWORKS = [(world, name) for world in WORLDS for name in ZOO_OF[WORLDS[world].t
 def test_networks_leave_as_files_that_answer_alike(world: str, name: str, to: Any, tmp_path: Any) -> None:
     if to == "onnx":
         pytest.importorskip("onnxscript")
-    task = WORLDS[world].task
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = build(architecture_of(name, task)).eval()
-    report = export(module, task, tmp_path / f"net.{to}", to)
+        model = resolve(name, WORLDS[world].task, pretrained=False)
+    report = export(model.module.eval(), model.task, tmp_path / f"net.{to}", to)
     assert report.passed
     assert report.argmax_agreement == 1
 
@@ -207,10 +208,10 @@ def test_networks_leave_as_files_that_answer_alike(world: str, name: str, to: An
 @pytest.mark.parametrize(("world", "name"), NETWORKS)
 def test_what_fills_a_text_or_a_missing_value_does_not_count(world: str, name: str) -> None:
     """Padding and the numbers behind missing values may be anything."""
-    task = WORLDS[world].task
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Network.of(build(architecture_of(name, task)).eval(), task)
+        model = resolve(name, WORLDS[world].task, pretrained=False)
+    network = Network.of(model.module.eval(), model.task)
     inputs = draws(world)
     assert not isinstance(inputs, Tensor)
     if world == "tokens":
@@ -221,3 +222,24 @@ def test_what_fills_a_text_or_a_missing_value_does_not_count(world: str, name: s
     assert not columns.same(inputs, changed)
     with torch.no_grad():
         assert torch.allclose(network(inputs).value, network(changed).value, atol=1e-6)
+
+
+def test_pieces_are_how_far_a_number_has_come_through_equal_steps_of_its_logarithm() -> None:
+    spec = TableSpec(columns=(Column(name="a", range=(10, 110), missing=True),))
+    values = np.array([10.0, 10.1, 12, 60, 110, 500, -3])
+    rows = {
+        "numbers": torch.tensor(values, dtype=torch.float32)[:, None],
+        "categories": torch.zeros(7, 0, dtype=torch.int64),
+        "missing": torch.zeros(7, 1, dtype=torch.bool),
+    }  # fmt: skip
+    edges = 10 + 100 * (1000 ** (np.arange(17) / 16) - 1) / 999
+    place = np.interp(np.log(1 + 999 * (values.clip(10, 110) - 10) / 100), np.linspace(0, np.log(1000), 17), range(17))
+    wanted = (place[:, None] - np.arange(16)).clip(0, 1)
+    door = Table(spec).preprocessor({"door": "pieces"})
+    seen = door(rows)
+    assert isinstance(seen, Tensor)
+    assert np.allclose(seen[:, 2:].numpy(), wanted, atol=1e-5)
+    assert torch.equal(seen[:, :2], Table(spec).preprocessor({})(rows))
+    at_edges = door(rows | {"numbers": torch.tensor(edges[:7], dtype=torch.float32)[:, None]})
+    assert torch.allclose(at_edges[:, 2:].sum(1), torch.arange(7.0), atol=1e-3)
+    assert not door(rows | {"missing": torch.ones(7, 1, dtype=torch.bool)})[:, 2:].any()

@@ -38,7 +38,7 @@ def test_several_student_steps_see_a_fresh_batch_each() -> None:
 def test_one_student_step_takes_the_batch_that_was_judged() -> None:
     one = session()
     one.move()
-    judged = one.method.pending["images"]  # type: ignore[attr-defined]
+    judged = one.method.schedule["images"]  # type: ignore[attr-defined]
     asked = one.context.counters["teacher_forwards"]
     one.move()
     assert one.last_batch is not None
@@ -50,7 +50,7 @@ def test_disagreement_is_the_mean_over_classes_and_leaves_the_student_alone() ->
     one = session(adversarial=1.0)
     before = {name: p.detach().clone() for name, p in one.student.named_parameters()}
     _, losses = one.move()
-    images = one.method.pending["images"]  # type: ignore[attr-defined]
+    images = one.method.schedule["images"]  # type: ignore[attr-defined]
     with torch.no_grad():
         other = session(adversarial=1.0)
         other.student.train()
@@ -76,6 +76,6 @@ def test_the_generator_moves_towards_disagreement() -> None:
     one = session(adversarial=50.0, one_hot=0.0, entropy=0.0, activation=0.0, generator_lr=5e-3)
     values = []
     for _ in range(30):
-        one.method.pending["transfers_left"] = 0  # type: ignore[attr-defined]
+        one.method.schedule["transfers_left"] = 0  # type: ignore[attr-defined]
         values.append(float(one.move()[1].values()["disagreement"]))
     assert sum(values[-5:]) < sum(values[:5])

@@ -9,9 +9,8 @@ import torch
 from tiny import make_pool, make_student, make_task, make_teacher
 
 from sansdata.engine.session import Session
-from sansdata.methods.dfnd import DFND
+from sansdata.methods.dfnd import DFND, NoiseAdaptation
 from sansdata.methods.index import method_config
-from sansdata.models.noise_adaptation import NoiseAdaptation
 from sansdata.runtime import Runtime
 
 
@@ -25,7 +24,7 @@ def test_the_surest_images_are_kept() -> None:
     session.advance(6)
     sure = session.context.teacher(make_pool().at(torch.arange(48))).logits.softmax(1).amax(1)
     method: Any = session.method
-    kept = method.kept["ids"]
+    kept = method.selection["ids"]
     assert len(kept) == 12
     assert set(kept.tolist()) == set(sure.topk(12).indices.tolist())
     assert session.last_batch is not None

@@ -11,10 +11,8 @@ from tiny import make_pool, make_student, make_task, make_teacher
 
 from sansdata.engine.session import Session
 from sansdata.methods.index import method_config
-from sansdata.methods.mosaickd import MosaicKD
-from sansdata.models.patch_discriminator import PatchDiscriminator
+from sansdata.methods.mosaickd import MosaicKD, PatchDiscriminator, looks_real, told_apart
 from sansdata.objectives.class_priors import evenness
-from sansdata.objectives.patches import looks_real, told_apart
 from sansdata.runtime import Runtime
 
 

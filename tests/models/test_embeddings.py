@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from sansdata.errors import ConfigError
 from sansdata.models import embeddings
-from sansdata.models.embeddings import read_embeddings
+from sansdata.models.embeddings import orthonormal, read_embeddings
 
 ROWS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 
@@ -84,7 +84,7 @@ class Runs:
 
 def test_pickled_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", embeddings=np.array([Runs(tmp_path / "ran")] * 4, dtype=object))
-    with pytest.raises(ConfigError, match="expected floating-point numbers"):
+    with pytest.raises(ConfigError, match="holds Python objects"):
         read_embeddings(tmp_path / "e.npz", 4)
     (tmp_path / "p.npz").write_bytes(pickle.dumps(Runs(tmp_path / "ran")))
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -103,7 +103,7 @@ def claiming(path: Path, shape: tuple[int, ...], body: bytes) -> None:
 @pytest.mark.parametrize("shape", [(4, 10**12), (4, 7), (4, 5), (-4, -6)])
 def test_a_size_is_not_believed(tmp_path: Path, shape) -> None:
     claiming(tmp_path / "e.npz", shape, ROWS.tobytes())
-    with pytest.raises(ConfigError, match=r"not as large as it says|cannot be read"):
+    with pytest.raises(ConfigError, match=r"claims shape|longer than its shape|cannot be read"):
         read_embeddings(tmp_path / "e.npz", 4)
 
 
@@ -111,7 +111,7 @@ def test_what_unpacks_to_more_than_the_limit_is_not_read_whole(tmp_path: Path, m
     monkeypatch.setattr(embeddings, "MAX_BYTES", 10_000)
     claiming(tmp_path / "e.npz", (4, 250_000), bytes(4_000_000))
     assert (tmp_path / "e.npz").stat().st_size < 10_000
-    with pytest.raises(ConfigError, match="larger than 10,000 bytes"):
+    with pytest.raises(ConfigError, match=r"claims shape \(4, 250000\): more than"):
         read_embeddings(tmp_path / "e.npz", 4)
     (tmp_path / "big.safetensors").write_bytes(bytes(10_001))
     with pytest.raises(ConfigError, match="at most 10,000 bytes"):
@@ -132,3 +132,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
             read_embeddings(tmp_path / name, 4)
+
+
+@pytest.mark.parametrize(("classes", "size"), [(2, 2), (10, 512), (30, 31)])
+def test_embeddings_stand_at_right_angles(classes, size):
+    rows = orthonormal(classes, size, torch.Generator().manual_seed(3))
+    assert rows.shape == (classes, size)
+    assert (rows @ rows.T - torch.eye(classes)).abs().max() < 1e-5
+    assert torch.equal(rows, orthonormal(classes, size, torch.Generator().manual_seed(3)))
+    assert not torch.equal(rows, orthonormal(classes, size, torch.Generator().manual_seed(4)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sansdata.objectives.contrastive import class_contrast, spatial_means, view_contrast
+from sansdata.objectives.contrastive import class_contrast, pair_contrast, spatial_means, view_contrast
 
 
 def drawn(*shape: int, seed: int = 0) -> np.ndarray:
@@ -104,3 +104,16 @@ def test_class_contrast_has_finite_gradients():
     rows = torch.eye(4).requires_grad_()
     class_contrast(rows, torch.tensor([0, 0, 1, 2]), 0.05).backward()
     assert bool(rows.grad.isfinite().all())
+
+
+def test_pair_contrast_against_a_double_loop() -> None:
+    stream = torch.Generator().manual_seed(0)
+    first, second = (torch.nn.functional.normalize(torch.randn(4, 6, generator=stream).double()) for _ in range(2))
+    rows = torch.cat([first, second]).numpy()
+    total = 0.0
+    for i in range(8):
+        others = sum(math.exp(rows[i] @ rows[k] / 0.3) for k in range(8) if k != i)
+        total -= math.log(math.exp(rows[i] @ rows[(i + 4) % 8] / 0.3) / others)
+    found = pair_contrast(first, second, 0.3)
+    assert found.shape == (4,)
+    assert found.mean().item() == pytest.approx(total / 8, abs=1e-9)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from sansdata.objectives import agreement, batch_stats, class_priors, features, image_priors, logits
+from sansdata.objectives.features import pooled_hint
+from sansdata.objectives.logits import disagreement_weights
 
 SHAPES = 20
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
@@ -195,3 +199,21 @@ def test_saturation_and_pairwise_distance():
     assert agreement.saturation(flat) == pytest.approx(2 / 8)
     assert agreement.pairwise_distance(flat) == pytest.approx(np.sqrt(0.5 / 4), abs=1e-6)
     assert agreement.pairwise_distance(torch.ones(5, 1, 2, 2)) == 0
+
+
+# -- KD3
+
+
+def test_weights_are_the_sigmoid_of_the_distance() -> None:
+    a, b = torch.tensor([[3.0, 0.0], [1.0, 1.0]], requires_grad=True), torch.tensor([[0.0, 4.0], [1.0, 1.0]])
+    found = disagreement_weights(a, b)
+    assert found.tolist() == pytest.approx([1 / (1 + math.exp(-5)), 0.5])
+    assert not found.requires_grad
+
+
+def test_the_larger_map_is_averaged_to_the_smaller() -> None:
+    small, large = torch.rand(2, 3, 2, 2), torch.rand(2, 3, 4, 4)
+    means = large.unflatten(3, (2, 2)).unflatten(2, (2, 2)).mean((3, 5))
+    expected = (small - means).square().mean((1, 2, 3))
+    assert torch.allclose(pooled_hint(small, large), expected, atol=1e-6)
+    assert torch.allclose(pooled_hint(large, small), expected, atol=1e-6)

@@ -9,10 +9,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import numpy as np
 import pytest
-from test_report import HOSTILE, Page
+import real_run
+from page_of import HOSTILE, Page
+from tiny import world_of
 from typer.testing import CliRunner
 
 from sansdata.cli.main import app
@@ -24,13 +25,15 @@ from sansdata.report.overlays import band, style
 from sansdata.report.published import PUBLISHED
 from sansdata.report.settings_of import nearest_preset
 
+TASK = world_of(real_run.IMAGE).task.model_copy(update={"class_names": real_run.NAMES}).model_dump(mode="json")
+
 
 def config(method: str, preset: str = "small", options: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     """config.yaml as the engine writes it: the preset's values stand in the options."""
     resolved = method_config(method, preset, options or {}).model_dump(mode="json")
     given = {
-        "teacher": "resnet34@resnet34.safetensors", "task": fake_run.manifest()["task"], "student": "resnet18-half",
-        "method": method, "preset": "default", "budget": "300steps", "seed": 0, "precision": "fp32", "strict": False,
+        "teacher": "resnet34@resnet34.safetensors", "task": TASK, "student": "resnet18-half", "method": method,
+        "preset": "default", "budget": "300steps", "seed": 0, "precision": "fp32", "strict": False,
         "options": resolved, "features": {"hint": 0.0, "attention": 0.0}, "engine": {"snapshots": 6},
     }  # fmt: skip
     return given | fields
@@ -43,22 +46,29 @@ def build(
     settings: dict[str, Any] | None = None,
     lines: int = 40,
     manifest: dict[str, Any] | None = None,
+    row: str = real_run.IMAGE,
     **cost: float,
 ) -> Path:
     """A finished run with its own seed, start and figures."""
-    run = fake_run.build(directory, grids=1, lines=0)
-    fake_run.write_lines(run, fake_run.metrics(lines, ("transfer/kl", "acquire/ce")))
+    run = real_run.build(directory, row)
+    real_run.write_lines(run, real_run.many_lines(lines, ("transfer/kl", "acquire/ce")))
     settings = (settings or config("fm")) | {"seed": seed}
     started = f"2026-01-02T03:{len(directory.name):02d}:{seed:02d}+00:00"
     changes = {"seed": seed, "method": settings["method"], "started": started, "config_hash": f"{directory}"}
-    fake_run.write_json(run, "run.json", fake_run.manifest(**(changes | (manifest or {}))))
+    real_run.change(run, "run.json", **(changes | (manifest or {})))
     (run / "config.yaml").write_text(dump_yaml(settings), encoding="utf-8")
-    summary = fake_run.summary()
-    summary["cost"] |= cost
-    fake_run.write_json(run, "summary.json", summary)
+    real_run.change(run, "summary.json", cost=real_run.read(run, "summary.json")["cost"] | cost)
     if accuracy is not None:
-        fake_run.write_json(run, "evaluation.json", fake_run.evaluation() | {"accuracy": accuracy})
+        measure(run, accuracy=accuracy)
     return run
+
+
+def measure(run: Path, row: str = real_run.IMAGE, **values: float) -> None:
+    """Writes an evaluation.json with other values for some of its figures."""
+    measured = real_run.evaluation(row)
+    for name, value in values.items():
+        real_run.figure(measured, name)["value"] = value
+    real_run.write_json(run, "evaluation.json", measured)
 
 
 def page(*runs: Path, out: Path | None = None) -> Page:
@@ -117,13 +127,18 @@ def test_a_method_that_is_not_installed_here_is_compared_without_its_preset(tmp_
 
 
 def test_costs_are_counted_and_cpu_seconds_are_used_only_where_all_runs_have_them(tmp_path: Path):
-    first = build(tmp_path / "a", 0, cpu_seconds=61.0, samples=1000, teacher_forwards=5000)
+    first = build(tmp_path / "a", 0, seconds=555.0, cpu_seconds=61.0, samples=1000, teacher_forwards=5000)
     second = build(tmp_path / "bb", 1, cpu_seconds=65.0, samples=1000, teacher_forwards=5000)
     text = page(first, second).text["table"]
     assert "CPU s" in text
-    for figure in ("63", "± 2.83", "1,000", "5,000", "7.61×", "3,000"):
+    manifest = real_run.read(first, "run.json")
+    smaller = f"{manifest['teacher']['parameters'] / manifest['student']['parameters']:.3g}×"
+    for figure in ("63", "± 2.83", "1,000", "5,000", smaller, " 8 "):
         assert figure in text
-    old = build(tmp_path / "ccc", 2)
+    old = build(tmp_path / "ccc", 2, seconds=555.0)
+    cost = real_run.read(old, "summary.json")["cost"]
+    del cost["cpu_seconds"]
+    real_run.change(old, "summary.json", cost=cost)
     text = page(first, old).text["table"]
     assert "Seconds by the clock" in text
     assert "555" in text
@@ -131,8 +146,8 @@ def test_costs_are_counted_and_cpu_seconds_are_used_only_where_all_runs_have_the
 
 def test_curves_have_steps_and_seconds_and_the_group_as_band(tmp_path: Path):
     runs = [build(tmp_path / f"fm{seed}", seed) for seed in range(2)]
-    shifted = [line | {"losses": {"transfer/kl": 1.0}} for line in fake_run.metrics(40)]
-    fake_run.write_lines(runs[1], shifted)
+    shifted = [line | {"losses": {"transfer/kl": 1.0}} for line in real_run.many_lines(40)]
+    real_run.write_lines(runs[1], shifted)
     done = page(*runs)
     labels = re.findall(r'aria-label="([^"]*)"', done.html)
     for name in ("agreement", "transfer/kl", "acquire/ce"):
@@ -169,6 +184,17 @@ def test_samples_of_every_run_are_shown(tmp_path: Path):
     assert "bb" in done.text["samples"]
 
 
+def test_runs_of_tables_are_compared_as_rows(tmp_path: Path):
+    settings = config("noise", preset="default")
+    runs = [
+        build(tmp_path / name, seed, settings=settings, row=real_run.TABLE) for seed, name in enumerate(("a", "bb"))
+    ]
+    done = page(*runs)
+    assert "size count doubt colour shape taken for" in done.text["samples"]
+    assert "rows teacher queries" in done.text["table"]
+    assert "image" not in done.text["table"] + done.text["samples"]
+
+
 def test_published_figures_say_network_and_source(tmp_path: Path):
     done = page(build(tmp_path / "a"), build(tmp_path / "bb", settings=config("dafl")))
     text = done.text["published"]
@@ -197,14 +223,16 @@ def test_different_teachers_students_and_data_are_said(tmp_path: Path):
     manifest = json.loads((two / "run.json").read_text())
     manifest["teacher"] |= {"source": "vgg11.pt", "fingerprint": "beefbeef"}
     manifest["student"] |= {"spec": "resnet20", "parameters": 1000}
-    manifest["task"]["mean"], manifest["task"]["std"] = [0.5] * 3, [0.5] * 3
-    fake_run.write_json(two, "run.json", manifest)
-    fake_run.write_json(two, "evaluation.json", fake_run.evaluation() | {"source": "photographs", "count": 12})
+    manifest["task"]["mean"], manifest["task"]["std"] = [0.4], [0.3]
+    real_run.write_json(two, "run.json", manifest)
+    real_run.change(two, "evaluation.json", source="photographs", count=12)
     text = page(one, two).text["verdict"]
     assert "do not share one teacher" in text
     assert "vgg11.pt beefbeef: bb" in text
     assert "do not share one student" in text
+    assert "do not share one preprocessing (mean 0.5; std 0.25: a; mean 0.4; std 0.3: bb)" in text
     assert "do not share one set of real data" in text
+    assert "photographs (12 images): bb" in text
 
 
 def test_a_seed_that_occurs_twice_is_said(tmp_path: Path):
@@ -215,7 +243,7 @@ def test_a_seed_that_occurs_twice_is_said(tmp_path: Path):
 def test_runs_that_did_not_finish_are_said_and_do_not_spoil_the_mean(tmp_path: Path):
     whole, failed = build(tmp_path / "a", 0, 0.8), build(tmp_path / "bb", 1)
     manifest = json.loads((failed / "run.json").read_text()) | {"status": "failed"}
-    fake_run.write_json(failed, "run.json", manifest)
+    real_run.write_json(failed, "run.json", manifest)
     (failed / "summary.json").unlink()
     (failed / "plan.json").write_text("{")
     done = page(whole, failed)
@@ -233,19 +261,40 @@ def test_a_page_without_accuracy_says_so(tmp_path: Path):
 
 def test_the_score_has_a_column_only_where_there_is_one(tmp_path: Path):
     runs = [build(tmp_path / "a"), build(tmp_path / "bb", 1)]
+    known = real_run.read(runs[0], "summary.json")["score"]
+    for run in runs:
+        real_run.change(run, "summary.json", score=None)
     assert "score" not in page(*runs).text["table"]
     for run, score in zip(runs, (0.4, 0.5)):
-        fake_run.write_json(run, "summary.json", fake_run.scored(fake_run.summary(), score))
+        real_run.change(run, "summary.json", score=known | {"last": score})
     done = page(*runs)
     assert "45.0 %" in done.text["table"]
     assert f"± {100 * np.std([0.4, 0.5], ddof=1):.1f}" in done.text["table"]
     assert "It is not accuracy" in done.text["verdict"]
 
 
+def test_figures_on_real_data_have_columns_of_their_own_and_the_best_is_marked_by_its_side(tmp_path: Path):
+    runs = [build(tmp_path / "a"), build(tmp_path / "bb", settings=config("dafl"))]
+    measure(runs[0], accuracy=0.81, ece=0.311, nll=0.5)
+    measure(runs[1], accuracy=0.72, ece=0.122, nll=0.5)
+    done = page(*runs)
+    assert "Figures on real data" in done.text["table"]
+    assert "accuracy ↑" in done.text["table"]
+    assert "ece ↓" in done.text["table"]
+    best = re.findall(r'<td class="n best">([^<]*)', done.html)
+    assert "81.0\u00a0%" in best
+    assert "0.122" in best
+    assert "72.0\u00a0%" not in best
+    assert "0.311" not in best
+    assert "0.311" in done.html
+    assert not [text for text in best if "nats" in text]  # neither is better
+    assert page(runs[0], build(tmp_path / "ccc", 1)).html.count('class="n best"') == 0
+
+
 def test_hostile_names_are_text(tmp_path: Path):
     settings = config("fm") | {"method": HOSTILE, "precision": HOSTILE}
     one = build(tmp_path / "a", settings=settings, manifest={"method": HOSTILE, "status": HOSTILE})
-    fake_run.write_lines(one, fake_run.metrics(20, (HOSTILE, "transfer/kl")))
+    real_run.write_lines(one, real_run.many_lines(20, (HOSTILE, "transfer/kl")))
     done = page(one, build(tmp_path / "<b onload=x>", 1))
     assert "<script" not in done.html.lower()
     assert not any(name.startswith("on") for _, attributes in done.tags for name in attributes)
@@ -295,10 +344,25 @@ def test_a_run_given_twice_is_refused_however_it_is_named(tmp_path: Path):
     refused(run, tmp_path / "copy", match="hold the same run")
 
 
-@pytest.mark.parametrize("change", [{"classes": 100}, {"shape": [1, 28, 28]}, {"class_names": ["a", "b"]}])
+@pytest.mark.parametrize(
+    "change", [{"classes": 100, "class_names": []}, {"shape": [1, 28, 28]}, {"class_names": ["a", "b", "c", "d"]}]
+)
 def test_another_task_is_refused(tmp_path: Path, change: dict[str, Any]):
-    task = fake_run.manifest()["task"] | change
-    refused(build(tmp_path / "a"), build(tmp_path / "bb", 1, manifest={"task": task}), match="another task")
+    other = build(tmp_path / "bb", 1, manifest={"task": TASK | change})
+    refused(build(tmp_path / "a"), other, match="another task")
+
+
+def test_another_kind_of_task_is_refused(tmp_path: Path):
+    refused(build(tmp_path / "a"), build(tmp_path / "bb", 1, row=real_run.TABLE), match="another task .table × classes")
+
+
+def test_a_tokenizer_that_lies_elsewhere_is_no_other_task(tmp_path: Path):
+    runs = [build(tmp_path / name, seed, row=real_run.TOKENS) for seed, name in enumerate(("a", "bb"))]
+    for run, name in zip(runs, ("here/tokenizer.json", "there/tokenizer.json")):
+        manifest = real_run.read(run, "run.json")
+        manifest["task"]["inputs"]["tokenizer"] = name
+        real_run.write_json(run, "run.json", manifest)
+    assert len(read_groups(runs)) == 1
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path):

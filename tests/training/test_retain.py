@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
+from sansdata.engine.session import AtWeights
 from sansdata.errors import ConfigError
 from sansdata.method import Context
-from sansdata.models.functional import AtWeights
 from sansdata.runtime import Runtime
 from sansdata.settings import RetainSettings
 from sansdata.streams import Streams
@@ -187,16 +187,6 @@ def test_joined_keeps_weights_targets_and_order():
     assert both.targets.tolist() == [1, 2, 3]
     assert both.weights is not None
     assert both.weights.tolist() == [1, 1, 0.5]
-
-
-def test_at_other_weights_statistics_of_the_module_stay():
-    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).train()
-    before = {name: value.clone() for name, value in module.named_buffers()}
-    other = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
-    answer = AtWeights(module, other).train()(torch.randn(8, 3))
-    assert answer.abs().max() == 0
-    assert all(torch.equal(before[name], value) for name, value in module.named_buffers())
-    assert next(module.parameters()).abs().max() > 0
 
 
 @pytest.mark.parametrize("mode", ["exact", "first-order"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tiny import Plain, make_student, make_task, make_teacher
@@ -17,7 +18,7 @@ from sansdata.runtime import Runtime
 from sansdata.settings import RetainSettings
 from sansdata.streams import Streams
 from sansdata.synthesis.generator import images_from
-from sansdata.training.vae_replay import VAEReplay
+from sansdata.training.vae_replay import VAEReplay, normal_moments
 
 
 class World:
@@ -156,3 +157,9 @@ def test_a_teacher_without_gradients_is_refused_before_step_0(tmp_path) -> None:
         sansdata.distill(teacher, make_student(), out=tmp_path / "run", settings=remember("vae"), **given)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
     sansdata.distill(teacher, make_student(), out=tmp_path / "run", settings=remember("ring"), **given)  # type: ignore[arg-type]
+
+
+def test_moments_are_those_of_the_batch() -> None:
+    codes = np.random.default_rng(0).normal(1, 2, size=(7, 4))
+    wanted = ((codes.var(0, ddof=1) - 1) ** 2).mean() + (codes.mean(0) ** 2).mean()
+    assert normal_moments(torch.from_numpy(codes)).item() == pytest.approx(wanted, rel=1e-12)

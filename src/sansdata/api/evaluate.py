@@ -32,9 +32,10 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy, per class, ranking, calibration and, with a teacher, agreement, on real data.
 
-    model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a task).
-    data: a set as datasets.load names them, or a labelled one in Python, such as a datasets.labelled.KindSet.
-    For a run directory, evaluation.json is written into it. Raises DataError, TeacherError, TaskError.
+    model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
+    as normalised images (with a task). data: a set as datasets.load names them, or a labelled one in Python, such as a
+    datasets.labelled.KindSet. For a run directory, evaluation.json is written into it.
+    Raises DataError, TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
     labelled = load_set(data, about.task) if isinstance(data, (str, Path)) else data

@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +35,7 @@ from ..federated.index import federated_config, find_server, require_task
 from ..federated.partitions import Partition, indices_like, partition
 from ..federated.scores import TestSet, rounds_to
 from ..federated.settings import FederateSettings
+from ..files import utc_now
 from ..models.build import architecture_of, build
 from ..models.saved import read_model, write_model
 from ..report.federated import write_federated_report
@@ -189,7 +189,7 @@ def _close(directory: RunDirectory, fault: BaseException) -> None:
     with contextlib.suppress(Exception):
         status = "interrupted" if isinstance(fault, (Interrupted, KeyboardInterrupt)) else "failed"
         directory.event(f"{status}: {fault}")
-        directory.write_json("run.json", directory.manifest() | {"status": status, "ended": _now()})
+        directory.write_json("run.json", directory.manifest() | {"status": status, "ended": utc_now()})
 
 
 def _rounds(world: World, directory: RunDirectory, continued: bool, command: str | None, request: StopRequest) -> None:
@@ -252,8 +252,8 @@ def _manifest(world: World, command: str | None) -> dict[str, Any]:
     dealt = json.dumps(world.partition.manifest, sort_keys=True).encode()
     return {
         "sansdata": __version__, "kind": "federated", "status": "running", "method": world.settings.method,
-        "command": command or shlex.join(["sansdata", *sys.argv[1:]]), "seed": world.settings.seed, "started": _now(),
-        "ended": None, "torch": torch.__version__, "threads": torch.get_num_threads(),
+        "command": command or shlex.join(["sansdata", *sys.argv[1:]]), "seed": world.settings.seed,
+        "started": utc_now(), "ended": None, "torch": torch.__version__, "threads": torch.get_num_threads(),
         "device": str(world.runtime.device), "processor": processor(), "cores": os.cpu_count(),
         "partition": hashlib.sha256(dealt).hexdigest(), "notes": list(world.notes), "resumed": [],
         "parameters": sum(p.numel() for p in world.run.server.context.model.parameters()),
@@ -290,7 +290,7 @@ def _finish(world: World, directory: RunDirectory) -> None:
                 provenance | {"client": client},
             )  # fmt: skip
     directory.write_json("summary.json", summary(read_lines(path)))
-    directory.write_json("run.json", directory.manifest() | {"status": "done", "ended": _now()})
+    directory.write_json("run.json", directory.manifest() | {"status": "done", "ended": utc_now()})
     write_federated_report(path)
 
 
@@ -323,7 +323,3 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             with contextlib.suppress(ValueError):
                 lines.append(json.loads(text))
     return lines
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

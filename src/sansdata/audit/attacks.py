@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arithmetic import ceil_div
 from ..datasets.imageset import ImageSet
 from ..decoding import pixels
 from ..errors import ConfigError, DataError, did_you_mean
@@ -91,7 +92,9 @@ def trojan_patch(images: Tensor) -> Tensor:
 def _blocks(shape: tuple[int, ...] | torch.Size, block: int) -> Tensor:
     """(C, H, W) in 0..1: squares of `block` pixels, each of one even colour."""
     channels, height, width = shape
-    coarse = torch.rand(channels, -(-height // block), -(-width // block), generator=torch.Generator().manual_seed(0))
+    coarse = torch.rand(
+        channels, ceil_div(height, block), ceil_div(width, block), generator=torch.Generator().manual_seed(0)
+    )
     return coarse.repeat_interleave(block, 1).repeat_interleave(block, 2)[:, :height, :width]
 
 

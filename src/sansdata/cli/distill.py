@@ -92,7 +92,7 @@ def distill(
     print(f"agreement {words.percent(agreed)} with the teacher on {source} (no accuracy: no data of the task was seen)")
     if summary["score"] is not None:
         said = words.percent(summary["score"]["last"])
-        print(f"score     {said} overlap with the teacher on probe images: compare it with other runs of this teacher")
+        print(f"score     {said} overlap with the teacher on probes: compare it with other runs of this teacher")
     for warning in summary["warnings"]:
         print(f"warning   {warning['name']}: {warning['text']}")
     violations = json.loads((out / "ledger.json").read_text())["violations"]

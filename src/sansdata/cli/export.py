@@ -21,7 +21,7 @@ def export(
     to: Annotated[Target, typer.Option(help="the format")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="default: DIR/student.FORMAT")] = None,
 ) -> None:
-    """Write the student with its normalisation inside: images in 0..1 go in, logits come out."""
+    """Write the student with its preprocessing inside: images in 0..1, columns of a table or token ids go in."""
     from ..api.export import export as write
 
     done = write(run_dir, "onnx" if to is Target.onnx else "pt2", out)

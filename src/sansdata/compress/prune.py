@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import cosine
 from ..models.modes import fixed
 from ..models.taps import forward
 from ..objectives.logits import kl
@@ -106,7 +106,7 @@ def recover(
     optimizer = torch.optim.SGD(pruned.parameters(), lr, momentum=0.9, nesterov=True)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = lr * cosine(step, steps)
         ids = torch.randint(len(inputs), (batch,), generator=generator).to(inputs.device)
         kl(forward(pruned, inputs[ids]).logits, answers[ids], TEMPERATURE).mean().backward()
         runtime.step(optimizer, clip)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..errors import StudentError
+from ..models.device import device_of
 from ..models.taps import execution_order
 
 FLOAT = 32
@@ -134,7 +135,7 @@ def quantize(module: nn.Module, shape: tuple[int, int, int], weights: int, input
 
 def layers_of(module: nn.Module, shape: tuple[int, int, int]) -> list[str]:
     """Paths of the convolutions and linear layers, in the order in which they run. Raises StudentError for none."""
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     training = module.training
     ran = execution_order(module.eval(), torch.zeros(2, *shape, device=device), lambda part: isinstance(part, Layers))
     module.train(training)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import SansdataError, StudentError
-from ..models.build import build, first_line, scaled
+from ..errors import SansdataError, StudentError, first_line
+from ..models.build import build, scaled
 from ..models.taps import execution_order, logits_of
 from ..tasks import Task
 

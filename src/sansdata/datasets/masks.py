@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arithmetic import ceil_div
 from ..errors import DataError
 from . import npz
 from .fit import check_memory, to_channels
@@ -125,7 +126,7 @@ def _camvid(folder: Path, split: str) -> MaskSet:
         sheet, _ = decode(path, None)
     except Unreadable as fault:
         raise DataError(f"{path}: {fault}") from None
-    rows = -(-len(masks) // CAMVID_PER_ROW)
+    rows = ceil_div(len(masks), CAMVID_PER_ROW)
     if sheet.shape[:2] != (rows * height, CAMVID_PER_ROW * width):
         raise DataError(f"{path}: {sheet.shape[1]}x{sheet.shape[0]} pixels; not a sheet of {len(masks)} tiles 160x120")
     tiles = sheet.reshape(rows, height, CAMVID_PER_ROW, width, 3).swapaxes(1, 2).reshape(-1, height, width, 3)

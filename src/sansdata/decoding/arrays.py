@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,6 +25,11 @@ _FAULTS = (
     MemoryError,
     KeyError,
     zlib.error,
+    struct.error,
+    TypeError,  # this and those below: what a damaged .npy header makes of numpy's parser
+    OverflowError,
+    SyntaxError,
+    tokenize.TokenError,
 )
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -43,23 +51,67 @@ def read_images(path: Path) -> np.ndarray:
     return images
 
 
-def read_array(path: Path, key: str) -> np.ndarray:
-    """The array `key` of an .npz file. Raises DataError where it is missing, too large, broken, or of objects."""
+def name_in(path: Path, key: str) -> str:
+    """`key` where an .npz file has an array of that name, else the name of its only one.
+
+    Raises DataError where there is none or several to choose from, or where the file cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()[: MAX_ARCHIVE_MEMBERS + 1]]
+    except (*_FAULTS, zipfile.BadZipFile) as fault:
+        raise DataError(f"{path}: cannot be read as an .npz file ({_reason(fault)})") from None
+    if key not in names and len(names) != 1:
+        raise DataError(f"{path}: expected one array, or one named '{key}'; it has: {listed(names)}")
+    return key if key in names else names[0]
+
+
+def listed(names: list[str]) -> str:
+    """The first twenty of them, of at most 40 characters each, in order; 'nothing' for none."""
+    return ", ".join(sorted(name[:40] for name in names)[:20]) or "nothing"
+
+
+def read_array(path: Path, key: str, most: int = MAX_SET_BYTES) -> np.ndarray:
+    """The array `key`, of at most `most` bytes, of an .npz file. Raises DataError where it is missing, too large,
+    broken, or of objects."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if len(names) > MAX_ARCHIVE_MEMBERS:
                 raise DataError(f"{path}: {len(names):,} arrays; at most {MAX_ARCHIVE_MEMBERS:,} are accepted")
             if names.count(f"{key}.npy") != 1:
-                have = ", ".join(sorted(name.removesuffix(".npy")[:40] for name in names)[:20]) or "nothing"
+                have = listed([name.removesuffix(".npy") for name in names])
                 raise DataError(f"{path}: expected one array '{key}'; it has: {have}")
-            return _read_member(archive, f"{key}.npy", f"{path}: '{key}'")
+            return _read_member(archive, f"{key}.npy", f"{path}: '{key}'", most)
     except (*_FAULTS, zipfile.BadZipFile) as fault:
-        reason = " ".join(str(fault).split())[:200] or type(fault).__name__
-        raise DataError(f"{path}: '{key}' cannot be read from this .npz file ({reason})") from None
+        raise DataError(f"{path}: '{key}' cannot be read from this .npz file ({_reason(fault)})") from None
 
 
-def _read_member(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
+def read_arrays(file: BinaryIO, where: str, most: int) -> dict[str, np.ndarray]:
+    """Every array of an open .npz file by its name, of at most `most` bytes together. where: how errors name the file.
+
+    Raises DataError where one is too large, broken, or of objects.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if len(names) > MAX_ARCHIVE_MEMBERS or len(set(names)) < len(names):
+                raise DataError(f"{where}: {len(names):,} arrays of {len(set(names)):,} names")
+            for name in names:
+                array = _read_member(archive, name, f"{where}: '{name[:40].removesuffix('.npy')}'", most)
+                arrays[name.removesuffix(".npy")] = array
+                most -= array.nbytes
+    except (*_FAULTS, zipfile.BadZipFile) as fault:
+        raise DataError(f"{where}: cannot be read as an .npz file ({_reason(fault)})") from None
+    return arrays
+
+
+def _reason(fault: BaseException) -> str:
+    return " ".join(str(fault).split())[:200] or type(fault).__name__
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, where: str, most: int = MAX_SET_BYTES) -> np.ndarray:
     with archive.open(name) as member:
         version = npy.read_magic(member)
         if version not in _HEADERS:
@@ -69,8 +121,8 @@ def _read_member(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
         raise DataError(f"{where} holds Python objects, which are not read; save a plain array of numbers")
     need = math.prod(shape) * dtype.itemsize
     packed = archive.getinfo(name).compress_size
-    if min(shape, default=0) < 0 or need > MAX_SET_BYTES:
-        raise DataError(f"{where} claims shape {_short(shape)}: more than {MAX_SET_BYTES / 2**30:.0f} GiB or no shape")
+    if min(shape, default=0) < 0 or need > most:
+        raise DataError(f"{where} claims shape {_short(shape)}: more than {most / 2**30:.2g} GiB or no shape")
     if need > packed * MAX_DEFLATE_RATIO:
         raise DataError(f"{where} claims shape {_short(shape)}, but its {packed:,} bytes cannot hold that")
     with archive.open(name) as member:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import columns
-from ..errors import ConfigError, MissingLibraryError, SansdataError, StudentError, did_you_mean
+from ..errors import ConfigError, MissingLibraryError, SansdataError, StudentError, did_you_mean, first_line
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from .bundle import Deployable
@@ -129,7 +129,7 @@ def _trace(model: nn.Module, task: Task) -> torch.export.ExportedProgram:
             return torch.export.export(model, _example(task), dynamic_shapes=_any_batch(task))
     except Exception as fault:  # tracing runs the module's own code, which may raise anything
         raise StudentError(
-            f"the module cannot be traced for any batch size ({_first_line(fault)}). Its forward pass must be plain "
+            f"the module cannot be traced for any batch size ({first_line(fault)}). Its forward pass must be plain "
             "tensor code: no branch on values, and no batch size written into a reshape"
         ) from None
 
@@ -154,7 +154,7 @@ def _write_onnx(model: nn.Module, task: Task, path: Path) -> int:
         raise
     except Exception as fault:  # an operator without a counterpart in ONNX, and many more
         raise StudentError(
-            f"the module cannot be written as ONNX ({_first_line(fault)}); to='pt2' may still work"
+            f"the module cannot be written as ONNX ({first_line(fault)}); to='pt2' may still work"
         ) from None
     return exported.model.opset_imports[""]
 
@@ -182,7 +182,7 @@ def _write_pt2(model: nn.Module, task: Task, path: Path) -> None:
         with _quiet():
             torch.export.save(program, path, extra_files={"task.json": json.dumps(metadata(task))})
     except RuntimeError as fault:  # torch's own file writer raises it for a full disk or a folder without permission
-        raise ConfigError(f"{path.parent}: the pt2 file cannot be written ({_first_line(fault)})") from None
+        raise ConfigError(f"{path.parent}: the pt2 file cannot be written ({first_line(fault)})") from None
 
 
 def _load_pt2(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., Tensor]:
@@ -211,9 +211,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _first_line(fault: Exception) -> str:
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    text = f"{type(fault).__name__}: {lines[0]}" if lines else type(fault).__name__
-    return text if len(text) <= 300 else text[:297] + "..."

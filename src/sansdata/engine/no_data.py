@@ -10,13 +10,12 @@ import os
 import sys
 import sysconfig
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import NoDataViolation
-from ..files import sha256
+from ..files import sha256, utc_now
 
 Mode = Literal["strict", "record"]
 
@@ -80,7 +79,7 @@ class NoDataGuard:
         for path in _open_files() - self._open_before:
             if self.role_of(path) is None:
                 self._note(path, "left open")
-        self.sealed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.sealed_at = utc_now()
 
     def declare(self, inputs: Mapping[Path, str]) -> None:
         """Adds to what may be read: path -> role."""
@@ -137,7 +136,7 @@ class NoDataGuard:
     def _note(self, path: str, event: str) -> None:
         if any(known["path"] == path and known["event"] == event for known in self.violations):
             return
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        when = utc_now()
         self.violations.append({"path": path, "event": event, "when": when})
 
     def ledger(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import os
 import platform
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torch import nn
 from .. import __version__
 from ..config import dump_yaml, read_yaml
 from ..errors import ConfigError, Interrupted, ResumeError, SansdataError, UserError
-from ..files import write_atomic
+from ..files import utc_now, write_atomic
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.specs import import_libraries
@@ -131,7 +130,7 @@ def _moves(
     if first:
         finish(prepared, directory, loop)
         keep_samples(directory, session, loop.reservoir, prepared.settings.engine.images)
-    return {"status": status, "ended": _now(), "seconds": round(loop.elapsed, 3)}
+    return {"status": status, "ended": utc_now(), "seconds": round(loop.elapsed, 3)}
 
 
 def _open(
@@ -158,7 +157,7 @@ def _close(directory: RunDirectory, guard: NoDataGuard, status: str, fault: Base
     with contextlib.suppress(Exception):
         directory.write_json("ledger.json", guard.ledger())
         directory.event(f"{status}: {fault}")
-        directory.write_json("run.json", directory.manifest() | {"status": status, "ended": _now()})
+        directory.write_json("run.json", directory.manifest() | {"status": status, "ended": utc_now()})
 
 
 def resolved(prepared: Prepared) -> dict[str, Any]:
@@ -181,7 +180,7 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
         "method": settings.method,
         "seed": settings.seed,
         "config_hash": hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest(),
-        "started": _now(),
+        "started": utc_now(),
         "ended": None,
         "seconds": 0.0,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__},
@@ -269,7 +268,3 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], changed: list[str], 
             "Restore what changed, or continue inexactly with --force; the report will then say so."
         )
     return [f"forced although {line}" for line in differences]
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -6,12 +6,11 @@ import contextlib
 import fcntl
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunDirectoryError
-from ..files import exists, write_atomic, write_json
+from ..files import exists, utc_now, write_atomic, write_json
 
 FINISHED = ("done", "truncated")
 
@@ -109,7 +108,7 @@ class RunDirectory:
 
     def event(self, text: str) -> None:
         """A line in events.log."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        stamp = utc_now()
         with open(self.path / "events.log", "a", encoding="utf-8") as file:
             file.write(f"{stamp} {text}\n")
 

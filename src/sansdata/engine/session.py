@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..columns import Inputs
 from ..config import Strict
@@ -17,7 +18,6 @@ from ..contracts import Batch, Counters, Forward, Losses, Outputs, Progress, Sta
 from ..decoding.image_pool import ImagePool
 from ..errors import DivergedError, MethodError
 from ..method import Context, Defence, Method, Update
-from ..models.functional import AtWeights
 from ..network import Network
 from ..runtime import Runtime
 from ..streams import Streams
@@ -205,3 +205,22 @@ class _Position:
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         progress = self.session.context.progress
         self.session.moves, progress.steps, progress.planned = state["moves"], state["steps"], state["planned"]
+
+
+class AtWeights(nn.Module):
+    """Answers as `module` would with these parameters, for updates that look one step ahead; gradients flow to them.
+
+    BatchNorm's running statistics are copies: what a forward pass here sees does not reach the module.
+    """
+
+    def __init__(self, module: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        # A tuple, so that torch does not make the module a child of this one.
+        self._of = (module,)
+        self._tensors = {**parameters, **{name: value.clone() for name, value in module.named_buffers()}}
+
+    def get_submodule(self, target: str) -> nn.Module:
+        return self._of[0].get_submodule(target)
+
+    def forward(self, *inputs: Tensor, **columns: Tensor) -> Any:
+        return functional_call(self._of[0], self._tensors, inputs, columns)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
 from ..datasets.masks import UNCOUNTED, MaskSet
 from ..errors import DataError, StudentError
 from ..kinds.outputs.class_metrics import confusion_matrix
@@ -46,7 +47,7 @@ def probe_mean_iou(module: nn.Module, task: Task, train: MaskSet, test: MaskSet,
     if not taps:
         raise StudentError(f"{type(module).__name__}: found no inner maps of more than one pixel to segment by")
     draws = torch.Generator().manual_seed(0)
-    each = max(1, -(-PIXELS // len(train)))
+    each = max(1, ceil_div(PIXELS, len(train)))
     columns, labels = [], []
     for maps, masks in _maps(module, task, train, taps, runtime):
         place = torch.randint(masks.shape[1], (len(masks), each), generator=draws)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arithmetic import cosine
 from ..datasets.imageset import ImageSet
 from ..errors import StudentError
 from ..models.modes import fixed
@@ -92,7 +92,7 @@ def fine_tuned(module: nn.Module, task: Task, train: ImageSet, steps: int, runti
     streams = Streams(0)
     with streams.as_global("dropout"):
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = TUNE_LR * 0.5 * (1 + math.cos(math.pi * step / steps))
+            optimizer.param_groups[0]["lr"] = TUNE_LR * cosine(step, steps)
             ids = torch.randint(len(train), (min(TUNE_BATCH, len(train)),), generator=streams("batches")).numpy()
             images, labels = next(train.subset(ids, "").batches(len(ids)))
             logits = runtime.forward(Network.of(tuned, task), runtime.place(images)).logits

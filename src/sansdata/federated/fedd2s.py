@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..arithmetic import ceil_div
 from ..contracts import Losses, Outputs, Stateful
 from ..decoding import pixels
 from ..errors import ConfigError, ReplyRefused, StudentError
@@ -275,7 +276,7 @@ class FedD2S(ServerAlgo):
         optimizer = torch.optim.SGD(head.parameters(), lr=config.server_lr, momentum=0.9)
         place, t = context.runtime.place, config.temperature
         order = ClientData(torch.zeros(len(union["y"]), 1, 1, 1, dtype=torch.uint8), torch.arange(len(union["y"])))
-        steps = config.server_epochs * -(-len(order) // config.server_batch)
+        steps = config.server_epochs * ceil_div(len(order), config.server_batch)
         losses = Losses()
         for _, ids in order.batches(steps, config.server_batch, context.streams("head")):
             h, y, p = (place(union[name][ids]) for name in ("h", "y", "p"))

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from ..contracts import Losses, Outputs, Stateful
 from ..errors import StudentError
 from ..memory import Slot
-from ..models.latent_generator import LatentGenerator
 from ..models.modes import fixed
 from ..network import Network
 from ..objectives.diversity import mode_seeking
@@ -241,3 +240,21 @@ class Heads:
 
     def __call__(self, features: Tensor) -> Tensor:
         return torch.stack([F.linear(features, w, b) for w, b in zip(self.weights, self.biases)])
+
+
+class LatentGenerator(nn.Module):
+    """noise (B, E) and labels (B,) -> latents (B, D). Linear, BatchNorm, ReLU, Linear (FedGen, released code).
+
+    Latents are not bounded; weight decay is what keeps them near.
+    """
+
+    def __init__(self, noise: int, classes: int, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.hidden = nn.Linear(noise + classes, hidden)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.out = nn.Linear(hidden, latent)
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        joined = torch.cat([noise, F.one_hot(labels, self.classes).to(noise.dtype)], 1)
+        return self.out(F.relu(self.norm(self.hidden(joined))))

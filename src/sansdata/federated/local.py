@@ -9,6 +9,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
 from ..config import Strict
 from ..contracts import Losses, Outputs
 from ..errors import DivergedError
@@ -36,7 +37,7 @@ class LocalSettings(Strict):
 
     def steps_for(self, images: int) -> int:
         """Mini-batches of a round for a client with so many images."""
-        return self.epochs * -(-images // self.batch) if self.epochs else self.steps
+        return self.epochs * ceil_div(images, self.batch) if self.epochs else self.steps
 
     def lr_at(self, round: int) -> float:
         return self.lr * self.lr_decay**round

@@ -13,10 +13,11 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
 from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import FeatureBank, Pool, Slot
-from ..method import Context, Method
+from ..contracts import Access, Losses, Requirements, Stateful
+from ..memory import FeatureBank, Pool
+from ..method import Context
 from ..models.initial_weights import draw_normal
 from ..models.modes import fixed
 from ..models.taps import forward
@@ -27,8 +28,8 @@ from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.inner_loop import InnerLoop
 from ..synthesis.inversion_losses import inversion_losses
 from ..synthesis.labels import random_labels
-from ..synthesis.pooled import draw, keep
 from ..synthesis.resized_crop import random_resized_crop
+from ..synthesis.rounds import PooledRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 LOCAL_SCALE = (0.25, 1.0)
@@ -36,7 +37,7 @@ LOCAL_SCALE = (0.25, 1.0)
 
 
 class CMIConfig(Strict):
-    """Defaults are the released CIFAR-10 values for a student trained from scratch."""
+    """Defaults are the released CIFAR-10 values for a student trained from scratch (zju-vipa/CMI)."""
 
     iterations: int = pydantic.Field(default=200, ge=1)  # a round; released, the paper has 500
     chunk: int = pydantic.Field(default=10, ge=1)  # iterations a move: ours
@@ -60,7 +61,7 @@ class CMIConfig(Strict):
     transfer: TransferSettings = TransferSettings(lr=0.1, temperature=20.0, batch=128)  # released
 
 
-class CMI(Method):
+class CMI(PooledRounds):
     """A round of inversion over several moves, then student steps on everything kept so far."""
 
     Config: ClassVar[type] = CMIConfig
@@ -71,6 +72,7 @@ class CMI(Method):
             "steps": 1000, "transfer": {"batch": 128},
         },
     }  # fmt: skip
+    config: CMIConfig
 
     @classmethod
     def requires(cls, config: CMIConfig) -> Requirements:
@@ -79,9 +81,8 @@ class CMI(Method):
         return Requirements(access=Access.WEIGHTS if reads_inside else Access.GRADIENTS, batch_norm=reads_norms)
 
     @classmethod
-    def plan(cls, config: CMIConfig, steps: int) -> dict[str, int]:
-        rounds = -(-steps // config.steps_per_round)
-        return {"acquire": rounds * -(-config.iterations // config.chunk), "transfer": steps}
+    def round_of(cls, config: CMIConfig) -> Round:
+        return Round(config.steps_per_round, moves=ceil_div(config.iterations, config.chunk))
 
     @classmethod
     def rehearsal(cls, config: CMIConfig) -> CMIConfig:
@@ -97,7 +98,7 @@ class CMI(Method):
         self.optimizer = self._new_optimizer()
         self.loop = InnerLoop(config.iterations, config.chunk)
         self.pool = Pool(config.pool)
-        self.schedule = Slot(transfers_left=0)
+        self.schedule = Schedule(self.round_of(config))
         if config.contrastive:
             size = self._feature_size()
             self.bank = FeatureBank(config.bank, 2 * size)  # of each image its local and its whole view
@@ -115,9 +116,6 @@ class CMI(Method):
     def _new_optimizer(self) -> torch.optim.Optimizer:
         learns = [*self.generator.parameters(), self.codes["z"]]
         return torch.optim.Adam(learns, lr=self.config.generator_lr, betas=(0.5, 0.999))
-
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
 
     def acquire(self) -> Losses:
         config, context, loop = self.config, self.context, self.loop
@@ -145,6 +143,7 @@ class CMI(Method):
         with torch.no_grad(), context.streams.as_global("reset"):
             draw_normal(self.generator)
             self.codes["z"].copy_(latents(config.batch, config.latent, context))
+        # Adam's moments would be those of weights that were drawn anew: each round begins without any.
         self.optimizer = self._new_optimizer()
         labels = random_labels(config.batch, context.task.classes, context.streams("labels"))
         self.loop.begin(labels.to(context.runtime.device))
@@ -168,32 +167,28 @@ class CMI(Method):
 
     def _local_features(self, images: Tensor) -> Tensor:
         stream = self.context.streams("local-view")
-        seen = random_resized_crop(images, LOCAL_SCALE, stream)
+        parts = random_resized_crop(images, LOCAL_SCALE, stream)
         if self.config.view == "crop+flip":
-            seen = random_flip(seen, stream)
-        return self._features(self.context.teacher(seen, self.taps).taps)
+            parts = random_flip(parts, stream)
+        return self._features(self.context.teacher(parts, self.taps).taps)
 
     def _contrast(self, local: Tensor, whole: Tensor) -> Tensor:
         """Local views (B, F) look for their whole views (B, F), among those of the batch and of the bank."""
         config, context = self.config, self.context
         cached = self.bank.sample(config.negatives, context.streams("negatives")).to(local.device)
         cached_local, cached_whole = cached.chunk(2, dim=1)
-        found = self.head(torch.cat([local, cached_local]))
+        local_rows = self.head(torch.cat([local, cached_local]))
         with torch.no_grad():  # released: what is looked for does not move
-            wanted = self.head(torch.cat([whole, cached_whole]))
-        return view_contrast(found, wanted, config.contrastive_temperature, current=len(local))
+            whole_rows = self.head(torch.cat([whole, cached_whole]))
+        return view_contrast(local_rows, whole_rows, config.contrastive_temperature, current=len(local))
 
     def _end_round(self) -> None:
         config, best = self.config, self.loop.best
-        keep(self.pool, best["images"], self.loop.targets, self.context, config.view)
+        self.keep(best["images"], self.loop.targets)
         if config.contrastive:
             self.bank.add(best["features"])
-        self.loop.begin(self.loop.targets)
-        self.schedule["transfers_left"] = config.steps_per_round
-
-    def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
+        self.loop.begin(self.loop.targets)  # the images are in the pool: no checkpoint need hold them twice
+        self.schedule.begin_steps()
 
     def state(self) -> Mapping[str, Stateful]:
         parts: dict[str, Stateful] = {

@@ -18,18 +18,21 @@ from torch import Tensor
 
 from ..config import Strict
 from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import Slot
-from ..method import Context, Method
+from ..method import Context
 from ..models.modes import fixed
 from ..objectives import class_priors
 from ..objectives.logits import jsd_adversarial
 from ..synthesis.ema import EMAGenerator, EMASettings
 from ..synthesis.generator import Width, images_from, latents, make_generator
+from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 
 class DAFLConfig(Strict):
-    """Defaults are the released CIFAR-10 values; 'mnist' those of MNIST."""
+    """Defaults are the released CIFAR-10 values; 'mnist' those of MNIST.
+
+    "Released" is huawei-noah/Data-Efficient-Model-Compression, commit 5e8f4e4.
+    """
 
     latent: int = pydantic.Field(default=1000, ge=1)  # released
     width: Width = "auto"  # released: 64
@@ -46,7 +49,7 @@ class DAFLConfig(Strict):
     )  # released
 
 
-class DAFL(Method):
+class DAFL(InRounds):
     """A generator step and a student step on the same batch, in turn; or several of the student on fresh batches."""
 
     Config: ClassVar[type] = DAFLConfig
@@ -74,7 +77,7 @@ class DAFL(Method):
                 "temperature": 1.0,
             },
         },
-        # The host of LRA's released configuration; with `update: retain` it is that method.
+        # The host of LRA's released configuration (gaurav104/LRA, commit 40a8941); with `update: retain` it is LRA.
         # Deviation: the released generator has spectral normalisation besides.
         "lra": {
             "one_hot": 1.0,
@@ -85,6 +88,7 @@ class DAFL(Method):
             "transfer": {"schedule": "cosine", "batch": 512, "match": "l1"},
         },
     }  # fmt: skip
+    config: DAFLConfig
 
     @classmethod
     def requires(cls, config: DAFLConfig) -> Requirements:
@@ -93,8 +97,8 @@ class DAFL(Method):
         )
 
     @classmethod
-    def plan(cls, config: DAFLConfig, steps: int) -> dict[str, int]:
-        return {"acquire": -(-steps // config.student_steps), "transfer": steps}
+    def round_of(cls, config: DAFLConfig) -> Round:
+        return Round(config.student_steps)
 
     @classmethod
     def rehearsal(cls, config: DAFLConfig) -> DAFLConfig:
@@ -106,10 +110,7 @@ class DAFL(Method):
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
         self.ema = EMAGenerator(config.ema, self.generator, config.latent)
         self.taps = [f"{context.teacher.inside.head}:input"] if config.activation else []
-        self.pending = Slot(images=None, logits=None, transfers_left=0)
-
-    def next_move(self) -> str:
-        return "transfer" if self.pending["transfers_left"] > 0 else "acquire"
+        self.schedule = Schedule(self.round_of(config), images=None, logits=None)
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
@@ -123,9 +124,9 @@ class DAFL(Method):
         losses.total().backward()
         context.runtime.step(self.optimizer)
         self.ema.follow(self.generator)
-        self.pending["transfers_left"] = config.student_steps
-        if config.student_steps == 1:
-            self.pending["images"], self.pending["logits"] = images.detach(), outputs.logits.detach()
+        self.schedule.begin_steps()
+        if config.student_steps == 1:  # the student takes this very batch: one pass of the teacher serves both
+            self.schedule["images"], self.schedule["logits"] = images.detach(), outputs.logits.detach()
         return losses
 
     def _images(self) -> Tensor:
@@ -140,17 +141,14 @@ class DAFL(Method):
         return jsd_adversarial(student, teacher, classes="mean")
 
     def transfer_batch(self) -> Batch:
-        images, logits = self.pending["images"], self.pending["logits"]
+        images, logits = self.schedule["images"], self.schedule["logits"]
         if images is None:
             with torch.no_grad():
                 images = self._images()
-        self.pending.values = {
-            "images": None,
-            "logits": None,
-            "transfers_left": self.pending["transfers_left"] - 1,
-        }
+        self.schedule["images"] = self.schedule["logits"] = None
+        self.schedule.end_step()
         return self.ema.join(self.context.teach(images, answers=logits), self.context)
 
     def state(self) -> Mapping[str, Stateful]:
-        parts = {"generator": self.generator, "optimizer": self.optimizer, "pending": self.pending}
+        parts = {"generator": self.generator, "optimizer": self.optimizer, "pending": self.schedule}
         return {**parts, **self.ema.state()}

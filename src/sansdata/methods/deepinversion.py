@@ -12,21 +12,24 @@ import torch
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Losses, Outputs, Requirements, Stateful
-from ..memory import Pool, Slot
-from ..method import Context, Method
+from ..contracts import Access, Losses, Outputs, Requirements, Stateful
+from ..memory import Pool
+from ..method import Context
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
 from ..synthesis.augment import Augment, jitter, random_flip
 from ..synthesis.labels import random_labels
-from ..synthesis.pixels import Inversion
-from ..synthesis.pooled import draw, keep
+from ..synthesis.pixels import Inversion, PixelRounds
+from ..synthesis.rounds import Schedule
 from ..training.transfer import TransferSettings
 
 
 class DeepInversionConfig(Strict):
-    """Defaults are the released CIFAR-10 values. Pixels live in the space the teacher takes (normalised)."""
+    """Defaults are the released CIFAR-10 values. Pixels live in the space the teacher takes (normalised).
+
+    "Released" is NVlabs/DeepInversion, commit 2413af1; "author" an answer in its issues.
+    """
 
     batch: int = pydantic.Field(default=256, ge=2)  # released
     iterations: int = pydantic.Field(default=2000, ge=1)  # released
@@ -48,7 +51,7 @@ class DeepInversionConfig(Strict):
     transfer: TransferSettings = TransferSettings(lr=0.1, temperature=3.0)  # tau 3: author
 
 
-class DeepInversion(Method):
+class DeepInversion(PixelRounds):
     """Inverts a batch over several moves, keeps it, teaches for a while from all that was kept, and begins again."""
 
     Config: ClassVar[type] = DeepInversionConfig
@@ -59,19 +62,11 @@ class DeepInversion(Method):
             "steps": 1100, "transfer": {"batch": 128, "temperature": 20.0},
         },
     }  # fmt: skip
+    config: DeepInversionConfig
 
     @classmethod
     def requires(cls, config: DeepInversionConfig) -> Requirements:
         return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
-
-    @classmethod
-    def plan(cls, config: DeepInversionConfig, steps: int) -> dict[str, int]:
-        batches = -(-steps // config.steps_per_batch)
-        return {"acquire": batches * -(-config.iterations // config.chunk), "transfer": steps}
-
-    @classmethod
-    def rehearsal(cls, config: DeepInversionConfig) -> DeepInversionConfig:
-        return config.model_copy(update={"iterations": config.chunk, "steps_per_batch": 2})
 
     def __init__(self, config: DeepInversionConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -80,30 +75,19 @@ class DeepInversion(Method):
         self.pool = Pool(config.pool)
         blank = torch.zeros(config.batch, *context.task.shape)
         nothing = torch.zeros(config.batch, dtype=torch.int64)
-        self.inversion = Inversion(context.runtime.place(blank), nothing, config.pixel_lr)
+        self.inversion = Inversion(
+            context.runtime.place(blank), nothing, config.pixel_lr, config.iterations, config.chunk
+        )
         black, white = torch.zeros(1, *context.task.shape), torch.ones(1, *context.task.shape)
         self.bounds = [context.pixels(context.runtime.place(b)) for b in (black, white)]
-        self.schedule = Slot(transfers_left=0)
+        self.schedule = Schedule(self.round_of(config))
 
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
-
-    def acquire(self) -> Losses:
-        config, context, inversion = self.config, self.context, self.inversion
-        if inversion.iteration == 0:
-            stream = context.streams("pixels")
-            pixels = torch.randn(config.batch, *context.task.shape, generator=stream)
-            targets = random_labels(config.batch, context.task.classes, stream)
-            inversion.begin(context.runtime.place(pixels), targets.to(context.runtime.device))
-        losses = Losses()
-        for _ in range(min(config.chunk, config.iterations - inversion.iteration)):
-            losses = self.iterate()
-        if inversion.iteration == config.iterations:
-            images = context.pixels.undo(self.finished())
-            keep(self.pool, images, inversion.targets, context, config.view)
-            inversion.iteration = 0
-            self.schedule["transfers_left"] = config.steps_per_batch
-        return losses
+    def begin_batch(self) -> None:
+        """Pixels drawn from the standard normal, and random classes."""
+        config, context, stream = self.config, self.context, self.context.streams("pixels")
+        pixels = torch.randn(config.batch, *context.task.shape, generator=stream)
+        targets = random_labels(config.batch, context.task.classes, stream)
+        self.inversion.begin(context.runtime.place(pixels), targets.to(context.runtime.device))
 
     def iterate(self) -> Losses:
         """One step of the pixels."""
@@ -115,19 +99,22 @@ class DeepInversion(Method):
             self.inversion.clip(*self.bounds)
         return losses
 
-    def finished(self) -> Tensor:
-        """The pixels (B, C, H, W) to keep of a batch at its end."""
+    def finished_batch(self) -> tuple[Tensor, Tensor]:
+        return self.context.pixels.undo(self.finished_pixels()), self.inversion.targets
+
+    def finished_pixels(self) -> Tensor:
+        """The pixels (B, C, H, W) to keep of a batch at its end, in the space the teacher takes."""
         return self.inversion.best
 
     def _losses(self) -> Losses:
         config, context, pixels = self.config, self.context, self.inversion.pixels
-        seen = jitter(pixels, config.jitter, context.streams("jitter"))
+        shifted = jitter(pixels, config.jitter, context.streams("jitter"))
         if config.flip:
-            seen = random_flip(seen, context.streams("jitter"))
-        images = context.pixels.undo(seen)
+            shifted = random_flip(shifted, context.streams("jitter"))
+        images = context.pixels.undo(shifted)
         outputs = context.teacher(images, self.bn.taps)
         losses = context.acquire_losses(images, outputs)
-        losses.add("tv", config.tv, lambda: image_priors.total_variation(seen))
+        losses.add("tv", config.tv, lambda: image_priors.total_variation(shifted))
         losses.add("l2", config.l2, lambda: image_priors.l2(pixels))
         self.add_terms(losses, images, outputs)
         return losses
@@ -136,10 +123,6 @@ class DeepInversion(Method):
         """What the networks say of `images` (B, C, H, W) in unit space, which gave the teacher's `outputs`."""
         losses.add("ce", 1, lambda: cross_entropy(outputs.logits, self.inversion.targets))
         losses.add("bn", self.config.bn, lambda: self.bn(outputs.taps))
-
-    def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
 
     def state(self) -> Mapping[str, Stateful]:
         return {"inversion": self.inversion, "pool": self.pool, "schedule": self.schedule}

@@ -13,16 +13,19 @@ import pydantic
 
 from ..config import Strict
 from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import Slot
-from ..method import Context, Method
+from ..method import Context
 from ..synthesis.adversary import Adversary
 from ..synthesis.ema import EMASettings
 from ..synthesis.generator import Width
+from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 
 class DFADConfig(Strict):
-    """Defaults are the released CIFAR values; 'mnist' those of MNIST."""
+    """Defaults are the released CIFAR values; 'mnist' those of MNIST.
+
+    "Released" is VainF/Data-Free-Adversarial-Distillation, commit c161591.
+    """
 
     latent: int = pydantic.Field(default=256, ge=1)  # released
     width: Width = "auto"  # released: 64
@@ -35,7 +38,7 @@ class DFADConfig(Strict):
     )  # released: a tenth at epochs 100 and 200
 
 
-class DFAD(Method):
+class DFAD(InRounds):
     """Student steps, each on a fresh batch, then one step of the generator against the student."""
 
     Config: ClassVar[type] = DFADConfig
@@ -52,14 +55,15 @@ class DFAD(Method):
             "transfer": {"lr": 0.01, "weight_decay": 1e-4, "schedule": "constant", "batch": 512},
         },
     }  # fmt: skip
+    config: DFADConfig
 
     @classmethod
     def requires(cls, config: DFADConfig) -> Requirements:
         return Requirements(access=Access.GRADIENTS)
 
     @classmethod
-    def plan(cls, config: DFADConfig, steps: int) -> dict[str, int]:
-        return {"acquire": (steps - 1) // config.student_steps, "transfer": steps}
+    def round_of(cls, config: DFADConfig) -> Round:
+        return Round(config.student_steps, warmup=-1)  # the student begins
 
     @classmethod
     def rehearsal(cls, config: DFADConfig) -> DFADConfig:
@@ -68,18 +72,16 @@ class DFAD(Method):
     def __init__(self, config: DFADConfig, context: Context) -> None:
         super().__init__(config, context)
         self.adversary = Adversary(context, config.latent, config.width, "standard", config.generator_lr, config.ema)
-        self.schedule = Slot(transfers_left=config.student_steps)
-
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+        self.schedule = Schedule(self.round_of(config))
+        self.schedule.begin_steps()  # on images of the generator as it is made
 
     def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
+        self.schedule.end_step()
         return self.adversary.batch(self.adversary.codes(self.config.transfer.batch))
 
     def acquire(self) -> Losses:
         transfer = self.config.transfer
-        self.schedule["transfers_left"] = self.config.student_steps
+        self.schedule.begin_steps()
         return self.adversary.step(
             self.adversary.codes(transfer.batch), transfer.matching, decay=transfer.decay(self.context.progress.value)
         )

@@ -12,18 +12,17 @@ from typing import Any, ClassVar
 import pydantic
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import Strict
 from ..contracts import Access, Batch, Forward, Losses, Requirements, Stateful
 from ..memory import Slot
 from ..method import Context, Method
-from ..models.noise_adaptation import NoiseAdaptation
-from ..models.projection import WithPart
+from ..models.with_part import WithPart
 from ..objectives.logits import noisy_label_loss
 from ..synthesis.augment import Augment
 from ..synthesis.given import draw, random_share
-from ..synthesis.pool_scan import PoolScan, best_of
+from ..synthesis.pool_scan import PoolScan, best_of, short_scan
 from ..training.transfer import TransferSettings
 
 NOISE = "noise-adaptation"
@@ -67,13 +66,12 @@ class DFND(Method):
 
     @classmethod
     def rehearsal(cls, config: DFNDConfig) -> DFNDConfig:
-        moves = min(config.scan_moves, 5)
-        return config.model_copy(update={"scan_moves": moves, "share": config.share * moves / config.scan_moves})
+        return config.model_copy(update=short_scan(config.scan_moves, config.share))
 
     def __init__(self, config: DFNDConfig, context: Context) -> None:
         super().__init__(config, context)
         self.scan = PoolScan(context, random_share(context, config.share), config.scan_moves)
-        self.kept = Slot(ids=None)
+        self.selection = Slot(ids=None)
         if config.noisy:
             context.student_taps = (*context.student_taps, NOISE)
 
@@ -85,7 +83,7 @@ class DFND(Method):
         return self.context.runtime.place(WithPart(student, NOISE, matrix))
 
     def next_move(self) -> str:
-        return "score" if self.kept["ids"] is None else "transfer"
+        return "score" if self.selection["ids"] is None else "transfer"
 
     def score(self) -> Losses:
         """The next chunk of the pool before the teacher; after the last, the surest are kept."""
@@ -94,12 +92,12 @@ class DFND(Method):
             doubt = -F.log_softmax(self.scan.logits, dim=1).amax(1)  # CE with its own decision
             count = max(1, round(self.config.keep * len(doubt)))
             nobody = torch.zeros(len(doubt), dtype=torch.bool)
-            self.kept["ids"] = best_of(self.scan.ids, -doubt, nobody, count)
+            self.selection["ids"] = best_of(self.scan.ids, -doubt, nobody, count)
             losses.add("doubt", 1, lambda: doubt)
         return losses
 
     def transfer_batch(self) -> Batch:
-        batch = draw(self.kept["ids"], self.context, self.config.transfer.batch, self.config.view)
+        batch = draw(self.selection["ids"], self.context, self.config.transfer.batch, self.config.view)
         assert batch.answers() is not None
         batch.targets = batch.answers().logits.argmax(1)
         return batch
@@ -116,4 +114,28 @@ class DFND(Method):
         return losses
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"scan": self.scan, "kept": self.kept}
+        return {"scan": self.scan, "kept": self.selection}
+
+
+class NoiseAdaptation(nn.Module):
+    """What a wrong label may have been: a matrix Q of transitions between classes, learned with the student.
+
+    Logits (B, K) of the true class -> (B, K) log-probabilities of the noisy label, log(softmax(logits) Q). Q[i, i] is
+    `accuracy`; the rest of row i, 1 - accuracy in sum, is learned, evenly spread at first.
+    """
+
+    def __init__(self, classes: int, accuracy: float) -> None:
+        super().__init__()
+        self.accuracy = accuracy
+        self.off_diagonal = nn.Parameter(torch.zeros(classes, classes))
+        self.register_buffer("own", torch.eye(classes, dtype=torch.bool), persistent=False)
+
+    def transitions(self) -> Tensor:
+        """Q (K, K): rows sum to 1."""
+        own: Tensor = self.own  # type: ignore[assignment]
+        spread = F.softmax(self.off_diagonal.masked_fill(own, -torch.inf), dim=1)
+        return (1 - self.accuracy) * spread + self.accuracy * own
+
+    def forward(self, logits: Tensor) -> Tensor:
+        noisy = F.softmax(logits.to(self.off_diagonal), dim=1) @ self.transitions()
+        return noisy.clamp_min(torch.finfo(noisy.dtype).tiny).log()

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import Pool, Slot
-from ..method import Context, Method
+from ..contracts import Access, Losses, Requirements, Stateful
+from ..memory import Pool
+from ..method import Context
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
 from ..synthesis.augment import Augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.inversion_losses import inversion_losses
 from ..synthesis.labels import random_labels
-from ..synthesis.pooled import draw, keep
+from ..synthesis.rounds import PooledRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
@@ -32,7 +32,7 @@ RATES = {2: (5e-3, 0.015), 5: (3e-3, 0.01), 10: (2e-3, 0.01)}
 
 
 class FMConfig(Strict):
-    """Defaults are the released CIFAR-10 values for ResNets."""
+    """Defaults are the released CIFAR-10 values for ResNets: zju-vipa/Fast-Datafree, commit 0dcecbc."""
 
     k: int = pydantic.Field(default=5, ge=1)  # inner steps; paper: 2, 5, 10
     latent: int = pydantic.Field(default=256, ge=1)  # released
@@ -66,7 +66,7 @@ class FMConfig(Strict):
         return self.generator_lr or generator, self.latent_lr or latent
 
 
-class FM(Method):
+class FM(PooledRounds):
     """A round of synthesis, then student steps on everything kept so far."""
 
     Config: ClassVar[type] = FMConfig
@@ -83,14 +83,15 @@ class FM(Method):
             "steps": 4000, "transfer": {"batch": 128, "lr": 0.1},
         },
     }  # fmt: skip
+    config: FMConfig
 
     @classmethod
     def requires(cls, config: FMConfig) -> Requirements:
         return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
 
     @classmethod
-    def plan(cls, config: FMConfig, steps: int) -> dict[str, int]:
-        return {"acquire": config.warmup_rounds + -(-steps // config.steps_per_round), "transfer": steps}
+    def round_of(cls, config: FMConfig) -> Round:
+        return Round(config.steps_per_round, warmup=config.warmup_rounds)
 
     @classmethod
     def rehearsal(cls, config: FMConfig) -> FMConfig:
@@ -104,15 +105,13 @@ class FM(Method):
         norms = context.teacher.inside.batch_norms if config.bn else ()
         self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
         self.pool = Pool(config.pool)
-        self.schedule = Slot(round=0, transfers_left=0)
-
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+        self.schedule = Schedule(self.round_of(config), round=0)
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
         if config.reset_round and self.schedule["round"] == config.reset_round:
             self._reset_first_layer()
+        # The clone starts from the meta-learned weights; only its gradients come back, never the weights it arrives at.
         clone = copy.deepcopy(self.generator).train()
         codes = latents(config.batch, config.latent, context).requires_grad_()
         targets = random_labels(config.batch, context.task.classes, context.streams("labels")).to(codes.device)
@@ -138,10 +137,10 @@ class FM(Method):
         if config.meta:
             context.runtime.step(self.optimizer)
         self.bn.remember()
-        keep(self.pool, best, targets, context, config.view)
+        self.keep(best, targets)
         self.schedule["round"] += 1
         if self.schedule["round"] > config.warmup_rounds:
-            self.schedule["transfers_left"] = config.steps_per_round
+            self.schedule.begin_steps()
         return losses
 
     def _losses(self, images: Tensor, targets: Tensor) -> Losses:
@@ -161,10 +160,6 @@ class FM(Method):
             nn.init.normal_(self.generator.norm0.weight, 1.0, 0.02)
             nn.init.zeros_(self.generator.norm0.bias)
 
-    def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
-        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
-
     def state(self) -> Mapping[str, Stateful]:
         return {
             "generator": self.generator, "optimizer": self.optimizer, "bn": self.bn, "pool": self.pool,
@@ -174,6 +169,6 @@ class FM(Method):
 
 def add_gradients(into: nn.Module, source: nn.Module) -> None:
     """FOMAML: the clone's gradients, summed over the inner steps, become the initialisation's."""
-    for mine, other in zip(into.parameters(), source.parameters()):
-        if other.grad is not None:
-            mine.grad = other.grad.clone() if mine.grad is None else mine.grad.add_(other.grad)
+    for target, clone in zip(into.parameters(), source.parameters()):
+        if clone.grad is not None:
+            target.grad = clone.grad.clone() if target.grad is None else target.grad.add_(clone.grad)

@@ -6,21 +6,22 @@ Read of the paper: abstract and method figure. The losses' form is DeepInversion
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pydantic
 import torch
 from torch import Tensor
 
+from ..arithmetic import cosine
 from ..contracts import Batch, Losses, Outputs, Requirements
 from ..method import Context
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import mixed_cross_entropy
 from ..synthesis.augment import augment, jitter, random_flip
-from ..synthesis.data_mixing import Mixed, mix_pairs
+from ..synthesis.resized_crop import between
 from ..training.transfer import set_lr
 from .deepinversion import DeepInversion, DeepInversionConfig
 
@@ -59,36 +60,36 @@ class MixMix(DeepInversion):
     def __init__(self, config: MixMixConfig, context: Context) -> None:
         super().__init__(config, context)
         self.statistics = [self.bn]
-        for one in context.teacher.helpers:
-            norms = one.inside.batch_norms if config.bn else ()
-            self.statistics.append(BatchStatistics(one.module, norms, first=config.first_bn))
+        for helper in context.teacher.helpers:
+            norms = helper.inside.batch_norms if config.bn else ()
+            self.statistics.append(BatchStatistics(helper.module, norms, first=config.first_bn))
 
     def iterate(self) -> Losses:
         done = self.inversion.iteration / self.config.iterations
-        set_lr(self.inversion.optimizer, self.config.pixel_lr * 0.5 * (1 + math.cos(math.pi * done)))
+        set_lr(self.inversion.optimizer, self.config.pixel_lr * cosine(done))
         return super().iterate()
 
-    def finished(self) -> Tensor:
+    def finished_pixels(self) -> Tensor:
         # The lowest loss says more of a lucky draw of boxes and models than of the pixels: the last are kept.
         return self.inversion.pixels.detach()
 
     def _losses(self) -> Losses:
         config, context = self.config, self.context
-        seen = jitter(self.inversion.pixels, config.jitter, context.streams("jitter"))
+        shifted = jitter(self.inversion.pixels, config.jitter, context.streams("jitter"))
         if config.flip:
-            seen = random_flip(seen, context.streams("jitter"))
-        mixed = mix_pairs(seen, config.box, context.streams("boxes"))
+            shifted = random_flip(shifted, context.streams("jitter"))
+        mixed = mix_pairs(shifted, config.box, context.streams("boxes"))
         images = context.pixels.undo(mixed.images)
         members = context.teacher.members
-        answers = {number: members[number](images, self.statistics[number].taps) for number in self._asked()}
+        answers = {number: members[number](images, self.statistics[number].taps) for number in self._members()}
         losses = context.acquire_losses(images, next(iter(answers.values())))
-        losses.add("tv", config.tv, lambda: image_priors.total_variation(seen))
+        losses.add("tv", config.tv, lambda: image_priors.total_variation(shifted))
         losses.add("l2", config.l2, lambda: image_priors.l2(self.inversion.pixels))
         for number, outputs in answers.items():
             self._add_member(losses, number, outputs, mixed, 1 / len(answers))
         return losses
 
-    def _asked(self) -> list[int]:
+    def _members(self) -> list[int]:
         """The members of this iteration, in their own order."""
         members, few = len(self.context.teacher.members), self.config.models
         if not 0 < few < members:
@@ -109,9 +110,53 @@ class MixMix(DeepInversion):
     def transfer_batch(self) -> Batch:
         if not self.config.mix_transfer or self.config.box[1] == 0:
             return super().transfer_batch()
-        self.schedule["transfers_left"] -= 1
+        self.schedule.end_step()
         config, context = self.config, self.context
-        drawn = self.pool.sample(config.transfer.batch, context.streams("pool"))
-        images = augment(context.runtime.place(drawn.images), config.view, context.streams("view"))
+        pooled = self.pool.sample(config.transfer.batch, context.streams("pool"))
+        images = augment(context.runtime.place(pooled.images), config.view, context.streams("view"))
         mixed = mix_pairs(images, config.box, context.streams("student-boxes"))
-        return context.teach(mixed.images, targets=drawn.targets)
+        return context.teach(mixed.images, targets=pooled.targets)
+
+
+# -- two images in one
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """images (B, C, H, W); partner (B,) int64, the image that was pasted into each; share (B,) of its area, 0..1."""
+
+    images: Tensor
+    partner: Tensor
+    share: Tensor
+
+
+def mix_pairs(images: Tensor, area: tuple[float, float], generator: torch.Generator) -> Mixed:
+    """Pastes into each of images (B, C, H, W) another one, the partners being a permutation of the batch.
+
+    Unlike in CutMix (Yun et al. 2019) the pasted image is shrunk whole, not cropped. Gradients flow to both images.
+
+    area: the lowest and highest share of an image that the box covers, 0..1, drawn evenly for each image; the box has
+    the image's proportions, in whole pixels, and any place inside it. A box of less than a pixel is no box.
+    Like in `random_resized_crop`, resizing (bilinear, between pixel centres) is two batched products.
+    """
+    count, _, height, width = images.shape
+    partner = torch.randperm(count, generator=generator).to(images.device)
+    side = between(area, count, generator).sqrt()
+    places = torch.rand(2, count, generator=generator)
+    rows, columns = _into_box(side, places[0], height), _into_box(side, places[1], width)
+    inside = rows.sum(2)[:, None, :, None] * columns.sum(2)[:, None, None, :]  # each row of weights sums to 0 or 1
+    share = inside.mean((1, 2, 3)).to(images)
+    pasted = rows.to(images)[:, None] @ images[partner] @ columns.to(images)[:, None].mT
+    return Mixed((1 - inside.round().to(images)) * images + pasted, partner, share)
+
+
+def _into_box(side: Tensor, place: Tensor, size: int) -> Tensor:
+    """(B, size, size): row i holds the weights by which position i of a box is mixed from the whole axis; zeros
+    outside the box. side (B,): length over the axis; place (B,): 0..1 from its first to its last position."""
+    length = (side * size).round()
+    first = (place * (size - length + 1)).floor().clamp(max=size - length)
+    position = torch.arange(size, dtype=torch.float64) - first[:, None]
+    within = (position >= 0) & (position < length[:, None])
+    source = (position + 0.5) * size / length.clamp_min(1)[:, None] - 0.5
+    distance = source.clamp(0, size - 1)[:, :, None] - torch.arange(size)
+    return (1 - distance.abs()).clamp_min(0) * within[:, :, None]

@@ -11,20 +11,19 @@ from typing import Any, ClassVar
 
 import pydantic
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ..config import Strict
 from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import Slot
-from ..method import Context, Method
+from ..method import Context
 from ..models.modes import fixed
-from ..models.patch_discriminator import PatchDiscriminator
 from ..objectives import class_priors
 from ..objectives.logits import entropy, kl
-from ..objectives.patches import looks_real, told_apart
 from ..synthesis.augment import Augment, augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.given import pool_of, random_share
+from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 
@@ -48,7 +47,7 @@ class MosaicKDConfig(Strict):
     )  # lr, batch: released; the rest: ours
 
 
-class MosaicKD(Method):
+class MosaicKD(InRounds):
     """A step of the discriminator and one of the generator, then student steps, each on a fresh batch."""
 
     Config: ClassVar[type] = MosaicKDConfig
@@ -62,14 +61,15 @@ class MosaicKD(Method):
             "transfer": {"batch": 128, "temperature": 20.0},
         },
     }
+    config: MosaicKDConfig
 
     @classmethod
     def requires(cls, config: MosaicKDConfig) -> Requirements:
         return Requirements(access=Access.GRADIENTS, pool=True)
 
     @classmethod
-    def plan(cls, config: MosaicKDConfig, steps: int) -> dict[str, int]:
-        return {"acquire": -(-steps // config.student_steps), "transfer": steps}
+    def round_of(cls, config: MosaicKDConfig) -> Round:
+        return Round(config.student_steps)
 
     @classmethod
     def rehearsal(cls, config: MosaicKDConfig) -> MosaicKDConfig:
@@ -84,10 +84,7 @@ class MosaicKD(Method):
             judge = PatchDiscriminator(context.task.shape[0], config.patch_width)
         self.judge = context.runtime.place(judge)
         self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), lr=config.generator_lr, betas=(0.5, 0.999))
-        self.schedule = Slot(transfers_left=0)
-
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["transfers_left"] > 0 else "acquire"
+        self.schedule = Schedule(self.round_of(config))
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
@@ -106,8 +103,8 @@ class MosaicKD(Method):
         losses.total().backward()
         self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
         context.runtime.step(self.optimizer)
-        losses.add("judge", 1, lambda: judged)
-        self.schedule["transfers_left"] = config.student_steps
+        losses.add("judge", 1, lambda: judged)  # for the log: its step is made, this loss is not stepped on
+        self.schedule.begin_steps()
         return losses
 
     def _images(self) -> Tensor:
@@ -122,9 +119,9 @@ class MosaicKD(Method):
     def _step_of_the_judge(self, made: Tensor) -> Tensor:
         """One step that tells patches of the pool from those of `made`; gives its loss, without gradient."""
         context, config = self.context, self.config
-        picked = self.ids[torch.randint(len(self.ids), (len(made),), generator=context.streams("pool"))]
-        given = augment(context.runtime.place(pool_of(context).at(picked)), config.view, context.streams("view"))
-        loss = told_apart(self._patches(given), self._patches(made))
+        ids = self.ids[torch.randint(len(self.ids), (len(made),), generator=context.streams("pool"))]
+        real = augment(context.runtime.place(pool_of(context).at(ids)), config.view, context.streams("view"))
+        loss = told_apart(self._patches(real), self._patches(made))
         loss.backward()
         context.runtime.step(self.judge_optimizer)
         return loss.detach()
@@ -135,7 +132,7 @@ class MosaicKD(Method):
             return kl(self.context.student_outputs(images).logits, teacher)
 
     def transfer_batch(self) -> Batch:
-        self.schedule["transfers_left"] -= 1
+        self.schedule.end_step()
         with torch.no_grad():
             images = self._images()
         return self.context.teach(images)
@@ -145,3 +142,33 @@ class MosaicKD(Method):
             "generator": self.generator, "optimizer": self.optimizer, "judge": self.judge,
             "judge_optimizer": self.judge_optimizer, "schedule": self.schedule,
         }  # fmt: skip
+
+
+class PatchDiscriminator(nn.Module):
+    """Images (B, C, H, W), normalised -> (B, h, w) logits, one for each overlapping patch of 7x7 pixels: high is real.
+
+    A convolutional discriminator that sees patches only (Isola et al. 2017); the released layers were not read, these
+    are ours. No normalisation: a patch must not be told by what else is in its batch.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 3, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 1, 1),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)[:, 0]
+
+
+def looks_real(patches: Tensor) -> Tensor:
+    """(B,) mean over patches of -log sigmoid: low where an image's patches pass for real (MosaicKD, L_local)."""
+    return F.softplus(-patches.float()).flatten(1).mean(1)
+
+
+def told_apart(real: Tensor, made: Tensor) -> Tensor:
+    """A scalar, half of -log sigmoid(real) - log(1 - sigmoid(made)), means over all patches: the discriminator's."""
+    everything = torch.stack([F.softplus(-real.float()).mean(), F.softplus(made.float()).mean()])
+    return everything.mean()

@@ -7,36 +7,30 @@ one class differ is a linear layer behind it, drawn anew for every batch and tra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pydantic
 import torch
+from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
 from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
-from ..memory import Pool
-from ..method import Context, Method
-from ..models.embeddings import read_embeddings
+from ..contracts import Stateful
+from ..method import Context
+from ..models.embeddings import class_embeddings
 from ..models.initial_weights import draw_default
-from ..models.modes import fixed
-from ..models.noisy_layer import NoisyLayer, orthonormal
-from ..objectives.batch_stats import BatchStatistics
 from ..synthesis.augment import Augment
-from ..synthesis.call_rounds import CallRounds, calls_for
-from ..synthesis.generator import Width, images_from, make_generator
-from ..synthesis.inner_loop import InnerLoop
-from ..synthesis.inversion_losses import inversion_losses
+from ..synthesis.calls import CallRounds
+from ..synthesis.generator import Width
 from ..synthesis.labels import class_blocks
-from ..synthesis.pooled import draw, keep
 from ..training.transfer import TransferSettings
-
-EMBEDDING = 512
-"""Size of our own embeddings: that of the text embeddings in the paper; more where there are more classes."""
 
 
 class NAYERConfig(Strict):
-    """Defaults are the released CIFAR-10 values of 100 rounds. A call makes one batch; a round is several calls."""
+    """Defaults are the released CIFAR-10 values of 100 rounds. A call makes one batch; a round is several calls.
+
+    "Released" is tmtuan1307/NAYER, commit c6bedcd.
+    """
 
     embeddings: str | None = None  # ours: orthonormal; the paper's are those of CLIP for the classes' names
     latent: int = pydantic.Field(default=1000, ge=1)  # released
@@ -61,8 +55,10 @@ class NAYERConfig(Strict):
     transfer: TransferSettings = TransferSettings(lr=0.2, lr_end=2e-4, temperature=20.0, batch=512)  # released
 
 
-class NAYER(Method):
-    """A round of synthesis calls, each over several moves, then student steps on everything kept so far."""
+class NAYER(CallRounds):
+    """Calls whose generator is given the classes' embeddings through a noisy layer that is drawn anew for each."""
+
+    config: NAYERConfig
 
     Config: ClassVar[type] = NAYERConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -74,72 +70,21 @@ class NAYER(Method):
         },
     }  # fmt: skip
 
-    @classmethod
-    def requires(cls, config: NAYERConfig) -> Requirements:
-        return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
-
-    @classmethod
-    def reads(cls, config: NAYERConfig) -> dict[Path, str]:
-        return {} if config.embeddings is None else {Path(config.embeddings): "embeddings"}
-
-    @classmethod
-    def plan(cls, config: NAYERConfig, steps: int) -> dict[str, int]:
-        return {"acquire": calls_for(config, steps) * -(-config.iterations // config.chunk), "transfer": steps}
-
-    @classmethod
-    def rehearsal(cls, config: NAYERConfig) -> NAYERConfig:
-        soon = {"warmup_rounds": 0, "calls": 1, "steps_per_round": 2}
-        return config.model_copy(update=soon | {"iterations": min(config.chunk, config.iterations)})
-
     def __init__(self, config: NAYERConfig, context: Context) -> None:
         super().__init__(config, context)
-        place, classes = context.runtime.place, context.task.classes
-        if config.embeddings is None:
-            stream = context.streams("embeddings", shared=True)
-            embeddings = orthonormal(classes, max(EMBEDDING, classes), stream)
-        else:
-            embeddings = read_embeddings(config.embeddings, classes)
+        stream = context.streams("embeddings", shared=True)
+        embeddings = class_embeddings(config.embeddings, context.task.classes, stream)
         self.noisy = NoisyLayer(embeddings, config.batch, config.latent)
         self.noisy.redraw(context.streams("noise"))
-        place(self.noisy)
-        self.generator = make_generator(context, config.latent, config.width, "unit")
+        context.runtime.place(self.noisy)
         self.optimizer = self._new_optimizer()
-        norms = context.teacher.inside.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
-        self.loop = InnerLoop(config.iterations, config.chunk)
-        self.pool = Pool(config.pool)
-        self.schedule = CallRounds(config)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         learns = [*self.noisy.parameters(), *self.generator.parameters()]
         return torch.optim.Adam(learns, lr=self.config.generator_lr, betas=(0.5, 0.999))
 
-    def next_move(self) -> str:
-        return self.schedule.next_move
-
-    def acquire(self) -> Losses:
-        config, context, loop = self.config, self.context, self.loop
-        if loop.iteration == 0:
-            self._begin_call()
-        losses = Losses()
-        with fixed(context.student):
-            for _ in range(loop.in_this_move):
-                images = images_from(self.generator.train(), self.noisy.train()(loop.targets), context)
-                losses, _ = inversion_losses(
-                    images, loop.targets, context, self.bn, ce=config.ce, bn=config.bn,
-                    adversarial=config.adversarial if self.schedule.warm else 0.0, view=config.view,
-                )  # fmt: skip
-                total = losses.total()
-                loop.offer(total.item(), images=images)
-                total.backward()
-                # Not runtime.step: every rank has a generator and noise of its own, there is nothing to average.
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-        if loop.finished:
-            self._end_call()
-        return losses
-
-    def _begin_call(self) -> None:
+    def begin_call(self) -> Tensor:
+        """The same classes in every call, in order: a linear layer then meets each class once."""
         config, context = self.config, self.context
         age = self.schedule["round"] - config.warmup_rounds
         if self.schedule["calls"] == 0 and age % config.generator_life == 0:
@@ -148,24 +93,49 @@ class NAYER(Method):
                 draw_default(self.noisy)
         if config.redraw:
             self.noisy.redraw(context.streams("noise"))
+        # Adam's moments would be those of weights that were drawn anew: each call begins without any.
         self.optimizer = self._new_optimizer()
-        labels = class_blocks(config.batch, context.task.classes, context.streams("labels"))
-        self.loop.begin(labels.to(context.runtime.device))
+        return class_blocks(config.batch, context.task.classes, context.streams("labels"))
 
-    def _end_call(self) -> None:
+    def codes(self) -> Tensor:
+        return self.noisy.train()(self.loop.targets)
+
+    def end_call(self) -> None:
         """Deviation: the released code compares the losses of a round's second call with the lowest of its first, so
         that it may keep the first, untrained images of the second; here each call keeps its own best."""
-        self.bn.remember()
-        keep(self.pool, self.loop.best["images"], self.loop.targets, self.context, self.config.view)
-        self.loop.begin(self.loop.targets)
-        self.schedule.end_call()
-
-    def transfer_batch(self) -> Batch:
-        self.schedule.end_step()
-        return draw(self.pool, self.context, self.config.transfer.batch, self.config.view)
+        super().end_call()
 
     def state(self) -> Mapping[str, Stateful]:
-        return {
-            "noisy": self.noisy, "generator": self.generator, "optimizer": self.optimizer, "bn": self.bn,
-            "loop": self.loop, "pool": self.pool, "schedule": self.schedule,
-        }  # fmt: skip
+        return {"noisy": self.noisy, **super().state()}
+
+
+class NoisyLayer(nn.Module):
+    """Labels -> latents: constant class embeddings, BatchNorm, and linear layers whose weights are the randomness.
+
+    embeddings (K, D), batch B, latent Z: labels (B,) int64 -> latents (B, Z). One linear layer serves K consecutive
+    samples, so there are ceil(B / K) of them; with labels in class order a layer sees every class once.
+    """
+
+    embeddings: Tensor
+
+    def __init__(self, embeddings: Tensor, batch: int, latent: int) -> None:
+        super().__init__()
+        classes, size = embeddings.shape
+        self.share = classes
+        layers = ceil_div(batch, classes)
+        self.register_buffer("embeddings", embeddings.float())
+        self.norm = nn.BatchNorm1d(size)
+        self.weight = nn.Parameter(torch.zeros(layers, size, latent))
+        self.bias = nn.Parameter(torch.zeros(layers, latent))
+
+    def redraw(self, generator: torch.Generator) -> None:
+        """Weights N(0, 1) from a CPU generator, biases 0; the BatchNorm stays as it is."""
+        with torch.no_grad():
+            self.weight.copy_(torch.randn(self.weight.shape, generator=generator))
+            self.bias.zero_()
+
+    def forward(self, labels: Tensor) -> Tensor:
+        codes = self.norm(self.embeddings[labels])
+        empty = len(self.weight) * self.share - len(codes)  # places that the last layer has to spare
+        groups = nn.functional.pad(codes, (0, 0, 0, empty)).unflatten(0, (len(self.weight), self.share))
+        return torch.baddbmm(self.bias[:, None], groups, self.weight).flatten(0, 1)[: len(codes)]

@@ -13,16 +13,19 @@ import pydantic
 
 from ..config import Strict
 from ..contracts import Access, Batch, Forward, Losses, Outputs, Requirements, Stateful
-from ..memory import Slot
-from ..method import Context, Method
+from ..method import Context
 from ..synthesis.adversary import Adversary
 from ..synthesis.ema import EMASettings
 from ..synthesis.generator import Width
+from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 
 class ZSKTConfig(Strict):
-    """Defaults are the released CIFAR-10 values. The attention term is the engine's: features.attention=250."""
+    """Defaults are the released CIFAR-10 values. The attention term is the engine's: features.attention=250.
+
+    "Released" is polo5/ZeroShotKnowledgeTransfer, commit e24915d.
+    """
 
     latent: int = pydantic.Field(default=100, ge=1)  # released
     width: Width = "auto"  # released: 64
@@ -36,7 +39,7 @@ class ZSKTConfig(Strict):
     )  # released
 
 
-class ZSKT(Method):
+class ZSKT(InRounds):
     """A step of the generator, then student steps on the images that the same latents give now."""
 
     Config: ClassVar[type] = ZSKTConfig
@@ -44,14 +47,15 @@ class ZSKT(Method):
         # Minutes on a CPU (ours): the paper's values, shorter.
         "small": {"steps": 4000},
     }  # fmt: skip
+    config: ZSKTConfig
 
     @classmethod
     def requires(cls, config: ZSKTConfig) -> Requirements:
         return Requirements(access=Access.GRADIENTS)
 
     @classmethod
-    def plan(cls, config: ZSKTConfig, steps: int) -> dict[str, int]:
-        return {"acquire": -(-steps // config.student_steps), "transfer": steps}
+    def round_of(cls, config: ZSKTConfig) -> Round:
+        return Round(config.student_steps)
 
     @classmethod
     def rehearsal(cls, config: ZSKTConfig) -> ZSKTConfig:
@@ -63,10 +67,7 @@ class ZSKT(Method):
         # The released KL is a mean over batch and classes, that of `objectives.logits` a sum over classes. Adam does
         # not see the difference, but the clip at 5 and the attention term's weight of 250 are meant for the mean.
         self.weight = 1 / context.task.classes if config.transfer.match == "kl" else 1.0
-        self.pseudo = Slot(transfers_left=0)
-
-    def next_move(self) -> str:
-        return "transfer" if self.pseudo["transfers_left"] > 0 else "acquire"
+        self.schedule = Schedule(self.round_of(config))
 
     def acquire(self) -> Losses:
         config, transfer = self.config, self.config.transfer
@@ -80,15 +81,16 @@ class ZSKT(Method):
     def _remember(self, batch: Batch) -> None:
         """Images and answers are the same in all of the student's steps, so they are made once."""
         answers = batch.answers()
-        self.pseudo.values = {
-            "images": batch.images, "weights": batch.weights, "transfers_left": self.config.student_steps,
-            "logits": answers.logits, "taps": answers.taps,
+        self.schedule.values |= {
+            "images": batch.images, "weights": batch.weights, "logits": answers.logits, "taps": answers.taps,
         }  # fmt: skip
+        self.schedule.begin_steps()
 
     def transfer_batch(self) -> Batch:
-        kept = self.pseudo
-        kept["transfers_left"] -= 1
-        return Batch(kept["images"], teacher_outputs=Outputs(kept["logits"], kept["taps"]), weights=kept["weights"])
+        pseudo = self.schedule
+        pseudo.end_step()
+        answers = Outputs(pseudo["logits"], pseudo["taps"])
+        return Batch(pseudo["images"], teacher_outputs=answers, weights=pseudo["weights"])
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses = Losses()
@@ -97,4 +99,4 @@ class ZSKT(Method):
         return losses
 
     def state(self) -> Mapping[str, Stateful]:
-        return {**self.adversary.state(), "pseudo": self.pseudo}
+        return {**self.adversary.state(), "pseudo": self.schedule}

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import MissingLibraryError, SansdataError, StudentError, TeacherError, UserError, did_you_mean
+from ..errors import MissingLibraryError, SansdataError, StudentError, TeacherError, UserError, did_you_mean, first_line
 from ..tasks import MAX_CLASSES, Task, load_task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
@@ -87,7 +87,14 @@ IMAGE_ZOO: dict[str, Builder] = {
     "fedgen-cnn": _image(fedgen_cnn),
     "cnn5": _image(cnn5),
 }
-TABLE_ZOO: dict[str, Builder] = {"mlp": _mlp(128, 128), "mlp-wide": _mlp(512, 512), "mlp-small": _mlp(32)}
+TABLE_ZOO: dict[str, Builder] = {
+    "mlp": _mlp(128, 128),
+    "mlp-wide": _mlp(512, 512),
+    "mlp-small": _mlp(32),
+    "mlp-pieces": _mlp(128, 128),
+}
+DOORS = {"mlp-pieces": "pieces"}
+"""Networks that stand behind another door than their kind's plain one."""
 TEXT_ZOO: dict[str, Builder] = {"bag": _bag, "bilstm": _bilstm, "text-transformer": _transformer}
 ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
 """kind of input -> networks that read it. All give logits of exclusive classes."""
@@ -103,7 +110,8 @@ def sizes_of(task: Task) -> dict[str, int]:
     if task.pair == ("image", "classes"):
         return {"channels": inputs.shape[0], "classes": outputs.classes}
     if task.pair == ("table", "classes"):
-        return {"features": inputs.width, "classes": outputs.classes}
+        in_pieces = task.own_preprocessing.get("door") == "pieces"
+        return {"features": inputs.width_in_pieces if in_pieces else inputs.width, "classes": outputs.classes}
     if task.pair == ("tokens", "classes"):
         return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
     raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
@@ -316,9 +324,3 @@ def _check_classes(what: str, got: int | None, wanted: int) -> None:
 def _nearest(name: str, known: list[str]) -> str:
     sentence = did_you_mean(name, known)
     return sentence if sentence.startswith("Did") else f"{len(known)} are known, {known[0]} for one."
-
-
-def first_line(fault: BaseException) -> str:
-    """'ValueError: its message', on one line and not too long."""
-    text = " ".join(f"{type(fault).__name__}: {fault}".split())
-    return text if len(text) <= 300 else text[:297] + "..."

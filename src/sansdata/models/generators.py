@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
+
 Range = Literal["unit", "standard", "learned"]
 """'unit': images in 0..1. 'standard': zero mean and unit variance per channel, as a normalised batch is.
 'learned': the same at first, then with the mean and deviation that training gives it; no bound."""
@@ -53,8 +55,8 @@ class UpsamplingGenerator(nn.Module):
         super().__init__()
         channels, height, width_px = shape
         self.range: Range = range
-        self.sizes = [(-(-height // 2), -(-width_px // 2)), (height, width_px)]
-        self.start = (2 * width, -(-height // 4), -(-width_px // 4))
+        self.sizes = [(ceil_div(height, 2), ceil_div(width_px, 2)), (height, width_px)]
+        self.start = (2 * width, ceil_div(height, 4), ceil_div(width_px, 4))
         self.project = nn.Linear(latent, self.start[0] * self.start[1] * self.start[2])
         self.norm0 = nn.BatchNorm2d(2 * width)
         self.conv1 = EnlargingConv2d(2 * width, 2 * width, 3, padding=1, bias=conv_bias)

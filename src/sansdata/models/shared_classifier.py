@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import StudentError
+from .device import device_of
 from .modes import fixed
 from .taps import execution_order
 
@@ -69,13 +70,13 @@ def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
 
     shape: (C, H, W) of what the module takes.
     """
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     inputs = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     read: dict[str, Tensor] = {}
 
     def note(path: str):
-        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            read[path] = given[0]
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            read[path] = inputs[0]
 
         return hook
 

@@ -49,20 +49,20 @@ def forward(
     A tap 'path' is the module's output, 'path:input' its first input. Every tap must fire exactly once.
     Raises TeacherError where a tap does not fire, fires twice, or is not a tensor.
     """
-    found: dict[str, Tensor] = {}
-    handles = [_listen(module, tap, found) for tap in taps]
+    fired: dict[str, Tensor] = {}
+    handles = [_listen(module, tap, fired) for tap in taps]
     try:
         value = read(call(module, prepared))
     finally:
         for handle in handles:
             handle.remove()
-    missing = [tap for tap in taps if tap not in found]
+    missing = [tap for tap in taps if tap not in fired]
     if missing:
         raise TeacherError(f"these parts of the model did not run in its forward pass: {', '.join(missing)}")
-    return Outputs(value.float(), found)
+    return Outputs(value.float(), fired)
 
 
-def _listen(root: nn.Module, tap: str, found: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
+def _listen(root: nn.Module, tap: str, fired: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
     path, _, side = tap.partition(":")
     try:
         part = root.get_submodule(path)
@@ -72,12 +72,12 @@ def _listen(root: nn.Module, tap: str, found: dict[str, Tensor]) -> torch.utils.
     def keep(value: Any) -> None:
         if not isinstance(value, Tensor):
             raise TeacherError(f"'{tap}' is {type(value).__name__}, not a tensor")
-        if tap in found:
+        if tap in fired:
             raise TeacherError(f"'{path}' runs more than once in a forward pass; its tap would be ambiguous")
-        found[tap] = value
+        fired[tap] = value
 
     if side == "input":
-        return part.register_forward_pre_hook(lambda _, given: keep(given[0]))
+        return part.register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
     return part.register_forward_hook(lambda _, __, output: keep(output))
 
 

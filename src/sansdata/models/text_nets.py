@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     """(B, D): the mean of states (B, L, D) over the positions where the mask (B, L) is true."""
-    kept = mask[..., None].to(states.dtype)
-    return (states * kept).sum(1) / kept.sum(1).clamp_min(1)
+    weight = mask[..., None].to(states.dtype)
+    return (states * weight).sum(1) / weight.sum(1).clamp_min(1)
 
 
 class BagOfEmbeddings(nn.Module):
@@ -84,6 +84,6 @@ class Block(nn.Module):
         count, length, width = states.shape
         parts = self.parts(self.norm1(states)).view(count, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
-        seen = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        states = states + self.out(seen.transpose(1, 2).reshape(count, length, width))
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        states = states + self.out(attended.transpose(1, 2).reshape(count, length, width))
         return states + self.narrow(nn.functional.gelu(self.wide(self.norm2(states))))

@@ -12,5 +12,5 @@ def mode_seeking(samples: Tensor, noise: Tensor) -> Tensor:
     """
     flat = samples.flatten(1)
     apart = (flat[:, None] - flat[None]).abs().mean(2)
-    drawn_apart = (noise[:, None] - noise[None]).square().mean(2)
-    return (-(apart * drawn_apart).mean()).exp()
+    noise_apart = (noise[:, None] - noise[None]).square().mean(2)
+    return (-(apart * noise_apart).mean()).exp()

@@ -84,12 +84,12 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets, reduction="none")
 
 
-def mixed_cross_entropy(logits: Tensor, targets: Tensor, others: Tensor, share: Tensor) -> Tensor:
-    """(1 - share) CE(logits, targets) + share CE(logits, others) per sample: two images in one (CutMix, eq. 1).
+def mixed_cross_entropy(logits: Tensor, targets: Tensor, pasted: Tensor, share: Tensor) -> Tensor:
+    """(1 - share) CE(logits, targets) + share CE(logits, pasted) per sample: two images in one (CutMix, eq. 1).
 
-    logits (B, K); targets, others (B,) int64; share (B,) in 0..1 of the second image.
+    logits (B, K); targets, pasted (B,) int64; share (B,) in 0..1 of the second image.
     """
-    return (1 - share) * cross_entropy(logits, targets) + share * cross_entropy(logits, others)
+    return (1 - share) * cross_entropy(logits, targets) + share * cross_entropy(logits, pasted)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:

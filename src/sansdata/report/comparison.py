@@ -10,12 +10,14 @@ import numpy as np
 from markupsafe import Markup
 
 from ..errors import RunDirectoryError
-from . import overlays, words
+from . import facts, overlays, words
 from .groups import Group, Member, Spread, notes, read_groups
+from .metrics import Series
 from .page import environment, write_page
-from .pictures import data_uri
 from .published import PUBLISHED
-from .read import Series
+from .samples import rows_of
+from .table_columns import Column, of_runs, on_real_data, write, write_deviation
+from .verdict import score_meaning, status
 
 FILE = "comparison.html"
 MARK = '<meta name="generator" content="sansdata">'
@@ -50,22 +52,28 @@ def checked_target(path: Path) -> Path:
 def render(groups: Sequence[Group]) -> str:
     """The page as HTML text."""
     members = [member for group in groups for member in group.members]
-    drawn = groups[: overlays.MAX_GROUPS]
-    everywhere = all(member.figure("cpu_seconds") is not None for member in members)
+    runs = [member.run for member in members]
+    shown = groups[: overlays.MAX_GROUPS]
+    known, real = of_runs(runs), on_real_data(runs)
+    columns = [*known, *real[:1]]
     return environment().get_template("comparison.html.j2").render(
-        score_meaning=words.SCORE_MEANING,
+        score_meaning=score_meaning(facts.unit(runs[0])),
         title=f"{len(members)} runs of {words.joined(sorted({group.method for group in groups}))}",
         headline=headline(groups),
-        task=members[0].run.manifest.at("task"),
+        unit=facts.unit(runs[0]),
         notes=notes(groups),
-        groups=[group_row(group, place, everywhere) for place, group in enumerate(groups)],
-        cpu=everywhere,
+        columns=columns,
+        groups=group_rows(groups, columns),
+        real=real[0].title if real else "",
+        real_columns=real,
+        real_groups=group_rows(groups, real) if len(real) > 1 else [],
+        cpu=any(column.name == "cpu_seconds" for column in columns),
+        scored=any(column.name == "score" for column in columns),
         single=all(len(group.members) == 1 for group in groups),
-        has={name: any(member.figure(name) is not None for member in members) for name in ("score", "accuracy")},
-        ladders=ladders(drawn),
-        panels=panels(drawn),
-        left_out=len(groups) - len(drawn),
-        runs=[run_row(group, place, member, everywhere) for place, group in enumerate(groups)
+        ladders=ladders(shown, columns),
+        panels=panels(shown),
+        left_out=len(groups) - len(shown),
+        runs=[run_row(group, place, member, columns) for place, group in enumerate(groups)
               for member in group.members],
         samples=samples(groups, PICTURE_BYTES),
         published=published(groups),
@@ -81,35 +89,32 @@ def headline(groups: Sequence[Group]) -> str:
     return f"{len(groups)} {settings} in {runs} runs"
 
 
-def spread(found: Spread | None, kind: str) -> tuple[str, str]:
-    """Mean and '± deviation' as text; kind: 'percent', 'count', 'seconds' or 'ratio'."""
-    if found is None:
-        return words.NOTHING, ""
-    write = {
-        "percent": lambda v: f"{100 * v:.1f}", "count": words.count, "ratio": lambda v: f"{v:.3g}",
-        "seconds": lambda v: words.figure(v, 3) if v < 100 else words.count(v),
-    }[kind]  # fmt: skip
-    unit = {"percent": "\u00a0%", "ratio": "×"}.get(kind, "")
-    return write(found.mean) + unit, "" if not found.deviation else f"± {write(found.deviation)}"
+def group_rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[Row]:
+    """A row per group, with a cell per column: mean, '± deviation', and whether no other group does better."""
+    cells = [_column_cells(column, [group.spread(column) for group in groups]) for column in columns]
+    rows = []
+    for place, group in enumerate(groups):
+        student = group.members[0].run.manifest.at("student")
+        rows.append({
+            **_badge(group, place), "method": group.method, "preset": group.preset, "settings": group.settings,
+            "seeds": ", ".join(member.seed for member in group.members), "cells": [own[place] for own in cells],
+            "student": student.at("spec").text(words.NOTHING),
+            "parameters": words.brief(student.at("parameters").number()),
+        })  # fmt: skip
+    return rows
 
 
-COLUMNS = (
-    ("compression", "ratio"), ("steps", "count"), ("seconds", "seconds"), ("samples", "count"), ("queries", "count"),
-    ("score", "percent"), ("agreement", "percent"), ("accuracy", "percent"),
-)  # fmt: skip
-"""Figures of the table, and how they are written."""
-
-
-def group_row(group: Group, place: int, cpu: bool) -> Row:
-    student = group.members[0].run.manifest.at("student")
-    figures = {
-        name: spread(group.spread("cpu_seconds" if name == "seconds" and cpu else name), kind) for name, kind in COLUMNS
-    }
-    return {
-        **_badge(group, place), "method": group.method, "preset": group.preset, "settings": group.settings,
-        "seeds": ", ".join(member.seed for member in group.members), "count": len(group.members), "figures": figures,
-        "student": student.at("spec").text(words.NOTHING), "parameters": words.brief(student.at("parameters").number()),
-    }  # fmt: skip
+def _column_cells(column: Column, spreads: Sequence[Spread | None]) -> list[tuple[str, str, bool]]:
+    """Of all groups. The best is marked among several on real data; a score ranks runs of one teacher only."""
+    means = [spread.mean for spread in spreads if spread is not None]
+    best = None
+    if column.real and column.better and len(set(means)) > 1:
+        best = max(means) if column.better == "higher" else min(means)
+    return [
+        (words.NOTHING, "", False) if spread is None else
+        (write(spread.mean, column.unit), write_deviation(spread.deviation, column.unit), spread.mean == best)
+        for spread in spreads
+    ]  # fmt: skip
 
 
 def _badge(group: Group, place: int) -> Row:
@@ -117,63 +122,67 @@ def _badge(group: Group, place: int) -> Row:
     return {"letter": group.letter, "label": group.label, "colour": colour, "dashed": dash != "-"}
 
 
-def run_row(group: Group, place: int, member: Member, cpu: bool) -> Row:
+def run_row(group: Group, place: int, member: Member, columns: Sequence[Column]) -> Row:
     """One run: its figures, how it ended, and its warnings by name."""
-    status, tone, _ = words.status(member.run)
-    figures = {}
-    for name, kind in COLUMNS:
-        value = member.figure("cpu_seconds" if name == "seconds" and cpu else name)
-        figures[name] = spread(None if value is None else Spread(value, None, 1), kind)[0]
-    warned = [one.at("name").text() for one in member.run.summary.at("warnings").items()]
+    name, tone, _ = status(member.run)
+    warned = [warning.at("name").text() for warning in member.run.summary.at("warnings").items()]
     return {
-        **_badge(group, place), "name": member.name, "seed": member.seed, "status": status, "tone": tone,
-        "figures": figures, "warnings": ", ".join(name for name in dict.fromkeys(warned) if name),
-        "measured_on": member.run.evaluation.at("source").text() if figures["accuracy"] != words.NOTHING else "",
+        **_badge(group, place), "name": member.name, "seed": member.seed, "status": name, "tone": tone,
+        "cells": [write(column.value(member.run), column.unit) for column in columns],
+        "warnings": ", ".join(name for name in dict.fromkeys(warned) if name),
+        "measured_on": member.run.evaluation.at("source").text(),
     }  # fmt: skip
 
 
-def ladders(groups: Sequence[Group]) -> list[Row]:
-    """Accuracy, where measured, and the score: a line per group, best mean first."""
-    found = []
-    for name, title in (("accuracy", "Accuracy on real data"), ("score", "Score without data")):
+def ladders(groups: Sequence[Group], columns: Sequence[Column]) -> list[Row]:
+    """What was measured on real data, and the score, where they are shares: a line per group, best mean first."""
+    pictures = []
+    for column in reversed(columns):
+        if not column.better or column.unit != "share":
+            continue
+        name = f"{column.title[:1].upper()}{column.title[1:]}"
+        title = f"{name} on real data" if column.real else f"{name} without data"
         rows = []
         for place, group in enumerate(groups):
-            values = [value for member in group.members if (value := member.figure(name)) is not None]
+            values = [value for member in group.members if (value := column.value(member.run)) is not None]
             if values:
                 text = f"{group.letter}  {words.clip(group.label, 46)}"
                 rows.append((text, place, [min(max(value, 0.0), 1.0) for value in values]))
-        rows.sort(key=lambda row: -sum(row[2]) / len(row[2]))
+        sign = -1 if column.better == "higher" else 1
+        rows.sort(key=lambda row: sign * sum(row[2]) / len(row[2]))
         if rows:
-            found.append({"title": title, "svg": Markup(overlays.ladder(f"ladder-{name}", title, rows))})
-    return found
+            svg = overlays.ladder(f"ladder-{len(pictures)}", title, rows)
+            pictures.append({"title": title, "svg": Markup(svg)})
+    return pictures
 
 
 def panels(groups: Sequence[Group]) -> list[Row]:
     """Agreement, then losses (those of the student first), each over steps and over seconds."""
     names = list(dict.fromkeys(name for group in groups for m in group.members for name in m.run.metrics.losses))
     names.sort(key=lambda name: not name.startswith("transfer/"))
-    found = [_panel("agreement", "agreement", groups)]
-    found += [_panel(f"loss{place}", name, groups) for place, name in enumerate(names[:LOSS_NAMES])]
+    several = [_panel("agreement", "agreement", groups)]
+    several += [_panel(f"loss{place}", name, groups) for place, name in enumerate(names[:LOSS_NAMES])]
     more = len(names) - LOSS_NAMES
-    return [one | {"more": max(0, more)} for one in found if one["drawn"]]
+    return [panel | {"more": max(0, more)} for panel in several if panel["drawings"]]
 
 
 def _panel(key: str, name: str, groups: Sequence[Group]) -> Row:
+    share = name == "agreement"
     by_step, by_second = [], []
+    least = 2 if share else 1  # one point of agreement is no curve
     for place, group in enumerate(groups):
         series = [(member, _series(member, name)) for member in group.members]
-        there = [(member, one) for member, one in series if one is not None and len(one.values)]
+        there = [(member, logged) for member, logged in series if logged is not None and len(logged.values) >= least]
         if there:
-            by_step.append((place, [(one.steps, one.values) for _, one in there]))
-            timed = [(_seconds(member, one), one.values) for member, one in there]
+            by_step.append((place, [(logged.steps, logged.values) for _, logged in there]))
+            timed = [(_seconds(member, logged), logged.values) for member, logged in there]
             by_second.append((place, [(x, y) for x, y in timed if len(x)]))
-    share = name == "agreement"
     drawings = [
         overlays.overlay(f"{key}-{unit}", f"{name} by {axis}", curves, axis, share)
         for unit, axis, curves in (("step", "student step", by_step), ("second", "seconds", by_second))
         if any(runs for _, runs in curves)
     ]
-    return {"title": words.clip(name, 120), "drawn": [Markup(one) for one in drawings]}
+    return {"title": words.clip(name, 120), "drawings": [Markup(drawing) for drawing in drawings]}
 
 
 def _series(member: Member, name: str) -> Series | None:
@@ -188,19 +197,16 @@ def _seconds(member: Member, series: Series) -> Sequence[float]:
 
 
 def samples(groups: Sequence[Group], total_bytes: int) -> list[Row]:
-    """The last grid of each run, with what the teacher takes each image for."""
+    """The last samples of each run, with what the teacher takes each for."""
     shown = [
         (group, place, member, member.run.grids[-1])
         for place, group in enumerate(groups) for member in group.members if member.run.grids
     ]  # fmt: skip
-    rows = []
-    for group, place, member, grid in shown:
-        images = []
-        for i, image in enumerate(grid.images[:PER_RUN]):
-            name = member.run.class_name(int(grid.labels[i])) if grid.labels is not None else ""
-            images.append({"uri": data_uri(image, total_bytes // (len(shown) * PER_RUN)), "name": name})
-        rows.append({**_badge(group, place), "name": member.name, "step": grid.step, "images": images})
-    return rows
+    each = total_bytes // max(1, len(shown) * PER_RUN)
+    return [
+        {**_badge(group, place), "name": member.name, "step": grid.step, "shown": rows_of(grid.samples[:PER_RUN], each)}
+        for group, place, member, grid in shown
+    ]
 
 
 def published(groups: Sequence[Group]) -> list[Row]:

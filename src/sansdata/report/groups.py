@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunDirectoryError
-from . import words
+from ..tasks import Task
+from . import facts, verdict, words
+from .findings import figures
 from .read import Run, read_run
 from .settings_of import flat, key_without_seed, nearest_preset, said
+from .table_columns import Column
 
 
 @dataclass(frozen=True)
@@ -34,23 +37,6 @@ class Member:
     def seed(self) -> str:
         return self.run.manifest.at("seed").text() or self.run.config.at("seed").text(words.NOTHING)
 
-    def figure(self, name: str) -> float | None:
-        """A figure by name, or None where the run does not have it."""
-        summary, manifest = self.run.summary, self.run.manifest
-        cost = summary.at("cost")
-        values = {
-            "steps": summary.at("steps"),
-            "seconds": cost.at("seconds"),
-            "cpu_seconds": cost.at("cpu_seconds"),
-            "samples": cost.at("samples"),
-            "queries": cost.at("teacher_forwards"),
-            "score": summary.at("score", "last"),
-            "agreement": summary.at("agreement", "last"),
-            "accuracy": self.run.evaluation.at("accuracy"),
-            "parameters": manifest.at("student", "parameters"),
-        }
-        return words.size_ratio(self.run) if name == "compression" else values[name].number()
-
 
 @dataclass(frozen=True)
 class Group:
@@ -68,9 +54,9 @@ class Group:
         parts += [f"{name}={value}" for name, value in self.settings]
         return " ".join([self.method, *[part for part in parts if part]])
 
-    def spread(self, name: str) -> Spread | None:
+    def spread(self, column: Column) -> Spread | None:
         """Of the members that have the figure; None where none has."""
-        values = [value for member in self.members if (value := member.figure(name)) is not None]
+        values = [value for member in self.members if (value := column.value(member.run)) is not None]
         if not values:
             return None
         deviation = statistics.stdev(values) if len(values) > 1 else None
@@ -130,28 +116,27 @@ def _require_own_runs(runs: Sequence[Run]) -> None:
 
 
 def _require_one_task(runs: Sequence[Run]) -> None:
-    """Shape, number and names of the classes; a run that did not record a task passes and is noted on the page."""
-
-    def job(run: Run) -> tuple[Any, ...] | None:
-        task = run.manifest.at("task")
-        shape, classes = [side.number() for side in task.at("shape").items()], task.at("classes").number()
-        return (shape, classes, [name.text() for name in task.at("class_names").items()]) if shape and classes else None
-
-    told = [(run, job(run)) for run in runs]
-    known = [(run, found) for run, found in told if found is not None]
-    for run, found in known[1:]:
+    """Both sides of it; a run that did not record a task passes and is noted on the page."""
+    known = [(run, run.task) for run in runs if run.task is not None]
+    for run, task in known[1:]:
         first, expected = known[0]
-        if found != expected:
+        if _sides(task) != _sides(expected):
             raise RunDirectoryError(
-                f"{run.directory} has another task ({_task_text(found)}) than {first.directory} "
+                f"{run.directory} has another task ({_task_text(task)}) than {first.directory} "
                 f"({_task_text(expected)}): their figures cannot be compared; compare the runs of one task"
             )
 
 
-def _task_text(job: tuple[Any, ...]) -> str:
-    shape, classes, names = job
-    named = f": {', '.join(words.clip(name, 20) for name in names[:3])} ..." if names else ""
-    return f"{'x'.join(f'{side:g}' for side in shape)}, {classes:g} classes{named}"
+def _sides(task: Task) -> list[dict[str, Any]]:
+    """What goes in and what comes out, of files that a side names only the names."""
+    named = {str(path): path.name for path in task.files()}
+    sides = [side.model_dump(mode="json") for side in (task.inputs, task.outputs)]
+    return [{key: named.get(str(value), value) for key, value in side.items()} for side in sides]
+
+
+def _task_text(task: Task) -> str:
+    names = [words.clip(name, 20) for name in getattr(task.outputs, "class_names", ())[:3]]
+    return facts.task_text(task) + (f": {', '.join(names)} ..." if names else "")
 
 
 def _settings_that_vary(runs: Sequence[Run]) -> set[str]:
@@ -165,8 +150,8 @@ def _group(letter: str, members: tuple[Member, ...], common: set[str]) -> Group:
     run = members[0].run
     method = run.manifest.at("method").text() or run.config.at("method").text("unknown method")
     options = run.config.at("options").value
-    found = nearest_preset(method, options) if isinstance(options, dict) else None
-    preset, differs = found if found is not None else ("", {})
+    nearest = nearest_preset(method, options) if isinstance(options, dict) else None
+    preset, differs = nearest if nearest is not None else ("", {})
     tree = flat(run.config.value or {})
     settings = [(name, said(value)) for name, value in differs.items()]
     settings += [(name, said(tree[name])) for name in sorted(common) if name in tree]
@@ -176,7 +161,7 @@ def _group(letter: str, members: tuple[Member, ...], common: set[str]) -> Group:
 def _told_apart(groups: list[Group]) -> list[Group]:
     """Groups with one label get what else differs between them: budget, student, teacher."""
     labels = [group.label for group in groups]
-    found = []
+    result = []
     for group, label in zip(groups, labels):
         alike = [other for other, other_label in zip(groups, labels) if other_label == label]
         for name in ("budget", "student", "teacher"):
@@ -185,8 +170,8 @@ def _told_apart(groups: list[Group]) -> list[Group]:
             if own and len(set(values)) > 1:
                 shown = Path(own).name if name == "teacher" else own
                 group = replace(group, settings=(*group.settings, (name, words.clip(shown, 80))))
-        found.append(group)
-    return found
+        result.append(group)
+    return result
 
 
 def _letter(place: int) -> str:
@@ -198,12 +183,12 @@ def _letter(place: int) -> str:
 def notes(groups: Sequence[Group]) -> list[str]:
     """What a reader must know before comparing, in sentences."""
     members = [member for group in groups for member in group.members]
-    found = []
+    sentences = []
 
     def differing(what: str, values: dict[str, list[str]], consequence: str) -> None:
         if len(values) > 1:
             listed = "; ".join(f"{value}: {words.joined(names)}" for value, names in values.items())
-            found.append(f"The runs do not share one {what} ({listed}). {consequence}")
+            sentences.append(f"The runs do not share one {what} ({listed}). {consequence}")
 
     def by(value_of: Any) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
@@ -217,26 +202,30 @@ def notes(groups: Sequence[Group]) -> list[str]:
     )
     differing("student", by(lambda m: _student(m.run)), "Compare accuracy together with size.")
     differing(
-        "normalisation", by(lambda m: _normalisation(m.run)), "Their images are the same, their mean and std are not."
+        "preprocessing",
+        by(lambda m: "" if m.run.task is None else facts.preprocessing_text(m.run.task)),
+        "Their inputs are the same, what the networks see of them is not.",
     )
-    differing("set of real data", by(lambda m: _measured_on(m.run)), "Accuracies on different images do not compare.")
-    without_task = [m.name for m in members if not m.run.manifest.at("task", "shape").items()]
+    differing("set of real data", by(lambda m: _measured_on(m.run)), "Figures on different sets do not compare.")
+    without_task = [m.name for m in members if m.run.task is None]
     if without_task:
-        found.append(f"{words.joined(without_task)}: no task recorded; whether it is the same task is not known.")
+        sentences.append(
+            f"{words.joined(without_task)}: no known task recorded; whether it is the same task is not known."
+        )
     for group in groups:
         seeds = [member.seed for member in group.members]
         twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
         if twice:
-            found.append(
+            sentences.append(
                 f"{group.letter}: seed {words.joined(twice)} occurs more than once. Those runs repeat one another, and "
                 "the spread of the group is smaller than that of independent runs."
             )
     for member in members:
-        name, _, meaning = words.status(member.run)
+        name, _, meaning = verdict.status(member.run)
         if name != "done":
-            found.append(f"{member.name}: {meaning}")
-        found.extend(f"{member.name}: left out: {fault}" for fault in member.run.faults)
-    return found
+            sentences.append(f"{member.name}: {meaning}")
+        sentences.extend(f"{member.name}: left out: {fault}" for fault in member.run.faults)
+    return sentences
 
 
 def _teacher(run: Run) -> str:
@@ -250,13 +239,8 @@ def _student(run: Run) -> str:
     return f"{spec} ({words.count(count)} parameters)" if spec and count is not None else spec
 
 
-def _normalisation(run: Run) -> str:
-    mean, std = ([v.number() for v in run.manifest.at("task", name).items()] for name in ("mean", "std"))
-    return f"mean {mean}, std {std}" if mean and std else ""
-
-
 def _measured_on(run: Run) -> str:
-    tree = run.evaluation
-    if tree.at("accuracy").number() is None:
+    if not figures(run.measured):
         return ""
-    return f"{tree.at('source').text('unnamed')} ({words.count(tree.at('count').number())} images)"
+    tree = run.evaluation
+    return f"{tree.at('source').text('unnamed')} ({words.count(tree.at('count').number())} {facts.unit(run)})"

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from ..errors import RunDirectoryError
-from . import plots, sections, words
-from .read import Run, Series, read_run
+from . import facts, plots, sections, words
+from .drawings import draw_all
+from .findings import drawings, figures
+from .metrics import Metrics, Series
+from .read import Run, read_run
+from .verdict import score_meaning
 
-PICTURE_BYTES = 1_200_000  # for all sample images of the page together
+PICTURE_BYTES = 1_200_000
+"""For all sample images of the page together."""
 LOSS_PANELS = 72
 
 
@@ -60,21 +67,36 @@ def environment() -> jinja2.Environment:
     return made
 
 
+SECTIONS = (
+    ("reproduce", "How to reproduce", "Reproduce"), ("curves", "Curves", "Curves"),
+    ("samples", "Samples over time", "Samples"), ("figures", "What the samples are like", "Figures"),
+    ("selection", "Selection without data", "Selection"), ("cost", "Cost", "Cost"),
+    ("warnings", "Warnings", "Warnings"), ("evaluation", "On real data", "Real data"),
+    ("ledger", "No-data ledger", "Files read"),
+)  # fmt: skip
+"""(id, heading, name in the list at the top), in the order of the page."""
+
+
 def render(run: Run) -> str:
     """The page of a run as HTML text."""
+    chosen = selection(run)
+    there = [section for section in SECTIONS if section[0] != "selection" or chosen["table"]]
     return (
         environment()
         .get_template("page.html.j2")
         .render(
             run=run,
             nothing=words.NOTHING,
-            inputs=words.inputs(run),
+            unit=facts.unit(run),
+            inputs=facts.inputs(run),
+            pooled=facts.pooled(run),
+            sections=[(number, *section) for number, section in enumerate(there, 1)],
             head=sections.head(run),
             reproduce=sections.reproduce(run),
             curves=curves(run),
             grids=sections.grids(run, PICTURE_BYTES),
-            seen=seen(run),
-            selection=selection(run),
+            described=described(run),
+            selection=chosen,
             cost=sections.cost(run),
             warnings=sections.warnings(run),
             evaluation=evaluated(run),
@@ -96,9 +118,7 @@ def curves(run: Run) -> dict[str, Any]:
         panels = groups.setdefault(phase if slash else "loss", [])
         colour = panels[0]["colour"] if panels else colours[(len(groups) - 1) % len(colours)]
         panels.append(_panel(f"l{place}", short if slash else name, metrics.losses[name], colour, bins, log=True))
-    others = []
-    if metrics.agreement.steps or metrics.agreement.lost:
-        others.append(_panel("agree", "agreement with the teacher", metrics.agreement, "green", 150))
+    others = _agreement_panels(metrics)
     for place, (name, series) in enumerate(list(metrics.rates.items())[:8]):
         others.append(_panel(f"rate{place}", f"learning rate, {name}", series, "purple", 150))
     return {
@@ -109,13 +129,28 @@ def curves(run: Run) -> dict[str, Any]:
     }
 
 
-def _panel(key: str, title: str, series: Series, colour: str, bins: int, log: bool = False) -> dict[str, Any]:
+def _agreement_panels(metrics: Metrics) -> list[dict[str, Any]]:
+    """Over steps and, where they were logged, over what the teacher was asked; one point is no curve."""
+    agreement, queries = metrics.agreement, metrics.queries
+    if len(agreement.values) < 2:
+        return []
+    panels = [_panel("agree", "agreement with the teacher", agreement, "green", 150)]
+    if len(queries.values):
+        forwards = np.interp(agreement.steps, queries.steps, queries.values)
+        over = Series(array("d", forwards.tolist()), agreement.values)
+        panels.append(_panel("queries", "agreement by teacher queries", over, "green", 150, axis="teacher forwards"))
+    return panels
+
+
+def _panel(
+    key: str, title: str, series: Series, colour: str, bins: int, log: bool = False, axis: str = ""
+) -> dict[str, Any]:
     values = series.values
     log = log and plots.wants_log(values)
-    drawn = plots.curve(key, "curve", series.steps, values, colour, bins, log) if len(values) else ""
+    svg = plots.curve(key, "curve", series.steps, values, colour, bins, log, axis) if len(values) else ""
     return {
         "title": words.clip(title, 200),
-        "svg": Markup(drawn),
+        "svg": Markup(svg),
         "colour": colour,
         "last": words.figure(values[-1], 3) if len(values) else words.NOTHING,
         "log": log,
@@ -123,25 +158,12 @@ def _panel(key: str, title: str, series: Series, colour: str, bins: int, log: bo
     }
 
 
-def seen(run: Run) -> dict[str, Any]:
-    """The samples as the teacher sees them; counted on the kept grids where the run left no summary."""
-    samples = run.summary.at("samples")
-    histogram, origin = samples.at("class_histogram").numbers(), "pool"
-    if sum(histogram) <= 0:
-        histogram, origin = sections.histogram_of_grids(run), "grids"
-    total = sum(histogram)
-    if total <= 0 or min(histogram) < 0:
-        return {"svg": "", "origin": "", "rows": sections.sample_rows(samples, []), "sentence": ""}
-    shares = [value / total for value in histogram]
-    names = [run.class_name(label) for label in range(len(shares))]
-    drawn = plots.bars(
-        "classes", "share of samples in each class", names, shares, "blue", 1 / len(shares), "evenly spread"
-    )
+def described(run: Run) -> dict[str, Any]:
+    """What the samples of the run are like."""
     return {
-        "svg": Markup(drawn),
-        "origin": origin,
-        "rows": sections.sample_rows(samples, shares),
-        "sentence": sections.spread(shares, names),
+        "rows": sections.figure_rows(list(figures(run.figures).values())),
+        "drawings": draw_all("sample", drawings(run.figures), "blue"),
+        "scored": run.summary.at("samples", "scored").number(),
     }
 
 
@@ -149,12 +171,12 @@ def selection(run: Run) -> dict[str, Any]:
     """Score and agreement of each snapshot, with accuracy beside them where the run was evaluated."""
     table = []
     best = run.summary.at("selection", "best_step").number()
-    for one in run.summary.at("selection", "snapshots").items():
-        step = one.at("step").number()
-        if step is not None:
-            figures = {name: one.at(name).number() for name in ("score", "agreement", "kl")}
+    for entry in run.summary.at("selection", "snapshots").items():
+        step = entry.at("step").number()
+        row = {name: entry.at(name).number() for name in ("score", "agreement", "kl")}
+        if step is not None and any(value is not None for value in row.values()):
             accuracy = run.evaluation.at("over_time", str(int(step))).number()
-            table.append({"step": step, **figures, "accuracy": accuracy, "best": step == best})
+            table.append({"step": step, **row, "accuracy": accuracy, "best": step == best})
     table.sort(key=lambda row: row["step"])
     chosen_by = "score" if run.summary.at("score", "last").number() is not None else "agreement"
     drawable = [(row["step"], row[chosen_by], row["accuracy"]) for row in table if row[chosen_by] is not None]
@@ -162,7 +184,7 @@ def selection(run: Run) -> dict[str, Any]:
         "svg": Markup(plots.snapshots("select", chosen_by, drawable, best)) if len(drawable) > 1 else "",
         "table": table,
         "chosen_by": chosen_by,
-        "meaning": words.SCORE_MEANING,
+        "meaning": score_meaning(facts.unit(run)),
         "accuracies": any(row["accuracy"] is not None for row in table),
         "scored_on": run.summary.at("selection", "scored_on").number(),
         "probes": run.summary.at("score", "probes").number(),
@@ -174,29 +196,13 @@ def selection(run: Run) -> dict[str, Any]:
 
 def evaluated(run: Run) -> dict[str, Any] | None:
     """The figures on real data with their drawings, or None where nothing was evaluated."""
-    tree = run.evaluation
-    if not tree:
+    if not run.evaluation:
         return None
-    matrix = sections.square(tree.at("confusion"))
-    per_class = sections.class_accuracies(run)
-    names = [run.class_name(label) for label in range(len(matrix))]
-    accuracy = tree.at("accuracy").number()
-    bins = sections.reliability_bins(tree.at("reliability"))
-    confusion = plots.confusion("confusion", names, matrix) if len(matrix) and matrix.sum() > 0 else ""
-    per_class_svg = ""
-    if per_class:
-        labels, shares = zip(*per_class)
-        per_class_svg = plots.bars("perclass", "accuracy by class", labels, shares, "green", accuracy, "all classes")
+    several = [*figures(run.measured).values(), *sections.transfer_figures(run.evaluation)]
     return {
-        "rows": sections.evaluation_rows(tree),
-        "notes": [note.text() for note in tree.at("notes").items() if note.text()],
-        "confusion": Markup(confusion),
-        "mistakes": sections.mistakes(matrix, names) if len(matrix) else [],
-        "per_class": Markup(per_class_svg),
-        "unseen": len(tree.at("per_class").items()) - len(per_class),
-        "worst": sections.worst(per_class),
-        "reliability": Markup(plots.reliability("reliable", bins)) if bins else "",
-        "ece": tree.at("ece").number(),
-        "pooled": len(matrix) > plots.MAX_CELLS,
-        "classes": len(matrix),
+        "rows": sections.figure_rows(several, 2),
+        "count": run.evaluation.at("count").number(),
+        "source": run.evaluation.at("source").text(),
+        "notes": [note.text() for note in run.evaluation.at("notes").items() if note.text()],
+        "drawings": draw_all("real", drawings(run.measured), "green"),
     }

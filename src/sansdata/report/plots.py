@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,8 +112,9 @@ def curve(
     colour: str = "blue",
     bins: int = 150,
     log: bool = False,
+    axis: str = "",
 ) -> str:
-    """One small line plot: raw in a light stroke, smoothed on top."""
+    """One small line plot: raw in a light stroke, smoothed on top. axis: what x is, where it is not the step."""
     with canvas(3.4, 1.7) as (figure, axes):
         x, y, middle, smooth = thin(steps, values, bins)
         few = len(y) <= 12
@@ -124,6 +125,8 @@ def curve(
         if log:
             axes.set_yscale("log")
         tidy(axes)
+        if axis:
+            axes.set_xlabel(axis)
         return svg(figure, name, label)
 
 
@@ -155,35 +158,43 @@ def bars(
     names: Sequence[str],
     values: Sequence[float],
     colour: str,
-    line: float | None,
-    line_text: str,
+    line: float,
+    small: bool = False,
 ) -> str:
-    """A bar per class, with its name where there is room, and a dashed line to compare with (0..1, in per cent)."""
+    """A bar per value, with its name where there is room, and a dashed line at their mean. Values in 0..1 that are no
+    counts are written in per cent."""
     total = len(values)
     named = total <= MAX_NAMED
-    with canvas(5.6, 0.7 + 0.19 * total if named else 2.3) as (figure, axes):
+    write = brief if counts(values) else lambda value: f"{100 * value:.4g} %"
+    width = 3.4 if small else 5.6
+    with canvas(width, 0.7 + 0.19 * total if named else 0.41 * width) as (figure, axes):
         if named:
             axes.barh(range(total), values, color=MARKS[colour], height=0.72)
-            axes.set_yticks(range(total), [clip(text, 22) for text in names])
+            axes.set_yticks(range(total), [clip(text, 16 if small else 22) for text in names])
             axes.invert_yaxis()
             axes.grid(visible=False, axis="y")
         else:  # sorted, as one shape: a thousand bars would be a thousand paths
             axes.stairs(sorted(values, reverse=True), fill=True, color=MARKS[colour], linewidth=0, baseline=0)
-            axes.set_xlabel(f"{total:,} classes, sorted")
+            axes.set_xlabel(f"{total:,}, sorted")
             axes.set_xlim(0, total)
-        percents = axes.xaxis if named else axes.yaxis
-        percents.set_major_locator(MaxNLocator(5))
-        percents.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-        (axes.set_xlim if named else axes.set_ylim)(0, min(1.0, max([*values, line or 0, 1e-9]) * 1.08))
-        if line is not None:
-            draw = axes.axvline if named else axes.axhline
-            draw(line, color=MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label=line_text)
-            figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside upper right")
+        across = axes.xaxis if named else axes.yaxis
+        across.set_major_locator(MaxNLocator(4 if small else 5))
+        across.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+        high, low = max([*values, line, 1e-9]) * 1.08, min([*values, 0.0]) * 1.08
+        (axes.set_xlim if named else axes.set_ylim)(low, high if counts(values) else min(1.0, high))
+        draw = axes.axvline if named else axes.axhline
+        draw(line, color=MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label="mean")
+        figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside upper right")
         return svg(figure, name, label)
 
 
-def confusion(name: str, names: Sequence[str], matrix: np.ndarray) -> str:
-    """Heat map, each row (true class) as shares; many classes are pooled into at most MAX_CELLS blocks a side."""
+def counts(values: Sequence[float]) -> bool:
+    """Whether values are not shares: whole numbers as files have them, or any outside 0..1."""
+    return all(isinstance(value, int) for value in values) or min(values) < 0 or max(values) > 1
+
+
+def heat(name: str, label: str, names: Sequence[str], matrix: np.ndarray) -> str:
+    """Heat map, each row (what is true) as shares; many rows are pooled into at most MAX_CELLS blocks a side."""
     total = len(matrix)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1e-12)
     if total > MAX_CELLS:
@@ -197,8 +208,8 @@ def confusion(name: str, names: Sequence[str], matrix: np.ndarray) -> str:
     with canvas(5.2, 4.9) as (figure, axes):
         axes.imshow(picture, interpolation="none", aspect="equal", extent=(0, total, total, 0))
         axes.grid(visible=False)
-        axes.set_xlabel("student says")
-        axes.set_ylabel("true class")
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
         if total <= MAX_NAMED:
             ticks, texts = np.arange(total) + 0.5, [clip(text, 14) for text in names]
             axes.set_xticks(ticks, texts, rotation=45, ha="right", rotation_mode="anchor")
@@ -208,21 +219,36 @@ def confusion(name: str, names: Sequence[str], matrix: np.ndarray) -> str:
                 share = shares[row, column]
                 axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
                           color="#ffffff" if share > 0.3 else MARKS["ink"])  # fmt: skip
-        return svg(figure, name, "confusion matrix, in per cent of each true class")
+        return svg(figure, name, label)
 
 
-def reliability(name: str, bins: Sequence[tuple[float, float, float, float, float]]) -> str:
-    """Accuracy against confidence. bins: (low, high, count, confidence, accuracy), empty ones without a bar."""
-    filled = [one for one in bins if one[2] > 0]
+def reliability(name: str, label: str, bins: Sequence[Mapping[str, float]]) -> str:
+    """Accuracy against confidence. bins: with lower, upper, count, confidence and accuracy each, none empty."""
+    low, high, number, sure, right = (
+        [entry[key] for entry in bins] for key in ("lower", "upper", "count", "confidence", "accuracy")
+    )
     with canvas(4.2, 3.9) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
-        axes.bar([one[0] for one in filled], [one[4] for one in filled], [one[1] - one[0] for one in filled],
-                 align="edge", color=MARKS["blue"], edgecolor=MARKS["paper"], label="accuracy")  # fmt: skip
-        peak = max([one[2] for one in filled], default=1)
-        axes.scatter([one[3] for one in filled], [one[4] for one in filled], zorder=3, color=MARKS["orange"],
-                     s=[8 + 60 * one[2] / peak for one in filled], label="mean confidence; area: how many")  # fmt: skip
+        axes.bar(low, right, [b - a for a, b in zip(low, high)], align="edge", color=MARKS["blue"],
+                 edgecolor=MARKS["paper"], label="accuracy")  # fmt: skip
+        axes.scatter(sure, right, zorder=3, color=MARKS["orange"], s=[8 + 60 * n / max(number) for n in number],
+                     label="mean confidence; area: how many")  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="the student's confidence", ylabel="share that is right")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
         axes.legend(frameon=False, labelcolor=MARKS["ink"], loc="upper left")
-        return svg(figure, name, "reliability diagram")
+        return svg(figure, name, label)
+
+
+def lines(name: str, label: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Several named curves (x, y) on one pair of axes."""
+    colours = ("blue", "orange", "green", "purple", "red", "muted")
+    with canvas(5.6, 2.6) as (figure, axes):
+        for place, (title, points) in enumerate(curves.items()):
+            x, y = zip(*points)
+            mark = {"marker": "o", "markersize": 3} if len(x) <= 12 else {}
+            colour, dash = MARKS[colours[place % 6]], "-" if place < 6 else "--"
+            axes.plot(x, y, dash, color=colour, linewidth=1.4, label=clip(title, 40).lstrip("_"), **mark)
+        tidy(axes)
+        axes.legend(frameon=False, labelcolor=MARKS["ink"], loc="best")
+        return svg(figure, name, label)

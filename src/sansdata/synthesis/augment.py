@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .impression_views import impression_views
-
 Augment = Literal["none", "crop", "crop+flip"]
-View = Augment | Literal["zskd"]
-"""With the many views of ZSKD, through which no gradient is meant to flow."""
+View = Augment | Callable[[Tensor, torch.Generator], Tensor]
+"""Or what a method makes of images (B, C, H, W) itself; no gradient is meant to flow through it."""
 
 
-def augment(images: Tensor, kind: View, generator: torch.Generator) -> Tensor:
-    """images (B, C, H, W), each shifted and, for 'crop+flip', mirrored on its own; 'zskd': see impression_views."""
-    if kind == "none":
+def augment(images: Tensor, view: View, generator: torch.Generator) -> Tensor:
+    """images (B, C, H, W), each shifted by up to an eighth of the width and, for 'crop+flip', mirrored on its own."""
+    if callable(view):
+        return view(images, generator)
+    if view == "none":
         return images
-    if kind == "zskd":
-        return impression_views(images, generator)
     images = random_crop(images, max(1, round(images.shape[-1] / 8)), generator)
-    return random_flip(images, generator) if kind == "crop+flip" else images
+    return random_flip(images, generator) if view == "crop+flip" else images
 
 
 def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:

@@ -37,8 +37,8 @@ class EMAGenerator:
         """After each step of the generator: copy <- rate * copy + (1 - rate) * generator."""
         if self.copy is None:
             return
-        for mine, other in zip(self.copy.parameters(), generator.parameters()):
-            mine.lerp_(other, 1 - self.settings.rate)
+        for slow, fast in zip(self.copy.parameters(), generator.parameters()):
+            slow.lerp_(fast, 1 - self.settings.rate)
 
     def join(self, batch: Batch, context: Context) -> Batch:
         """The batch (B, C, H, W), and as many images of the copy behind it, from latents of their own.

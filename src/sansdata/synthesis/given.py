@@ -20,14 +20,14 @@ def pool_of(context: Context) -> ImagePool:
 def random_share(context: Context, share: float) -> Tensor:
     """Ids (n,) int64 of a share 0..1 of the pool, sorted: the same on every rank and after a resume; never empty."""
     count = len(pool_of(context))
-    chosen = torch.randperm(count, generator=context.streams("share", shared=True))[: max(1, round(share * count))]
-    return chosen.sort().values
+    ids = torch.randperm(count, generator=context.streams("share", shared=True))[: max(1, round(share * count))]
+    return ids.sort().values
 
 
 def draw(ids: Tensor, context: Context, count: int, view: Augment) -> Batch:
     """`count` of the images `ids` (n,), drawn evenly with replacement, seen afresh, with the teacher's answers."""
-    picked = ids[torch.randint(len(ids), (count,), generator=context.streams("pool"))]
-    images = context.runtime.place(pool_of(context).at(picked))
+    picks = ids[torch.randint(len(ids), (count,), generator=context.streams("pool"))]
+    images = context.runtime.place(pool_of(context).at(picks))
     batch = context.teach(augment(images, view, context.streams("view")))
     context.counters.add("samples", count)
     return batch

@@ -9,19 +9,12 @@ import torch
 from torch import Tensor
 
 
-class InnerLoop:
-    """A batch under way: the classes it is to show, how far it is, and what had the lowest loss so far."""
+class Chunked:
+    """Iterations counted over moves. iterations: of a batch. chunk: the most of them in one move."""
 
     def __init__(self, iterations: int, chunk: int) -> None:
-        """iterations: of a batch. chunk: the most of them in one move."""
         self.iterations, self.chunk = iterations, chunk
-        self.begin(torch.empty(0, dtype=torch.int64))
-
-    def begin(self, targets: Tensor) -> None:
-        """targets (B,) int64."""
-        self.targets = targets
-        self.iteration, self.lowest = 0, float("inf")
-        self.best: dict[str, Tensor] = {}
+        self.iteration = 0
 
     @property
     def in_this_move(self) -> int:
@@ -32,13 +25,27 @@ class InnerLoop:
     def finished(self) -> bool:
         return self.iteration == self.iterations
 
-    def offer(self, loss: float, **found: Tensor) -> None:
-        """Ends an iteration; keeps what it found where its loss is the lowest yet.
+
+class InnerLoop(Chunked):
+    """A batch under way: the classes it is to show, how far it is, and what had the lowest loss so far."""
+
+    def __init__(self, iterations: int, chunk: int) -> None:
+        super().__init__(iterations, chunk)
+        self.begin(torch.empty(0, dtype=torch.int64))
+
+    def begin(self, targets: Tensor) -> None:
+        """targets (B,) int64."""
+        self.targets = targets
+        self.iteration, self.lowest = 0, float("inf")
+        self.best: dict[str, Tensor] = {}
+
+    def offer(self, loss: float, **results: Tensor) -> None:
+        """Ends an iteration; keeps its results where its loss is the lowest yet.
 
         The first stands also where its loss is nan: the engine names the term once the move is over.
         """
         if loss < self.lowest or self.iteration == 0:
-            self.lowest, self.best = loss, {name: value.detach() for name, value in found.items()}
+            self.lowest, self.best = loss, {name: value.detach() for name, value in results.items()}
         self.iteration += 1
 
     def state_dict(self) -> dict[str, Any]:

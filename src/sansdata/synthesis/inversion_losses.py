@@ -1,4 +1,4 @@
-"""What FM, CMI and NAYER ask of an image: the wanted class, the data's statistics, and a student that errs."""
+"""What an image is asked for: the wanted class, the data's statistics, and a student that errs (CMI; FM)."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def inversion_losses(
     """The weighted terms on one augmented view of images (B, C, H, W) in unit space, targets (B,), and what the
     teacher gave on that view, with `taps` beside those of `statistics`.
 
-    The inversion loss that the three methods share in their released code. The student is asked in its present mode,
+    The inversion loss of CMI, FM and NAYER in their released code. The student is asked in its present mode,
     and only where `adversarial` is not 0. The view is drawn from the stream 'synthesis-view'.
     """
-    seen = augment(images, view, context.streams("synthesis-view"))
-    outputs = context.teacher(seen, tuple(dict.fromkeys((*statistics.taps, *taps))))
-    losses = context.acquire_losses(seen, outputs)
+    viewed = augment(images, view, context.streams("synthesis-view"))
+    outputs = context.teacher(viewed, tuple(dict.fromkeys((*statistics.taps, *taps))))
+    losses = context.acquire_losses(viewed, outputs)
     losses.add("ce", ce, lambda: cross_entropy(outputs.logits, targets))
     losses.add("bn", bn, lambda: statistics(outputs.taps))
     losses.add(
         "adversarial",
         adversarial,
-        lambda: decision_adversarial(context.student_outputs(seen).logits, outputs.logits),
+        lambda: decision_adversarial(context.student_outputs(viewed).logits, outputs.logits),
     )
     return losses, outputs

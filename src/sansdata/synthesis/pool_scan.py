@@ -13,6 +13,7 @@ from ..method import Context
 from .given import pool_of
 
 BATCH = 256
+"""Images that a network is run on at once."""
 
 
 class PoolScan:
@@ -43,6 +44,12 @@ class PoolScan:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.logits, self.next = state["logits"].cpu(), state["next"]
+
+
+def short_scan(moves: int, share: float) -> dict[str, float]:
+    """The settings `scan_moves` and `share` of a scan of at most 5 moves, each as long as one of the whole scan."""
+    fewer = min(moves, 5)
+    return {"scan_moves": fewer, "share": share * fewer / moves}
 
 
 def best_of(ids: Tensor, worth: Tensor, passes: Tensor, least: int) -> Tensor:

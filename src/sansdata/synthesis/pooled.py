@@ -24,11 +24,11 @@ def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: Vi
 
 def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
     """`count` inputs from the pool with the teacher's answers; images are seen afresh, other kinds have no views."""
-    drawn = pool.sample(count, context.streams("pool"))
-    inputs = context.runtime.place(drawn.inputs)
+    pooled = pool.sample(count, context.streams("pool"))
+    inputs = context.runtime.place(pooled.inputs)
     if view != "none":
         assert isinstance(inputs, Tensor)
         inputs = augment(inputs, view, context.streams("view"))
-    logits = drawn.extras.get("logits")
+    logits = pooled.extras.get("logits")
     device = context.runtime.device
-    return context.teach(inputs, targets=drawn.targets, answers=None if logits is None else logits.to(device))
+    return context.teach(inputs, targets=pooled.targets, answers=None if logits is None else logits.to(device))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 ASPECT = (3 / 4, 4 / 3)
-"""Width over height of the part, relative to the image's own (Inception; torchvision's and kornia's default)."""
+"""The lowest and highest width over height of the part, relative to the image's own (as torchvision and kornia)."""
 
 
 def random_resized_crop(images: Tensor, scale: tuple[float, float], generator: torch.Generator) -> Tensor:
@@ -38,8 +38,8 @@ def _resize(share: Tensor, place: Tensor, size: int) -> Tensor:
 
     share (B,) of the axis that is seen, place (B,) 0..1 from its first to its last position.
     """
-    seen = (share.clamp(max=1.0) * size).clamp(min=1.0)[:, None]
-    first = place[:, None] * (size - seen)
-    source = first + (torch.arange(size) + 0.5) * seen / size - 0.5
+    length = (share.clamp(max=1.0) * size).clamp(min=1.0)[:, None]
+    first = place[:, None] * (size - length)
+    source = first + (torch.arange(size) + 0.5) * length / size - 0.5
     distance = source.clamp(0, size - 1)[:, :, None] - torch.arange(size)
     return (1 - distance.abs()).clamp_min(0)

@@ -10,6 +10,8 @@ import pydantic
 from ..config import Strict
 from .side import Side
 
+PIECES = 16
+"""Values by which the door 'pieces' spells out one number."""
 MAX_COLUMNS = 10_000
 MAX_LEVELS = 10_000
 MAX_WIDTH = 1_000_000
@@ -114,3 +116,8 @@ class TableSpec(Side):
         for each level."""
         numbers = sum(2 if column.missing else 1 for column in self.numbers)
         return numbers + sum(len(column.levels) for column in self.categories)
+
+    @property
+    def width_in_pieces(self) -> int:
+        """The same of a network behind the door 'pieces'."""
+        return self.width + PIECES * len(self.numbers)

@@ -60,6 +60,8 @@ def vocabulary_size(path: Path) -> int:
 def read_tokenizer(path: Path) -> dict[str, Any]:
     """The JSON of a tokenizer.json. Raises ValueError where it cannot be read, is too large or is no object."""
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("is no regular file")
         with open(path, "rb") as file:
             data = file.read(MAX_TOKENIZER_BYTES + 1)
         if len(data) > MAX_TOKENIZER_BYTES:

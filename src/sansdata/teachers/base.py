@@ -18,6 +18,7 @@ from ..columns import Inputs
 from ..contracts import Access, Counters, Outputs
 from ..errors import TeacherError
 from ..kinds.index import input_kind
+from ..models.device import device_of
 from ..models.modes import fixed
 from ..models.taps import call, execution_order
 from ..network import Network
@@ -206,7 +207,7 @@ def fingerprint(module: nn.Module) -> str:
 def dissect(network: Network, inputs: Inputs) -> Inside:
     """Runs two inputs, as they travel, through the network and notes what ran. Raises what the module raises."""
     module = network.module
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     prepared = network.preprocessor(columns.to(inputs, device))
     ran = execution_order(module, prepared, lambda part: isinstance(part, (*BatchNorm, nn.Linear)))
     with torch.no_grad():

@@ -14,6 +14,7 @@ from .. import columns
 from ..columns import Inputs
 from ..contracts import Access, Requirements
 from ..kinds.index import input_kind
+from ..models.device import device_of
 from ..models.modes import fixed
 from ..models.taps import call
 from ..network import Network
@@ -116,7 +117,7 @@ def _too_little(needed: Access, teacher: Teacher) -> str:
 
 def _probes(task: Task, module: nn.Module) -> Inputs:
     """A few varied inputs, as they travel, where the module is."""
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     return columns.to(input_kind(task).draw(PROBES, torch.Generator().manual_seed(0)), device)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .. import columns
 from ..kinds.base import InputKind
+from ..models.device import device_of
 from ..network import Network
 
 PROBES = 8
@@ -76,7 +77,7 @@ def no_gradient(network: Network, kind: InputKind) -> str | None:
         if any(True for _ in module.parameters()):
             return None
         return "the teacher has no parameters: its answers are made outside of torch"
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     inputs = columns.to(kind.draw(2, torch.Generator().manual_seed(0)), device)
 
     def gradients() -> list[Tensor]:

@@ -27,7 +27,7 @@ from ..compress.shrink import shrink
 from ..contracts import Access
 from ..errors import StudentError, TeacherError, UnsafeFileError
 from ..files import sha256
-from ..models.build import ZOO, ZOO_OF, architecture_of, build
+from ..models.build import DOORS, ZOO, ZOO_OF, architecture_of, build
 from ..models.saved import KEY, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
@@ -109,6 +109,8 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
     Raises StudentError for what cannot be built, TeacherError for files that cannot be read or do not fit.
     """
     name, file = _split(spec)
+    if door := DOORS.get(name or spec):
+        task = task.seen_through({**task.own_preprocessing, "door": door})
     if file is not None and name:
         return _with_weights(name, file, task, spec)
     if file is not None:

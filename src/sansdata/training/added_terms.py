@@ -11,6 +11,7 @@ from ..contracts import Losses, Outputs
 from ..errors import MethodError
 from ..kinds.index import input_kind
 from ..method import Context
+from ..models.device import device_of
 from ..models.modes import fixed
 from ..network import Network
 from ..objectives.features import attention_transfer, hint
@@ -54,10 +55,10 @@ class AddedTerms(nn.Module):
     def _hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         terms = []
         for regressor, (t, s) in zip(self.regressors, self.pairs):
-            mine, other = regressor(student.taps[s].float()), teacher.taps[t]
-            if mine.shape[2:] != other.shape[2:]:
-                mine = nn.functional.adaptive_avg_pool2d(mine, (other.shape[2], other.shape[3]))
-            terms.append(hint(mine, other))
+            regressed, wanted = regressor(student.taps[s].float()), teacher.taps[t]
+            if regressed.shape[2:] != wanted.shape[2:]:
+                regressed = nn.functional.adaptive_avg_pool2d(regressed, (wanted.shape[2], wanted.shape[3]))
+            terms.append(hint(regressed, wanted))
         return torch.stack(terms).sum(0)
 
     def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
@@ -98,6 +99,6 @@ def _width(network: Network, tap: str, probe: Inputs) -> int:
 
 def _probed(network: Network, probe: Inputs, taps: tuple[str, ...] = ()) -> Outputs:
     """Two inputs through the network in eval mode, without a trace."""
-    device = next((p.device for p in network.module.parameters()), torch.device("cpu"))
+    device = device_of(network.module)
     with torch.no_grad(), fixed(network.module):
         return network(columns.to(probe, device), taps)

@@ -100,8 +100,8 @@ class Retain:
         if not exact:  # the slope at the look-ahead is taken for the slope here
             ahead = {name: p.detach().requires_grad_() for name, p in ahead.items()}
         retained = loss(self.forward_at(ahead), old).total(old.weights)
-        found = _slopes(retained, [*ahead.values(), *learns])
-        there, through = dict(zip(names, found)), dict(zip(learns, found[len(ahead) :]))
+        ahead_slopes = _slopes(retained, [*ahead.values(), *learns])
+        there, through = dict(zip(names, ahead_slopes)), dict(zip(learns, ahead_slopes[len(ahead) :]))
         for p, pull in zip(learns, pulls):
             # Only the exact look-ahead is a function of the student; what learns beside the student is in both.
             p.grad = _sum(pull, through[p] if exact or p not in names else there[p])
@@ -123,11 +123,11 @@ class Retain:
     def _alignment(self, loss: Loss, batch: Batch, old: Batch) -> Tensor:
         """The cosine, -1..1, of the gradients of both losses at the present weights."""
         learns = [p for p in self.student.parameters() if p.requires_grad]
-        one, other = (
+        acquiring, retaining = (
             _flat(zip(learns, _slopes(loss(self._without_trace(), part).total(part.weights), learns)))
             for part in (batch, old)
         )
-        return torch.cosine_similarity(one, other, dim=0)
+        return torch.cosine_similarity(acquiring, retaining, dim=0)
 
     def state(self) -> Mapping[str, Stateful]:
         return self.memory.state()

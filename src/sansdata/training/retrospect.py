@@ -7,17 +7,18 @@ unknown trigger, and the student is taught to answer as without it, at the delta
     inner  g(delta, theta) = -KL(S(x) || S(x + delta on all)) + l2 |delta|^2
 
 The gradient of f through the best delta is found by fixed-point iteration (Grazzi et al. 2020) with the map
-delta - rate * dg/ddelta. The constants are those of the released code; the paper's equations were not read.
+delta - rate * dg/ddelta. The constants are those of the released code (illidanlab/ABD,
+cmi/datafree/unlearn.py and cmi/utils/hypergrad.py); the paper's equations were not read.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import cosine
 from ..contracts import Batch, Forward, Losses, Progress, Stateful
 from ..method import Context
 from ..models.modes import evaluating
@@ -26,12 +27,12 @@ from ..settings import RetrospectSettings
 from .transfer import set_lr
 
 START = 1e-3
-"""Spread of the random delta from which the search starts.
+"""The standard deviation of the random delta from which the search starts.
 
 Deviation: released code starts at 0, where the gradient is 0 and Adam makes its first step of rounding errors.
 """
 STILL = 1e-10
-"""Change of the fixed-point iterate below which it has arrived (released)."""
+"""The norm of a change of the fixed-point iterate below which it has arrived (released)."""
 
 
 class Retrospect:
@@ -61,7 +62,7 @@ class Retrospect:
         progress = self.context.progress
         begins = self._begins(progress)
         done = (progress.steps - begins) / max(1, progress.planned - begins)
-        set_lr(self.optimizer, self.settings.lr * 0.5 * (1 + math.cos(math.pi * done)))
+        set_lr(self.optimizer, self.settings.lr * cosine(done))
         delta = self.search(batch)
         losses = loss(self.forward, batch)
         losses.total(batch.weights).backward()
@@ -81,19 +82,19 @@ class Retrospect:
         delta = delta.to(images).requires_grad_()
         optimizer = torch.optim.Adam([delta], lr=settings.delta_lr, maximize=True)
         with evaluating(self.student):
-            asked, clean = self._asked(batch)
+            network, clean = self._searched(batch)
             for _ in range(settings.rounds):
-                changed = kl(asked(self._moved(images, delta)), clean).mean()
+                changed = kl(network(self._moved(images, delta)), clean).mean()
                 # Not runtime.step: every process has images and a delta of its own, there is nothing to average.
                 (delta.grad,) = torch.autograd.grad(changed, [delta])
                 optimizer.step()
-        found = delta.detach()
+        delta = delta.detach()
         if settings.search == "random":
-            drawn = torch.randn(found.shape, generator=stream).to(found)
-            return drawn * (found.norm() / drawn.norm())
-        return found
+            direction = torch.randn(delta.shape, generator=stream).to(delta)
+            return direction * (delta.norm() / direction.norm())
+        return delta
 
-    def _asked(self, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    def _searched(self, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor]:
         """Whose logits the search is after, and those (B, K) on the batch as it is."""
         teacher = self.context.teacher
         if self.settings.search == "student":
@@ -156,4 +157,4 @@ def hyper_gradient(
         if bool((v - last).norm() < STILL):
             break
     implicit = torch.autograd.grad(mapped, list(parameters), grad_outputs=v, allow_unused=True)
-    return [one if other is None else other if one is None else one + other for one, other in zip(direct, implicit)]
+    return [b if a is None else a if b is None else a + b for a, b in zip(direct, implicit)]

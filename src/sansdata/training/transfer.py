@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import pydantic
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import cosine
 from ..config import Strict
 from ..contracts import Outputs
 from ..objectives import logits
@@ -46,7 +46,7 @@ class TransferSettings(Strict):
             return self.lr
         if self.schedule == "step":
             return self.lr * 0.1 ** sum(progress >= at for at in self.milestones)
-        return self.lr_end + (self.lr - self.lr_end) * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.lr_end + (self.lr - self.lr_end) * cosine(progress)
 
     def decay(self, progress: float) -> float:
         """The share of the first learning rate that is left at progress 0..1: for what follows the same schedule."""

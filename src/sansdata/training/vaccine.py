@@ -1,5 +1,7 @@
 """Shuffling vaccine: a defence against a poisoned teacher (Hong et al., ICML 2023, arXiv 2306.02368).
 
+"Released" is illidanlab/ABD, cmi/datafree/synthesis/syn_vaccine.py.
+
 Samples whose class survives a shuffle of the teacher's channels are suspicious: they may show a trigger. Where the
 inputs are made by gradients, these are pushed away from there; where they are given, such samples count against.
 """
@@ -14,19 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from .. import columns
+from ..arithmetic import ceil_div
 from ..columns import Inputs
 from ..contracts import Access, Batch, Losses, Outputs, Requirements, Stateful
 from ..errors import MethodError
 from ..kinds.index import input_kind
 from ..memory import Slot
 from ..method import Context
+from ..models.device import device_of
 from ..models.taps import execution_order
-from ..objectives.vaccine import divergence, outliers, suspicious, trusted, vaccine
+from ..objectives.logits import kl
 from ..settings import VaccineSettings
 from ..teachers.base import Teacher
 
 WATCHED = 32
-"""Images kept of each batch that is watched for the verification."""
+"""How many images of each batch are kept for the verification."""
 
 
 class Vaccine:
@@ -57,7 +61,7 @@ class Vaccine:
             losses.add("vaccine", self.settings.weight, lambda: vaccine(outputs.logits, shuffled))
 
     def guard(self, losses: Losses, batch: Batch) -> Losses:
-        """Every term of a loss per sample, with the suspicious samples counted against (`objectives.vaccine.trusted`).
+        """Every term of a loss per sample, with the suspicious samples counted against (`trusted`).
 
         Raises MethodError for a term that is already a mean.
         """
@@ -78,10 +82,10 @@ class Vaccine:
             )
         return guarded
 
-    def _count(self, found: Tensor) -> None:
+    def _count(self, distrusted: Tensor) -> None:
         counters = self.context.counters
-        counters.add("vaccine_judged", len(found))
-        counters.add("vaccine_suspicious", int(found.sum()))
+        counters.add("vaccine_judged", len(distrusted))
+        counters.add("vaccine_suspicious", int(distrusted.sum()))
 
     # -- verification
 
@@ -91,37 +95,37 @@ class Vaccine:
         Deviation: 32 images of each batch that the student learns from; the released code keeps every batch that the
         generator makes. What is watched is then the same for every method, and small enough for a checkpoint.
         """
-        settings, seen = self.settings, self.verification
-        if self.on or seen["watched"] >= settings.verify:
+        settings, trial = self.settings, self.verification
+        if self.on or trial["watched"] >= settings.verify:
             return
-        seen["watched"] += 1
-        if seen["watched"] > settings.skip:
-            seen["images"].append(batch.images[:WATCHED].detach().clone())
-            seen["logits"].append(batch.answers().logits[:WATCHED].detach().clone())
-        if seen["watched"] == settings.verify:
-            self._choose(torch.cat(seen["images"]), torch.cat(seen["logits"]))
-            seen["images"], seen["logits"] = [], []
+        trial["watched"] += 1
+        if trial["watched"] > settings.skip:
+            trial["images"].append(batch.images[:WATCHED].detach().clone())
+            trial["logits"].append(batch.answers().logits[:WATCHED].detach().clone())
+        if trial["watched"] == settings.verify:
+            self._choose(torch.cat(trial["images"]), torch.cat(trial["logits"]))
+            trial["images"], trial["logits"] = [], []
 
     def _choose(self, images: Tensor, logits: Tensor) -> None:
         """Shuffles anew until a share of outliers shows that the copies find some samples far more alike than most.
 
         Where none does, the vaccine stays off for the run.
         """
-        settings, seen = self.settings, self.verification
-        while seen["trials"] < settings.trials:
-            if seen["trials"]:
+        settings, trial = self.settings, self.verification
+        while trial["trials"] < settings.trials:
+            if trial["trials"]:
                 self.copies.shuffle()
-            seen["trials"] += 1
+            trial["trials"] += 1
             with torch.no_grad():
                 far = outliers(divergence(logits, self.copies(images)))
-            found, count = self.context.runtime.sum([float(far.sum()), len(far)])
-            if found > settings.tail * count:
-                seen["on"] = True
+            outlying, count = self.context.runtime.sum([float(far.sum()), len(far)])
+            if outlying > settings.tail * count:
+                trial["on"] = True
                 return
 
     def findings(self) -> list[str]:
         """What the user should know at the end of a run."""
-        settings, seen, judged = self.settings, self.verification, self.context.counters["vaccine_judged"]
+        settings, trial, judged = self.settings, self.verification, self.context.counters["vaccine_judged"]
         if self.on:
             share = self.context.counters["vaccine_suspicious"] / max(1, judged)
             if share > 0.9:
@@ -129,7 +133,7 @@ class Vaccine:
                     f"{share:.0%} of the samples survived the shuffle: it does not tell them apart (vaccine.layers)"
                 ]
             return []
-        if seen["watched"] < settings.verify:
+        if trial["watched"] < settings.verify:
             return [f"the vaccine never set in: the run ended before vaccine.verify={settings.verify} batches"]
         return [f"the vaccine never set in: none of {settings.trials} shuffles passed the verification"]
 
@@ -152,8 +156,8 @@ class ShuffledCopies:
         takes the last names with 'conv' in them, in the order of registration.
         """
         self.context = context
-        found = shuffled_layers(context.teacher)
-        self.layers = found[-min(layers, -(-len(found) // 2)) :]
+        convolutions = shuffled_layers(context.teacher)
+        self.layers = convolutions[-min(layers, ceil_div(len(convolutions), 2)) :]
         self.modules = [copy.deepcopy(context.teacher.inside.module) for _ in range(copies)]
         self.orders: list[list[Tensor]] = []
 
@@ -187,15 +191,15 @@ class ShuffledCopies:
 
 
 def _conv(module: nn.Module, path: str) -> nn.Conv2d:
-    found = module.get_submodule(path)
-    assert isinstance(found, nn.Conv2d)
-    return found
+    layer = module.get_submodule(path)
+    assert isinstance(layer, nn.Conv2d)
+    return layer
 
 
 def shuffled_layers(teacher: Teacher) -> list[str]:
     """Paths of the convolutions whose input channels can change places, in the order in which they run."""
     kind = input_kind(teacher.task)
-    device = next((p.device for p in teacher.module.parameters()), torch.device("cpu"))
+    device = device_of(teacher.module)
     probe = teacher.network.preprocessor(columns.to(kind.draw(2, torch.Generator().manual_seed(0)), device))
     ran = execution_order(
         teacher.module,
@@ -216,3 +220,53 @@ def unmet_by_vaccine(teacher: Teacher) -> list[str]:
     if not shuffled_layers(teacher):
         return ["it shuffles the input channels of convolutions, and none with two or more was found"]
     return []
+
+
+# -- what it asks of a batch: logits and shuffled are (B, K), the answers of the teacher and of its shuffled copies
+
+
+def suspicious(logits: Tensor, shuffled: Tensor) -> Tensor:
+    """(B,) bool: whether the copies still say the same class.
+
+    A trigger fires through a few channels and survives the shuffle; what many channels agree on does not.
+    """
+    return logits.argmax(1) == shuffled.argmax(1)
+
+
+def divergence(logits: Tensor, shuffled: Tensor) -> Tensor:
+    """(B,) d = KL(teacher || copies), the mean over classes of its terms and not their sum. Gradients through both."""
+    return kl(shuffled, logits) / logits.shape[1]
+
+
+def vaccine(logits: Tensor, shuffled: Tensor) -> Tensor:
+    """-mean of the divergence over the suspicious samples, a scalar; 0 where there are none.
+
+    To be minimised by what makes the images: suspicious ones move to where teacher and copies differ.
+    """
+    chosen = suspicious(logits, shuffled)
+    return -(chosen * divergence(logits, shuffled)).sum() / chosen.sum().clamp_min(1)
+
+
+def trusted(loss: Tensor, distrusted: Tensor, weight: float, cap: float, weights: Tensor | None = None) -> Tensor:
+    """Mean of loss (B,) over the samples that are not `distrusted` (B,) less `weight` times its mean over the others.
+
+    weights (B,): of the samples in both means. A mean over none is 0, so a batch of nothing but distrusted samples
+    teaches nothing.
+
+    Deviation: the released term is not bounded and diverges where many samples are distrusted; here such a sample
+    counts until its loss is `cap` times the mean of the trusted ones.
+    """
+    weights = torch.ones_like(loss) if weights is None else weights
+    keep = _mean(loss, weights * ~distrusted)
+    held = torch.minimum(loss, cap * keep.detach())
+    return keep - weight * _mean(held, weights * distrusted)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp_min(1e-12)
+
+
+def outliers(divergences: Tensor) -> Tensor:
+    """(B,) bool: whose log divergence is more than three standard deviations below the mean (vaccine verification)."""
+    logs = divergences.clamp_min(1e-12).log10()
+    return logs < logs.mean() - 3 * logs.std()

@@ -1,7 +1,8 @@
 """Generative replay (PRE-DFKD, Binici et al., AAAI 2022, 2201.03019): a VAE that learns to make what it was shown.
 
 It stores no image. It is shown half of each new batch together with what it has just replayed, so that it forgets
-slowly, and is asked that both the pixels and the teacher's answers come back.
+slowly, and is asked that both the pixels and the teacher's answers come back. "Released" is kuluhan/PRE-DFKD, commit
+604010d.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from ..contracts import Batch, Losses, Stateful
 from ..memory import Slot
 from ..method import Context
 from ..models.modes import fixed
-from ..models.vae import VAE
-from ..objectives import class_priors, latents, logits
+from ..objectives import class_priors, logits
 from ..settings import RetainSettings
-from ..synthesis.generator import affordable_width, images_from
-from ..synthesis.generator import latents as gaussian
+from ..synthesis.generator import affordable_width, images_from, latents
+from .vae import VAE, normal_kl
 
 PRIOR = 1e-5
-"""Weight of the KL to the standard normal; released."""
+"""The weight of the KL to the standard normal (released)."""
 SHOWN = 0.5
-"""Share of a new batch that it is shown; released."""
+"""The share of a new batch that the autoencoder is shown (released)."""
 
 
 class VAEReplay:
@@ -59,13 +59,13 @@ class VAEReplay:
     def _codes(self, count: int) -> Tensor:
         """(count, Z) one step from standard normal towards images the teacher is sure of, classes even."""
         settings, context = self.settings, self.context
-        codes = gaussian(count, settings.latent, context, "vae-codes").requires_grad_()
+        codes = latents(count, settings.latent, context, "vae-codes").requires_grad_()
         losses = Losses()
         with fixed(self.vae.decoder):
             answers = context.teacher(images_from(self.vae.decoder, codes, context)).logits
         losses.add("one_hot", settings.one_hot, lambda: class_priors.one_hot(answers))
         losses.add("entropy", settings.entropy, lambda: class_priors.information_entropy(answers))
-        losses.add("moments", 1, lambda: latents.normal_moments(codes))
+        losses.add("moments", 1, lambda: normal_moments(codes))
         (slope,) = torch.autograd.grad(losses.total(), codes)
         # The first step of Adam: its running means are those of this one gradient.
         return (codes - settings.code_lr * slope / (slope.abs() + 1e-8)).detach()
@@ -94,15 +94,23 @@ class VAEReplay:
         shown = context.pixels(images)
         with context.runtime.autocast():
             mean, log_variance = (value.float() for value in self.vae.encoder(shown))
-        noise = gaussian(len(images), self.settings.latent, context, "vae-noise")
+        noise = latents(len(images), self.settings.latent, context, "vae-noise")
         made = images_from(self.vae.decoder, mean + (0.5 * log_variance).exp() * noise, context)
         losses, again = Losses(), context.teacher(made).logits
         losses.add("pixels", 1, lambda: (context.pixels(made) - shown).abs().mean())
         losses.add("answers", 1, lambda: logits.l1(again, answers))
-        losses.add("prior", PRIOR, lambda: latents.normal_kl(mean, log_variance))
+        losses.add("prior", PRIOR, lambda: normal_kl(mean, log_variance))
         losses.total().backward()
         context.runtime.step(self.optimizer)
         return losses
 
     def state(self) -> Mapping[str, Stateful]:
         return {"memory": self.clock, "vae": self.vae, "vae_optimizer": self.optimizer}
+
+
+def normal_moments(codes: Tensor) -> Tensor:
+    """Squared distance of mean and variance over the batch from 0 and 1, averaged over Z; codes (B, Z), B > 1.
+
+    As in PRE-DFKD's released code, where it stands for the KL of a set of codes.
+    """
+    return (codes.var(0) - 1).square().mean() + codes.mean(0).square().mean()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from ...columns import Inputs
 from ...errors import TaskError
 from ...figures import Drawing, Figure, Finding, Preview, Record, Warned
 from ...tasks import Column, TableSpec
+from ...tasks.table import PIECES
 from ..base import Axes, InputKind, Preprocessor
 
 MISSING_SHARE = 0.1
@@ -60,6 +62,29 @@ class Standardise:
 
 
 @dataclass(frozen=True)
+class Pieces(Standardise):
+    """A network sees the row of `Standardise` and behind it PIECES values from 0 to 1 for each number (all 0 where it
+    is missing): how far the number has come through each piece of its range, the pieces of equal length in the
+    logarithm of its distance from the lowest value.
+
+    After the piecewise linear encoding of Gorishniy et al. 2022 (arXiv 2203.05556). Deviation: they cut at quantiles
+    of the training data, which is not here; the logarithm finds what crowds at the low end, as amounts and counts do.
+    """
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        assert not isinstance(inputs, Tensor)
+        numbers, missing = inputs["numbers"], inputs["missing"][:, : len(self.spec.numbers)]
+        low, high = (torch.tensor([c.range[end] for c in self.spec.numbers], device=numbers.device) for end in (0, 1))  # type: ignore[index]
+        distance = ((numbers - low) / (high - low)).clamp(0, 1)
+        place = torch.log1p((ORDERS - 1) * distance) / math.log(ORDERS)
+        pieces = (PIECES * place.unsqueeze(2) - torch.arange(PIECES, device=numbers.device)).clamp(0, 1)
+        return torch.cat([super().__call__(inputs), pieces.masked_fill(missing.unsqueeze(2), 0.0).flatten(1)], 1)
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"door": "pieces"}
+
+
+@dataclass(frozen=True)
 class Matrix:
     """A model of another library sees float64 (B, columns) in the order of the task: numbers in their own units, the
     place of the level for a category, nan where a value is missing."""
@@ -76,6 +101,10 @@ class Matrix:
 
     def describe(self) -> dict[str, Any]:
         return {"door": "matrix"}
+
+
+SCALES = {"standardise": Standardise, "pieces": Pieces}
+"""Doors of our own networks."""
 
 
 class Table(InputKind):
@@ -140,12 +169,12 @@ class Table(InputKind):
             raise TaskError(f"preprocessing of a table has door, mean and std, not '{sorted(unknown)[0]}'")
         if door == "matrix":
             return Matrix(self.spec)
-        if door != "standardise":
-            raise TaskError(f"preprocessing: unknown door '{door}' of a table. Known: standardise, matrix.")
+        if door not in SCALES:
+            raise TaskError(f"preprocessing: unknown door '{door}' of a table. Known: {', '.join(SCALES)}, matrix.")
         mean = described.get("mean", [column.centre for column in numbers])
         std = described.get("std", [column.spread for column in numbers])
         try:
-            scale = Standardise(self.spec, tuple(float(v) for v in mean), tuple(float(v) for v in std))
+            scale = SCALES[door](self.spec, tuple(float(v) for v in mean), tuple(float(v) for v in std))
         except (TypeError, ValueError):
             raise TaskError("preprocessing of a table needs mean and std as lists of numbers") from None
         if not len(scale.mean) == len(scale.std) == len(numbers) or min(scale.std, default=1.0) <= 0:

@@ -31,6 +31,8 @@ COUNTABLE = 20
 LITTLE_LEARNED = 0.15
 """Share of the way from guessing to full agreement."""
 NAMED = 5
+TOO_SURE = 0.02
+"""By how much confidence is above accuracy before it is worth a word."""
 MAX_CONFUSION_CLASSES = 1_000
 """Beyond it the matrix would be larger than all else in a report."""
 MAX_RANKED_CLASSES = 200
@@ -125,7 +127,10 @@ class Classes(OutputKind):
     def describe(self, answers: Tensor, late: Tensor | None = None) -> list[Finding]:
         shares = [round(share, 6) for share in agreement.class_histogram(answers).tolist()]
         described: list[Finding] = [
-            Drawing("class_histogram", "bars", shares, "share of the samples that the teacher takes for a class"),
+            Drawing(
+                "class_histogram", "bars", shares, "share of the samples that the teacher takes for a class",
+                self.spec.class_names,
+            ),
             Figure(
                 "class_entropy", agreement.class_entropy(answers), "number",
                 "1: all classes alike, 0: a single class", "higher",
@@ -151,7 +156,7 @@ class Classes(OutputKind):
 
     def evaluate(self, answers: np.ndarray, truth: np.ndarray, teacher: np.ndarray | None = None) -> list[Finding]:
         """answers (N, K), truth (N,) int64."""
-        classes, count = self.spec.classes, len(truth)
+        classes, count, names = self.spec.classes, len(truth), self.spec.class_names
         log_probs, predictions = metrics.log_softmax(answers), answers.argmax(axis=1)
         correct = predictions == truth
         confidence = np.exp(log_probs.max(axis=1))
@@ -159,6 +164,7 @@ class Classes(OutputKind):
         per_class = metrics.per_class_accuracy(truth, predictions, classes)
         shares = tuple(None if np.isnan(share) else float(share) for share in per_class)
         right = int(correct.sum())
+        too_sure = confidence.mean() > right / count + TOO_SURE
         findings: list[Finding] = [
             Figure("accuracy", right / count, "share", "", "higher", metrics.wilson_interval(right, count)),
             Figure(
@@ -172,16 +178,17 @@ class Classes(OutputKind):
             *_rankings(log_probs, truth),
             Figure("ece", metrics.expected_calibration_error(bins), "number",
                    "mean gap between confidence and accuracy; 0 is perfect", "lower"),
-            Figure("mean_confidence", float(confidence.mean()), "share", "above the accuracy: too sure of itself"),
+            Figure("mean_confidence", float(confidence.mean()), "share",
+                   "above the accuracy: too sure of itself" if too_sure else "in the class that it names"),
             Figure("nll", metrics.negative_log_likelihood(log_probs, truth), "nats", "of the true class", "lower"),
             Figure("brier", metrics.brier_score(log_probs, truth), "number",
                    "squared error of the probabilities, 0..2", "lower"),
-            Drawing("per_class", "bars", shares, "accuracy of each class"),
+            Drawing("per_class", "bars", shares, "accuracy of each class", names),
             Drawing("reliability", "reliability", [asdict(one) for one in bins], "confidence against accuracy"),
         ]  # fmt: skip
         if classes <= MAX_CONFUSION_CLASSES:
             matrix = metrics.confusion_matrix(truth, predictions, classes).tolist()
-            findings.append(Drawing("confusion", "heat", matrix, "rows true, columns predicted"))
+            findings.append(Drawing("confusion", "heat", matrix, "rows true, columns predicted", names))
         return findings if teacher is None else findings + _beside(answers, teacher, truth)
 
     def targets(self, answers: Tensor) -> np.ndarray:

@@ -15,6 +15,7 @@ from .mixmix import MIXMIX
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
+from .tables import ADULT, BREAST_CANCER, MAMMOGRAPHY
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -33,6 +34,9 @@ RECIPES: dict[str, Recipe] = {
         FEDD2S,
         RETAIN,
         ABD,
+        BREAST_CANCER,
+        ADULT,
+        MAMMOGRAPHY,
     )
 }
 

@@ -1,0 +1,125 @@
+"""Samples that a run kept, as a person sees them: a picture, a text or a record each, with its caption."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import columns
+from ..decoding.arrays import read_arrays
+from ..errors import DataError, SansdataError
+from ..figures import Picture, Preview, Record, Text
+from ..kinds.index import input_kind, output_kind
+from ..tasks import Task
+from .pictures import data_uri
+from .regular import open_regular
+from .words import clip
+
+PER_GRID = 12
+MAX_GRID_BYTES = 512_000_000
+MAX_TEXT = 400
+MAX_COLUMNS = 40
+FAULTS = (SansdataError, OSError, ValueError, TypeError, RuntimeError, MemoryError)
+"""What a damaged file, or arrays of another task, may raise."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """name: what the teacher takes it for, sure: how surely; both empty where the file does not say."""
+
+    preview: Preview
+    name: str = ""
+    sure: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The first samples that were kept at one step, of `count`."""
+
+    step: int
+    samples: tuple[Sample, ...]
+    count: int
+
+
+def read_grids(folder: Path, task: Task | None, wanted: int, faults: list[str]) -> tuple[list[Grid], int]:
+    """(at most `wanted` of the grids in `folder`, spread over the run; how many there are). A file that cannot be shown
+    is a line in `faults`."""
+    if folder.is_symlink():
+        faults.append("samples: a link, which is not followed")
+        return [], 0
+    files = sorted(
+        (int(match.group(1)), path)
+        for path in folder.glob("step-*.npz") if (match := re.fullmatch(r"step-(\d{1,15})", path.stem))
+    )  # fmt: skip
+    if task is None:
+        return [], len(files)
+    grids, wanted = [], min(wanted, len(files))
+    for place in sorted({round(i * (len(files) - 1) / max(wanted - 1, 1)) for i in range(wanted)}):
+        step, path = files[place]
+        try:
+            grids.append(_read_grid(step, path, task))
+        except FAULTS as fault:
+            faults.append(f"samples/{path.name}: left out ({clip(str(fault), 300) or type(fault).__name__})")
+    return grids, len(files)
+
+
+def _read_grid(step: int, path: Path, task: Task) -> Grid:
+    """Raises DataError for a damaged file, ValueError for arrays that are none of the task, OSError."""
+    file = open_regular(path)
+    if file is None:
+        raise FileNotFoundError("it is gone")
+    with file:
+        arrays = read_arrays(file, path.name, MAX_GRID_BYTES)
+    kind = input_kind(task)
+    packed = kind.from_arrays(arrays)
+    count = columns.count(packed)
+    if count == 0:
+        raise DataError("no samples in it")
+    captions = _captions(arrays.get("logits"), count, task)
+    previews = kind.preview(columns.take(packed, slice(PER_GRID)))
+    return Grid(step, tuple(Sample(preview, *caption) for preview, caption in zip(previews, captions)), count)
+
+
+def _captions(answers: np.ndarray | None, count: int, task: Task) -> list[tuple[str, str]]:
+    """Of the first samples; empty texts where the file holds no answers to them."""
+    kind = output_kind(task)
+    _, sizes = kind.signature()
+    if answers is None or answers.dtype.kind != "f" or answers.shape != (count, *sizes):
+        return [("", "")] * PER_GRID
+    captions = kind.captions(answers[:PER_GRID], task.name_of)
+    return [(clip(name, 80), clip(sure, 40)) for name, sure in captions]
+
+
+# -- as rows of a page
+
+
+def rows_of(samples: Sequence[Sample], picture_bytes: int) -> dict[str, Any]:
+    """What a page shows of samples: pictures as data URIs of about `picture_bytes` each, texts, and records as a table.
+
+    All have 'name' and 'sure'.
+    """
+    pictures, texts, records = [], [], []
+    for sample in samples:
+        caption = {"name": sample.name, "sure": sample.sure}
+        match sample.preview:
+            case Picture(pixels):
+                height, width = pixels.shape[:2]
+                pictures.append(caption | {"uri": data_uri(pixels, picture_bytes), "size": f"{width}×{height}"})
+            case Text(text):
+                texts.append(caption | {"text": clip(text, MAX_TEXT)})
+            case Record(fields):
+                records.append((caption, fields))
+    return {"pictures": pictures, "texts": texts, "records": _table(records)}
+
+
+def _table(records: Sequence[tuple[dict[str, str], Mapping[str, str]]]) -> dict[str, Any]:
+    """Columns, rows with a cell for each, and how many columns are left out."""
+    names = list(dict.fromkeys(name for _, fields in records for name in fields))
+    shown = names[:MAX_COLUMNS]
+    rows = [caption | {"cells": [clip(fields.get(name, ""), 60) for name in shown]} for caption, fields in records]
+    return {"columns": [clip(name, 60) for name in shown], "rows": rows, "more": len(names) - len(shown)}

@@ -1,0 +1,108 @@
+"""A student of a scikit-learn model that was fitted on real rows of a table, and how near it comes on the test rows.
+
+Of an arm's `experiment`: teacher, 'forest' or 'boosted' (trees of a histogram). The method 'real-data' is taught on the
+training rows instead of its own: the ceiling.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...api.distill import distill
+from ...api.evaluate import evaluate
+from ...api.result import Result
+from ...datasets.labelled import KindSet
+from ...datasets.load import load_set
+from ...engine.session import Session
+from ...evaluate.labelled import Evaluation
+from ...kinds.index import input_kind
+from ...kinds.inputs.table import Table
+from ...runtime import make_runtime
+from ...streams import Streams
+from ...tasks import PairTask, load_task
+from ...teachers.specs import load_student, load_teacher
+from ..real_data import RealData, RealDataConfig
+from ..recipes.model import Arm, Recipe
+from . import distil
+
+
+def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The figures of one arm; the test rows are opened once, after the last step."""
+    task = load_task(recipe.task)
+    assert isinstance(task, PairTask)
+    file = fit(arm.experiment["teacher"], recipe, task, folder / "teacher.skops")
+    if arm.method == "real-data":
+        session = ceiling(recipe, arm, seed, task, file)
+        score = evaluate(session.student.eval(), recipe.data, session.task, teacher=str(file))
+        figures = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
+    else:
+        result = distilled(recipe, arm, seed, task, file, folder / "run")
+        score = evaluate(result, recipe.data, teacher=str(file))
+        figures = distil.of_run(result)
+    of_all = measures(score) | {"queries": figures["cost"]["teacher_forwards"]}
+    return {"accuracy": score.accuracy, **figures, "measures": of_all}
+
+
+def fit(kind: str, recipe: Recipe, task: PairTask, file: Path) -> Path:
+    """Writes the teacher `kind`, fitted on the training rows, always the same; gives `file`."""
+    import skops.io
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+
+    rows, table = training_rows(recipe, task), input_kind(task)
+    assert isinstance(table, Table)
+    matrix = table.preprocessor({"door": "matrix"})(rows.packed)
+    assert isinstance(matrix, torch.Tensor)
+    model: Any
+    if kind == "forest":
+        # Leaves of five rows where rows are many: those of one row would make the forest a hundred times as large.
+        model = RandomForestClassifier(100, min_samples_leaf=5 if len(rows) > 5000 else 1, random_state=0)
+    else:
+        levels = [bool(column.levels) for column in table.spec.columns]
+        categories: Any = levels if any(levels) else None
+        model = HistGradientBoostingClassifier(categorical_features=categories, random_state=0)
+    model.fit(matrix.numpy(), rows.labels)
+    skops.io.dump(model, file)
+    return file
+
+
+def training_rows(recipe: Recipe, task: PairTask) -> KindSet:
+    """All of them: nothing is held out of a teacher that is fitted once."""
+    rows = load_set(recipe.data, task, "train")
+    assert isinstance(rows, KindSet)
+    return rows
+
+
+def distilled(recipe: Recipe, arm: Arm, seed: int, task: PairTask, teacher: Path, out: Path) -> Result:
+    """A strict run of the arm's method in the new directory `out`."""
+    settings = {"features": arm.features, "threads": recipe.threads, **arm.run}
+    return distill(
+        str(teacher), recipe.student, arm.method, f"{arm.steps}steps", out, seed, task=task, strict=True,
+        preset=arm.preset, options=arm.options, settings=settings,
+    )  # fmt: skip
+
+
+def ceiling(recipe: Recipe, arm: Arm, seed: int, task: PairTask, file: Path) -> Session:
+    """The same student, taught by the same teacher on the real training rows, at the end of its steps."""
+    loaded = load_teacher(str(file), task)
+    with Streams(seed).as_global("student"):
+        student = load_student(recipe.student, loaded, task)
+    rows = training_rows(recipe, task)
+    method = RealData.on(rows.packed, torch.from_numpy(rows.labels))
+    config = RealDataConfig.model_validate(arm.options)
+    session = Session(method, config, loaded, student.module, student.task, make_runtime(), seed, arm.steps)
+    session.advance(arm.steps)
+    return session
+
+
+def measures(score: Evaluation) -> dict[str, float]:
+    """In percent, or points of a percent for what the student lacks of its teacher."""
+    return {
+        "agreement": 100 * score.agreement,
+        "AUROC": 100 * score.auroc,
+        "AUROC behind": 100 * (score.teacher_auroc - score.auroc),
+        "AUPRC": 100 * score.auprc,
+        "AUPRC behind": 100 * (score.teacher_auprc - score.auprc),
+    }

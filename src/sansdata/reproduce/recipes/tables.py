@@ -1,0 +1,111 @@
+"""Students of forests and boosted trees that are only asked: what rows that cover a teacher's bins in pairs are worth
+against rows drawn at random, and how much of its ranking is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .model import Arm, Expectation, Recipe, Role
+
+_KINDS = ("forest", "boosted")
+_INDEPENDENT: dict[str, Any] = {"search": 0, "pairs": 0.0, "edges": 0.0, "boundary": 0.0, "hard": 0.0}
+_DISAGREEMENT = _INDEPENDENT | {"hard": 0.5}
+_LARGE: dict[str, Any] = {
+    "draws": 6000, "search": 4000, "rows": 4444, "steps_per_round": 800, "transfer": {"batch": 256},
+}  # fmt: skip
+"""Ten rounds and about 50,000 queries."""
+_PAPER = "best agreement in 14 of 16 settings (abstract)"
+
+
+def _arm(kind: str, name: str, role: Role, steps: int, options: dict[str, Any], paper: str = "") -> Arm:
+    return Arm(
+        name=f"{kind}-{name}", role=role, method="tabkd", steps=steps, options=options, experiment={"teacher": kind},
+        paper=paper,
+    )  # fmt: skip
+
+
+def _small(kind: str) -> tuple[Arm, ...]:
+    """At most 5,000 queries."""
+    draws = _INDEPENDENT | {"rows": 444}
+    return (
+        _arm(kind, "tabkd", "method", 2500, {}, _PAPER),
+        _arm(kind, "disagreement", "method", 2500, _DISAGREEMENT | {"rows": 444}),
+        _arm(kind, "even-draws", "floor", 2500, draws | {"source": "uniform"}),
+        _arm(kind, "skewed-draws", "floor", 2500, draws),
+    )
+
+
+def _large(kind: str) -> tuple[Arm, ...]:
+    """At most 50,000 queries."""
+    return (
+        _arm(kind, "tabkd-50k", "method", 8000, _LARGE),
+        _arm(kind, "disagreement-50k", "method", 8000, _LARGE | _DISAGREEMENT),
+        _arm(kind, "skewed-draws-50k", "floor", 8000, _LARGE | _INDEPENDENT),
+    )
+
+
+def _ceiling(kind: str, steps: int) -> Arm:
+    """Taught on the real training rows by the same teacher."""
+    transfer = {"optimizer": "adam", "lr": 2e-3, "weight_decay": 0.0, "temperature": 1.0, "batch": 128}
+    return Arm(
+        name=f"{kind}-real-rows", role="ceiling", method="real-data", steps=steps,
+        options={"view": "none", "transfer": transfer},
+        experiment={"teacher": kind},
+    )  # fmt: skip
+
+
+def _without(kind: str) -> tuple[Arm, ...]:
+    """Each part left out; its share of a round is drawn instead."""
+    return (
+        _arm(kind, "tabkd-no-bins", "ablation", 2500, {"search": 0, "edges": 0.0, "pairs": 0.0}),
+        _arm(kind, "tabkd-no-boundary", "ablation", 2500, {"boundary": 0.0}),
+    )
+
+
+def _recipe(name: str, claim: str, arms: tuple[Arm, ...], expected: tuple[Expectation, ...], **more: Any) -> Recipe:
+    return Recipe(
+        name=f"tables-{name}", claim=claim, data=name, task=name, teacher=None, student="mlp-pieces",
+        experiment="table", held_out=0, arms={"small": arms}, expected=expected, **more,
+    )  # fmt: skip
+
+
+def _near(suffix: str, *sources: str) -> tuple[Expectation, ...]:
+    """Within 2 points of the teacher's AUROC, and above draws of `sources` on agreement with real rows."""
+    ways = [f"{kind}-{way}" for kind in _KINDS for way in ("tabkd", "disagreement")]
+    within = (Expectation(better=way + suffix, measure="AUROC behind", margin=2, lower=True) for way in ways)
+    above = (
+        Expectation(better=way + suffix, worse=f"{way.split('-')[0]}-{source}{suffix}", measure="agreement")
+        for way in ways
+        for source in sources
+    )
+    return (*within, *above)
+
+
+_DRAWS = ("even-draws", "skewed-draws")
+BREAST_CANCER = _recipe(
+    "breast-cancer",
+    "After TabKD: at equal queries, rows that cover the teacher's bins in pairs give a student that agrees more with "
+    "it on real rows than rows of independent draws; the student ranks within 2 points of its teacher's AUROC.",
+    tuple(arm for kind in _KINDS for arm in (*_small(kind), _ceiling(kind, 2500))) + _without("forest"),
+    _near("", *_DRAWS),
+)
+ADULT = _recipe(
+    "adult",
+    "The same where rows are of 6 numbers, 8 categories and missing values, and most columns matter little.",
+    tuple(arm for kind in _KINDS for arm in (*_small(kind), *_large(kind), _ceiling(kind, 8000))),
+    (*_near("", *_DRAWS), *_near("-50k", "skewed-draws")),
+)
+MAMMOGRAPHY = _recipe(
+    "mammography",
+    "The same where 2 of 100 rows are of the class that matters, a stand-in for fraud: AUPRC beside AUROC.",
+    tuple(arm for kind in _KINDS for arm in (*_small(kind), _ceiling(kind, 2500))),
+    (
+        *_near("", *_DRAWS),
+        *(
+            Expectation(better=f"{kind}-{way}", worse=f"{kind}-{source}", measure="AUPRC")
+            for kind in _KINDS
+            for way in ("tabkd", "disagreement")
+            for source in _DRAWS
+        ),
+    ),
+)
