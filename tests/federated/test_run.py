@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import differing, student_of
+from tiny import WORLDS, differing, student_of
 from tiny_clients import make_run, model_of
 from typer.testing import CliRunner
 
 import sansdata
 from sansdata.cli.main import app
+from sansdata.contracts import Requirements
 from sansdata.engine.checkpoint import Checkpoints
 from sansdata.errors import ConfigError, DataError, MethodError, ResumeError, RunDirectoryError
-from sansdata.federated.index import FEDERATED, find_server
+from sansdata.federated.index import FEDERATED, federated_config, find_server, require_task
 from sansdata.federated.round import select
 from sansdata.federated.scores import TestSet
 from sansdata.report.federated import reached, traffic
@@ -212,6 +213,7 @@ def test_a_changed_setting_is_no_resume(finished, tmp_path):
         (["partition.smallest=2000"], ConfigError, "fewer than"),
         (["--partition", "natural"], ConfigError, "whose"),
         (["--batch-norm", "none"], ConfigError, "batch_norm"),
+        (["--data", "wine"], MethodError, "its inputs are image, and the task's are table"),
     ],
 )
 def test_wrong_input_is_one_error_and_leaves_nothing(words, error, text, tmp_path):
@@ -220,6 +222,30 @@ def test_wrong_input_is_one_error_and_leaves_nothing(words, error, text, tmp_pat
     assert isinstance(done.exception, error), done.exception
     assert text in str(done.exception)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("method", FEDERATED)
+@pytest.mark.parametrize("world", [name for name in WORLDS if name != "image"])
+def test_a_task_of_another_kind_is_refused_before_anything_is_read(method, world, tmp_path):
+    """The set is not there: what it would be, and a network for it, is never asked."""
+    task = WORLDS[world].task.model_dump(mode="json")
+    with pytest.raises(
+        MethodError, match=f"'{method}' cannot .* are image, and the task's are {world}. Give "
+    ) as fault:
+        sansdata.federate(tmp_path / "nowhere.csv", method, tmp_path / "run", task=task, network="no-such-network")
+    assert fault.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_method_declares_the_kinds_that_it_works_on(monkeypatch):
+    """What is refused is what the method says, and nothing else."""
+    config, task = federated_config("fedavg"), WORLDS["table"].task
+    monkeypatch.setattr(
+        find_server("fedavg"), "requires", lambda config: Requirements(inputs=frozenset({"image", "table"}))
+    )
+    require_task("fedavg", config, task)
+    with pytest.raises(MethodError, match="image or table, and the task's are tokens"):
+        require_task("fedavg", config, WORLDS["tokens"].task)
 
 
 def test_an_existing_directory_is_left_alone(finished):

@@ -24,6 +24,8 @@ from sansdata.tasks import Column, PairTask, TableSpec, load_task
 from sansdata.teachers.specs import resolve
 
 every_world = pytest.mark.parametrize("world", WORLDS)
+STEMS = {"image": torch.nn.Conv2d(7, 3, 1), "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2)}
+"""The first layer of a network that was made for inputs of another size."""
 
 
 def draws(world: str, count: int = 24, seed: int = 0, source: str = "") -> columns.Inputs:
@@ -67,6 +69,7 @@ def test_what_is_stored_comes_back(world: str) -> None:
     packed = kind.pack(draws(world))
     assert columns.same(kind.pack(kind.unpack(packed)), packed)
     arrays = kind.to_arrays(packed)
+    assert list(arrays) == list(kind.signature()), "a file has other names than the arguments of an exported model"
     assert columns.same(kind.from_arrays(arrays), packed)
     inputs = draws(world)
     kind.pack(inputs)
@@ -134,8 +137,7 @@ def test_a_module_of_another_size_is_told_what_is_expected(world: str) -> None:
     kind = input_kind(WORLDS[world].task)
     own = WORLDS[world].module()
     assert kind.hint(own) == ""
-    stem = {"image": torch.nn.Conv2d(7, 3, 1), "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2)}
-    assert kind.hint(stem[world]).startswith(". Its first ")
+    assert kind.hint(STEMS[world]).startswith(". Its first ")
 
 
 @every_world

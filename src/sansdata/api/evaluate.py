@@ -13,7 +13,7 @@ from ..datasets.images import load_images
 from ..datasets.load import load_set
 from ..errors import ConfigError, TeacherError
 from ..evaluate.kept import keep_by_name, keep_figures
-from ..evaluate.labelled import Evaluation, evaluate_model
+from ..evaluate.labelled import Evaluation, LabelledSet, evaluate_model
 from ..evaluate.snapshots import predictor
 from ..evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure_transfer
 from ..models.modes import fixed
@@ -25,7 +25,7 @@ from .result import Result, TaskLike, asked, generator_kept
 
 def evaluate(
     model: str | Path | Result | nn.Module,
-    data: str | Path,
+    data: str | Path | LabelledSet,
     task: TaskLike = None,
     teacher: str | Teacher | None = None,
     device: str = "auto",
@@ -33,11 +33,12 @@ def evaluate(
     """Accuracy, per class, ranking, calibration and, with a teacher, agreement, on real data.
 
     model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
-    as normalised images (with a task). For a run directory, evaluation.json is written into it.
+    as normalised images (with a task). data: a set as datasets.load names them, or a labelled one in Python, such as a
+    datasets.labelled.KindSet. For a run directory, evaluation.json is written into it.
     Raises DataError, TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
-    labelled = load_set(str(data), about.task)
+    labelled = load_set(data, about.task) if isinstance(data, (str, Path)) else data
     with generator_kept():
         beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
     with fixed(about.module):

@@ -31,7 +31,7 @@ from ..errors import ConfigError, DataError, Interrupted, ResumeError, UserError
 from ..federated.algo import ClientContext, ServerContext
 from ..federated.data import ClientData
 from ..federated.in_process import InProcess, Wire
-from ..federated.index import federated_config, find_server
+from ..federated.index import federated_config, find_server, require_task
 from ..federated.partitions import Partition, indices_like, partition
 from ..federated.scores import TestSet, rounds_to
 from ..federated.settings import FederateSettings
@@ -113,6 +113,7 @@ def prepare(settings: FederateSettings, wire: Wire | None = None) -> World:
     if not settings.task and settings.data not in KNOWN_TASKS:
         raise ConfigError(f"--task TASK is needed with --data {settings.data}: a YAML file or a known name")
     task = load_task(settings.task or settings.data)
+    require_task(settings.method, config, task)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     runtime = make_runtime(settings.device, "fp32")

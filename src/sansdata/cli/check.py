@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,9 @@ def check(
     from ..api.check import check as examine
 
     verdict = examine(teacher, job.model_dump(mode="json"), student)
-    _print_facts(verdict)
+    from ..kinds.index import output_kind
+
+    _print_facts(verdict, UNITS | {"gives": f"{{}} {output_kind(job).unit}"})
     for line in verdict["warnings"]:
         print(f"warning   {line}")
     for line in verdict["faults"]:
@@ -36,7 +39,6 @@ def check(
 
 
 UNITS = {
-    "gives": "{} classes",
     "parameters": "{} parameters",
     "student_parameters": "{} parameters",
     "batch_norms": "{} layer(s) with statistics",
@@ -47,7 +49,7 @@ LABELS = {
 }  # fmt: skip
 
 
-def _print_facts(verdict: dict[str, Any]) -> None:
+def _print_facts(verdict: dict[str, Any], units: Mapping[str, str]) -> None:
     for name, label in LABELS.items():
         value = verdict.get(name)
         if value is None:
@@ -59,4 +61,4 @@ def _print_facts(verdict: dict[str, Any]) -> None:
             if isinstance(value, list)
             else value
         )
-        print(f"{label:<9} {UNITS.get(name, '{}').format(shown)}")
+        print(f"{label:<9} {units.get(name, '{}').format(shown)}")

@@ -60,6 +60,14 @@ def evaluate(
 
 
 def _say_own(found: dict[str, Any]) -> None:
+    """Of classes what matters most; of another kind of output every figure."""
+    if "accuracy" not in found:
+        print(f"on        {found['count']:,} samples of {found['source']}")
+        for one in found["figures"]:
+            if "value" in one:
+                print(f"{one['name']:<9} {one['value']:.4g}   {one.get('meaning', '')}".rstrip())
+        _say_notes(found)
+        return
     low, high = found["accuracy_interval"]
     print(
         f"accuracy  {words.percent(found['accuracy'])}  (95 % interval {words.percent(low)} to {words.percent(high)})"

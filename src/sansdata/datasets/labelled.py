@@ -19,8 +19,9 @@ from .imageset import check_labels
 
 @dataclass(frozen=True, eq=False)
 class KindSet:
-    """packed: inputs as the kind of `task` stores them. labels: int64 (N,). source: where they came from. notes: what
-    was done to them on the way, in plain words."""
+    """packed: inputs as the kind of `task` stores them. labels: what is true of them, (N, ...) in the form in which the
+    kind of output has targets, of classes int64 (N,). source: where they came from. notes: what was done to them on the
+    way, in plain words."""
 
     task: Task
     packed: Inputs
@@ -33,7 +34,7 @@ class KindSet:
         return len(self.labels)
 
     def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """(inputs as they travel, labels int64 (B,)) in order; the last may be smaller."""
+        """(inputs as they travel, labels (B, ...)) in order; the last may be smaller."""
         kind, labels = input_kind(self.task), torch.from_numpy(self.labels)
         for part, known in zip(columns.split(self.packed, size), labels.split(size)):
             yield kind.unpack(part), known
@@ -42,7 +43,12 @@ class KindSet:
         """Raises DataError where inputs or labels are those of another task."""
         if task.inputs != self.task.inputs:
             raise DataError(f"{self.source}: was read for another task; load it with this one")
-        check_labels(self.labels, task.classes, self.source)
+        if columns.count(self.packed) != len(self.labels):
+            raise DataError(
+                f"{self.source}: {columns.count(self.packed)} {input_kind(task).unit} but {len(self.labels)} labels"
+            )
+        if task.pair[1] == "classes":
+            check_labels(self.labels, task.classes, self.source)
 
     def subset(self, index: np.ndarray, note: str = "") -> KindSet:
         """The samples at `index` (M,), in that order, with `note` added."""

@@ -5,24 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DataError
+from ..kinds.index import input_kind
 from ..tasks import Task
 from .images import load_images
 from .imageset import ImageSet
 from .labelled import KindSet
+from .stored import load_stored
 from .tables import load_table
 from .texts import load_texts
 
 
 def load_set(spec: str | Path, task: Task, split: str = "test") -> ImageSet | KindSet:
     """The set `spec` for `task`: images as datasets.images reads them, tables as datasets.tables, texts as
-    datasets.texts.
+    datasets.texts; inputs of any kind from an .npz file, as datasets.stored reads it.
 
     split: 'train' or 'test' of a known set. Raises DataError for what cannot be found or read, or does not fit.
     """
     if task.pair[0] == "image":
         return load_images(spec, task, split)
+    if Path(spec).suffix.lower() == ".npz":
+        return load_stored(Path(spec).expanduser(), task)
     if task.pair[0] == "table":
         return load_table(spec, task, split)
     if task.pair[0] == "tokens":
         return load_texts(spec, task, split)
-    raise DataError(f"no reader of sets for inputs of kind '{task.pair[0]}': give labelled inputs in Python")
+    raise DataError(
+        f"'{str(spec)[:200]}': labelled inputs of kind '{task.pair[0]}' are read from an .npz file with "
+        f"{', '.join(input_kind(task).signature())} and their classes y, or given in Python"
+    )

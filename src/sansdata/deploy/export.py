@@ -102,12 +102,14 @@ def metadata(task: Task) -> dict[str, str]:
         f"{name}: {axes.dtype} (B, {', '.join(map(str, axes.sizes))}), {axes.meaning}"
         for name, axes in input_kind(task).signature().items()
     ]
-    return {
+    described = {
         "sansdata.task": task.model_dump_json(),
-        "class_names": json.dumps([task.name_of(label) for label in range(task.classes)]),
         "input": "; ".join(arguments),
         "output": f"{output}: float32 (B, {', '.join(map(str, sizes))})",
     }
+    if task.pair[1] == "classes":
+        described["class_names"] = json.dumps([task.name_of(label) for label in range(task.classes)])
+    return described
 
 
 def _example(task: Task) -> tuple[Tensor, ...]:

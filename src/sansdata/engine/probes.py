@@ -52,11 +52,11 @@ class Probes:
 def make_probes(teacher: Teacher, runtime: Runtime) -> Probes:
     """The probes of a teacher, the same for every run; nothing of it is counted as distillation.
 
-    Inputs that no gradient can move are drawn, and tell no more than draws do.
+    Inputs that are no images, or of which a teacher names no class, are drawn, and tell no more than draws do.
     """
     kind = input_kind(teacher.task)
     generator = torch.Generator().manual_seed(SEED)
-    if not isinstance(kind, Images):
+    if not isinstance(kind, Images) or teacher.task.pair[1] != "classes":
         return Probes(kind.pack(kind.draw(COUNT, generator)), False, 0)
     blank = teacher.network.preprocessor(torch.zeros(2, *kind.spec.shape))
     count = affordable_count(multiply_adds(teacher.module, blank))

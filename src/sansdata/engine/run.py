@@ -22,7 +22,6 @@ from ..config import dump_yaml, read_yaml
 from ..errors import ConfigError, Interrupted, ResumeError, SansdataError, UserError
 from ..files import utc_now, write_atomic
 from ..settings import RunSettings
-from ..tasks.base import TOKENIZER
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.specs import import_libraries
 from .budget import Plan
@@ -145,9 +144,9 @@ def _open(
         directory.write_text("config.yaml", dump_yaml(resolved(prepared)))
     directory.write_json("run.json", manifest)
     directory.write_json("plan.json", plan.to_dict())
-    for path in prepared.task.files():  # the student is of no use without its vocabulary
-        if not (directory.path / TOKENIZER).is_file():
-            write_atomic(directory.path / TOKENIZER, path.read_bytes())
+    for path, name in prepared.task.copies().items():
+        if not (directory.path / name).is_file():
+            write_atomic(directory.path / name, path.read_bytes())
     for line in [*prepared.notes, *prepared.findings.warnings, *notes]:
         directory.event(line)
         print(line, file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Stateful
+from ..contracts import Requirements, Stateful
 from ..errors import ReplyRefused
 from ..runtime import Runtime
 from ..streams import Streams
@@ -91,6 +91,12 @@ class ServerAlgo(ABC):
 
     def __init__(self, config: Any, context: ServerContext) -> None:
         self.config, self.context = config, context
+
+    @classmethod
+    def requires(cls, config: Any) -> Requirements:
+        """The kinds of task that it works on under these settings; nothing is asked of a teacher. Default: images and
+        classes."""
+        return Requirements()
 
     @classmethod
     @abstractmethod

@@ -9,6 +9,7 @@ from typing import Any
 from ..config import Strict, validate
 from ..errors import MethodError, did_you_mean
 from ..methods.index import merged
+from ..tasks import Task
 from .algo import ServerAlgo
 
 FEDERATED: dict[str, tuple[str, str]] = {
@@ -35,6 +36,16 @@ def find_server(name: str) -> type[ServerAlgo]:
         raise MethodError(f"unknown federated method '{name}'. {did_you_mean(name, FEDERATED)}")
     module, _, attribute = FEDERATED[name][0].partition(":")
     return getattr(import_module(f".{module}", __package__), attribute)
+
+
+def require_task(name: str, config: Any, task: Task) -> None:
+    """Raises MethodError where the method does not work on the kinds of this task."""
+    reason = find_server(name).requires(config).unmet_by(task.pair)
+    if reason:
+        raise MethodError(
+            f"federated method '{name}' cannot work on this task: {reason}. Give --data and --task of a set that it "
+            "takes; a model of this task that is already trained is distilled by `sansdata distill`"
+        )
 
 
 def federated_config(name: str, preset: str = "default", options: Mapping[str, Any] | None = None) -> Any:

@@ -15,9 +15,9 @@ import numpy as np
 from torch import Generator, Tensor, nn
 
 from ..columns import Inputs
-from ..config import Strict
 from ..contracts import Outputs
 from ..figures import Finding, Preview, Warned
+from ..tasks import Side
 
 
 class Preprocessor(Protocol):
@@ -47,7 +47,7 @@ class Axes:
 class InputKind(ABC):
     """What goes in. spec: the input side of a task."""
 
-    Spec: ClassVar[type[Strict]]
+    Spec: ClassVar[type[Side]]
     unit: ClassVar[str]
     """What several of them are called: 'images', 'texts', 'rows'."""
     differentiable: ClassVar[bool]
@@ -84,7 +84,7 @@ class InputKind(ABC):
 
     @abstractmethod
     def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
-        """Stored inputs as arrays of a file, by name."""
+        """Stored inputs as arrays of a file, by the names in `signature`."""
 
     @abstractmethod
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Inputs:
@@ -109,7 +109,7 @@ class InputKind(ABC):
 
     @abstractmethod
     def signature(self) -> Mapping[str, Axes]:
-        """The arguments of an exported model, in order, as they travel."""
+        """The arguments of an exported model, in order, as they travel: one for a tensor, else one for each column."""
 
     def hint(self, module: nn.Module) -> str:
         """What may be wrong where `module` fails on inputs of this kind: a sentence that begins with '. ', or ''."""
@@ -126,7 +126,7 @@ class InputKind(ABC):
 class OutputKind(ABC):
     """What comes out. spec: the output side of a task."""
 
-    Spec: ClassVar[type[Strict]]
+    Spec: ClassVar[type[Side]]
     unit: ClassVar[str]
 
     def __init__(self, spec: Any) -> None:

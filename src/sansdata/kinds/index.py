@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from ..config import Strict
 from ..errors import TaskError
-from ..tasks import Task
-from ..tasks.base import GROUP
+from ..tasks import Side, Task
+from ..tasks.base import GROUP, load_kind
 from .base import InputKind, OutputKind
 
 INPUTS = {
@@ -42,17 +42,28 @@ def output_kind(task: Task) -> OutputKind:
 
 
 @lru_cache(maxsize=256)
-def _kind(side: str, spec: Strict) -> Any:
+def _kind(side: str, spec: Side) -> Any:
     name = spec.kind  # type: ignore[attr-defined]
     table = INPUTS if side == "inputs" else OUTPUTS
     if name in table:
-        module, _, attribute = table[name][0].partition(":")
-        return getattr(import_module(f".{module}", __package__), attribute)(spec)
+        return _our_own(table[name][0])(spec)
+    cls, wanted = load_kind(side, name), InputKind if side == "inputs" else OutputKind
+    if not (isinstance(cls, type) and issubclass(cls, wanted)):
+        raise TaskError(f"kind '{name}' stands among the task's {side}, and {cls!r:.80} is no {wanted.__name__}")
+    return cls(spec)
+
+
+def known_sources() -> set[str]:
+    """Every kind of noise that some kind of input can be drawn from. A third party's package that is broken has none;
+    a task that needs it says why."""
+    classes = [_our_own(place) for place, _ in INPUTS.values()]
     for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            cls = entry.load()
-            wanted = InputKind if side == "inputs" else OutputKind
-            if not (isinstance(cls, type) and issubclass(cls, wanted)):
-                raise TaskError(f"kind '{name}' of {entry.value} is no {wanted.__name__}")
-            return cls(spec)
-    raise TaskError(f"unknown kind of {side} '{name}'")
+        with contextlib.suppress(TaskError):
+            classes.append(load_kind("inputs", entry.name))
+    return {source for cls in classes for source in getattr(cls, "sources", ())}
+
+
+def _our_own(place: str) -> Any:
+    """The class at 'module:class' in this package."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(f".{module}", __package__), attribute)

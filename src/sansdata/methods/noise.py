@@ -7,14 +7,14 @@ Baradad et al. 2021, "Learning to see by looking at noise". Other inputs are dra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pydantic
 
 from ..config import Strict
 from ..contracts import Access, Batch, Requirements, Stateful
 from ..errors import MethodError
-from ..kinds.index import input_kind
+from ..kinds.index import input_kind, known_sources
 from ..method import Context, Method
 from ..training.transfer import TransferSettings
 
@@ -23,9 +23,17 @@ DEFAULT = "gaussian"
 
 
 class NoiseConfig(Strict):
-    source: Literal["gaussian", "uniform", "skewed", "frequent", "fractal", "dead-leaves"] = DEFAULT
+    source: str = DEFAULT
     steps: int = pydantic.Field(default=2000, ge=1)  # ours
     transfer: TransferSettings = TransferSettings()  # lr 0.1, tau 20: ours
+
+    @pydantic.field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        """Third parties' kinds of input have sources of their own; whether the task's kind has this one, a run asks."""
+        if source != DEFAULT and source not in (known := known_sources()):
+            raise ValueError(f"no kind of input is drawn so; there are {', '.join(sorted(known))}")
+        return source
 
 
 class Noise(Method):

@@ -4,6 +4,7 @@ from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
 from .image import ImageSpec
 from .known import KNOWN_TASKS
 from .outputs import MAX_CLASSES, ClassesSpec
+from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
 
@@ -15,6 +16,7 @@ __all__ = [
     "ImageSpec",
     "ImageTask",
     "PairTask",
+    "Side",
     "TableSpec",
     "Task",
     "TokensSpec",

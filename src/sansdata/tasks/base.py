@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,15 +16,14 @@ from ..config import Strict, read_yaml, validate
 from ..errors import TaskError, did_you_mean
 from .image import ImageSpec, require_sensible
 from .outputs import MAX_CLASSES, ClassesSpec, check_names
+from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
 
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
-TOKENIZER = "tokenizer.json"
-"""What the copy of a task's tokenizer is called in a run directory."""
-SPECS: Mapping[str, Mapping[str, type[Strict]]] = {
+SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     "inputs": {"image": ImageSpec, "table": TableSpec, "tokens": TokensSpec},
     "outputs": {"classes": ClassesSpec},
 }
@@ -72,22 +71,33 @@ class Task(Strict):
 
     def name_of(self, label: int) -> str:
         """The name of a class, or its number."""
-        return self.class_names[label] if self.class_names else str(label)
+        names = getattr(self.outputs, "class_names", ())
+        return names[label] if names else str(label)
 
     def files(self) -> dict[Path, str]:
         """Files that the task names, with their role: what a strict run may read besides the task itself."""
-        tokenizer = getattr(self.inputs, "tokenizer", "")
-        return {Path(tokenizer): "tokenizer"} if tokenizer else {}
+        return {Path(path): field for _, field, path in self._named_files()}
+
+    def copies(self) -> dict[Path, str]:
+        """Those files with the names of their copies in a run directory, which is of no use without them."""
+        return {Path(path): f"{field}{Path(path).suffix}" for _, field, path in self._named_files()}
 
     def beside(self, folder: Path) -> Task:
         """This task with the copies of its files that lie in `folder`, as a run keeps them, where the files themselves
         are no longer where they were."""
-        for path in self.files():
-            copy = folder / TOKENIZER
-            if not path.is_file() and copy.is_file():
-                inputs = self.inputs.model_copy(update={"tokenizer": str(copy)})
-                return self.model_copy(update={"inputs": inputs})
-        return self
+        found, copies = self, self.copies()
+        for name, field, path in self._named_files():
+            copy = folder / copies[Path(path)]
+            if not Path(path).is_file() and copy.is_file():
+                there = getattr(found, name).model_copy(update={field: str(copy)})
+                found = found.model_copy(update={name: there})
+        return found
+
+    def _named_files(self) -> list[tuple[str, str, str]]:
+        """(side, field, path) of each file that is named."""
+        sides = [(name, getattr(self, name)) for name in SPECS]
+        named = [(name, field, getattr(side, field)) for name, side in sides for field in side.files]
+        return [one for one in named if one[2]]
 
 
 class ImageTask(Task):
@@ -149,8 +159,8 @@ class PairTask(Task):
     """Any input side with any output side. preprocessing: of a network whose file names none; empty is the input kind's
     default."""
 
-    inputs: pydantic.SerializeAsAny[Strict]  # type: ignore[assignment]
-    outputs: pydantic.SerializeAsAny[Strict]  # type: ignore[assignment]
+    inputs: pydantic.SerializeAsAny[Side]  # type: ignore[assignment]
+    outputs: pydantic.SerializeAsAny[Side]  # type: ignore[assignment]
     preprocessing: dict[str, Any] = pydantic.Field(default_factory=dict)
 
     @pydantic.field_validator("inputs", "outputs", mode="before")
@@ -187,25 +197,38 @@ class PairTask(Task):
         return hash((self.inputs, self.outputs, repr(self.preprocessing)))
 
 
-def side(name: str, fields: Mapping[str, Any], where: str) -> Strict:
-    """The Spec of 'inputs' or 'outputs' from its fields, of which 'kind' names the kind. Raises TaskError."""
+def side(name: str, fields: Mapping[str, Any], where: str, folder: Path | None = None) -> Side:
+    """The Spec of 'inputs' or 'outputs' from its fields, of which 'kind' names the kind. Paths are relative to
+    `folder`. Raises TaskError."""
     kind = fields.get("kind")
     if not isinstance(kind, str):
         raise TaskError(f"{where}: '{name}' needs a kind. Known: {', '.join(SPECS[name])}.")
-    return validate(find_spec(name, kind, where), fields, f"{where}: {name}", error=TaskError)
+    spec = find_spec(name, kind, where)
+    return validate(spec, _rooted(fields, spec.files, folder), f"{where}: {name}", error=TaskError)
 
 
-def find_spec(name: str, kind: str, where: str = "the task") -> type[Strict]:
+def find_spec(name: str, kind: str, where: str = "the task") -> type[Side]:
     """The Spec of a kind on the side `name`. Raises TaskError for an unknown kind or one whose package is broken."""
     if kind in SPECS[name]:
         return SPECS[name][kind]
+    return load_kind(name, kind, where).Spec
+
+
+def load_kind(name: str, kind: str, where: str = "the task") -> Any:
+    """The class of a third party's kind on the side `name`. Raises TaskError for an unknown kind, one whose package is
+    broken, or one without a Spec."""
     theirs = {entry.name: entry for entry in entry_points(group=GROUP)}
     if kind not in theirs:
         raise TaskError(f"{where}: unknown kind of {name} '{kind}'. {did_you_mean(kind, [*SPECS[name], *theirs])}")
+    entry = theirs[kind]
     try:
-        return theirs[kind].load().Spec
+        found = entry.load()
     except Exception as fault:  # a third party's package may raise anything
-        raise TaskError(f"{where}: kind '{kind}' of {theirs[kind].value} does not load: {fault}") from fault
+        raise TaskError(f"{where}: kind '{kind}' of {entry.value} does not load: {fault}") from fault
+    spec = getattr(found, "Spec", None)
+    if not (isinstance(spec, type) and issubclass(spec, Side) and "kind" in spec.model_fields):
+        raise TaskError(f"{where}: kind '{kind}' of {entry.value} needs a Spec: a tasks.Side with the field 'kind'")
+    return found
 
 
 def load_task(spec: str | Path | Mapping[str, Any] | Task) -> Task:
@@ -248,7 +271,7 @@ def task_from_mapping(fields: Mapping[str, Any], where: str, folder: Path | None
     for name in SPECS:
         if not isinstance(fields.get(name), Mapping):
             raise TaskError(f"{where}: '{name}' must be a section with its kind and what belongs to it")
-        fields[name] = side(name, _rooted(fields[name], folder), where)
+        fields[name] = side(name, fields[name], where, folder)
     task = validate(PairTask, fields, where, error=TaskError)
     return _shorthand(task, where) if task.pair == ("image", "classes") else task
 
@@ -265,12 +288,14 @@ def _two_sides(fields: dict[str, Any], inputs: str, outputs: str) -> dict[str, A
     return parts
 
 
-def _rooted(fields: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+def _rooted(fields: Mapping[str, Any], files: Iterable[str], folder: Path | None) -> dict[str, Any]:
     """A file that a task file names lies beside it, unless its path says otherwise."""
-    named = fields.get("tokenizer")
-    if folder is None or not isinstance(named, str) or not named:
-        return dict(fields)
-    return {**fields, "tokenizer": str((folder / Path(named).expanduser()).resolve())}
+    rooted = dict(fields)
+    for name in files:
+        path = fields.get(name)
+        if folder is not None and isinstance(path, str) and path:
+            rooted[name] = str((folder / Path(path).expanduser()).resolve())
+    return rooted
 
 
 def _shorthand(task: PairTask, where: str) -> ImageTask:

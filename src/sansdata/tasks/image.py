@@ -6,12 +6,12 @@ from typing import Literal
 
 import pydantic
 
-from ..config import Strict
+from .side import Side
 
 MAX_PIXELS = 4096 * 4096
 
 
-class ImageSpec(Strict):
+class ImageSpec(Side):
     """An image. shape: (channels, height, width), with 1 or 3 channels."""
 
     kind: Literal["image"] = "image"

@@ -6,12 +6,12 @@ from typing import Literal
 
 import pydantic
 
-from ..config import Strict
+from .side import Side
 
 MAX_CLASSES = 100_000
 
 
-class ClassesSpec(Strict):
+class ClassesSpec(Side):
     """One of `classes` exclusive classes. class_names: one name per class, or empty. column: the column of a labelled
     table or the field of a record that holds the class; empty takes 'label', 'class', 'target' or 'y'."""
 

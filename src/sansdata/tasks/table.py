@@ -9,6 +9,7 @@ import pydantic
 
 from ..config import Strict
 from .outputs import names_as_text
+from .side import Side
 
 PIECES = 16
 """Values by which the door 'pieces' spells out one number."""
@@ -77,7 +78,7 @@ class Column(Strict):
         return (self.range[1] - self.range[0]) / math.sqrt(12) if self.std is None else self.std
 
 
-class TableSpec(Strict):
+class TableSpec(Side):
     """A row of a table: `columns`, in the order in which a model reads them."""
 
     kind: Literal["table"] = "table"

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from ..config import Strict
+from .side import Side
 
 MAX_VOCABULARY = 2_000_000
 MAX_LENGTH = 100_000
 MAX_TOKENIZER_BYTES = 64_000_000
 
 
-class TokensSpec(Strict):
+class TokensSpec(Side):
     """A text of at most `length` tokens of a vocabulary of so many.
 
     tokenizer: a tokenizer.json (of the library `tokenizers`), from which `vocabulary` is read where it is not given;
     without one a text can be neither read nor shown, only its ids. padding: the id that fills what a short text leaves.
     """
 
+    files: ClassVar[tuple[str, ...]] = ("tokenizer",)
     kind: Literal["tokens"] = "tokens"
     vocabulary: int = pydantic.Field(ge=2, le=MAX_VOCABULARY)
     length: int = pydantic.Field(ge=1, le=MAX_LENGTH)

@@ -243,8 +243,9 @@ def _same_job(saved: Task, task: Task, file: Path) -> Task:
         raise TeacherError(f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}")
     for side in ("inputs", "outputs"):
         came, expected = (getattr(one, side).model_dump() for one in (saved, task))
+        may_differ = ("class_names", "column", *getattr(saved, side).files)
         for field in came:
-            if came[field] != expected.get(field) and field not in ("class_names", "column", "tokenizer"):
+            if came[field] != expected.get(field) and field not in may_differ:
                 shown, wanted = (str(one[field])[:80] for one in (came, expected))
                 raise TeacherError(
                     f"{file}: was made for {field} {shown}, the task has {wanted}. Choose the other task"
@@ -297,11 +298,10 @@ def _some(items: list[str], separator: str = ", ") -> str:
 
 def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: Task) -> list[str]:
     """The two causes a user can mend in the task: the number of classes and of channels."""
-    heads = {came[0] for _, came, want in shapes if came and want and want[0] == task.classes and came[1:] == want[1:]}
-    if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == task.classes]) <= 2:
-        return [
-            f"This looks like {heads.pop()} classes but the task has {task.classes}: choose the task of these weights."
-        ]
+    classes = getattr(task.outputs, "classes", -1)
+    heads = {came[0] for _, came, want in shapes if came and want and want[0] == classes and came[1:] == want[1:]}
+    if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == classes]) <= 2:
+        return [f"This looks like {heads.pop()} classes but the task has {classes}: choose the task of these weights."]
     channels = task.shape[0] if task.pair[0] == "image" else -1
     stems = [came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == channels != came[1]]
     if stems and shapes[0][1] == stems[0]:
