@@ -19,9 +19,10 @@ from sansdata.figures import values
 from sansdata.kinds.index import input_kind, output_kind
 from sansdata.kinds.inputs import image
 from sansdata.kinds.outputs import classes
-from sansdata.methods import deepinversion, fm
+from sansdata.methods import fm
 from sansdata.reproduce.supervised import train
 from sansdata.settings import RunSettings
+from sansdata.synthesis import rounds
 from sansdata.tasks import KNOWN_TASKS
 
 TASK = KNOWN_TASKS["digits"]
@@ -88,13 +89,13 @@ def test_a_generator_that_falls_onto_one_class(distil: Distil):
 
 
 def test_a_class_that_is_never_made_is_named(distil: Distil, monkeypatch: pytest.MonkeyPatch):
-    keep = deepinversion.keep
+    keep = rounds.keep
 
     def without_threes(pool: Any, images: torch.Tensor, targets: torch.Tensor, context: Any, view: Any) -> None:
         seen = context.teacher(unpack(pack(images))).logits.argmax(1) != 3
         keep(pool, images[seen], targets[seen], context, view)
 
-    monkeypatch.setattr(deepinversion, "keep", without_threes)
+    monkeypatch.setattr(rounds, "keep", without_threes)
     found = distil("deepinversion", INVERSION, 60)["class imbalance"]
     assert found["value"] == 0
     assert found["text"].startswith("'3' is never among the")

@@ -113,9 +113,13 @@ def test_nan_from_the_teacher(name: str, tiny: Tiny, tmp_path: Path) -> None:
     assert "not finite" in message or "not a number" in message
 
 
-@pytest.mark.parametrize("name", sorted(name for name in CASES if not (needs_pool(name) or name.endswith("tokens"))))
+NEVER_NAN = {"noise/tokens", "tabkd/table"}
+"""A token is never nan, and a row of the source 'skewed' has the lowest value where its draw is no number."""
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CASES if not (needs_pool(name) or name in NEVER_NAN)))
 def test_nan_in_what_is_drawn(name: str, tiny: Tiny, tmp_path: Path) -> None:
-    """Methods that take their images from a pool draw no noise, and a token is never nan."""
+    """Methods that take their images from a pool draw no noise."""
     sabotage.nan_in_noise(from_move=3)
     message = stops(settings_of(tiny, name), tmp_path / "run")
     assert "not finite" in message or "not a number" in message
