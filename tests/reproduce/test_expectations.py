@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sansdata.reproduce.expectations import checks
+from sansdata.reproduce.expectations import checks, paired
 from sansdata.reproduce.page import write_page
 from sansdata.reproduce.recipes import RECIPES
 from sansdata.reproduce.recipes.model import Arm, Expectation, Recipe
@@ -39,6 +39,26 @@ def recipe(*expected: Expectation) -> Recipe:
 def test_an_expectation_holds_or_not(said: dict[str, Any], holds: bool):
     ((_, verdict),) = checks(recipe(Expectation(better="ours", **said)), MEANS)
     assert verdict is holds
+
+
+@pytest.mark.parametrize(
+    ("ours", "lower", "verdict"),
+    [
+        ((3.0, 4.0, 5.0), False, "holds"),  # differences 2, 3, 4: their mean is 5.2 standard errors above 0
+        ((0.0, 1.0, 5.0), False, "undecided"),  # -1, 0, 4: 1 is 0.7 of them
+        ((-3.0, -2.0, -1.0), False, "fails"),
+        ((-3.0, -2.0, -1.0), True, "holds"),
+    ],
+)
+def test_pairs_of_seeds_are_judged_by_their_standard_error(ours: tuple[float, ...], lower: bool, verdict: str):
+    values = {
+        "ours": {"accuracy": dict(enumerate(ours))}, "host": {"accuracy": {0: 1.0, 1: 1.0, 2: 1.0, 3: 90.0}},
+    }  # fmt: skip
+    expected = recipe(Expectation(better="ours", worse="host", lower=lower, paired=True))
+    ((sentence, judged),) = paired(expected, values)
+    assert judged == verdict
+    assert f"{sum(ours) / 3 - 1:+.2f}" in sentence
+    assert list(checks(expected, MEANS)) == []
 
 
 def test_what_was_not_run_is_not_judged():

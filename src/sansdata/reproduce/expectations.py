@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from statistics import mean, stdev
+from typing import Literal
 
-from .recipes.model import Recipe
+from .recipes.model import Expectation, Recipe
 
+Verdict = Literal["holds", "fails", "undecided"]
+BySeed = Mapping[str, Mapping[str, Mapping[int, float]]]
+"""arm -> measure -> seed -> value; 'accuracy' is in percent."""
 Means = dict[str, dict[str, float]]
 """arm -> measure -> mean over the seeds; 'accuracy' is in percent."""
 
 
 def checks(recipe: Recipe, means: Means) -> Iterator[tuple[str, bool]]:
-    """Each expectation as a sentence with its figures, and whether it holds."""
+    """Each expectation that is not of paired seeds as a sentence with its figures, and whether it holds."""
     for one in recipe.expected:
+        if one.paired:
+            continue
         value = means.get(one.better, {}).get(one.measure)
         other = means.get(one.worse, {}).get(one.measure) if one.worse is not None else None
         if value is None or (one.worse is not None and other is None):
@@ -29,3 +37,24 @@ def checks(recipe: Recipe, means: Means) -> Iterator[tuple[str, bool]]:
             gap = other - value if one.lower else value - other
             shown = value - other
             yield f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {shown:+.2f}", gap >= one.margin
+
+
+def paired(recipe: Recipe, values: BySeed) -> Iterator[tuple[str, Verdict]]:
+    """Each expectation of paired seeds as a sentence with its figures, and whether it is beyond two standard errors."""
+    for one in recipe.expected:
+        if one.paired and one.worse is not None:
+            better, worse = (values.get(arm, {}).get(one.measure, {}) for arm in (one.better, one.worse))
+            differences = [better[seed] - worse[seed] for seed in sorted(better.keys() & worse.keys())]
+            if len(differences) > 1:
+                yield _judged(one, differences)
+
+
+def _judged(one: Expectation, differences: list[float]) -> tuple[str, Verdict]:
+    gap, error = mean(differences), stdev(differences) / math.sqrt(len(differences))
+    side = "below" if one.lower else "above"
+    of = "" if one.measure == "accuracy" else f"{one.measure} of "
+    sentence = f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {gap:+.2f} ± {error:.2f} (SE)"
+    beyond = (-gap if one.lower else gap) - one.margin
+    if abs(beyond) <= 2 * error:
+        return sentence, "undecided"
+    return sentence, "holds" if beyond > 0 else "fails"

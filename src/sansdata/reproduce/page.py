@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from ..files import write_atomic
-from .expectations import Means, checks
+from .expectations import BySeed, Means, Verdict, checks, paired
 from .recipes.model import Recipe
 
 HEAD = """# Reproduction
@@ -18,6 +18,8 @@ deviation over seeds. Settings were chosen on images held out of the *training* 
 the last step. Each run has one thread; CPU seconds are those of one core. "Paper" is a published figure for the nearest
 setting, usually at a far larger budget and the best epoch: for orientation, no like-for-like comparison.
 """
+
+MARKS: dict[Verdict, str] = {"holds": "holds", "fails": "**fails**", "undecided": "**undecided**"}
 
 
 def write_page(docs: Path) -> Path:
@@ -56,8 +58,17 @@ def _section(value: dict[str, Any]) -> str:
     expected = [f"- {'holds' if ok else '**does not hold**'}: {sentence}" for sentence, ok in checks(recipe, means)]
     if expected:
         lines += ["", "Expected, on the seed means:", "", *expected]
+    judged = [f"- {MARKS[verdict]}: {sentence}" for sentence, verdict in paired(recipe, _by_seed(runs))]
+    if judged:
+        lines += [
+            "",
+            "Expected of pairs of the same seed, beyond two standard errors of their difference:",
+            "",
+            *judged,
+        ]
+        expected += judged
     if recipe.tried:
-        why = " for what does not hold" if any("does not" in line for line in expected) else " before"
+        why = " for what does not hold" if any("**" in line for line in expected) else " before"
         lines += ["", f"What was tried{why}:", "", *(f"- {text}" for text in recipe.tried)]
     if failures:
         lines += ["", "Failed:", "", *failures]
@@ -65,6 +76,16 @@ def _section(value: dict[str, Any]) -> str:
     if ended:
         lines += ["", _where(ended)]
     return "\n".join(lines) + "\n"
+
+
+def _by_seed(runs: dict[str, list[dict[str, Any]]]) -> BySeed:
+    values: dict[str, dict[str, dict[int, float]]] = {}
+    for arm, rows in runs.items():
+        for row in rows:
+            if "failed" not in row:
+                for name, value in {"accuracy": 100 * row["accuracy"], **row.get("measures", {})}.items():
+                    values.setdefault(arm, {}).setdefault(name, {})[row["seed"]] = value
+    return values
 
 
 def _networks(recipe: Recipe, teacher: dict[str, Any]) -> str:

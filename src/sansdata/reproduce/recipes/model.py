@@ -56,6 +56,8 @@ class Expectation(Strict):
     measure: str = "accuracy"
     lower: bool = False
     ratio: float | None = None
+    paired: bool = False
+    """The mean difference over the seeds must be beyond two of its standard errors; else it is undecided."""
 
 
 class TeacherRecipe(Strict):

@@ -8,6 +8,7 @@ from typing import Any
 from .model import Arm, Expectation, Recipe, Role
 
 _KINDS = ("forest", "boosted")
+_WAYS = ("tabkd", "disagreement")
 _INDEPENDENT: dict[str, Any] = {"search": 0, "pairs": 0.0, "edges": 0.0, "boundary": 0.0, "hard": 0.0}
 _DISAGREEMENT = _INDEPENDENT | {"hard": 0.5}
 _LARGE: dict[str, Any] = {
@@ -71,11 +72,15 @@ def _recipe(name: str, claim: str, arms: tuple[Arm, ...], expected: tuple[Expect
 
 def _near(suffix: str, *sources: str) -> tuple[Expectation, ...]:
     """Within 2 points of the teacher's AUROC, and above draws of `sources` on agreement with real rows."""
-    ways = [f"{kind}-{way}" for kind in _KINDS for way in ("tabkd", "disagreement")]
-    within = (Expectation(better=way + suffix, measure="AUROC behind", margin=2, lower=True) for way in ways)
+    within = (
+        Expectation(better=f"{kind}-{way}{suffix}", measure="AUROC behind", margin=2, lower=True)
+        for kind in _KINDS
+        for way in _WAYS
+    )
     above = (
-        Expectation(better=way + suffix, worse=f"{way.split('-')[0]}-{source}{suffix}", measure="agreement")
-        for way in ways
+        Expectation(better=f"{kind}-{way}{suffix}", worse=f"{kind}-{source}{suffix}", measure="agreement", paired=True)
+        for kind in _KINDS
+        for way in _WAYS
         for source in sources
     )
     return (*within, *above)
@@ -102,9 +107,9 @@ MAMMOGRAPHY = _recipe(
     (
         *_near("", *_DRAWS),
         *(
-            Expectation(better=f"{kind}-{way}", worse=f"{kind}-{source}", measure="AUPRC")
+            Expectation(better=f"{kind}-{way}", worse=f"{kind}-{source}", measure="AUPRC", paired=True)
             for kind in _KINDS
-            for way in ("tabkd", "disagreement")
+            for way in _WAYS
             for source in _DRAWS
         ),
     ),
