@@ -23,7 +23,8 @@ from ...kinds.inputs.table import Table
 from ...runtime import make_runtime
 from ...streams import Streams
 from ...tasks import PairTask, load_task
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.base import Teacher
+from ...teachers.specs import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from . import distil
@@ -33,22 +34,24 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     """The figures of one arm; the test rows are opened once, after the last step."""
     task = load_task(recipe.task)
     assert isinstance(task, PairTask)
-    file = fit(arm.experiment["teacher"], recipe, task, folder / "teacher.skops")
+    trees = fit(arm.experiment["teacher"], recipe, task)
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, task, file)
-        score = evaluate(session.student.eval(), recipe.data, session.task, teacher=str(file))
+        session = ceiling(recipe, arm, seed, task, trees)
+        score = evaluate(session.student.eval(), recipe.data, session.task, trees)
         figures = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
-        result = distilled(recipe, arm, seed, task, file, folder / "run")
-        score = evaluate(result, recipe.data, teacher=str(file))
+        result = distilled(recipe, arm, seed, trees, folder / "run")
+        score = evaluate(result, recipe.data, teacher=trees)
         figures = distil.of_run(result)
     of_all = measures(score) | {"queries": figures["cost"]["teacher_forwards"]}
     return {"accuracy": score.accuracy, **figures, "measures": of_all}
 
 
-def fit(kind: str, recipe: Recipe, task: PairTask, file: Path) -> Path:
-    """Writes the teacher `kind`, fitted on the training rows, always the same; gives `file`."""
-    import skops.io
+def fit(kind: str, recipe: Recipe, task: PairTask) -> Teacher:
+    """The teacher `kind`, fitted on the training rows, always the same.
+
+    It is given in Python, because a file of boosted trees that know categories names functions, which are not read.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
     rows, table = training_rows(recipe, task), input_kind(task)
@@ -64,8 +67,7 @@ def fit(kind: str, recipe: Recipe, task: PairTask, file: Path) -> Path:
         categories: Any = levels if any(levels) else None
         model = HistGradientBoostingClassifier(categorical_features=categories, random_state=0)
     model.fit(matrix.numpy(), rows.labels)
-    skops.io.dump(model, file)
-    return file
+    return Teacher.from_scores(model, task)
 
 
 def training_rows(recipe: Recipe, task: PairTask) -> KindSet:
@@ -75,24 +77,23 @@ def training_rows(recipe: Recipe, task: PairTask) -> KindSet:
     return rows
 
 
-def distilled(recipe: Recipe, arm: Arm, seed: int, task: PairTask, teacher: Path, out: Path) -> Result:
+def distilled(recipe: Recipe, arm: Arm, seed: int, teacher: Teacher, out: Path) -> Result:
     """A strict run of the arm's method in the new directory `out`."""
     settings = {"features": arm.features, "threads": recipe.threads, **arm.run}
     return distill(
-        str(teacher), recipe.student, arm.method, f"{arm.steps}steps", out, seed, task=task, strict=True,
+        teacher, recipe.student, arm.method, f"{arm.steps}steps", out, seed, strict=True,
         preset=arm.preset, options=arm.options, settings=settings,
     )  # fmt: skip
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, task: PairTask, file: Path) -> Session:
+def ceiling(recipe: Recipe, arm: Arm, seed: int, task: PairTask, teacher: Teacher) -> Session:
     """The same student, taught by the same teacher on the real training rows, at the end of its steps."""
-    loaded = load_teacher(str(file), task)
     with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, loaded, task)
+        student = load_student(recipe.student, teacher, task)
     rows = training_rows(recipe, task)
     method = RealData.on(rows.packed, torch.from_numpy(rows.labels))
     config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, loaded, student.module, student.task, make_runtime(), seed, arm.steps)
+    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
     session.advance(arm.steps)
     return session
 
