@@ -53,7 +53,7 @@ def test_with_data_each_section_says_its_figures(run: Path):
         "selection": ["256 probes", "64 samples", percent(summary["score"]["last"], 2),
                       percent(summary["agreement"]["last"], 2), percent(measured["over_time"]["4"], 2)],
         "cost": ["scoring at the end", f"{cost['samples']:,}", f"{cost['teacher_forwards']:,}", "images made",
-                 f"{cost['student_backwards']:,}", "MB"],
+                 f"{cost['student_backwards']:,}", "peak memory"],
         "warnings": [summary["warnings"][0]["name"]],
         "evaluation": [percent(measured["accuracy"], 2), f"{measured['ece']:.3g}", f"{measured['brier']:.3g}",
                        "On 40 real images of", "data.npz", "Most frequent confusions"],

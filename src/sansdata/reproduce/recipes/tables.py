@@ -99,6 +99,20 @@ ADULT = _recipe(
     "The same where rows are of 6 numbers, 8 categories and missing values, and most columns matter little.",
     tuple(arm for kind in _KINDS for arm in (*_small(kind), *_large(kind), _ceiling(kind, 8000))),
     (*_near("", *_DRAWS), *_near("-50k", "skewed-draws")),
+    tried=(
+        "All choices were made on a quarter of the training rows, held out of the teachers. The test rows were "
+        "met once by each arm here, and by short runs that tried the command.",
+        "A perceptron on plain scaled numbers (`mlp`), 5,000 queries of skewed draws: 4.4 points of AUROC behind "
+        "the forest, 7.5 behind the boosted trees; in 16 pieces of a scale of logarithms (`mlp-pieces`) 1.4 and "
+        "2.3. Adult's gains and losses of capital crowd at the low end of wide ranges, which even draws hardly "
+        "touch.",
+        "The boosted trees stay out of reach: on held-out rows 50,000 queries of skewed draws were 2.1 points "
+        "behind after 4,000 steps and 1.8 after 8,000, on the test rows more. On the real training rows the same "
+        "student is 1.2 behind, so most of the gap is the rows': independent columns put it where people are not.",
+        "Pairs of bins: half of each round for pairs alone was 0.2 points of AUROC below draws at 50,000 queries "
+        "(held-out rows, boosted, 4,000 steps), half beside rows that the student gets wrong was level with them "
+        "in AUROC and 1.8 points above in agreement; hence the preset `disagreement`.",
+    ),
 )
 MAMMOGRAPHY = _recipe(
     "mammography",
