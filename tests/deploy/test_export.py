@@ -258,3 +258,11 @@ def test_parity_images_are_the_same_each_time():
         seen.append(torch.cat(batches))
     assert torch.equal(*seen)
     assert 0 <= seen[0].min() < seen[0].max() <= 1
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_a_network_whose_first_pass_is_the_tracing(to, tmp_path):
+    """Nothing that is made while it is traced may be kept for the passes after."""
+    task = ImageTask(shape=(1, 8, 8), classes=3, mean=(0.1234 + 0.1 * (to == "pt2"),), std=(0.4321,))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+    assert export(module, task, tmp_path / f"fresh.{to}", to).passed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,8 +48,8 @@ class Normalise:
         return {"mean": list(self.mean), "std": list(self.std)}
 
 
-@lru_cache(maxsize=64)
 def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+    # Not cached: a column that was first made while a network is traced for export would be a tensor without values.
     return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
