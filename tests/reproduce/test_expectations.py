@@ -61,6 +61,15 @@ def test_pairs_of_seeds_are_judged_by_their_standard_error(ours: tuple[float, ..
     assert list(checks(expected, MEANS)) == []
 
 
+@pytest.mark.parametrize(
+    ("margin", "verdict"), [(3.5, "holds"), (2.5, "undecided"), (2.0, "undecided"), (0.5, "fails")]
+)
+def test_a_bound_is_judged_by_its_standard_error(margin: float, verdict: str):
+    values = {"ours": {"accuracy": dict(enumerate((1.5, 2.0, 2.5)))}}  # 2.00, and 0.29 of standard error
+    expected = recipe(Expectation(better="ours", margin=margin, lower=True, paired=True))
+    assert list(paired(expected, values)) == [(f"ours is at most {margin:g}: 2.00 ± 0.29 (SE)", verdict)]
+
+
 def test_what_was_not_run_is_not_judged():
     assert list(checks(recipe(Expectation(better="ours", worse="absent")), MEANS)) == []
     assert list(checks(recipe(Expectation(better="ours", measure="never measured")), MEANS)) == []

@@ -42,19 +42,26 @@ def checks(recipe: Recipe, means: Means) -> Iterator[tuple[str, bool]]:
 def paired(recipe: Recipe, values: BySeed) -> Iterator[tuple[str, Verdict]]:
     """Each expectation of paired seeds as a sentence with its figures, and whether it is beyond two standard errors."""
     for one in recipe.expected:
-        if one.paired and one.worse is not None:
-            better, worse = (values.get(arm, {}).get(one.measure, {}) for arm in (one.better, one.worse))
-            differences = [better[seed] - worse[seed] for seed in sorted(better.keys() & worse.keys())]
-            if len(differences) > 1:
-                yield _judged(one, differences)
+        if not one.paired:
+            continue
+        better = values.get(one.better, {}).get(one.measure, {})
+        worse = dict.fromkeys(better, 0.0) if one.worse is None else values.get(one.worse, {}).get(one.measure, {})
+        differences = [better[seed] - worse[seed] for seed in sorted(better.keys() & worse.keys())]
+        if len(differences) > 1:
+            yield _judged(one, differences)
 
 
 def _judged(one: Expectation, differences: list[float]) -> tuple[str, Verdict]:
     gap, error = mean(differences), stdev(differences) / math.sqrt(len(differences))
-    side = "below" if one.lower else "above"
     of = "" if one.measure == "accuracy" else f"{one.measure} of "
-    sentence = f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {gap:+.2f} ± {error:.2f} (SE)"
-    beyond = (-gap if one.lower else gap) - one.margin
+    if one.worse is None:
+        bound = f"{'is at most' if one.lower else 'reaches'} {one.margin:g}"
+        sentence, beyond = f"{of}{one.better} {bound}: {gap:.2f} ± {error:.2f} (SE)", gap - one.margin
+        beyond = -beyond if one.lower else beyond
+    else:
+        side = "below" if one.lower else "above"
+        sentence = f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {gap:+.2f} ± {error:.2f} (SE)"
+        beyond = (-gap if one.lower else gap) - one.margin
     if abs(beyond) <= 2 * error:
         return sentence, "undecided"
     return sentence, "holds" if beyond > 0 else "fails"

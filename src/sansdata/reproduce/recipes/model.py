@@ -57,7 +57,8 @@ class Expectation(Strict):
     lower: bool = False
     ratio: float | None = None
     paired: bool = False
-    """The mean difference over the seeds must be beyond two of its standard errors; else it is undecided."""
+    """The mean over the seeds, of the differences where there is `worse`, must be beyond two of its standard errors;
+    else it is undecided."""
 
 
 class TeacherRecipe(Strict):

@@ -73,7 +73,7 @@ def _recipe(name: str, claim: str, arms: tuple[Arm, ...], expected: tuple[Expect
 def _near(suffix: str, *sources: str) -> tuple[Expectation, ...]:
     """Within 2 points of the teacher's AUROC, and above draws of `sources` on agreement with real rows."""
     within = (
-        Expectation(better=f"{kind}-{way}{suffix}", measure="AUROC behind", margin=2, lower=True)
+        Expectation(better=f"{kind}-{way}{suffix}", measure="AUROC behind", margin=2, lower=True, paired=True)
         for kind in _KINDS
         for way in _WAYS
     )
@@ -93,6 +93,10 @@ BREAST_CANCER = _recipe(
     "it on real rows than rows of independent draws; the student ranks within 2 points of its teacher's AUROC.",
     tuple(arm for kind in _KINDS for arm in (*_small(kind), _ceiling(kind, 2500))) + _without("forest"),
     _near("", *_DRAWS),
+    tried=(
+        "Some of these arms met the test rows twice: a first series in bf16 was stopped and run again when tables went "
+        "to float32. No setting was chosen on them.",
+    ),
 )
 ADULT = _recipe(
     "adult",
