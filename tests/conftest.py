@@ -16,6 +16,12 @@ from tiny import Tiny, make_tiny
 torch.set_num_threads(1)  # small tensors: more threads only spin, and the figures of some tests depend on the count
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same weights in every order of the tests: an unlucky draw of logits, all within 0..1, looks like sigmoids."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real sets and checkpoints, or a skip."""
