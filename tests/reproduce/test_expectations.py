@@ -1,4 +1,4 @@
-"""What a recipe expects, judged on means, and the page that says so."""
+"""What a recipe expects, judged on pairs of seeds, and the page that says so."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from sansdata.reproduce.expectations import checks, paired
+from sansdata.reproduce.expectations import Judgement, judgements
 from sansdata.reproduce.page import write_page
 from sansdata.reproduce.recipes import RECIPES
 from sansdata.reproduce.recipes.model import Arm, Expectation, Recipe
-
-MEANS = {"ours": {"accuracy": 80.0, "attack": 20.0}, "host": {"accuracy": 82.0, "attack": 60.0}}
 
 
 def recipe(*expected: Expectation) -> Recipe:
@@ -22,23 +20,10 @@ def recipe(*expected: Expectation) -> Recipe:
     )
 
 
-@pytest.mark.parametrize(
-    ("said", "holds"),
-    [
-        ({"worse": "host", "margin": -5}, True),
-        ({"worse": "host", "margin": -1}, False),
-        ({"margin": 80}, True),
-        ({"margin": 80.1}, False),
-        ({"worse": "host", "measure": "attack", "lower": True, "margin": 40}, True),
-        ({"worse": "host", "measure": "attack", "lower": True, "margin": 41}, False),
-        ({"measure": "attack", "lower": True, "margin": 19}, False),
-        ({"worse": "host", "measure": "attack", "ratio": 0.5}, True),
-        ({"worse": "host", "measure": "attack", "ratio": 0.3}, False),
-    ],
-)
-def test_an_expectation_holds_or_not(said: dict[str, Any], holds: bool):
-    ((_, verdict),) = checks(recipe(Expectation(better="ours", **said)), MEANS)
-    assert verdict is holds
+def judged(ours: tuple[float, ...], host: tuple[float, ...] = (), **expectation: Any) -> Judgement:
+    values = {"ours": {"accuracy": dict(enumerate(ours))}, "host": {"accuracy": dict(enumerate(host))}}
+    ((_, judgement),) = judgements(recipe(Expectation(better="ours", **expectation)), values)
+    return judgement
 
 
 @pytest.mark.parametrize(
@@ -51,28 +36,51 @@ def test_an_expectation_holds_or_not(said: dict[str, Any], holds: bool):
     ],
 )
 def test_pairs_of_seeds_are_judged_by_their_standard_error(ours: tuple[float, ...], lower: bool, verdict: str):
-    values = {
-        "ours": {"accuracy": dict(enumerate(ours))}, "host": {"accuracy": {0: 1.0, 1: 1.0, 2: 1.0, 3: 90.0}},
-    }  # fmt: skip
-    expected = recipe(Expectation(better="ours", worse="host", lower=lower, paired=True))
-    ((sentence, judged),) = paired(expected, values)
-    assert judged == verdict
-    assert f"{sum(ours) / 3 - 1:+.2f}" in sentence
-    assert list(checks(expected, MEANS)) == []
+    judgement = judged(ours, (1.0, 1.0, 1.0, 90.0), worse="host", lower=lower)  # the fourth has no partner
+    assert judgement.verdict == verdict
+    assert judgement.measured.startswith(f"{sum(ours) / 3 - 1:+.2f} ±")
+    assert judgement.measured.endswith(", 3 seeds")
+
+
+@pytest.mark.parametrize(
+    ("margin", "lower", "verdict"),
+    [
+        (1, False, "holds"),  # 3 ± 0.58 above, or below by -3
+        (2, True, "fails"),
+        (-5, False, "holds"),
+        (3.5, False, "undecided"),
+        (5, False, "fails"),
+        (-5, True, "holds"),  # above by less than 5
+        (-2.5, True, "undecided"),
+    ],
+)
+def test_a_margin_lies_on_the_wanted_side(margin: float, lower: bool, verdict: str):
+    assert judged((3.0, 4.0, 5.0), (1.0, 1.0, 1.0), worse="host", margin=margin, lower=lower).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("margin", "verdict"), [(3.5, "holds"), (2.5, "undecided"), (2.0, "undecided"), (0.5, "fails")]
 )
 def test_a_bound_is_judged_by_its_standard_error(margin: float, verdict: str):
-    values = {"ours": {"accuracy": dict(enumerate((1.5, 2.0, 2.5)))}}  # 2.00, and 0.29 of standard error
-    expected = recipe(Expectation(better="ours", margin=margin, lower=True, paired=True))
-    assert list(paired(expected, values)) == [(f"ours is at most {margin:g}: 2.00 ± 0.29 (SE)", verdict)]
+    judgement = judged((1.5, 2.0, 2.5), margin=margin, lower=True)  # 2.00, and 0.29 of standard error
+    assert judgement == Judgement(f"ours is at most {margin:g}", "2.00 ± 0.29, 3 seeds", verdict)
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(0.9, "holds"), (0.5, "undecided"), (0.2, "fails")])
+def test_a_share_is_judged_on_pairs_too(ratio: float, verdict: str):
+    judgement = judged((20.0, 26.0, 29.0), (50.0, 48.0, 52.0), worse="host", ratio=ratio)
+    assert judgement.verdict == verdict
+    assert judgement.measured.startswith("25.00 of 50.00, ")
+
+
+def test_one_seed_decides_nothing():
+    assert judged((99.0,), margin=1) == Judgement("ours reaches 1", "99.00, 1 seed", "undecided")
 
 
 def test_what_was_not_run_is_not_judged():
-    assert list(checks(recipe(Expectation(better="ours", worse="absent")), MEANS)) == []
-    assert list(checks(recipe(Expectation(better="ours", measure="never measured")), MEANS)) == []
+    values = {"ours": {"accuracy": {0: 1.0}}}
+    assert list(judgements(recipe(Expectation(better="ours", worse="absent")), values)) == []
+    assert list(judgements(recipe(Expectation(better="ours", measure="never measured")), values)) == []
 
 
 def test_measures_have_columns_with_their_spread(tmp_path: Path):
@@ -92,7 +100,9 @@ def test_measures_have_columns_with_their_spread(tmp_path: Path):
     assert "| arm | role | paper | ours, % | attack | seeds |" in text
     assert "| ours | method | - | 80.00 ± 0.00 | 20.00 ± 14.14 | 2 |" in text
     assert "| host | method | - | not run | - | 0 |" in text
-    assert "**does not hold**: attack of ours is at most 5: 20.00" in text
+    row = "| [r](#r-small-scale) | attack of ours is at most 5 | - | 20.00 ± 10.00, 2 seeds | undecided |"
+    assert row in text
+    assert "0 holds, 0 fails, 1 undecided." in text
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,9 +1,10 @@
-"""What a recipe expects of its figures, held against them."""
+"""What a recipe expects of its figures, judged on pairs of the same seed against their standard error."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Literal
 
@@ -12,56 +13,59 @@ from .recipes.model import Expectation, Recipe
 Verdict = Literal["holds", "fails", "undecided"]
 BySeed = Mapping[str, Mapping[str, Mapping[int, float]]]
 """arm -> measure -> seed -> value; 'accuracy' is in percent."""
-Means = dict[str, dict[str, float]]
-"""arm -> measure -> mean over the seeds; 'accuracy' is in percent."""
 
 
-def checks(recipe: Recipe, means: Means) -> Iterator[tuple[str, bool]]:
-    """Each expectation that is not of paired seeds as a sentence with its figures, and whether it holds."""
+@dataclass(frozen=True)
+class Judgement:
+    """One expectation as a sentence, what was measured for it with its standard error and seeds, and the verdict."""
+
+    sentence: str
+    measured: str
+    verdict: Verdict
+
+
+def judgements(recipe: Recipe, values: BySeed) -> Iterator[tuple[Expectation, Judgement]]:
+    """Each expectation of a recipe whose arms have at least one seed in common."""
     for one in recipe.expected:
-        if one.paired:
-            continue
-        value = means.get(one.better, {}).get(one.measure)
-        other = means.get(one.worse, {}).get(one.measure) if one.worse is not None else None
-        if value is None or (one.worse is not None and other is None):
-            continue
-        of = "" if one.measure == "accuracy" else f"{one.measure} of "
-        side = "below" if one.lower or one.ratio is not None else "above"
-        if other is None:
-            said = f"{of}{one.better} {'is at most' if one.lower else 'reaches'} {one.margin:g}: {value:.2f}"
-            yield said, value <= one.margin if one.lower else value >= one.margin
-        elif one.ratio is not None:
-            limit = one.ratio * other
-            yield f"{of}{one.better} at most {one.ratio:g} of {one.worse}: {value:.2f} of {other:.2f}", value <= limit
-        else:
-            gap = other - value if one.lower else value - other
-            shown = value - other
-            yield f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {shown:+.2f}", gap >= one.margin
-
-
-def paired(recipe: Recipe, values: BySeed) -> Iterator[tuple[str, Verdict]]:
-    """Each expectation of paired seeds as a sentence with its figures, and whether it is beyond two standard errors."""
-    for one in recipe.expected:
-        if not one.paired:
-            continue
         better = values.get(one.better, {}).get(one.measure, {})
         worse = dict.fromkeys(better, 0.0) if one.worse is None else values.get(one.worse, {}).get(one.measure, {})
-        differences = [better[seed] - worse[seed] for seed in sorted(better.keys() & worse.keys())]
-        if len(differences) > 1:
-            yield _judged(one, differences)
+        pairs = [(better[seed], worse[seed]) for seed in sorted(better.keys() & worse.keys())]
+        if pairs:
+            yield one, _judged(one, pairs)
 
 
-def _judged(one: Expectation, differences: list[float]) -> tuple[str, Verdict]:
-    gap, error = mean(differences), stdev(differences) / math.sqrt(len(differences))
-    of = "" if one.measure == "accuracy" else f"{one.measure} of "
-    if one.worse is None:
-        bound = f"{'is at most' if one.lower else 'reaches'} {one.margin:g}"
-        sentence, beyond = f"{of}{one.better} {bound}: {gap:.2f} ± {error:.2f} (SE)", gap - one.margin
-        beyond = -beyond if one.lower else beyond
-    else:
-        side = "below" if one.lower else "above"
-        sentence = f"{of}{one.better} {side} {one.worse} by {one.margin:g} points: {gap:+.2f} ± {error:.2f} (SE)"
-        beyond = (-gap if one.lower else gap) - one.margin
+def _judged(one: Expectation, pairs: list[tuple[float, float]]) -> Judgement:
+    """pairs: (better, worse) of the same seed; `worse` is 0 where there is none."""
+    share = 1.0 if one.ratio is None else one.ratio
+    differences = [better - share * worse for better, worse in pairs]
+    gap = mean(differences)
+    error = stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
+    less = one.lower or one.ratio is not None
+    beyond = gap - one.margin if one.worse is None or not less else gap + one.margin
+    return Judgement(_sentence(one), _measured(one, pairs, gap, error), _verdict(-beyond if less else beyond, error))
+
+
+def _verdict(beyond: float, error: float) -> Verdict:
+    """beyond: how far the difference lies on the wanted side of its bound. One seed has no standard error."""
     if abs(beyond) <= 2 * error:
-        return sentence, "undecided"
-    return sentence, "holds" if beyond > 0 else "fails"
+        return "undecided"
+    return "holds" if beyond > 0 else "fails"
+
+
+def _sentence(one: Expectation) -> str:
+    subject = one.better if one.measure == "accuracy" else f"{one.measure} of {one.better}"
+    if one.worse is None:
+        return f"{subject} {'is at most' if one.lower else 'reaches'} {one.margin:g}"
+    if one.ratio is not None:
+        return f"{subject} at most {one.ratio:g} of {one.worse}"
+    by = f" by {one.margin:g} points" if one.margin >= 0 else f", or within {-one.margin:g} points of it"
+    return f"{subject} {'below' if one.lower else 'above'} {one.worse}{by if one.margin else ''}"
+
+
+def _measured(one: Expectation, pairs: list[tuple[float, float]], gap: float, error: float) -> str:
+    spread = f" ± {error:.2f}" if math.isfinite(error) else ""
+    seeds = f"{len(pairs)} seed{'s' if len(pairs) > 1 else ''}"
+    if one.ratio is not None:
+        better, worse = (mean(column) for column in zip(*pairs, strict=True))
+        return f"{better:.2f} of {worse:.2f}, {gap:+.2f}{spread} against the share, {seeds}"
+    return f"{gap:{'+' if one.worse else ''}.2f}{spread}, {seeds}"

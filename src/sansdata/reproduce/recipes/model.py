@@ -44,8 +44,9 @@ class Arm(Strict):
 
 
 class Expectation(Strict):
-    """`better` is at least `margin` points above `worse` on the seed mean; without `worse`, it reaches `margin`.
+    """`better` is at least `margin` points above `worse`, pair by pair of seeds; without `worse`, it reaches `margin`.
 
+    It holds, or fails, where the mean lies further from its bound than two standard errors of it; else it is undecided.
     measure: 'accuracy' (in percent), or a name among the experiment's measures. lower: less is better, so `better` is
     at least `margin` below `worse`, or at most `margin`. ratio: `better` is at most this share of `worse`.
     """
@@ -56,9 +57,8 @@ class Expectation(Strict):
     measure: str = "accuracy"
     lower: bool = False
     ratio: float | None = None
-    paired: bool = False
-    """The mean over the seeds, of the differences where there is `worse`, must be beyond two of its standard errors;
-    else it is undecided."""
+    paper: str = ""
+    """What was published of it; empty where the arms' own figures say it, or nothing was."""
 
 
 class TeacherRecipe(Strict):
@@ -88,6 +88,8 @@ class Recipe(Strict):
     """Images of the training set that no teacher or ceiling trains on; settings are chosen on them."""
     arms: dict[str, tuple[Arm, ...]]
     """scale -> arms."""
+    matched: str = ""
+    """What the arms have in common, such as steps, step length and data, and what they do not."""
     expected: tuple[Expectation, ...] = ()
     tried: tuple[str, ...] = ()
     """What was tried for what does not hold, and how often the test set was met."""

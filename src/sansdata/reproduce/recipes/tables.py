@@ -73,12 +73,12 @@ def _recipe(name: str, claim: str, arms: tuple[Arm, ...], expected: tuple[Expect
 def _near(suffix: str, *sources: str) -> tuple[Expectation, ...]:
     """Within 2 points of the teacher's AUROC, and above draws of `sources` on agreement with real rows."""
     within = (
-        Expectation(better=f"{kind}-{way}{suffix}", measure="AUROC behind", margin=2, lower=True, paired=True)
+        Expectation(better=f"{kind}-{way}{suffix}", measure="AUROC behind", margin=2, lower=True)
         for kind in _KINDS
         for way in _WAYS
     )
     above = (
-        Expectation(better=f"{kind}-{way}{suffix}", worse=f"{kind}-{source}{suffix}", measure="agreement", paired=True)
+        Expectation(better=f"{kind}-{way}{suffix}", worse=f"{kind}-{source}{suffix}", measure="agreement")
         for kind in _KINDS
         for way in _WAYS
         for source in sources
@@ -125,7 +125,7 @@ MAMMOGRAPHY = _recipe(
     (
         *_near("", *_DRAWS),
         *(
-            Expectation(better=f"{kind}-{way}", worse=f"{kind}-{source}", measure="AUPRC", paired=True)
+            Expectation(better=f"{kind}-{way}", worse=f"{kind}-{source}", measure="AUPRC")
             for kind in _KINDS
             for way in _WAYS
             for source in _DRAWS
