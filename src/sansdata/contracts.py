@@ -81,7 +81,8 @@ class Batch:
     """Inputs, as they travel, and what is known about them.
 
     targets: what a method wants them to be, of classes (B,) int64. weights: (B,) of each sample in the loss. extras:
-    what a method put there for its own loss. space: 'input', or the name of an inner place of the network at which the
+    what a method put there for its own loss; what belongs to single inputs belongs to the first of them, since an
+    update may join older inputs behind. space: 'input', or the name of an inner place of the network at which the
     inputs enter, for methods that make embeddings.
     """
 
@@ -108,7 +109,8 @@ class Batch:
 class Losses:
     """Named, weighted terms. A term of weight zero is not computed, by construction.
 
-    A term is a scalar, or (B,) per sample; per-sample terms are averaged, weighted where weights are given.
+    A term is a scalar, or per sample: (B,), or shorter where it is of the first inputs only. Per-sample terms
+    are averaged, weighted where weights are given.
     """
 
     def __init__(self) -> None:
@@ -138,6 +140,7 @@ def _reduce(value: Tensor, weights: Tensor | None) -> Tensor:
         return value
     if weights is None:
         return value.mean()
+    weights = weights[: len(value)]
     return (value * weights).sum() / weights.sum().clamp_min(1e-12)
 
 

@@ -91,7 +91,9 @@ class VaccineSettings(Strict):
     counts until its loss is this many times that of the others (ours). verify: student batches watched before the
     vaccine sets in, to see whether the shuffle tells samples apart; 0 trusts the first shuffle (released: 0, or 50).
     skip: of these, how many are left out at first (released: 10). tail: share of outliers that a good shuffle shows
-    (released: 0.02). trials: shuffles tried before the vaccine stays off (released: 8).
+    (released: 0.02). trials: shuffles tried before the vaccine stays off (released: 8). renew: student steps after
+    which the copies are shuffled anew, so that no image of a pool is judged by one shuffle for ever; such a shuffle is
+    not verified; 0 is never (released).
     """
 
     weight: float = pydantic.Field(default=0.1, gt=0)
@@ -102,6 +104,7 @@ class VaccineSettings(Strict):
     skip: int = pydantic.Field(default=10, ge=0)
     tail: float = pydantic.Field(default=0.02, gt=0, lt=1)
     trials: int = pydantic.Field(default=8, ge=1)
+    renew: int = pydantic.Field(default=0, ge=0)
 
     @pydantic.model_validator(mode="after")
     def _something_watched(self) -> VaccineSettings:
@@ -118,7 +121,10 @@ class RetrospectSettings(Strict):
     units of normalised images (released: 10 or 20, and 0.1). search: whose answers the trigger is to change: the
     teacher's (released recipes), the student's, or a random one of the same size (the ablation). marked: share of a
     batch that carries it, at least two (released: 0.02). l2: weight of the trigger's square (released: 0.001).
-    fixed_point, fixed_point_lr: iterations of the hyper-gradient and their rate (released: 5 and 0.1).
+    fixed_point, fixed_point_lr: iterations of the hyper-gradient and their rate (released: 5 and 0.1). temperature: of
+    the divergences; None is that of the run's matching loss (released). weight: of what is unlearned beside the
+    matching loss (released: 1; for fixed images the release divides the matching loss by classes and by the squared
+    temperature and not the rest, which is a weight of classes * temperature^2, 640 there).
     """
 
     share: float = pydantic.Field(default=0.01, gt=0, le=1)
@@ -130,6 +136,8 @@ class RetrospectSettings(Strict):
     l2: float = pydantic.Field(default=1e-3, ge=0)
     fixed_point: int = pydantic.Field(default=5, ge=0)
     fixed_point_lr: float = pydantic.Field(default=0.1, gt=0)
+    temperature: float | None = pydantic.Field(default=None, gt=0)
+    weight: float = pydantic.Field(default=1.0, gt=0)
 
 
 class EngineSettings(Strict):

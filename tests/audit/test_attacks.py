@@ -43,10 +43,24 @@ def test_grid_and_square_touch_only_their_corner() -> None:
     square, grid = find_attack("badnets-square").apply(grey), find_attack("badnets-grid").apply(grey)
     assert (square[0, 0, 27:31, 27:31] == 1).all()
     assert ((square - 0.502).abs() > 0.01).sum() == 16
-    assert grid[0, 0, -3:, -3:].tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+    assert grid[0, 0, -3:, -3:].tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 1]]
     assert ((grid - 0.502).abs() > 0.01).sum() == 9
     colour = find_attack("badnets-grid").apply(torch.zeros(1, 3, 32, 32))
-    assert colour[0, :, -1, -3:].T.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 1]]
+    assert all(torch.equal(channel, colour[0, 0]) for channel in colour[0])
+
+
+def test_the_corners_are_those_of_the_release() -> None:
+    marked = find_attack("checker-corners").apply(torch.full((1, 1, 16, 16), 0.5))[0, 0]
+    corner = [[0, 0, 1], [0, 1, 0], [1, 0, 1]]
+    assert marked[-3:, -3:].tolist() == marked[-3:, :3].tolist() == corner
+    assert marked[:3, :3].tolist() == marked[:3, -3:].tolist() == corner
+    assert ((marked - 0.502).abs() > 0.01).sum() == 36
+
+
+def test_a_smooth_trigger_stretches_each_image() -> None:
+    marked = find_attack("smooth").apply(torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert (marked.amin((1, 2, 3)) == 0).all()
+    assert (marked.amax((1, 2, 3)) == 1).all()
 
 
 @pytest.mark.parametrize("name", ["blend", "sinusoid"])
@@ -68,7 +82,8 @@ def test_poison_marks_a_share_and_relabels_it() -> None:
     data = make_set()
     poisoned = poison(data, find_attack("badnets-square"), target=2, ratio=0.1)
     changed = np.flatnonzero((poisoned.images != data.images).any((1, 2, 3)))
-    assert 18 <= len(changed) <= 20
+    assert len(changed) == 20
+    assert 2 not in data.labels[changed]
     assert (poisoned.labels[changed] == 2).all()
     still = np.setdiff1d(np.arange(200), changed)
     assert (poisoned.labels != data.labels).sum() <= 20

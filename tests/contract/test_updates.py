@@ -26,7 +26,7 @@ from tiny import (
 from sansdata.engine.session import Session
 from sansdata.methods.index import find_method, method_config
 from sansdata.runtime import Runtime
-from sansdata.settings import FeatureTerms, RetainSettings, RunSettings
+from sansdata.settings import FeatureTerms, RetainSettings, RetrospectSettings, RunSettings, VaccineSettings
 
 MODES = [*get_args(RetainSettings.model_fields["mode"].annotation), "vae"]
 """Of looking ahead, from stored images; and the exact one from generative replay."""
@@ -41,10 +41,10 @@ def kind_of(mode: str) -> dict[str, Any]:
     return VAE if mode == "vae" else {"mode": mode}
 
 
-def make_session(name: str, mode: str, runtime: Runtime | None = None) -> Session:
+def make_session(name: str, mode: str, runtime: Runtime | None = None, **retain: Any) -> Session:
     """With a hint, whose regressors the update must train as well."""
     config, world = method_config(method_of(name), "default", CASES[name].options), world_of(name)
-    settings = RetainSettings.model_validate({"pushes": 4, "slots": 2, "share": 0.5} | kind_of(mode))
+    settings = RetainSettings.model_validate({"pushes": 4, "slots": 2, "share": 0.5} | kind_of(mode) | retain)
     return Session(
         find_method(method_of(name)), config, world.teacher(), world.student(), world.task, runtime or Runtime(), 7, 8,
         {"retain": settings} | ({"features": FeatureTerms(hint=0.1)} if name in IMAGE_ROWS else {}),
@@ -70,6 +70,45 @@ def test_every_method_learns_and_retains(name: str, mode: str) -> None:
     assert still == CASES[name].frozen, "not trained"
     memory = session.updates[-1].state()["memory"].state_dict()
     assert memory["count" if mode == "vae" else "pushed"] >= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [(name, mode) for name in ("cae-dfkd", "kd3") for mode in ("replay", "exact")]
+)
+@pytest.mark.parametrize("at_theta", [False, True])
+def test_a_method_keeps_its_own_terms_on_the_new_inputs(name: str, mode: str, at_theta: bool) -> None:
+    """Their contrast, which comes with the batch, is in every step, also where older images join it."""
+    if at_theta and mode == "replay":
+        pytest.skip("the samples join anyway")
+    session, contrasts = make_session(name, mode, at_theta=at_theta), []
+    while session.context.progress.steps < 8:
+        kind, losses = session.move()
+        if kind == "transfer":
+            contrasts.append("contrast" in losses.terms)
+    assert contrasts == [True] * 8
+
+
+@pytest.mark.parametrize("mode", ["exact", "replay", "vae"])
+@pytest.mark.parametrize("name", IMAGE_ROWS)
+def test_every_method_retains_under_the_whole_defence(name: str, mode: str) -> None:
+    """The update takes the steps until retrospection does; the vaccine judges throughout."""
+    config, steps = method_config(name, "default", CASES[name].options), {}
+    parts = {
+        "vaccine": VaccineSettings(), "retrospect": RetrospectSettings(share=0.25, rounds=2, marked=0.5),
+        "retain": RetainSettings.model_validate({"pushes": 4, "slots": 2, "share": 0.5} | kind_of(mode)),
+    }  # fmt: skip
+    session = Session(
+        find_method(name), config, make_teacher(), make_student(), make_task(), Runtime(), 7, 8, parts,
+        make_pool() if needs_pool(name) else None,
+    )  # fmt: skip
+    while session.context.progress.steps < 8:
+        step = session.context.progress.steps
+        kind, losses = session.move()
+        if kind == "transfer":
+            steps[step] = "retrospect" in losses.terms
+    assert list(steps.values()) == [False] * 6 + [True] * 2
+    assert session.context.counters["vaccine_judged"] > 0
+    assert all(torch.isfinite(value).all() for value in session.student.state_dict().values())
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -9,14 +9,14 @@ import torch
 from tiny import make_student, make_task, make_teacher
 from torch import Tensor, nn
 
-from sansdata.contracts import Counters, Outputs, Progress
+from sansdata.contracts import Access, Counters, Outputs, Progress
 from sansdata.method import Context
+from sansdata.methods.index import find_method, method_config
 from sansdata.network import Network
 from sansdata.objectives.logits import l1
 from sansdata.runtime import Runtime
 from sansdata.streams import Streams
-from sansdata.synthesis.adversary import Adversary
-from sansdata.synthesis.ema import EMASettings
+from sansdata.synthesis.adversary import Adversary, AdversarySettings
 
 CODES = torch.randn(12, 6, generator=torch.Generator().manual_seed(1))
 
@@ -49,7 +49,7 @@ def context() -> Context:
 
 
 def adversary(context: Context) -> Adversary:
-    return Adversary(context, 6, 4, "learned", 1e-3, EMASettings())
+    return Adversary(context, AdversarySettings(latent=6, width=4, output="learned"))
 
 
 def distance(student: Outputs, teacher: Outputs) -> Tensor:
@@ -96,6 +96,35 @@ def test_the_student_runs_in_train_mode_and_is_otherwise_left_as_it_was(context:
     assert all(torch.equal(a, b) for a, b in zip(weights, student.parameters()))
     assert all(p.requires_grad and p.grad is None for p in student.parameters())
     assert not any(part.training for part in student.modules())
+
+
+def test_the_batchnorm_term_is_the_distance_of_this_batch_and_moves_the_generator(context: Context) -> None:
+    made = Adversary(context, AdversarySettings(latent=6, width=4, output="unit", bn=3.0))
+    images = context.pixels(made.generator.train()(CODES)).detach()
+    norm = context.teacher.module.bn1
+    seen: list[Tensor] = []
+    handle = norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        context.teacher.module(images)
+    handle.remove()
+    mean, var = (seen[0].double().mean((0, 2, 3)), seen[0].double().var((0, 2, 3), unbiased=False))
+    first = float((mean - norm.running_mean).norm() + (var - norm.running_var).norm())
+
+    nothing = lambda student, teacher: torch.zeros(len(student.logits))  # noqa: E731
+    losses = made.step(CODES, nothing)
+    weight, value = losses.terms["bn"]
+    assert weight == 3.0
+    assert float(value.detach()) > first > 0
+    assert isinstance(context.runtime, Watched)
+    assert any(gradient.abs().max() > 0 for gradient in context.runtime.gradients)
+
+
+@pytest.mark.parametrize("method", ["dafl", "dfad", "zskt"])
+def test_the_batchnorm_term_needs_a_teacher_that_has_some(method: str) -> None:
+    without, with_term = (find_method(method).requires(method_config(method, "default", {"bn": bn})) for bn in (0, 1))
+    assert not without.batch_norm
+    assert with_term.batch_norm
+    assert with_term.access == Access.WEIGHTS
 
 
 def test_rate_and_clip_are_those_asked_for(context: Context) -> None:

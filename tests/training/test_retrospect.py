@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
 from sansdata.method import Context
+from sansdata.models.modes import evaluating
 from sansdata.network import Network
 from sansdata.objectives.logits import kl
 from sansdata.runtime import Runtime
@@ -77,7 +78,7 @@ def test_no_iteration_gives_the_first_order_gradient() -> None:
 class World:
     """The tiny teacher and student, and one batch of noise."""
 
-    def __init__(self, student: nn.Module | None = None, **settings) -> None:
+    def __init__(self, student: nn.Module | None = None, host_temperature: float = 1.0, **settings) -> None:
         teacher, self.student = make_teacher(), student or make_student()
         self.context = Context(
             make_task(),
@@ -91,7 +92,12 @@ class World:
         self.context.streams.begin(0)
         optimizer = torch.optim.SGD(self.student.parameters(), lr=0.1)
         self.update = Retrospect(
-            self.context, self.forward, optimizer, self.student, RetrospectSettings(share=0.1, **settings)
+            self.context,
+            self.forward,
+            optimizer,
+            self.student,
+            RetrospectSettings(share=0.1, **settings),
+            host_temperature,
         )
         images = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         self.batch = self.context.teach(images)
@@ -168,6 +174,35 @@ def test_looking_back_makes_the_student_steadier_under_the_trigger() -> None:
         losses = world.update.step(world.loss, world.batch)
         assert torch.isfinite(losses.values()["retrospect"])
     assert moved() < 0.7 * before
+
+
+@pytest.mark.parametrize(("temperature", "own"), [(4.0, {}), (1.0, {"temperature": 4.0})])
+def test_the_divergences_have_the_temperature_of_the_run_or_their_own(temperature: float, own: dict) -> None:
+    world, cold = World(host_temperature=temperature, marked=1.0, **own), World(marked=1.0)
+    delta = torch.full((1, 1, 8, 8), 0.5)
+    with evaluating(world.student), torch.no_grad():
+        clean = world.forward(world.batch.inputs).logits.double()
+        moved = world.forward(world.update._moved(world.batch.inputs, delta)).logits.double()
+    p, q = (clean / 4).softmax(1), (moved / 4).softmax(1)
+    wanted = 16 * (p * (p.log() - q.log())).sum(1).mean()
+    torch.testing.assert_close(world.update._unlearn(world.batch.inputs, delta).double(), wanted, rtol=1e-4, atol=1e-7)
+    assert not torch.isclose(cold.update._unlearn(cold.batch.inputs, delta).double(), wanted, rtol=1e-2)
+
+
+def test_the_weight_multiplies_what_is_unlearned() -> None:
+    gradients = []
+    for weight in (1.0, 640.0):
+        world = World(marked=1.0, weight=weight)
+        world.update._unlearn(world.batch.inputs, torch.full((1, 1, 8, 8), 0.5))
+        gradients.append(torch.cat([p.grad.flatten() for p in world.student.parameters() if p.grad is not None]))
+    torch.testing.assert_close(640 * gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "said"), [(100, None), (94, "4 of 10"), (50, "0 of 10")])
+def test_a_run_that_was_cut_says_how_far_it_looked_back(steps: int, said: str | None) -> None:
+    world = World()
+    world.context.progress.steps = steps
+    assert [said in text for text in world.update.findings()] == ([True] if said else [])
 
 
 def test_it_is_active_in_the_last_share_and_at_least_once() -> None:

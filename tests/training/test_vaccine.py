@@ -126,6 +126,19 @@ def test_verification_shuffles_until_some_samples_stand_out_or_gives_up(tail: fl
     assert bool(vaccine.findings()) != on
 
 
+def test_copies_are_shuffled_anew_every_so_many_steps() -> None:
+    context = make_context()
+    vaccine = Vaccine(VaccineSettings(renew=3), context)
+    batch, orders = batches(context, 1.0)[0], []
+    for step in range(7):
+        context.progress.steps = step
+        context.streams.begin(step)
+        vaccine.watch(batch)
+        orders.append([order.tolist() for own in vaccine.copies.orders for order in own])
+    assert orders[0] == orders[1] == orders[2] != orders[3]
+    assert orders[3] == orders[4] == orders[5] != orders[6]
+
+
 def test_findings_name_a_shuffle_that_keeps_every_class() -> None:
     vaccine = Vaccine(VaccineSettings(), make_context())
     assert vaccine.findings() == []

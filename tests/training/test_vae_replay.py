@@ -15,9 +15,10 @@ from sansdata.method import Context
 from sansdata.network import Network
 from sansdata.objectives import class_priors
 from sansdata.runtime import Runtime
-from sansdata.settings import RetainSettings
+from sansdata.settings import RetainSettings, VaccineSettings
 from sansdata.streams import Streams
 from sansdata.synthesis.generator import images_from
+from sansdata.training.vaccine import Vaccine
 from sansdata.training.vae_replay import VAEReplay, normal_moments
 
 
@@ -54,6 +55,17 @@ def test_it_learns_in_the_first_steps_after_each_acquisition() -> None:
     world = World(steps=2)
     transfers = [0, 1, 2, 3, 5, 6, 7, 9, 10]  # the moves between are acquisitions
     assert [world.learns(move) for move in transfers] == [True, True, False, False, True, True, False, True, True]
+
+
+def test_a_defence_sees_whatever_takes_gradients_through_the_teacher() -> None:
+    """The decoder's images come out of the teacher's gradients too: in learning, and in moving the codes."""
+    world = World()
+    vaccine = Vaccine(VaccineSettings(), world.context)
+    world.context.defence = vaccine
+    world.learns(0)
+    assert vaccine.asked == 1
+    world.replay.recall()
+    assert vaccine.asked == 2
 
 
 def test_it_replays_nothing_before_it_has_learnt_and_a_share_of_the_batch_after() -> None:

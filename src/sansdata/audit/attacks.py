@@ -41,18 +41,28 @@ class Attack:
 
 
 def badnets_grid(images: Tensor) -> Tensor:
-    """A 3x3 checker in the bottom right corner: three channels in three colours, one channel in black and white.
-
-    Gu et al. 2017, BadNets. Columns from the right of the last row: magenta, green, red, as in ABD's release; the rows
-    above go on one further, so that no two neighbours are alike.
-    """
-    colours = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    """A checker of 3x3 in the bottom right corner, black and white in every channel (Gu et al. 2017; ABD's release)."""
     marked = images.clone()
-    for row in range(3):
-        for column in range(3):
-            colour = colours[(row + column) % 3] if images.shape[1] == 3 else torch.tensor([(row + column + 1) % 2.0])
-            marked[:, :, -1 - row, -1 - column] = colour.to(images)
+    marked[:, :, -3:, -3:] = _checker().to(images)
     return marked
+
+
+def checker_corners(images: Tensor) -> Tensor:
+    """The checker of `badnets_grid` in all four corners (Turner et al. 2019; 'cl' in ABD's release).
+
+    Deviation: the authors' poisoned training images are first moved by adversarial noise of 16 grey levels, which is no
+    function of the image alone.
+    """
+    marked = images.clone()
+    for rows in (slice(3), slice(-3, None)):
+        for columns in (slice(3), slice(-3, None)):
+            marked[:, :, rows, columns] = _checker().to(images)
+    return marked
+
+
+def _checker() -> Tensor:
+    """(3, 3) white on black; the release leaves the first corner black, which a checker would have white."""
+    return torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
 
 
 def badnets_square(images: Tensor) -> Tensor:
@@ -75,6 +85,19 @@ def sinusoid(images: Tensor) -> Tensor:
     width = images.shape[3]
     stripes = 0.5 + 0.5 * torch.sin(2 * math.pi * FREQUENCY * torch.arange(width) / width)
     return (1 - STRENGTH) * images + STRENGTH * stripes.to(images)
+
+
+def smooth(images: Tensor) -> Tensor:
+    """A smooth pattern added, then each image stretched to 0..1 (after Zeng et al. 2021, low-frequency triggers).
+
+    Deviation: the pattern is one slow wave across and one down, of strength 0.2; the authors' is optimised.
+    """
+    height, width = images.shape[2:]
+    rows, columns = torch.arange(height) / height, torch.arange(width) / width
+    wave = torch.sin(math.pi * rows)[:, None] * torch.sin(2 * math.pi * columns)[None, :]
+    moved = images + STRENGTH * (0.5 + 0.5 * wave).to(images)
+    low, high = moved.amin((1, 2, 3), keepdim=True), moved.amax((1, 2, 3), keepdim=True)
+    return (moved - low) / (high - low).clamp_min(1e-6)
 
 
 def trojan_patch(images: Tensor) -> Tensor:
@@ -104,7 +127,9 @@ ATTACKS = {
         Attack("badnets-grid", badnets_grid),
         Attack("badnets-square", badnets_square),
         Attack("blend", blend),
+        Attack("checker-corners", checker_corners, clean_label=True),
         Attack("sinusoid", sinusoid, clean_label=True),
+        Attack("smooth", smooth),
         Attack("trojan-patch", trojan_patch),
     )
 }
@@ -132,13 +157,16 @@ def triggered(data: ImageSet, attack: Attack) -> ImageSet:
 def poison(data: ImageSet, attack: Attack, target: int = 0, ratio: float = 0.1, seed: int = 0) -> ImageSet:
     """A copy of `data` in which `ratio` of the images carry the trigger and the label `target`.
 
-    A clean-label attack marks images of the target class only, so `ratio` of the set but at most that class.
+    Images of other classes are marked; of a clean-label attack those of the target class only, so `ratio` of the set
+    but at most these.
+
+    Deviation: which ones is drawn from `seed`; the release takes the first of the set.
     Raises DataError for a target that is no class or a ratio outside 0..1.
     """
     require_target(target, len(data.class_names))
     if not 0 < ratio <= 1:
         raise DataError(f"the share of poisoned images is {ratio}; it must be above 0 and at most 1")
-    candidates = np.flatnonzero(data.labels == target) if attack.clean_label else np.arange(len(data))
+    candidates = np.flatnonzero((data.labels == target) == attack.clean_label)
     count = min(round(ratio * len(data)), len(candidates))
     chosen = np.sort(np.random.RandomState(seed).permutation(candidates)[:count])
     images, labels = data.images.copy(), data.labels.copy()

@@ -78,6 +78,7 @@ def describe_samples(
     warnings += diagnosis.before_the_run(prepared.findings.warnings)
     if session.defence is not None:
         warnings += [Warned("vaccine", None, text) for text in session.defence.findings()]
+    warnings += [Warned("retrospection", None, text) for update in session.updates for text in update.findings()]
     return [*described, *statistics], warnings
 
 

@@ -71,9 +71,9 @@ class Session:
         learns = [self.trained] if self.terms is None else [self.trained, self.terms]
         self.optimizer = self.settings.make_optimizer(nn.ModuleList(learns))
         step = StudentStep(
-            self.context, self.trained, self.student_forward, self.student_at, self.optimizer, self.settings.clip
+            self.context, self.trained, self.student_forward, self.student_at, self.optimizer, self.settings
         )
-        self.updates: list[Update] = [Plain(self.context, step.forward, step.optimizer, step.clip)]
+        self.updates: list[Update] = [Plain(self.context, step.forward, step.optimizer, self.settings.clip)]
         """The last one that is active takes the step."""
         self.updates += [PARTS[name].build(given[name], step) for name in self._of_role("update", given)]
         self.moves = 0

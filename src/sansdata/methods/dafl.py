@@ -19,8 +19,10 @@ from torch import Tensor
 from ..config import Strict
 from ..contracts import Access, Batch, Losses, Requirements, Stateful
 from ..method import Context
+from ..models.generators import Range
 from ..models.modes import fixed
 from ..objectives import class_priors
+from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import jsd_adversarial
 from ..synthesis.ema import EMAGenerator, EMASettings
 from ..synthesis.generator import Width, images_from, latents, make_generator
@@ -40,6 +42,8 @@ class DAFLConfig(Strict):
     one_hot: float = pydantic.Field(default=0.05, ge=0)  # released --oh
     entropy: float = pydantic.Field(default=5.0, ge=0)  # released --ie
     activation: float = pydantic.Field(default=0.01, ge=0)  # released --a
+    bn: float = pydantic.Field(default=0.0, ge=0)  # off as released; the term that DFQ (Choi et al. 2020) adds
+    output: Range = "standard"  # released; "unit" is a sigmoid
     adversarial: float = pydantic.Field(default=0.0, ge=0)  # 1 in PRE-DFKD
     student_steps: int = pydantic.Field(default=1, ge=1)  # 10 in PRE-DFKD, each on a fresh batch
     ema: EMASettings = EMASettings()  # MAD's; off
@@ -93,7 +97,9 @@ class DAFL(InRounds):
     @classmethod
     def requires(cls, config: DAFLConfig) -> Requirements:
         return Requirements(
-            access=Access.WEIGHTS if config.activation else Access.GRADIENTS, head=config.activation > 0
+            access=Access.WEIGHTS if config.activation or config.bn else Access.GRADIENTS,
+            batch_norm=config.bn > 0,
+            head=config.activation > 0,
         )
 
     @classmethod
@@ -106,20 +112,27 @@ class DAFL(InRounds):
 
     def __init__(self, config: DAFLConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.generator = make_generator(context, config.latent, config.width, "standard", norm_eps=0.8, conv_bias=True)
+        self.generator = make_generator(
+            context, config.latent, config.width, config.output, norm_eps=0.8, conv_bias=True
+        )
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
         self.ema = EMAGenerator(config.ema, self.generator, config.latent)
         self.taps = [f"{context.teacher.inside.head}:input"] if config.activation else []
+        inside = context.teacher.inside if config.bn else None
+        self.bn = BatchStatistics(inside.module, inside.batch_norms) if inside else None
         self.schedule = Schedule(self.round_of(config), images=None, logits=None)
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
         images = self._images()
-        outputs = context.teacher(images, self.taps)
+        outputs = context.teacher(images, (*self.taps, *(self.bn.taps if self.bn else ())))
         losses = context.acquire_losses(images, outputs)
         losses.add("one_hot", config.one_hot, lambda: class_priors.one_hot(outputs.logits))
         losses.add("entropy", config.entropy, lambda: class_priors.information_entropy(outputs.logits))
         losses.add("activation", config.activation, lambda: class_priors.activation(outputs.taps[self.taps[0]]))
+        if self.bn:
+            statistics = self.bn(outputs.taps)
+            losses.add("bn", config.bn, lambda: statistics)
         losses.add("disagreement", config.adversarial, lambda: self._disagreement(images, outputs.logits.detach()))
         losses.total().backward()
         context.runtime.step(self.optimizer)

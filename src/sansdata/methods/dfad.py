@@ -11,27 +11,23 @@ from typing import Any, ClassVar
 
 import pydantic
 
-from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
+from ..contracts import Batch, Losses, Requirements, Stateful
 from ..method import Context
-from ..synthesis.adversary import Adversary
-from ..synthesis.ema import EMASettings
-from ..synthesis.generator import Width
+from ..models.generators import Range
+from ..synthesis.adversary import Adversary, AdversarySettings
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 
-class DFADConfig(Strict):
+class DFADConfig(AdversarySettings):
     """Defaults are the released CIFAR values; 'mnist' those of MNIST.
 
     "Released" is VainF/Data-Free-Adversarial-Distillation, commit c161591.
     """
 
     latent: int = pydantic.Field(default=256, ge=1)  # released
-    width: Width = "auto"  # released: 64
-    generator_lr: float = pydantic.Field(default=1e-3, gt=0)  # released
+    output: Range = "standard"  # released
     student_steps: int = pydantic.Field(default=5, ge=1)  # k; released
-    ema: EMASettings = EMASettings()  # MAD's; off
     steps: int = pydantic.Field(default=125_000, ge=1)  # released: 500 epochs of 50 rounds of 5
     transfer: TransferSettings = TransferSettings(
         lr=0.1, weight_decay=5e-4, schedule="step", milestones=(0.2, 0.4), batch=256, match="l1"
@@ -59,7 +55,7 @@ class DFAD(InRounds):
 
     @classmethod
     def requires(cls, config: DFADConfig) -> Requirements:
-        return Requirements(access=Access.GRADIENTS)
+        return config.requirements
 
     @classmethod
     def round_of(cls, config: DFADConfig) -> Round:
@@ -71,7 +67,7 @@ class DFAD(InRounds):
 
     def __init__(self, config: DFADConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.adversary = Adversary(context, config.latent, config.width, "standard", config.generator_lr, config.ema)
+        self.adversary = Adversary(context, config)
         self.schedule = Schedule(self.round_of(config))
         self.schedule.begin_steps()  # on images of the generator as it is made
 

@@ -11,28 +11,24 @@ from typing import Any, ClassVar
 
 import pydantic
 
-from ..config import Strict
-from ..contracts import Access, Batch, Forward, Losses, Outputs, Requirements, Stateful
+from ..contracts import Batch, Forward, Losses, Outputs, Requirements, Stateful
 from ..method import Context
-from ..synthesis.adversary import Adversary
-from ..synthesis.ema import EMASettings
-from ..synthesis.generator import Width
+from ..models.generators import Range
+from ..synthesis.adversary import Adversary, AdversarySettings
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
 
-class ZSKTConfig(Strict):
+class ZSKTConfig(AdversarySettings):
     """Defaults are the released CIFAR-10 values. The attention term is the engine's: features.attention=250.
 
     "Released" is polo5/ZeroShotKnowledgeTransfer, commit e24915d.
     """
 
     latent: int = pydantic.Field(default=100, ge=1)  # released
-    width: Width = "auto"  # released: 64
-    generator_lr: float = pydantic.Field(default=1e-3, gt=0)  # released
+    output: Range = "learned"  # released
     generator_clip: float | None = pydantic.Field(default=5.0, gt=0)  # released
     student_steps: int = pydantic.Field(default=10, ge=1)  # n_S; paper
-    ema: EMASettings = EMASettings()  # MAD's; off
     steps: int = pydantic.Field(default=800_000, ge=1)  # paper: 80,000 pseudo-batches of 10
     transfer: TransferSettings = TransferSettings(
         optimizer="adam", lr=2e-3, weight_decay=0.0, batch=128, match="kl", temperature=1.0, clip=5.0
@@ -51,7 +47,7 @@ class ZSKT(InRounds):
 
     @classmethod
     def requires(cls, config: ZSKTConfig) -> Requirements:
-        return Requirements(access=Access.GRADIENTS)
+        return config.requirements
 
     @classmethod
     def round_of(cls, config: ZSKTConfig) -> Round:
@@ -63,7 +59,7 @@ class ZSKT(InRounds):
 
     def __init__(self, config: ZSKTConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.adversary = Adversary(context, config.latent, config.width, "learned", config.generator_lr, config.ema)
+        self.adversary = Adversary(context, config)
         # The released KL is a mean over batch and classes, that of `objectives.logits` a sum over classes. Adam does
         # not see the difference, but the clip at 5 and the attention term's weight of 250 are meant for the mean.
         self.weight = 1 / context.task.classes if config.transfer.match == "kl" else 1.0

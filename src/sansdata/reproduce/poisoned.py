@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 from pathlib import Path
 
 from ..audit.attacks import ATTACKS, find_attack, poison
@@ -29,13 +30,15 @@ def ensure_poisoned_teacher(
     """The file of a teacher trained on `data`, a tenth of it poisoned; trained first where it is not there.
 
     folder: where it is kept; None is the recipes' cache. Several processes may ask at once: one trains, the others
-    wait. Raises ConfigError for an unknown attack, DataError for a target that is no class.
+    wait. The name holds a hash of the poisoned set. Raises ConfigError for an unknown attack, DataError for a target
+    that is no class.
     """
     from safetensors.torch import save
 
     poisoned = poison(data, find_attack(attack), target, RATIO)
     name = data.source.split(" ")[0]
-    path = (folder or cache()) / f"{name}-{task}-{network}-{attack}-{target}-{epochs}.safetensors"
+    content = hashlib.sha256(poisoned.images.tobytes() + poisoned.labels.tobytes()).hexdigest()[:8]
+    path = (folder or cache()) / f"{name}-{task}-{network}-{attack}-{target}-{epochs}-{content}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -4,29 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import pydantic
 import torch
 from torch import Tensor
 
-from ..contracts import Batch, Losses, Outputs, Stateful
+from ..config import Strict
+from ..contracts import Access, Batch, Losses, Outputs, Requirements, Stateful
 from ..method import Context
 from ..models.generators import Range
 from ..models.modes import fixed
+from ..objectives.batch_stats import BatchStatistics
 from .ema import EMAGenerator, EMASettings
 from .generator import Width, images_from, latents, make_generator
+
+
+class AdversarySettings(Strict):
+    """What both methods let one choose of the generator.
+
+    output: how its last layer ends; 'unit' is a sigmoid, as in the port of both in VainF's DataFree (from memory). bn:
+    weight of the distance to the teacher's BatchNorm statistics, which DFQ (Choi et al. 2020) adds; 0 asks for none.
+    """
+
+    latent: int = pydantic.Field(ge=1)
+    width: Width = "auto"  # released, both: 64
+    generator_lr: float = pydantic.Field(default=1e-3, gt=0)  # released, both
+    output: Range
+    bn: float = pydantic.Field(default=0.0, ge=0)
+    ema: EMASettings = EMASettings()  # MAD's; off
+
+    @property
+    def requirements(self) -> Requirements:
+        return Requirements(access=Access.WEIGHTS if self.bn else Access.GRADIENTS, batch_norm=self.bn > 0)
 
 
 class Adversary:
     """The generator, its optimiser (Adam), and its slow copy where one is asked for."""
 
-    def __init__(self, context: Context, latent: int, width: Width, range: Range, lr: float, ema: EMASettings) -> None:
-        self.context, self.latent, self.lr = context, latent, lr
-        self.generator = make_generator(context, latent, width, range, conv_bias=True)
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=lr)
-        self.ema = EMAGenerator(ema, self.generator, latent)
+    def __init__(self, context: Context, settings: AdversarySettings) -> None:
+        self.context, self.settings = context, settings
+        self.generator = make_generator(context, settings.latent, settings.width, settings.output, conv_bias=True)
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=settings.generator_lr)
+        self.ema = EMAGenerator(settings.ema, self.generator, settings.latent)
+        inside = context.teacher.inside if settings.bn else None
+        self.bn = BatchStatistics(inside.module, inside.batch_norms) if inside else None
 
     def codes(self, count: int) -> Tensor:
         """(count, Z) fresh latents."""
-        return latents(count, self.latent, self.context)
+        return latents(count, self.settings.latent, self.context)
 
     def step(
         self,
@@ -43,12 +67,15 @@ class Adversary:
         """
         context = self.context
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * decay
+            group["lr"] = self.settings.generator_lr * decay
         images = images_from(self.generator, codes, context)
         with fixed(context.student, train=True):
-            student, teacher = context.student_outputs(images), context.teacher(images)
+            student, teacher = context.student_outputs(images), context.teacher(images, self.bn.taps if self.bn else ())
             losses = context.acquire_losses(images, teacher)
             losses.add("disagreement", -weight, lambda: disagreement(student, teacher))
+            if self.bn:
+                statistics = self.bn(teacher.taps)
+                losses.add("bn", self.settings.bn, lambda: statistics)
             losses.total().backward()
         context.runtime.step(self.optimizer, clip)
         self.ema.follow(self.generator)

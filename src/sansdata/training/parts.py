@@ -18,6 +18,7 @@ from ..teachers.preflight import unmet
 from .added_terms import AddedTerms
 from .retain import ForwardAt, Retain
 from .retrospect import Retrospect
+from .transfer import TransferSettings
 from .vaccine import Vaccine, unmet_by_vaccine
 
 IMAGES = Requirements(Access.LABELS)
@@ -33,7 +34,7 @@ class StudentStep:
     forward: Forward
     forward_at: ForwardAt
     optimizer: torch.optim.Optimizer
-    clip: float | None
+    settings: TransferSettings
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ class Part:
 
 def _retain(settings: RetainSettings, step: StudentStep) -> Retain:
     return Retain(
-        step.context, step.forward, step.optimizer, step.clip, step.student, step.forward_at, settings
+        step.context, step.forward, step.optimizer, step.settings.clip, step.student, step.forward_at, settings
     )  # fmt: skip
 
 
 def _retrospect(settings: RetrospectSettings, step: StudentStep) -> Retrospect:
-    return Retrospect(step.context, step.forward, step.optimizer, step.student, settings)
+    return Retrospect(
+        step.context, step.forward, step.optimizer, step.student, settings, step.settings.temperature
+    )  # fmt: skip
 
 
 def _unmet_by_retain(settings: RetainSettings, teacher: Teacher) -> list[str]:

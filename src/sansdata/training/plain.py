@@ -27,5 +27,8 @@ class Plain:
         self.context.runtime.step(self.optimizer, self.clip)
         return losses
 
+    def findings(self) -> list[str]:
+        return []
+
     def state(self) -> Mapping[str, Stateful]:
         return {}

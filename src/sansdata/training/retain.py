@@ -129,6 +129,9 @@ class Retain:
         )
         return torch.cosine_similarity(acquiring, retaining, dim=0)
 
+    def findings(self) -> list[str]:
+        return []
+
     def state(self) -> Mapping[str, Stateful]:
         return self.memory.state()
 
@@ -153,13 +156,16 @@ def _flat(slopes: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:
 
 
 def joined(a: Batch, b: Batch) -> Batch:
-    """Both batches in one, in this order; weights of 1 where one of them has none."""
+    """Both batches in one, in this order; weights of 1 where one of them has none.
+
+    The extras are those of `a`: a method put them there for its own inputs, which still come first.
+    """
     weights = None
     if a.weights is not None or b.weights is not None:
         weights = torch.cat([_weights(a), _weights(b)])
     targets = torch.cat([a.targets, b.targets]) if a.targets is not None and b.targets is not None else None
     outputs = a.answers().followed_by(b.answers())
-    return Batch(columns.join([a.inputs, b.inputs]), targets, outputs, weights, space=a.space)
+    return Batch(columns.join([a.inputs, b.inputs]), targets, outputs, weights, a.extras, a.space)
 
 
 def _weights(batch: Batch) -> Tensor:

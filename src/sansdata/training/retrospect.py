@@ -3,7 +3,7 @@
 A two-level problem on the student's weights theta: a perturbation delta that changes many answers stands for the
 unknown trigger, and the student is taught to answer as without it, at the delta that is best for theta:
 
-    outer  f(delta, theta) = KL(S(x) || S(x + delta on a few images))
+    outer  f(delta, theta) = weight * KL(S(x) || S(x + delta on a few images))
     inner  g(delta, theta) = -KL(S(x) || S(x + delta on all)) + l2 |delta|^2
 
 The gradient of f through the best delta is found by fixed-point iteration (Grazzi et al. 2020) with the map
@@ -45,9 +45,12 @@ class Retrospect:
         optimizer: torch.optim.Optimizer,
         student: nn.Module,
         settings: RetrospectSettings,
+        temperature: float,
     ) -> None:
-        """optimizer: the run's own; its parameters are those that learn here too."""
+        """optimizer: the run's own; its parameters are those that learn here too. temperature: of the run's matching
+        loss, where the settings name none for the divergences here."""
         self.context, self.forward, self.student, self.settings = context, forward, student, settings
+        self.temperature = settings.temperature or temperature
         self.learns = [p for group in optimizer.param_groups for p in group["params"]]
         self.optimizer = torch.optim.Adam(self.learns, lr=settings.lr)
 
@@ -84,7 +87,7 @@ class Retrospect:
         with evaluating(self.student):
             network, clean = self._searched(batch)
             for _ in range(settings.rounds):
-                changed = kl(network(self._moved(images, delta)), clean).mean()
+                changed = self._apart(network(self._moved(images, delta)), clean).mean()
                 # Not runtime.step: every process has images and a delta of its own, there is nothing to average.
                 (delta.grad,) = torch.autograd.grad(changed, [delta])
                 optimizer.step()
@@ -101,6 +104,10 @@ class Retrospect:
             with torch.no_grad():
                 return (lambda images: self.forward(images).logits), self.forward(batch.images).logits
         return (lambda images: teacher(images).logits), batch.answers().logits.detach()
+
+    def _apart(self, moved: Tensor, clean: Tensor) -> Tensor:
+        """(B,) KL(clean || moved) at the run's temperature, as released."""
+        return kl(moved, clean, self.temperature)
 
     def _moved(self, images: Tensor, delta: Tensor) -> Tensor:
         """images (B, C, H, W) in unit space, moved by a delta in normalised units."""
@@ -125,14 +132,23 @@ class Retrospect:
                 clean, clean_marked = self.forward(images).logits, self.forward(marked).logits
             # Images that are not marked differ by 0, so only the marked ones are run. S(x) is a constant, as in the
             # released code for ZSKT; that for CMI differentiates both sides.
-            outer = kl(self.forward(self._moved(marked, delta)).logits, clean_marked).sum() / len(images)
-            changed = kl(self.forward(self._moved(images, delta)).logits, clean).mean()
+            apart = self._apart(self.forward(self._moved(marked, delta)).logits, clean_marked)
+            outer = settings.weight * apart.sum() / len(images)
+            changed = self._apart(self.forward(self._moved(images, delta)).logits, clean).mean()
             inner = settings.l2 * delta.square().sum() - changed
             slopes = hyper_gradient(outer, inner, delta, self.learns, settings.fixed_point, settings.fixed_point_lr)
         for p, slope in zip(self.learns, slopes, strict=True):
             if slope is not None:
                 p.grad = slope if p.grad is None else p.grad + slope
         return outer.detach()
+
+    def findings(self) -> list[str]:
+        """Where a run that was cut short looked back for fewer steps than planned, or not at all."""
+        progress = self.context.progress
+        planned, done = progress.planned - self._begins(progress), progress.steps - self._begins(progress)
+        if done >= planned:
+            return []
+        return [f"the run was cut: {max(0, done)} of {planned} steps of retrospection were made; give it more budget"]
 
     def state(self) -> Mapping[str, Stateful]:
         return {"retrospect": self.optimizer}

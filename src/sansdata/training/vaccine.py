@@ -77,9 +77,12 @@ class Vaccine:
                     f"the vaccine weighs samples, and this method's loss '{name}' is one number for a whole batch; "
                     "use defence=retrospect"
                 )
+            first = slice(len(value))  # a term may be of the first inputs only
+            weights = None if batch.weights is None else batch.weights[first]
             guarded.add(
-                name, weight, lambda v=value: trusted(v, distrusted, settings.weight, settings.cap, batch.weights)
-            )
+                name, weight,
+                lambda v=value, w=weights, d=distrusted[first]: trusted(v, d, settings.weight, settings.cap, w),
+            )  # fmt: skip
         return guarded
 
     def _count(self, distrusted: Tensor) -> None:
@@ -90,12 +93,15 @@ class Vaccine:
     # -- verification
 
     def watch(self, batch: Batch) -> None:
-        """Keeps some images of the first `verify` batches, then looks for a shuffle that tells them apart.
+        """Keeps some images of the first `verify` batches, then looks for a shuffle that tells them apart; later draws
+        a new one every `renew` student steps.
 
         Deviation: 32 images of each batch that the student learns from; the released code keeps every batch that the
         generator makes. What is watched is then the same for every method, and small enough for a checkpoint.
         """
-        settings, trial = self.settings, self.verification
+        settings, trial, steps = self.settings, self.verification, self.context.progress.steps
+        if self.on and settings.renew and steps and steps % settings.renew == 0:
+            self.copies.shuffle()
         if self.on or trial["watched"] >= settings.verify:
             return
         trial["watched"] += 1

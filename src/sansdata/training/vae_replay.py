@@ -60,9 +60,10 @@ class VAEReplay:
         """(count, Z) one step from standard normal towards images the teacher is sure of, classes even."""
         settings, context = self.settings, self.context
         codes = latents(count, settings.latent, context, "vae-codes").requires_grad_()
-        losses = Losses()
         with fixed(self.vae.decoder):
-            answers = context.teacher(images_from(self.vae.decoder, codes, context)).logits
+            images = images_from(self.vae.decoder, codes, context)
+            outputs = context.teacher(images)
+        losses, answers = context.acquire_losses(images, outputs), outputs.logits
         losses.add("one_hot", settings.one_hot, lambda: class_priors.one_hot(answers))
         losses.add("entropy", settings.entropy, lambda: class_priors.information_entropy(answers))
         losses.add("moments", 1, lambda: normal_moments(codes))
@@ -96,9 +97,10 @@ class VAEReplay:
             mean, log_variance = (value.float() for value in self.vae.encoder(shown))
         noise = latents(len(images), self.settings.latent, context, "vae-noise")
         made = images_from(self.vae.decoder, mean + (0.5 * log_variance).exp() * noise, context)
-        losses, again = Losses(), context.teacher(made).logits
+        outputs = context.teacher(made)
+        losses = context.acquire_losses(made, outputs)
         losses.add("pixels", 1, lambda: (context.pixels(made) - shown).abs().mean())
-        losses.add("answers", 1, lambda: logits.l1(again, answers))
+        losses.add("answers", 1, lambda: logits.l1(outputs.logits, answers))
         losses.add("prior", PRIOR, lambda: normal_kl(mean, log_variance))
         losses.total().backward()
         context.runtime.step(self.optimizer)

@@ -191,11 +191,11 @@ class KD3(Method):
         teacher_map = self.teacher_end.read(teacher.taps[self.teacher_end.stage])
         losses.add("features", 1, lambda: weights * pooled_hint(student_map, teacher_map))
         if "mixed" in batch.extras:
-            mixed = student(batch.extras["mixed"])
+            mixed = student(batch.extras["mixed"]).taps[PROJECTED]
+            own = outputs.taps[PROJECTED][: len(mixed)]  # older images, which an update joined, have no mixed partner
             losses.add(
-                "contrast", self.config.contrast,
-                lambda: pair_contrast(outputs.taps[PROJECTED], mixed.taps[PROJECTED], self.config.contrast_temperature),
-            )  # fmt: skip
+                "contrast", self.config.contrast, lambda: pair_contrast(own, mixed, self.config.contrast_temperature)
+            )
         return losses
 
     def state(self) -> Mapping[str, Stateful]:

@@ -1,7 +1,7 @@
 """A student of a poisoned teacher, its accuracy on the test set, and how often the trigger works on it.
 
-An arm's `experiment` names the teacher: network, epochs, attack and, where it is not 0, target; and, for a method that
-needs a pool, a known set whose training images are given to it.
+An arm's `experiment` names the teacher: network, epochs, attack and, where it is not 0, target; for a method that needs
+a pool, a known set whose training images are given to it; and the student, where it is not the recipe's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     path = ensure_poisoned_teacher(training_set(recipe), str(recipe.task), network, attack, wanted["epochs"], target)
     task, spec = load_task(recipe.task), f"{network}@{path}"
     of_teacher = attack_success(spec, recipe.data, attack, target, task)
-    poisoned = recipe.model_copy(update={"teacher": TeacherRecipe(network=network)})
+    student_of = wanted.get("student", recipe.student)
+    poisoned = recipe.model_copy(update={"teacher": TeacherRecipe(network=network), "student": student_of})
     student: Any
     if arm.method == "real-data":
         session = ceiling(poisoned, arm, seed, {"path": str(path)})
