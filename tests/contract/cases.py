@@ -92,7 +92,7 @@ CASES = {
     ),
     "fm": Case(
         {
-            "k": 2, "latent": 16, "width": 8, "batch": 8, "warmup_rounds": 1, "steps_per_round": 3, "reset_round": 2,
+            "k": 2, "latent": 16, "width": 8, "batch": 8, "warmup_rounds": 1, "steps_per_round": 3, "reset_round": 3,
             "pool": 12, "transfer": {"batch": 8},
         },
         stops=(6, 1, 9),  # 6: the next move re-makes the first layer; 9: middle of a round, pool renewed

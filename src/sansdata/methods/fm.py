@@ -2,6 +2,7 @@
 
 Images share low-level features, so a generator whose initialisation is meta-learned needs only k = 2, 5 or 10 steps to
 make a batch. Each round clones it, adapts the clone and its latents, and returns the summed gradients to it (FOMAML).
+The released code also has the Reptile rule, which no published figure uses; it is not built here.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class FMConfig(Strict):
     meta: bool = True  # off: the ablation, every round starts from the same random generator
     warmup_rounds: int = pydantic.Field(default=20, ge=0)  # rounds without student steps; released
     steps_per_round: int = pydantic.Field(default=400, ge=1)  # released
-    reset_round: int = pydantic.Field(default=140, ge=0)  # first layer made anew: 120 after warm-up, released; 0 never
+    reset_round: int = pydantic.Field(
+        default=140, ge=0
+    )  # round, from 1, whose first layer is made anew; released; 0 never
     pool: int = pydantic.Field(default=60_000, ge=1)  # released: 220 rounds of 256 images
     view: Augment = "crop+flip"  # released
     steps: int = pydantic.Field(default=80_000, ge=1)  # released: 200 rounds of 400
@@ -109,7 +112,7 @@ class FM(PooledRounds):
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
-        if config.reset_round and self.schedule["round"] == config.reset_round:
+        if self.schedule["round"] + 1 == config.reset_round:
             self._reset_first_layer()
         # The clone starts from the meta-learned weights; only its gradients come back, never the weights it arrives at.
         clone = copy.deepcopy(self.generator).train()
@@ -145,6 +148,8 @@ class FM(PooledRounds):
 
     def _losses(self, images: Tensor, targets: Tensor) -> Losses:
         config = self.config
+        # Deviation: the released code lets the term in with the last round of the warm-up, against a student that has
+        # not learnt anything yet.
         warm = self.schedule["round"] >= config.warmup_rounds
         losses, _ = inversion_losses(
             images, targets, self.context, self.bn, ce=config.ce, bn=config.bn,
@@ -153,11 +158,14 @@ class FM(PooledRounds):
         return losses
 
     def _reset_first_layer(self) -> None:
-        """The first linear layer and BatchNorm afresh, for diversity (released code, `reset_l0`)."""
+        """The first linear layer and BatchNorm afresh, for diversity (released code, `reset_l0`).
+
+        The weights of BatchNorm are drawn around 0 too, so that nearly nothing passes at first, as released.
+        """
         with self.context.streams.as_global("reset", shared=True), torch.no_grad():
             nn.init.normal_(self.generator.project.weight, 0.0, 0.02)
             nn.init.zeros_(self.generator.project.bias)
-            nn.init.normal_(self.generator.norm0.weight, 1.0, 0.02)
+            nn.init.normal_(self.generator.norm0.weight, 0.0, 0.02)
             nn.init.zeros_(self.generator.norm0.bias)
 
     def state(self) -> Mapping[str, Stateful]:
