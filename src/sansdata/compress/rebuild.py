@@ -61,12 +61,23 @@ def _with_projector(architecture: Mapping[str, Any], depth: int) -> nn.Module:
         raise StudentError(f"architecture: nested more than {MAX_NESTING} times over")
     if not isinstance(of, Mapping) or not all(isinstance(name, str) and name for name in names):
         raise StudentError("architecture: shared-classifier needs 'of' (an architecture), 'stage' and 'head' (paths)")
-    if not all(isinstance(size, int) and 0 < size <= MAX_WIDTH for size in sizes.values()):
+    if not all(map(_is_width, sizes.values())):
         raise StudentError(f"architecture: shared-classifier needs whole numbers up to {MAX_WIDTH}, got {sizes!r:.120}")
+    pooled = architecture.get("pooled")
+    if pooled is not None and not _is_size(pooled):
+        raise StudentError(f"architecture: shared-classifier's 'pooled' is a height and a width, got {pooled!r:.60}")
     module = _rebuild(of, depth - 1)
-    rectified = architecture.get("rectified", False) is True
-    insert(module, stage=str(names[0]), head=str(names[1]), rectified=rectified, **sizes)  # type: ignore[arg-type]
+    how = {"rectified": architecture.get("rectified", False) is True, "pooled": pooled}
+    insert(module, stage=str(names[0]), head=str(names[1]), **how, **sizes)  # type: ignore[arg-type]
     return module
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_width(one) for one in value)
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, int) and 0 < value <= MAX_WIDTH
 
 
 def factories_in(architecture: Mapping[str, Any]) -> list[str]:

@@ -1,11 +1,13 @@
 """MosaicKD: mosaicking to distill (Fang et al., NeurIPS 2021), after the losses of its released code.
 
 Images of unrelated things hold patches that ours are made of. A generator makes images whose patches a discriminator
-cannot tell from those of the pool, while the teacher sees one of its classes in the whole; the student learns them.
+cannot tell from those of the pool, while the teacher sees one of its classes in the whole; the student learns them, and
+as many of the pool's own beside them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -28,23 +30,27 @@ from ..training.transfer import TransferSettings
 
 
 class MosaicKDConfig(Strict):
-    """Defaults are those of the released recipe for a CIFAR-100 teacher with CIFAR-10 as the pool."""
+    """Defaults are those of the released recipe for a CIFAR-100 teacher with CIFAR-10 as the pool.
+
+    "Released" is zju-vipa/MosaicKD, kd_mosaic.py and engine/models/generator.py, commit a8d8e2c.
+    """
 
     share: float = pydantic.Field(default=1.0, gt=0, le=1)  # of the pool, drawn at random once; ours
     latent: int = pydantic.Field(default=100, ge=1)  # released
     width: Width = "auto"  # ours
-    patch_width: int = pydantic.Field(default=64, ge=1)  # channels of the discriminator's first layer; ours
-    generator_lr: float = pydantic.Field(default=1e-3, gt=0)  # ours
+    patch_width: int = pydantic.Field(default=128, ge=1)  # channels of the discriminator's first layer; released
+    generator_lr: float = pydantic.Field(default=1e-3, gt=0)  # released --lr_g
     adversarial: float = pydantic.Field(default=1.0, ge=0)  # released --adv
     align: float = pydantic.Field(default=1.0, ge=0)  # released --align
     local: float = pydantic.Field(default=1.0, ge=0)  # released --local
     balance: float = pydantic.Field(default=10.0, ge=0)  # released --balance
-    student_steps: int = pydantic.Field(default=5, ge=1)  # ours
-    view: Augment = "crop+flip"  # of the pool's images; ours
+    student_steps: int = pydantic.Field(default=5, ge=1)  # released
+    with_pool: bool = True  # the student also learns as many of the pool's images; released
+    view: Augment = "crop+flip"  # of these; released
     steps: int = pydantic.Field(default=40_000, ge=1)  # released: 200 epochs; of 200 steps, ours
     transfer: TransferSettings = TransferSettings(
         lr=0.1, weight_decay=1e-4, schedule="cosine", batch=256, temperature=1.0
-    )  # lr, batch: released; the rest: ours
+    )  # released
 
 
 class MosaicKD(InRounds):
@@ -52,7 +58,7 @@ class MosaicKD(InRounds):
 
     Config: ClassVar[type] = MosaicKDConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Minutes on a CPU (ours); of a few settings tried, soft answers helped most.
+        # Minutes on a CPU (ours).
         "small": {
             "patch_width": 16,
             "generator_lr": 3e-3,
@@ -99,7 +105,7 @@ class MosaicKD(InRounds):
         losses.add("disagreement", -config.adversarial, lambda: self._disagreement(images, outputs.logits))
         losses.add("align", config.align, lambda: entropy(outputs.logits.softmax(1)))
         losses.add("local", config.local, lambda: looks_real(self._patches(images)))
-        losses.add("balance", config.balance, lambda: class_priors.evenness(outputs.logits))
+        losses.add("balance", config.balance, lambda: class_priors.evenness(outputs.logits) / math.log(2))  # in bits
         losses.total().backward()
         self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
         context.runtime.step(self.optimizer)
@@ -120,8 +126,8 @@ class MosaicKD(InRounds):
         """One step that tells patches of the pool from those of `made`; gives its loss, without gradient."""
         context, config = self.context, self.config
         ids = self.ids[torch.randint(len(self.ids), (len(made),), generator=context.streams("pool"))]
-        real = augment(context.runtime.place(pool_of(context).at(ids)), config.view, context.streams("view"))
-        loss = told_apart(self._patches(real), self._patches(made))
+        real = context.runtime.place(pool_of(context).at(ids))
+        loss = config.local * told_apart(self._patches(real), self._patches(made))
         loss.backward()
         context.runtime.step(self.judge_optimizer)
         return loss.detach()
@@ -132,10 +138,16 @@ class MosaicKD(InRounds):
             return kl(self.context.student_outputs(images).logits, teacher)
 
     def transfer_batch(self) -> Batch:
+        context, config = self.context, self.config
         self.schedule.end_step()
         with torch.no_grad():
             images = self._images()
-        return self.context.teach(images)
+        if config.with_pool:
+            ids = self.ids[torch.randint(len(self.ids), (len(images),), generator=context.streams("student-pool"))]
+            given = context.runtime.place(pool_of(context).at(ids))
+            images = torch.cat([images, augment(given, config.view, context.streams("view"))])
+            context.counters.add("samples", len(given))
+        return context.teach(images)
 
     def state(self) -> Mapping[str, Stateful]:
         return {
@@ -145,18 +157,17 @@ class MosaicKD(InRounds):
 
 
 class PatchDiscriminator(nn.Module):
-    """Images (B, C, H, W), normalised -> (B, h, w) logits, one for each overlapping patch of 7x7 pixels: high is real.
+    """Images (B, C, H, W), normalised -> (B, h, w) logits, one an overlapping patch of 10x10 pixels: high is real.
 
-    A convolutional discriminator that sees patches only (Isola et al. 2017); the released layers were not read, these
-    are ours. No normalisation: a patch must not be told by what else is in its batch.
+    The released one, a convolutional discriminator that sees patches only (Isola et al. 2017).
     """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, width, 3, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 3, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * width, 1, 1),
+            nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 1, 1, bias=False),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,11 +175,12 @@ class PatchDiscriminator(nn.Module):
 
 
 def looks_real(patches: Tensor) -> Tensor:
-    """(B,) mean over patches of -log sigmoid: low where an image's patches pass for real (MosaicKD, L_local)."""
-    return F.softplus(-patches.float()).flatten(1).mean(1)
+    """(B,) sum over patches of -log sigmoid: low where an image's patches pass for real (MosaicKD, eq. 3)."""
+    return F.softplus(-patches.float()).flatten(1).sum(1)
 
 
 def told_apart(real: Tensor, made: Tensor) -> Tensor:
-    """A scalar, half of -log sigmoid(real) - log(1 - sigmoid(made)), means over all patches: the discriminator's."""
-    everything = torch.stack([F.softplus(-real.float()).mean(), F.softplus(made.float()).mean()])
+    """A scalar, half of -log sigmoid(real) - log(1 - sigmoid(made)), each summed over an image's patches and averaged
+    over images: the discriminator's loss."""
+    everything = torch.stack([looks_real(real).mean(), looks_real(-made).mean()])
     return everything.mean()

@@ -4,6 +4,7 @@ projector behind its last feature map, and a copy of the teacher's last layer in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +25,14 @@ PROJECTED = "projector"
 class Ending:
     """How a classifier ends. stage: path of the part whose output (B, D, H, W) is averaged into the head's input.
 
-    rectified: the negative values become 0 in between, by a function that is no module of its own.
+    width, size: D and (H, W), for inputs of the shape with which it was found. rectified: the negative values become 0
+    in between, by a function that is no module of its own.
     """
 
     stage: str
     head: str
     width: int
+    size: tuple[int, int]
     rectified: bool = False
 
     def read(self, output: Tensor) -> Tensor:
@@ -54,15 +57,23 @@ class Projector(nn.Module):
 
 
 class ProjectedStage(nn.Module):
-    """A stage, and the projector behind it. rectified: the stage's negative values become 0 in between."""
+    """A stage, and the projector behind it.
 
-    def __init__(self, stage: nn.Module, projector: Projector, rectified: bool = False) -> None:
+    rectified: the stage's negative values become 0 in between. pooled: (H, W) to which its map is averaged before the
+    projector; None leaves it.
+    """
+
+    def __init__(
+        self, stage: nn.Module, projector: Projector, rectified: bool = False, pooled: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.stage, self.projector, self.rectified = stage, projector, rectified
+        self.pooled = None if pooled is None else tuple(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stage(x)
-        return self.projector(F.relu(features) if self.rectified else features)
+        features = F.relu(features) if self.rectified else features
+        return self.projector(features if self.pooled is None else F.adaptive_avg_pool2d(features, self.pooled))
 
 
 def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
@@ -97,7 +108,7 @@ def ending(module: nn.Module, shape: tuple[int, int, int]) -> Ending | None:
             continue
         for rectified in (False, True):
             if _is_mean(features, F.relu(output) if rectified else output):
-                return Ending(path, head, features.shape[1], rectified)
+                return Ending(path, head, features.shape[1], (output.shape[2], output.shape[3]), rectified)
     return None
 
 
@@ -107,10 +118,20 @@ def _is_mean(features: Tensor, maps: Tensor) -> bool:
     return same and torch.allclose(maps.mean((2, 3)), features, rtol=1e-4, atol=1e-5)
 
 
-def share_classifier(student: nn.Module, of: Ending, classifier: nn.Linear, factor: int) -> dict[str, Any]:
-    """Puts a projector and a frozen copy of `classifier` (D -> K) into `student`, in place; gives the sizes."""
-    args = {"stage": of.stage, "head": of.head, "width": of.width, "features": classifier.in_features, "factor": factor,
-            "rectified": of.rectified}  # fmt: skip
+def share_classifier(
+    student: nn.Module, of: Ending, classifier: nn.Linear, factor: int, teachers: tuple[int, int]
+) -> dict[str, Any]:
+    """Puts a projector and a frozen copy of `classifier` (D -> K) into `student`, in place; gives the sizes.
+
+    teachers: (H, W) of the teacher's map; a student's that is larger is averaged to it before it is projected (SimKD).
+    """
+    args: dict[str, Any] = {
+        "stage": of.stage, "head": of.head, "width": of.width, "features": classifier.in_features, "factor": factor,
+        "rectified": of.rectified,
+    }  # fmt: skip
+    pooled = [min(own, theirs) for own, theirs in zip(of.size, teachers)]
+    if tuple(pooled) != of.size:
+        args["pooled"] = pooled
     insert(student, classifier.out_features, **args)
     head = student.get_submodule(of.head)
     assert isinstance(head, nn.Linear)
@@ -124,12 +145,12 @@ def share_classifier(student: nn.Module, of: Ending, classifier: nn.Linear, fact
 
 def insert(
     student: nn.Module, classes: int, stage: str, head: str, width: int, features: int, factor: int,
-    rectified: bool = False,
+    rectified: bool = False, pooled: Sequence[int] | None = None,
 ) -> None:  # fmt: skip
     """The parts alone, with random weights: what a file of such a student is read into. Raises StudentError."""
     try:
         last = student.get_submodule(stage)
-        _set(student, stage, ProjectedStage(last, Projector(width, features, factor), rectified))
+        _set(student, stage, ProjectedStage(last, Projector(width, features, factor), rectified, pooled))
         _set(student, head, nn.Linear(features, classes))
     except (AttributeError, TypeError) as fault:
         raise StudentError(f"a projector cannot be put behind '{stage}' of this student ({fault})") from None

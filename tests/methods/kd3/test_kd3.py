@@ -47,10 +47,10 @@ def until(session: Session, kind: str) -> Any:
 
 
 def test_endings_are_found_by_what_the_head_reads() -> None:
-    assert ending(make_module(), (1, 8, 8)) == Ending("layer3", "linear", 64)
+    assert ending(make_module(), (1, 8, 8)) == Ending("layer3", "linear", 64, (2, 2))
     assert ending(LeNet5(1, 10, 1.0), (1, 32, 32)) is None
     wide = ending(WideResNet(16, 1, 3, 10, 16).eval(), (3, 16, 16))
-    assert wide == Ending("bn", "fc", 64, rectified=True)
+    assert wide == Ending("bn", "fc", 64, (4, 4), rectified=True)
 
 
 def test_the_student_answers_through_the_teachers_classifier() -> None:
@@ -70,7 +70,7 @@ def test_a_rectifier_without_a_module_of_its_own_stays_before_the_projector() ->
     student = WideResNet(16, 1, 1, 4, 4).eval()
     of = ending(student, (1, 8, 8))
     assert of is not None
-    share_classifier(student, of, nn.Linear(8, 4), 2)
+    share_classifier(student, of, nn.Linear(8, 4), 2, of.size)
     seen: list[torch.Tensor] = []
     student.bn.projector.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     student(torch.randn(2, 1, 8, 8))
@@ -127,6 +127,24 @@ def test_a_student_of_the_callers_is_trained_and_described_as_only_his(tmp_path:
     assert type(result.student.layer3).__name__ == "ProjectedStage"
 
 
+def test_a_larger_map_is_averaged_before_it_is_projected_and_stays_so_in_the_file() -> None:
+    """As in SimKD: the projector reads maps of the teacher's size, in training and in use."""
+    student = WideResNet(16, 1, 1, 4, 4).eval()
+    of = ending(student, (1, 16, 16))
+    assert of is not None
+    assert of.size == (4, 4)
+    sizes = share_classifier(student, of, nn.Linear(8, 4), 2, (2, 3))
+    seen: list[torch.Tensor] = []
+    student.bn.projector.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    answers = student(torch.randn(2, 1, 16, 16))
+    assert seen[0].shape == (2, 16, 2, 3)
+    own = {"kind": "zoo", "name": "wrn16-1", "args": {"channels": 1, "classes": 4, "scale": 0.25}}
+    assert sizes["pooled"] == [2, 3]
+    read = rebuild({"kind": "shared-classifier", "of": own, "classes": 4, **sizes})
+    assert read.bn.pooled == (2, 3)  # type: ignore[union-attr]
+    assert answers.shape == (2, 4)
+
+
 def _npz(folder: Path) -> Path:
     import numpy as np
 
@@ -137,7 +155,16 @@ def _npz(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"stage": "nowhere"}, {"head": ""}, {"features": 0}, {"features": 10**9}, {"factor": "2"}, {"of": None}],
+    [
+        {"stage": "nowhere"},
+        {"head": ""},
+        {"features": 0},
+        {"features": 10**9},
+        {"factor": "2"},
+        {"of": None},
+        {"pooled": [0, 2]},
+        {"pooled": 3},
+    ],
 )
 def test_a_spoilt_architecture_is_refused(spoilt: dict[str, Any]) -> None:
     whole = {

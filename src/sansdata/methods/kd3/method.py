@@ -121,7 +121,7 @@ class KD3(Method):
         classifier = context.teacher.inside.module.get_submodule(self.teacher_end.head)
         assert isinstance(classifier, nn.Linear)
         with context.streams.as_global("projector", shared=True):
-            self.projected = share_classifier(student, mine, classifier, config.projector)
+            self.projected = share_classifier(student, mine, classifier, config.projector, self.teacher_end.size)
             context.runtime.place(student)
             embedding = Embedding(mine.width, config.embedding)
         context.teacher_taps = (*context.teacher_taps, self.teacher_end.stage)
