@@ -13,16 +13,19 @@ from sansdata.engine.run import run
 from sansdata.reproduce.experiments.pool import chosen, export
 
 
-def test_far_images_come_first_and_near_ones_get_their_margin(tmp_path: Path) -> None:
-    far = export({"near": {"digits": 3}, "far": {"digits": 2}, "margin": 2}, tmp_path / "pool")
+def test_far_images_come_first_and_near_ones_are_faded(tmp_path: Path) -> None:
+    sets = {"near": {"digits": 3}, "far": {"digits": 2}}
+    far = export(sets | {"contrast": 0.5}, tmp_path / "pool")
+    export(sets, tmp_path / "whole")
     files = sorted((tmp_path / "pool").iterdir())
     assert far == 2
     assert [file.name.split("-")[0] for file in files] == ["far"] * 2 + ["near"] * 3
-    sizes = [np.asarray(Image.open(file)).shape for file in files]
-    assert sizes == [(8, 8)] * 2 + [(12, 12)] * 3
-    near = np.asarray(Image.open(files[-1]))
-    assert near[2:-2, 2:-2].max() > 0
-    assert near[:2].max() == near[-2:].max() == near[:, :2].max() == near[:, -2:].max() == 0
+    pairs = [
+        [np.asarray(Image.open(at / file.name), float) for at in (file.parent, tmp_path / "whole")] for file in files
+    ]
+    assert all((one == other).all() for one, other in pairs[:2])
+    for faded, whole in pairs[2:]:
+        assert np.abs(faded - (whole.mean() + whole) / 2).max() <= 0.5
 
 
 def test_the_images_of_the_last_choice_are_read_from_a_finished_run(tiny: Tiny, tmp_path: Path) -> None:

@@ -62,10 +62,11 @@ class NAYER(CallRounds):
 
     Config: ClassVar[type] = NAYERConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Minutes on a CPU (ours), after FM's: short rounds, whose one call makes few steps; the generator stays.
+        # Minutes on a CPU (ours): as many generator steps for a student step as FM's rounds have, in longer calls, in
+        # which a layer drawn anew has time to be learnt; the generator stays.
         "small": {
-            "latent": 256, "iterations": 5, "batch": 256, "bn": 2.0, "bn_momentum": 0.0, "ce": 1.0,
-            "generator_life": 1000, "warmup_rounds": 1, "warmup_calls": 5, "calls": 1, "steps_per_round": 40,
+            "latent": 256, "iterations": 15, "batch": 256, "bn": 2.0, "bn_momentum": 0.0, "ce": 1.0,
+            "generator_life": 1000, "warmup_rounds": 1, "warmup_calls": 2, "calls": 1, "steps_per_round": 120,
             "steps": 1000, "transfer": {"batch": 128},
         },
     }  # fmt: skip

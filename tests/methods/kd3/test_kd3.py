@@ -138,7 +138,7 @@ def test_a_larger_map_is_averaged_before_it_is_projected_and_stays_so_in_the_fil
     student.bn.projector.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     answers = student(torch.randn(2, 1, 16, 16))
     assert seen[0].shape == (2, 16, 2, 3)
-    own = {"kind": "zoo", "name": "wrn16-1", "args": {"channels": 1, "classes": 4, "scale": 0.25}}
+    own = {"kind": "zoo", "name": "wrn-16-1", "args": {"channels": 1, "classes": 4, "scale": 0.25}}
     assert sizes["pooled"] == [2, 3]
     read = rebuild({"kind": "shared-classifier", "of": own, "classes": 4, **sizes})
     assert read.bn.pooled == (2, 3)  # type: ignore[union-attr]

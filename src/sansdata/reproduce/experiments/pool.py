@@ -1,8 +1,8 @@
 """A student that learned from a folder of unrelated images, and what its method chose from it.
 
 Of an arm's `experiment`: near and far, name of a known set -> how many of its training images lie in the folder. Near
-ones look like the task's, from another source; far ones show other things. margin: black pixels put around the near
-ones, where the task's images have a border that theirs lack.
+ones look like the task's, from another source; far ones show other things. contrast: of the near ones, 0..1, about
+each one's mean.
 """
 
 from __future__ import annotations
@@ -50,12 +50,17 @@ def export(sets: dict[str, Any], folder: Path) -> int:
     for distance in ("far", "near"):
         for name, count in sets[distance].items():
             _, some = holdout(load_images(name, None, "train"), count, seed=0)
-            around = sets.get("margin", 0) if distance == "near" else 0
-            images = np.pad(some.images, ((0, 0), (around, around), (around, around), (0, 0)))
+            images = faded(some.images, sets.get("contrast", 1.0)) if distance == "near" else some.images
             for number, image in enumerate(images):
                 picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
                 picture.save(folder / f"{distance}-{name}-{number:05d}.png", compress_level=1)
     return sum(sets["far"].values())
+
+
+def faded(images: np.ndarray, contrast: float) -> np.ndarray:
+    """images (N, H, W, C) uint8, each drawn towards its own mean; contrast 1 leaves them."""
+    means = images.mean((1, 2, 3), keepdims=True)
+    return (means + contrast * (images - means)).round().astype(np.uint8)
 
 
 def chosen(run: Path) -> torch.Tensor | None:
