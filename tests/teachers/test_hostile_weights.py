@@ -166,7 +166,7 @@ PICKLES = {
     "torch_load": b"\x80\x02ctorch\nload\nX\x04\x00\x00\x00none\x85R.",
     "bytearray_bomb": b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
     "extension": b"\x80\x02\x82\x01.",
-    "numpy_scalar": pickle.dumps({"w": np.float64(0.5)}, 2),
+    "nested_key": b"\x80\x02}N" + b"0)" + b"q\x00h\x00\x86" * 60 + b"Ns.",
     "class_of_ours": pickle.dumps({"w": Calls(dict)}, 2).replace(b"__builtin__\ndict", b"my_project\nNet"),
 }
 
