@@ -28,9 +28,10 @@ from ..contracts import Access
 from ..errors import StudentError, TeacherError, UnsafeFileError
 from ..files import sha256
 from ..models.build import DOORS, ZOO, ZOO_OF, architecture_of, build
-from ..models.saved import KEY, read_model
+from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
+from ..settings import code_of
 from ..tasks import Task
 from .base import Teacher, plain_copy
 from .scores import load_skops
@@ -128,7 +129,7 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
     _explain_unknown(spec)
     architecture = architecture_of(spec, task)
     library = architecture["kind"] in ("timm", "torchvision")
-    return Model(build(architecture, pretrained and library), architecture, spec, None, task)
+    return Model(build(architecture, pretrained and library, code=[spec]), architecture, spec, None, task)
 
 
 def declared_files(spec: str) -> list[Path]:
@@ -199,35 +200,29 @@ def _explain_unknown(spec: str) -> None:
 
 
 def _saved(file: Path, task: Task, spec: str) -> Model:
-    """A student file of ours, whose architecture may not name code: a data file must not choose what is imported."""
     if file.name == STUDENT_FILE and not file.exists():
         raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
     saved = read_model(file)
-    if saved.architecture is None:
-        raise TeacherError(
-            f"{file}: its network was given as a module in Python, so only your code can build it: "
-            f"package.module:function@{file}"
-        )
-    code = factories_in(saved.architecture)
-    if code:
-        raise UnsafeFileError(
-            f"{file}: its network is made by the code {code[0]}. If you trust it, say so: {code[0]}@{file}"
-        )
-    return _restore(saved.architecture, saved.tensors, _same_job(saved.task, task, file), spec, file)
+    return _restore(saved, _same_job(saved.task, task, file), spec, file)
 
 
 def _with_weights(name: str, file: Path, task: Task, spec: str) -> Model:
     if file.suffix.lower() == ".safetensors" and KEY in read_metadata(file):
         saved = read_model(file)
-        own = saved.architecture or architecture_of(name, task)
-        own_name = _root_name(own)
-        if own_name != name:
-            raise TeacherError(
-                f"{file}: holds a '{own_name}', not a '{name}'. Write {own_name}@{file}, or {file} alone"
-            )
-        return _restore(own, saved.tensors, _same_job(saved.task, task, file), spec, file)
+        if saved.architecture is not None:
+            own_name = _root_name(saved.architecture)
+            if own_name != name:
+                raise TeacherError(
+                    f"{file}: holds a '{own_name}', not a '{name}'. Write {own_name}@{file}, or {file} alone"
+                )
+            return _restore(saved, _same_job(saved.task, task, file), spec, file)
+        tensors, task = saved.tensors, _same_job(saved.task, task, file)
+    else:
+        tensors = read_weights(file)
     architecture = architecture_of(name, task)
-    return _restore(architecture, read_weights(file), task, spec, file)
+    module = build(architecture, code=[name])
+    fill(module, tensors, task, name, str(file))
+    return Model(module, architecture, spec, sha256(file), task)
 
 
 def _root_name(architecture: Mapping[str, Any]) -> str:
@@ -253,10 +248,33 @@ def _same_job(saved: Task, task: Task, file: Path) -> Task:
     return task.seen_through(saved.own_preprocessing)
 
 
-def _restore(architecture: Mapping[str, Any], tensors: dict[str, Tensor], task: Task, spec: str, file: Path) -> Model:
-    module = rebuild(architecture)
-    fill(module, tensors, task, spec.partition("@")[0] or spec, str(file))
-    return Model(module, dict(architecture), spec, sha256(file), task)
+def _restore(saved: SavedModel, task: Task, spec: str, file: Path) -> Model:
+    module = restore(saved, file, spec)
+    return Model(module, dict(saved.architecture or {}), spec, sha256(file), task)
+
+
+def restore(saved: SavedModel, file: Path, spec: str = "") -> nn.Module:
+    """The network of a student file of ours, with its weights. spec: what the user wrote; only code that it names may
+    make the network, and it is allowed no more memory than the file's weights explain.
+
+    Raises TeacherError or StudentError for a network that the weights do not fit, UnsafeFileError for other code.
+    """
+    architecture = saved.architecture
+    if architecture is None:
+        raise TeacherError(
+            f"{file}: its network was given as a module in Python, so only your code can build it: "
+            f"package.module:function@{file}"
+        )
+    code = [name for name in [code_of(spec)] if name]
+    if unnamed := [name for name in factories_in(architecture) if name not in code]:
+        raise UnsafeFileError(
+            f"{file}: its network is made by the code {unnamed[0][:200]}. If you trust it, say so: "
+            f"{unnamed[0][:200]}@{file}"
+        )
+    elements = sum(value.numel() for value in saved.tensors.values())
+    module = rebuild(architecture, code, elements, f"{file}: a file of {elements:,} numbers whose network")
+    fill(module, saved.tensors, saved.task, _root_name(architecture), str(file))
+    return module
 
 
 # -- weights into a network
@@ -273,6 +291,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], task: Task, name: str
         if k in tensors and tensors[k].shape != own[k].shape
     ]
     if not (missing or unexpected or shapes):
+        _require_numbers_alike(own, tensors, file)
         module.load_state_dict({key: tensors[key] for key in own if key in tensors}, strict=False)
         return
     lines = [f"{file}: these weights do not fit '{name}'."]
@@ -289,6 +308,19 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], task: Task, name: str
     if fits and fits != name:
         lines.append(f"They fit the zoo's '{fits}': write {fits}@{file}")
     raise TeacherError("\n  ".join(lines))
+
+
+def _require_numbers_alike(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file: str) -> None:
+    """Raises TeacherError where converting would lose what the numbers mean: imaginary parts, or steps of a grid."""
+    for name in own.keys() & tensors.keys():
+        came, expected = tensors[name], own[name]
+        if came.is_complex() and not expected.is_complex():
+            raise TeacherError(f"{file}: weight '{name[:100]}' is complex, and this network's is real")
+        if expected.is_floating_point() and not came.is_floating_point():
+            raise TeacherError(
+                f"{file}: weight '{name[:100]}' has whole numbers ({came.dtype}), steps of a grid that is not there. "
+                "Give weights in floating point"
+            )
 
 
 def _some(items: list[str], separator: str = ", ") -> str:
