@@ -1,6 +1,7 @@
 """From what a user writes to a network: the grammar of SPEC.
 
 ARCH@FILE                  resnet56@resnet56.th, timm:resnet18@w.safetensors, my.module:factory@w.pt
+ARCH@FILE#KEY              of the networks in one file the one under KEY: resnet18@checkpoint.pth#state_dict_ema
 timm:NAME, torchvision:NAME    with the library's weights for a teacher, random ones for a student
 package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
@@ -19,7 +20,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..compress.rebuild import factories_in, rebuild
@@ -27,21 +27,22 @@ from ..compress.shrink import shrink
 from ..contracts import Access
 from ..errors import StudentError, TeacherError, UnsafeFileError
 from ..files import sha256
-from ..models.build import DOORS, ZOO, ZOO_OF, architecture_of, build
+from ..models.build import DOORS, ZOO, architecture_of, build
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
 from ..settings import code_of
 from ..tasks import Task
 from .base import Teacher, plain_copy
+from .choice import choose
+from .fill import fill
 from .scores import load_skops
 from .transformer import is_transformer, load_transformer, transformer_files
-from .weights import read_weights
+from .weights import check_tensors, read_weights
 
 STUDENT_FILE = "student.safetensors"
 PICKLES = (".joblib", ".pkl", ".pickle")
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
-SHOWN = 4
 LIBRARIES = {".skops": ("skops.io", "sklearn.ensemble", "pandas"), "": ("transformers", "tokenizers")}
 """Ending of a teacher's file, or '' for a folder of transformers -> libraries that reading it imports."""
 
@@ -56,6 +57,8 @@ class Model:
     sha256: str | None
     task: Task
     """The task with the preprocessing of this model: that of its file where it has one."""
+    notes: tuple[str, ...] = ()
+    """What was decided in reading it that its spec does not say."""
 
     @property
     def network(self) -> Network:
@@ -78,7 +81,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         model = resolve(spec, task, pretrained=True)
     except StudentError as fault:
         raise TeacherError(str(fault)) from fault
-    return Teacher(plain_copy(model.module), model.task, model.architecture, model.source, model.sha256)
+    module = plain_copy(model.module)
+    return Teacher(module, model.task, model.architecture, model.source, model.sha256, notes=model.notes)
 
 
 def is_skops(spec: str) -> bool:
@@ -119,11 +123,15 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 
     Raises StudentError for what cannot be built, TeacherError for files that cannot be read or do not fit.
     """
-    name, file = _split(spec)
+    name, file, key = _split(spec)
     if door := DOORS.get(name or spec):
         task = task.seen_through({**task.own_preprocessing, "door": door})
     if file is not None and name:
-        return _with_weights(name, file, task, spec)
+        return _with_weights(name, file, key, task, spec)
+    if key:
+        raise TeacherError(
+            f"{file}: '#{key}' chooses weights of a network that is named before them: ARCH@{file}#{key}"
+        )
     if file is not None:
         return _saved(file, task, spec)
     _explain_unknown(spec)
@@ -137,7 +145,7 @@ def declared_files(spec: str) -> list[Path]:
     not among them: they are read when the teacher is loaded, before a run."""
     if is_transformer(Path(spec)):
         return transformer_files(Path(spec))
-    file = _split(spec)[1]
+    _, file, _ = _split(spec)
     return [] if file is None else [file]
 
 
@@ -153,20 +161,26 @@ def import_libraries(specs: Iterable[str]) -> None:
                         import_module(name)
 
 
-def _split(spec: str) -> tuple[str, Path | None]:
-    """(architecture's name or '', file or None)."""
-    name, at, file = spec.partition("@")
-    if at and file and name and not Path(spec).exists():
-        path = Path(file)
-        return name, path / STUDENT_FILE if path.is_dir() else path
+def _split(spec: str) -> tuple[str, Path | None, str]:
+    """(architecture's name or '', file or None, key in the file or '')."""
+    name, at, rest = spec.partition("@")
+    if at and rest and name and not Path(spec).exists():
+        path, key = _without_key(rest)
+        return name, path / STUDENT_FILE if path.is_dir() else path, key
     if spec in ZOO:
-        return spec, None
-    path = Path(spec)
+        return spec, None, ""
+    path, key = _without_key(spec)
     if spec and path.is_dir():  # Path("") is the current folder
-        return "", path / STUDENT_FILE
+        return "", path / STUDENT_FILE, key
     if path.suffix.lower() in (".safetensors", ".skops"):
-        return "", path
-    return spec, None
+        return "", path, key
+    return spec, None, ""
+
+
+def _without_key(text: str) -> tuple[Path, str]:
+    """FILE#KEY in its two parts; a file whose own name has a '#' is found as it is."""
+    file, mark, key = text.rpartition("#")
+    return (Path(file), key) if mark and file and not Path(text).exists() else (Path(text), "")
 
 
 def _ratio(spec: str) -> float:
@@ -190,7 +204,8 @@ def _explain_unknown(spec: str) -> None:
             f"'{spec}' is a pickle, which runs code when it is read. Save the estimator with skops.io.dump(model, "
             "'model.skops'), or give it in Python to sansdata.Teacher.from_scores"
         )
-    if Path(spec).suffix.lower() in WEIGHT_SUFFIXES or Path(spec).is_file():
+    file, _ = _without_key(spec)
+    if file.suffix.lower() in WEIGHT_SUFFIXES or file.is_file():
         raise TeacherError(
             f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance "
             f"resnet20@{spec}, timm:NAME@FILE or package.module:function@FILE"
@@ -206,8 +221,10 @@ def _saved(file: Path, task: Task, spec: str) -> Model:
     return _restore(saved, _same_job(saved.task, task, file), spec, file)
 
 
-def _with_weights(name: str, file: Path, task: Task, spec: str) -> Model:
+def _with_weights(name: str, file: Path, key: str, task: Task, spec: str) -> Model:
     if file.suffix.lower() == ".safetensors" and KEY in read_metadata(file):
+        if key:
+            raise TeacherError(f"{file}: holds one network; leave '#{key}' out")
         saved = read_model(file)
         if saved.architecture is not None:
             own_name = _root_name(saved.architecture)
@@ -216,13 +233,15 @@ def _with_weights(name: str, file: Path, task: Task, spec: str) -> Model:
                     f"{file}: holds a '{own_name}', not a '{name}'. Write {own_name}@{file}, or {file} alone"
                 )
             return _restore(saved, _same_job(saved.task, task, file), spec, file)
-        tensors, task = saved.tensors, _same_job(saved.task, task, file)
+        states, task = {"": saved.tensors}, _same_job(saved.task, task, file)
     else:
-        tensors = read_weights(file)
+        states = read_weights(file)
     architecture = architecture_of(name, task)
     module = build(architecture, code=[name])
-    fill(module, tensors, task, name, str(file))
-    return Model(module, architecture, spec, sha256(file), task)
+    choice = choose(states, module, key, name, str(file))
+    check_tensors(file, choice.tensors)
+    fill(module, choice.tensors, task, name, str(file), choice.notes)
+    return Model(module, architecture, spec, sha256(file), task, tuple(choice.notes))
 
 
 def _root_name(architecture: Mapping[str, Any]) -> str:
@@ -275,79 +294,3 @@ def restore(saved: SavedModel, file: Path, spec: str = "") -> nn.Module:
     module = rebuild(architecture, code, elements, f"{file}: a file of {elements:,} numbers whose network")
     fill(module, saved.tensors, saved.task, _root_name(architecture), str(file))
     return module
-
-
-# -- weights into a network
-
-
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], task: Task, name: str, file: str) -> None:
-    """Loads all of `tensors`, converted to the module's types. Raises TeacherError that says what does not fit."""
-    own = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in tensors if key not in own and not key.endswith("num_batches_tracked")]
-    shapes = [
-        (k, tuple(tensors[k].shape), tuple(own[k].shape))
-        for k in own
-        if k in tensors and tensors[k].shape != own[k].shape
-    ]
-    if not (missing or unexpected or shapes):
-        _require_numbers_alike(own, tensors, file)
-        module.load_state_dict({key: tensors[key] for key in own if key in tensors}, strict=False)
-        return
-    lines = [f"{file}: these weights do not fit '{name}'."]
-    lines += _what_differs(shapes, task)
-    if shapes:
-        lines.append(
-            "shapes: " + _some([f"{key} is {list(came)}, expected {list(want)}" for key, came, want in shapes], "; ")
-        )
-    if missing:
-        lines.append("missing: " + _some(missing))
-    if unexpected:
-        lines.append("not expected: " + _some(unexpected))
-    fits = _fitting_zoo(tensors, task)
-    if fits and fits != name:
-        lines.append(f"They fit the zoo's '{fits}': write {fits}@{file}")
-    raise TeacherError("\n  ".join(lines))
-
-
-def _require_numbers_alike(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file: str) -> None:
-    """Raises TeacherError where converting would lose what the numbers mean: imaginary parts, or steps of a grid."""
-    for name in own.keys() & tensors.keys():
-        came, expected = tensors[name], own[name]
-        if came.is_complex() and not expected.is_complex():
-            raise TeacherError(f"{file}: weight '{name[:100]}' is complex, and this network's is real")
-        if expected.is_floating_point() and not came.is_floating_point():
-            raise TeacherError(
-                f"{file}: weight '{name[:100]}' has whole numbers ({came.dtype}), steps of a grid that is not there. "
-                "Give weights in floating point"
-            )
-
-
-def _some(items: list[str], separator: str = ", ") -> str:
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return separator.join(items[:SHOWN]) + more
-
-
-def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: Task) -> list[str]:
-    """The two causes a user can mend in the task: the number of classes and of channels."""
-    classes = getattr(task.outputs, "classes", -1)
-    heads = {came[0] for _, came, want in shapes if came and want and want[0] == classes and came[1:] == want[1:]}
-    if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == classes]) <= 2:
-        return [f"This looks like {heads.pop()} classes but the task has {classes}: choose the task of these weights."]
-    channels = task.shape[0] if task.pair[0] == "image" else -1
-    stems = [came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == channels != came[1]]
-    if stems and shapes[0][1] == stems[0]:
-        return [f"They take {stems[0][1]} channel(s) and the task has {channels}."]
-    return []
-
-
-def _fitting_zoo(tensors: Mapping[str, Tensor], task: Task) -> str | None:
-    """The zoo network whose hidden weights all have these names and shapes."""
-    given = {key: tuple(value.shape) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
-    for name in ZOO_OF.get(task.pair[0], {}):
-        with torch.device("meta"):  # shapes only, nothing is allocated
-            own = build(architecture_of(name, task)).state_dict()
-        want = {key: tuple(value.shape) for key, value in own.items() if not key.endswith("num_batches_tracked")}
-        if want.keys() == given.keys() and sum(want[key] != given[key] for key in want) <= 2:
-            return name
-    return None

@@ -20,19 +20,8 @@ from ..models.limits import MAX_ELEMENTS, MAX_TENSORS
 from ..models.tensor_file import open_size, read_safetensors
 from ..models.torch_file import LEGACY_MAGIC, RESAVE, is_legacy, read_plain
 
-WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "weights",
-    "params",
-    "model_ema",
-    "ema",
-)
-PREFIXES = ("module.", "_orig_mod.")
+MAX_DEPTH = 6
+"""How deep in a checkpoint weights are looked for."""
 FOREIGN = {
     b"\x89HDF": "an HDF5 file (Keras)",
     b"7z\xbc\xaf": "a 7z archive",
@@ -65,22 +54,28 @@ HARMLESS_PACKAGES = ("pathlib.", "datetime.", "omegaconf.", "yacs.", "easydict."
 """What stands beside the weights in training checkpoints: settings and counters. They are passed over, not made."""
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a file: name -> tensor on the CPU, out of its wrapper and without DataParallel's prefixes.
+def read_weights(path: str | Path) -> dict[str, dict[str, Tensor]]:
+    """Every dict of tensors in a file, by the dotted key where it lies ('' is the file itself): name -> tensor on the
+    CPU. Which of them a network is, `choice.choose` finds, and `check_tensors` looks at their values.
 
     Formats: .safetensors; .pt, .pth, .th, .pth.tar, .bin of torch.save. Raises TeacherError for a file that is missing,
-    cut, holds no tensors or weights that are not finite; UnsafeFileError for one that would have to run code, or lies.
+    cut or holds no tensors; UnsafeFileError for one that would have to run code, or lies.
     """
     path = Path(path)
-    size = open_size(path)
+    open_size(path)
     if path.suffix.lower() == ".safetensors":
-        found: Any = read_safetensors(path)[0]
+        contents: Any = read_safetensors(path)[0]
     else:
         _judge_kind(path)
-        found = read_plain(path, partial(_accept, path)).tree
-    tensors = _state_dict(path, found)
-    _check_tensors(path, tensors, size)
-    return tensors
+        contents = read_plain(path, partial(_accept, path)).tree
+    states = states_in(contents)
+    if not states:
+        keys = ", ".join(str(key)[:40] for key in list(contents)[:6]) if isinstance(contents, Mapping) else ""
+        raise TeacherError(
+            f"{path}: no tensors with names in it ({type(contents).__name__}{', its keys: ' if keys else ''}{keys}). "
+            f"{RESAVE}"
+        )
+    return states
 
 
 def _judge_kind(path: Path) -> None:
@@ -116,37 +111,27 @@ def _accept(path: Path, name: str) -> None:
 # -- what was in the file
 
 
-def _state_dict(path: Path, found: Any) -> dict[str, Tensor]:
-    """The dict of tensors, out of at most three wrappers."""
-    for _ in range(4):
-        if not isinstance(found, Mapping):
-            raise TeacherError(f"{path}: holds {type(found).__name__}, not a state dict (names and tensors). {RESAVE}")
-        tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, Tensor)}
-        inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
-        if inner is None or len(tensors) > len(inner):
-            break
-        found = inner
-    if not tensors:
-        keys = ", ".join(str(key)[:40] for key in list(found)[:6])
-        raise TeacherError(f"{path}: no tensors found in it (its keys: {keys or 'none'}). {RESAVE}")
-    others = [str(key) for key in found if key not in tensors]
-    if others and len(others) >= len(tensors):
-        raise TeacherError(f"{path}: not a state dict: '{others[0][:60]}' is no tensor. {RESAVE}")
-    return _without_prefixes(path, tensors)
+def states_in(contents: Any) -> dict[str, dict[str, Tensor]]:
+    """Dotted key -> tensors by name, of every dict of tensors in what a file holds; lists count as dicts of numbers."""
+    states: dict[str, dict[str, Tensor]] = {}
+    visited: set[int] = set()
+    waiting: list[tuple[str, int, Any]] = [("", 0, contents)]
+    while waiting:
+        key, depth, value = waiting.pop(0)
+        if not isinstance(value, (Mapping, list, tuple)) or id(value) in visited or depth == MAX_DEPTH:
+            continue
+        visited.add(id(value))
+        items = value.items() if isinstance(value, Mapping) else enumerate(value) if key else ()
+        named = {str(name): item for name, item in items if isinstance(name, str) or not isinstance(value, Mapping)}
+        if tensors := {name: item for name, item in named.items() if isinstance(item, Tensor)}:
+            states[key] = tensors
+        waiting += [(f"{key}.{name}".lstrip("."), depth + 1, item) for name, item in named.items()]
+    return states
 
 
-def _without_prefixes(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefixes that DataParallel and torch.compile put on every name."""
-    values = {name: value for name, value in tensors.items() if name != "n_averaged"}  # torch's AveragedModel counts
-    names = list(values)
-    while prefix := next((p for p in PREFIXES if names and all(n.startswith(p) for n in names)), None):
-        names = [name.removeprefix(prefix) for name in names]
-    if not names or not all(names):
-        raise TeacherError(f"{path}: no named weights are left once 'module.' is taken off")
-    return dict(zip(names, values.values()))
-
-
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor], size: int) -> None:
+def check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises TeacherError unless all are plain dense weights with finite values; UnsafeFileError for more than a file
+    can hold."""
     if len(tensors) > MAX_TENSORS:
         raise UnsafeFileError(f"{path}: {len(tensors):,} tensors, more than {MAX_TENSORS:,}")
     total = 0
@@ -157,7 +142,7 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], size: int) -> None
         total += value.numel()
         # strides of 0 can claim any number of elements over a few bytes
         if value.numel() * value.element_size() > value.untyped_storage().nbytes() or total > MAX_ELEMENTS:
-            raise UnsafeFileError(f"{where} claims {value.numel():,} elements; the file has {size:,} bytes")
+            raise UnsafeFileError(f"{where} claims {value.numel():,} elements; the file has fewer")
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             bad = int((~torch.isfinite(value)).sum())
             raise TeacherError(
