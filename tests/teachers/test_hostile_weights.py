@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from sansdata.errors import TeacherError, UnsafeFileError
-from sansdata.teachers.weights import LEGACY_MAGIC, check_tensors, read_weights
+from sansdata.models.torch_file import LEGACY_MAGIC
+from sansdata.teachers.weights import check_tensors, read_weights
 
 CANARY = "canary"
 SECONDS, MEGABYTES = 1.0, 200

@@ -32,6 +32,9 @@ START_BYTES = 32
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 CHUNK = 2**20
 
+SCRIPTED = ("/constants.pkl", "bytecode.pkl")
+"""Endings of what only a TorchScript archive has."""
+
 DTYPES = {
     f"torch.{name}": getattr(torch, name)
     for name in (
@@ -66,18 +69,19 @@ class _Storage:
     dtype: torch.dtype
 
 
-def read_plain(path: str | Path, accept: Callable[[str], None] = lambda name: None) -> Contents:
+def read_plain(path: str | Path, accept: Callable[[str], None] = lambda name: None, scripted: bool = False) -> Contents:
     """All of a file of torch.save (.pt, .pth, .ckpt, .bin ...), of either format, without running anything in it.
 
-    accept: called with each name 'module.class' that is not known; may raise. Raises TeacherError for a file that is
-    missing, cut or damaged; UnsafeFileError for one that is no file of torch.save, or lies about its contents.
+    accept: called with each name 'module.class' that is not known; may raise. scripted: a TorchScript archive is read
+    as well, its code passed over. Raises TeacherError for a file that is missing, cut or damaged; UnsafeFileError for
+    one that is no file of torch.save, or lies about its contents.
     """
     path = Path(path)
     size = open_size(path)
     with open(path, "rb") as file:
         start = file.read(START_BYTES)
         if start.startswith(b"PK"):
-            return _read_archive(path, file, size, accept)
+            return _read_archive(path, file, size, accept, scripted)
         if is_legacy(start):
             return _read_legacy(path, file, size, accept)
     if LEGACY_MAGIC.startswith(start):
@@ -93,13 +97,13 @@ def is_legacy(start: bytes) -> bool:
 # -- the two formats
 
 
-def _read_archive(path: Path, file: BinaryIO, size: int, accept: Callable[[str], None]) -> Contents:
+def _read_archive(path: Path, file: BinaryIO, size: int, accept: Callable[[str], None], scripted: bool) -> Contents:
     _judge_end(path, file, size)
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
-            _judge_entries(path, archive.infolist(), size)
+            _judge_entries(path, archive.infolist(), size, scripted)
             pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
             if len(pickles) != 1:
                 raise UnsafeFileError(
@@ -284,11 +288,15 @@ def _judge_end(path: Path, file: BinaryIO, size: int) -> None:
         raise UnsafeFileError(f"{path}: its table of contents is larger than {MAX_DIRECTORY_BYTES:,} bytes")
 
 
-def _judge_entries(path: Path, entries: list[zipfile.ZipInfo], size: int) -> None:
+def _judge_entries(path: Path, entries: list[zipfile.ZipInfo], size: int, scripted: bool) -> None:
     names = [entry.filename for entry in entries]
-    if any("/code/" in name or name.endswith(("/constants.pkl", "bytecode.pkl")) for name in names):
-        raise UnsafeFileError(f"{path}: a TorchScript archive; it carries code and its layers cannot be read. {RESAVE}")
-    if any("exported_program" in name or "/models/" in name for name in names):
+    code = [entry for entry in entries if "/code/" in entry.filename or entry.filename.endswith(SCRIPTED)]
+    if code and not scripted:
+        raise UnsafeFileError(
+            f"{path}: a TorchScript archive, which carries code. sansdata convert {path} takes the weights out of it, "
+            "for ARCH@FILE"
+        )
+    if not code and any("exported_program" in name or "/models/" in name for name in names):
         raise UnsafeFileError(f"{path}: a torch.export program (.pt2), not weights. {RESAVE}")
     if any(name.endswith(".npy") for name in names):
         raise UnsafeFileError(f"{path}: a NumPy archive (.npz), not weights of PyTorch. {RESAVE}")
@@ -297,6 +305,7 @@ def _judge_entries(path: Path, entries: list[zipfile.ZipInfo], size: int) -> Non
     for name in names:
         if name.startswith(("/", "\\")) or ".." in name.split("/") or "\\" in name or ":" in name.split("/")[0]:
             raise UnsafeFileError(f"{path}: an archive with the path {name[:80]!r}, which leads outside it")
+    entries = [entry for entry in entries if entry not in code]  # which is compressed, and not read
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
         raise UnsafeFileError(f"{path}: an archive with compressed or encrypted parts; torch.save never makes them")
     if sum(entry.file_size for entry in entries) > size or any(e.file_size != e.compress_size for e in entries):

@@ -36,12 +36,12 @@ from ..tasks import Task
 from .base import Teacher, plain_copy
 from .choice import choose
 from .fill import fill
+from .foreign import refuse_foreign
 from .scores import load_skops
 from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
 
 STUDENT_FILE = "student.safetensors"
-PICKLES = (".joblib", ".pkl", ".pickle")
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
 LIBRARIES = {".skops": ("skops.io", "sklearn.ensemble", "pandas"), "": ("transformers", "tokenizers")}
 """Ending of a teacher's file, or '' for a folder of transformers -> libraries that reading it imports."""
@@ -199,12 +199,8 @@ def _ratio(spec: str) -> float:
 def _explain_unknown(spec: str) -> None:
     if spec in ZOO or (":" in spec and not Path(spec).exists()):
         return
-    if Path(spec).suffix.lower() in PICKLES:
-        raise TeacherError(
-            f"'{spec}' is a pickle, which runs code when it is read. Save the estimator with skops.io.dump(model, "
-            "'model.skops'), or give it in Python to sansdata.Teacher.from_scores"
-        )
     file, _ = _without_key(spec)
+    refuse_foreign(file)
     if file.suffix.lower() in WEIGHT_SUFFIXES or file.is_file():
         raise TeacherError(
             f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance "

@@ -6,7 +6,6 @@ torch.save can write is refused by name, and `sansdata convert` takes the weight
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,25 +16,14 @@ from torch import Tensor
 
 from ..errors import TeacherError, UnsafeFileError
 from ..models.limits import MAX_ELEMENTS, MAX_TENSORS
+from ..models.module_pickle import is_module, state_of
+from ..models.pickles import Foreign
 from ..models.tensor_file import open_size, read_safetensors
-from ..models.torch_file import LEGACY_MAGIC, RESAVE, is_legacy, read_plain
+from ..models.torch_file import RESAVE, read_plain
+from .foreign import refuse_foreign
 
 MAX_DEPTH = 6
 """How deep in a checkpoint weights are looked for."""
-FOREIGN = {
-    b"\x89HDF": "an HDF5 file (Keras)",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ": "an xz archive",
-    b"Rar!": "a RAR archive",
-    b"\x93NUMPY": "a NumPy array",
-    b"GGUF": "a GGUF file",
-    b"<": "an HTML or XML page; the download went wrong",
-    b"{": "JSON text",
-    b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
-}
-
 HARMLESS = frozenset(
     [
         "argparse.Namespace", "types.SimpleNamespace", "collections.deque", "uuid.UUID", "decimal.Decimal",
@@ -66,7 +54,7 @@ def read_weights(path: str | Path) -> dict[str, dict[str, Tensor]]:
     if path.suffix.lower() == ".safetensors":
         contents: Any = read_safetensors(path)[0]
     else:
-        _judge_kind(path)
+        refuse_foreign(path)
         contents = read_plain(path, partial(_accept, path)).tree
     states = states_in(contents)
     if not states:
@@ -78,33 +66,12 @@ def read_weights(path: str | Path) -> dict[str, dict[str, Tensor]]:
     return states
 
 
-def _judge_kind(path: Path) -> None:
-    """Says what it is where it is no file of torch.save."""
-    with open(path, "rb") as file:
-        start = file.read(300)
-    if not (start.startswith(b"PK") or is_legacy(start) or LEGACY_MAGIC.startswith(start)):
-        raise UnsafeFileError(f"{path}: {_what_is(start)}. Expected a safetensors file or one of torch.save. {RESAVE}")
-
-
-def _what_is(start: bytes) -> str:
-    for magic, name in FOREIGN.items():
-        if start.startswith(magic):
-            return f"this is {name}"
-    if start[257:262] == b"ustar":
-        return "this is a tar archive, PyTorch's format of before 2018, which cannot be read without running code"
-    if start[:1] == b"\x80":
-        return "this is a plain pickle, which cannot be read without running code"
-    if re.match(rb"[\(\]\}cI-]", start) and b"\n" in start:
-        return "this looks like a text pickle, which cannot be read without running code"
-    return f"not a format of weights we know (it begins with {start[:8]!r})"
-
-
 def _accept(path: Path, name: str) -> None:
     """Raises for a name that stands for more than settings and counters beside the weights."""
     if name not in HARMLESS and not name.startswith(HARMLESS_PACKAGES):
         raise UnsafeFileError(
-            f"{path}: needs the code {name[:120]} to be read, which is not run here. {RESAVE} "
-            f"Without the code that wrote it: sansdata convert {path}"
+            f"{path}: needs the code {name[:120]} to be read, which is not run here. Take the weights out of it "
+            f"without: sansdata convert {path}"
         )
 
 
@@ -112,21 +79,38 @@ def _accept(path: Path, name: str) -> None:
 
 
 def states_in(contents: Any) -> dict[str, dict[str, Tensor]]:
-    """Dotted key -> tensors by name, of every dict of tensors in what a file holds; lists count as dicts of numbers."""
+    """Dotted key -> tensors by name, of every dict of tensors in what a file holds, and of every pickled module. Lists
+    count as dicts of numbers, objects as dicts of their attributes."""
     states: dict[str, dict[str, Tensor]] = {}
     visited: set[int] = set()
     waiting: list[tuple[str, int, Any]] = [("", 0, contents)]
     while waiting:
         key, depth, value = waiting.pop(0)
-        if not isinstance(value, (Mapping, list, tuple)) or id(value) in visited or depth == MAX_DEPTH:
+        if id(value) in visited or depth == MAX_DEPTH:
             continue
         visited.add(id(value))
-        items = value.items() if isinstance(value, Mapping) else enumerate(value) if key else ()
-        named = {str(name): item for name, item in items if isinstance(name, str) or not isinstance(value, Mapping)}
-        if tensors := {name: item for name, item in named.items() if isinstance(item, Tensor)}:
+        if is_module(value):
+            states[key] = state_of(value)
+            continue
+        parts = _parts(value)
+        tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
+        if tensors and (key or not isinstance(value, (list, tuple))):
             states[key] = tensors
-        waiting += [(f"{key}.{name}".lstrip("."), depth + 1, item) for name, item in named.items()]
+        waiting += [
+            (f"{key}.{name}".lstrip("."), depth + 1, part)
+            for name, part in parts.items()
+            if isinstance(part, (Mapping, list, tuple, Foreign))
+        ]
     return states
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """What a value holds, by names; nothing of what has none."""
+    if isinstance(value, Foreign):
+        return {**_parts(value.state), **_parts(value.entries), **_parts(value.elements)}
+    if isinstance(value, (list, tuple)):
+        return {str(place): item for place, item in enumerate(value)}
+    return {name: item for name, item in value.items() if isinstance(name, str)} if isinstance(value, Mapping) else {}
 
 
 def check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
