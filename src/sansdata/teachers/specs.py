@@ -8,19 +8,20 @@ NAME                       a zoo network, random weights: students only
 shrink:R                   the teacher's network with every hidden width times R: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
-FOLDER                     a text classifier of the library transformers: config.json and model.safetensors
+FOLDER                     a classifier of texts or images of the library transformers, or one of timm's, as hubs have
+                           them: config.json and model.safetensors
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..compress.rebuild import factories_in, rebuild
 from ..compress.shrink import shrink
@@ -36,8 +37,10 @@ from ..tasks import Task
 from .base import Teacher, plain_copy
 from .choice import choose
 from .fill import fill
+from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
 from .scores import load_skops
+from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
 
@@ -123,6 +126,8 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 
     Raises StudentError for what cannot be built, TeacherError for files that cannot be read or do not fit.
     """
+    if is_timm_folder(Path(spec)):
+        return _timm_folder(Path(spec), task)
     name, file, key = _split(spec)
     if door := DOORS.get(name or spec):
         task = task.seen_through({**task.own_preprocessing, "door": door})
@@ -137,13 +142,17 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
     _explain_unknown(spec)
     architecture = architecture_of(spec, task)
     library = architecture["kind"] in ("timm", "torchvision")
-    return Model(build(architecture, pretrained and library, code=[spec]), architecture, spec, None, task)
+    module = build(architecture, pretrained and library, code=[spec])
+    notes: list[str] = []
+    if pretrained and library and (training := of_library(architecture, module)):
+        task, notes = training.applied_to(task)
+    return Model(module, architecture, spec, None, task, tuple(notes))
 
 
 def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens. Weights that timm or torchvision fetch lie in their caches and are
     not among them: they are read when the teacher is loaded, before a run."""
-    if is_transformer(Path(spec)):
+    if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     _, file, _ = _split(spec)
     return [] if file is None else [file]
@@ -212,6 +221,7 @@ def _explain_unknown(spec: str) -> None:
 
 def _saved(file: Path, task: Task, spec: str) -> Model:
     if file.name == STUDENT_FILE and not file.exists():
+        refuse_foreign(file.parent)
         raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
     saved = read_model(file)
     return _restore(saved, _same_job(saved.task, task, file), spec, file)
@@ -237,7 +247,28 @@ def _with_weights(name: str, file: Path, key: str, task: Task, spec: str) -> Mod
     choice = choose(states, module, key, name, str(file))
     check_tensors(file, choice.tensors)
     fill(module, choice.tensors, task, name, str(file), choice.notes)
-    return Model(module, architecture, spec, sha256(file), task, tuple(choice.notes))
+    task, notes = _as_its_folder_says(name, file, task)
+    return Model(module, architecture, spec, sha256(file), task, (*choice.notes, *notes))
+
+
+def _as_its_folder_says(name: str, file: Path, task: Task) -> tuple[Task, list[str]]:
+    """The task with the mean and std of timm's config beside a file that it belongs to."""
+    folder = file.parent
+    if not (file.name == WEIGHTS and is_timm_folder(folder)):
+        return task, []
+    config = read_json(folder / CONFIG)
+    training = of_timm(str(folder / CONFIG), config.get("pretrained_cfg"))
+    if training is None or name != f"timm:{config['architecture']}":
+        return task, []
+    return training.applied_to(task)
+
+
+def _timm_folder(folder: Path, task: Task) -> Model:
+    """A network as timm puts it on a hub: its config names the architecture, which is one of the library's own."""
+    name = str(read_json(folder / CONFIG)["architecture"])
+    weight_files(folder)
+    model = _with_weights(f"timm:{name}", folder / WEIGHTS, "", task, f"timm:{name}@{folder / WEIGHTS}")
+    return replace(model, source=str(folder))
 
 
 def _root_name(architecture: Mapping[str, Any]) -> str:
