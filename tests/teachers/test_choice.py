@@ -128,7 +128,7 @@ def test_networks_of_another_kind_are_no_candidates():
     assert "'netD'" in notes
     tensors, notes = chosen({"state_dict": under("model.", RAW) | {"criterion.weight": torch.ones(10)}})
     assert is_(tensors, RAW)
-    assert "'model.' is taken off" in notes
+    assert "without 'model.' before their names" in notes
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_networks_of_another_kind_are_no_candidates():
 def test_a_common_prefix_is_taken_off_and_said(prefix):
     tensors, notes = chosen({"state_dict": under(prefix, RAW)})
     assert is_(tensors, RAW)
-    assert f"'{prefix}' is taken off" in notes
+    assert f"without '{prefix}' before their names" in notes
 
 
 def test_a_plain_file_has_nothing_to_say():
@@ -151,7 +151,7 @@ def test_wrong_keys_and_files_that_do_not_fit(tmp_path: Path):
     with pytest.raises(TeacherError, match=r"no weights under 'best'(?s:.)*#student: 37 of 37(?s:.)*#teacher"):
         load_teacher(f"resnet8@{tmp_path}/two.pt#best", TASK)
     torch.save({"state_dict": under("model.backbone.", state(0, "lenet5"))}, tmp_path / "lenet.pt")
-    with pytest.raises(TeacherError, match=r"missing(?s:.)*'model.backbone.' is taken off(?s:.)*lenet5@"):
+    with pytest.raises(TeacherError, match=r"missing(?s:.)*without 'model.backbone.' before(?s:.)*lenet5@"):
         load_teacher(f"resnet8@{tmp_path}/lenet.pt", TASK)
     with pytest.raises(TeacherError, match="#student: 37 of 37"):
         load_teacher(f"resnet8@{tmp_path}/two.pt", TASK)
@@ -280,7 +280,7 @@ def test_the_fields_own_files_give_the_fields_own_answers(tmp_path: Path, name: 
     with torch.no_grad():
         expected = theirs(teacher.network.preprocessor(images))
         assert torch.allclose(teacher(images).logits, expected, atol=1e-4)
-    assert "they are put under those of" in " ".join(teacher.notes)
+    assert "which are those of" in " ".join(teacher.notes)
 
 
 def test_weiaicunzais_names():

@@ -41,6 +41,16 @@ def _cifar(depth: int) -> Builder:
     return _image(lambda channels, classes, scale: CifarResNet(depth, channels, classes, scaled(16, scale)))
 
 
+def _cifar_b(depth: int, times: int = 1) -> Builder:
+    """With shortcuts of option B; `times` as wide behind a stem that is twice as wide where it is wider at all."""
+    stem = 16 if times == 1 else 32
+
+    def make(channels: int, classes: int, scale: float) -> nn.Module:
+        return CifarResNet(depth, channels, classes, scaled(16 * times, scale), True, scaled(stem, scale))
+
+    return _image(make)
+
+
 def _resnet(*blocks: int) -> Builder:
     return _image(lambda channels, classes, scale: ResNet(blocks, channels, classes, scaled(64, scale)))
 
@@ -75,6 +85,12 @@ IMAGE_ZOO: dict[str, Builder] = {
     "resnet32": _cifar(32),
     "resnet44": _cifar(44),
     "resnet56": _cifar(56),
+    "resnet20-b": _cifar_b(20),
+    "resnet32-b": _cifar_b(32),
+    "resnet44-b": _cifar_b(44),
+    "resnet56-b": _cifar_b(56),
+    "resnet8x4": _cifar_b(8, 4),
+    "resnet32x4": _cifar_b(32, 4),
     "resnet18": _resnet(2, 2, 2, 2),
     "resnet34": _resnet(3, 4, 6, 3),
     "wrn-16-1": _wide(16, 1),

@@ -165,10 +165,10 @@ def _spoken(names: dict[str, str], parameters: list[str]) -> Iterable[tuple[str,
     """(dialect or '', the names in it)."""
     yield "", names
     if len(names) == len(parameters) and all(name.isdigit() for name in names):
-        yield "a list in the order of the network's parameters", dict(zip(parameters, names.values()))
+        yield "a list in the order of its parameters", dict(zip(parameters, names.values()))
     for dialect in DIALECTS:
         if (other := renamed(dialect, names)) is not None and other.keys() != names.keys():
-            yield f"the names of {dialect.origin}", other
+            yield f"those of {dialect.origin}", other
 
 
 def _prefixes(names: list[str], least: int) -> list[str]:
@@ -211,23 +211,22 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 
 def _notes(chosen: Candidate, raw: list[Candidate], name: str, file: str, candidates: list[Candidate]) -> list[str]:
     """How the weights were chosen; empty for a file that holds nothing else, in the network's own names."""
-    lines = []
-    where = "those of the file itself" if chosen.address == ROOT else f"'{chosen.address}'"
+    parts = ["those of the file itself" if chosen.address == ROOT else f"'{chosen.address}'"]
     if chosen.is_average:
-        where += ", a moving average"
-    others = [one.address for one in raw] or [one.address for one in candidates if one.fits and one is not chosen]
-    if others:
-        also = ", ".join(others[:SHOWN])
-        lines.append(f"{file}: the weights are {where}. Beside it: {also}; {name}@{file}#{others[0]} takes that")
-    elif chosen.key or chosen.is_average:
-        lines.append(f"{file}: the weights are {where}")
-    if not chosen.complete and len(raw) == 1:
-        lines.append(f"{file}: {where} has no buffers (BatchNorm statistics): those of '{others[0]}' are used")
+        parts.append("a moving average")
     if chosen.prefix:
-        lines.append(f"{file}: '{chosen.prefix}' is taken off the names of its weights")
+        parts.append(f"without '{chosen.prefix}' before their names")
     if chosen.dialect:
-        lines.append(f"{file}: its weights have {chosen.dialect}; they are put under those of '{name}'")
-    return lines
+        parts.append(f"which are {chosen.dialect}")
+    others = [one.address for one in raw] or [one.address for one in candidates if one.fits and one is not chosen]
+    if parts == ["those of the file itself"] and not others:
+        return []
+    line = f"{file}: the weights are {', '.join(parts)}"
+    if others:
+        line += f". Beside them: {', '.join(others[:SHOWN])}; {name}@{file}#{others[0]} takes that"
+    if not chosen.complete and len(raw) == 1:
+        line += f". They have no buffers (BatchNorm statistics): those of '{others[0]}' are used"
+    return [line]
 
 
 def _listing(candidates: list[Candidate], module: nn.Module, name: str, file: str) -> str:
