@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .api.check import check
     from .api.compress import Compressed, prune, quantize
+    from .api.convert import Converted, convert
     from .api.distill import distill
     from .api.evaluate import attack_success, evaluate, transferability
     from .api.export import export
@@ -33,6 +34,8 @@ _HOMES = {
     "Compressed": "api.compress",
     "prune": "api.compress",
     "quantize": "api.compress",
+    "Converted": "api.convert",
+    "convert": "api.convert",
     "distill": "api.distill",
     "attack_success": "api.evaluate",
     "evaluate": "api.evaluate",
@@ -66,6 +69,7 @@ __all__ = [
     "Column",
     "Compressed",
     "Context",
+    "Converted",
     "FederatedRun",
     "ImageTask",
     "Losses",
@@ -80,6 +84,7 @@ __all__ = [
     "TransferSettings",
     "attack_success",
     "check",
+    "convert",
     "distill",
     "evaluate",
     "export",

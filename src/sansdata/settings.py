@@ -197,19 +197,55 @@ class RunSettings(Strict):
         return f"retain.memory={self.retain.memory}" if name == "retain" else name
 
 
+SPECS = ("teacher", "student", "helpers")
+"""The settings that name a network, and may name code."""
+
+
 def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
     """Settings from a YAML file, then the command's flags, then key=value overrides.
 
-    A key whose first part is no field of RunSettings is one of the method's own settings. Raises ConfigError.
+    A key whose first part is no field of RunSettings is one of the method's own settings. Raises ConfigError, also
+    where the file names code that neither flags nor overrides name.
     """
     tree = read_yaml(file) if file else {}
+    of_file = {name: tree.pop(name) for name in SPECS if name in tree}
     where = str(file) if file else "settings"
     tree.update({name: value for name, value in given.items() if value is not None})
     for text in overrides:
         key, value = parse_override(text)
         top = key.split(".")[0] in RunSettings.model_fields
         set_dotted(tree, key if top else f"options.{key}", value)
-    return validate(RunSettings, tree, where)
+    settings = validate(RunSettings, {**of_file, **tree}, where)
+    require_code_named(of_file, tree, SPECS, where)
+    return settings
+
+
+def code_of(spec: str) -> str | None:
+    """The function 'package.module:function' that a SPEC names, with '@FILE' or without; None for every other SPEC."""
+    name = spec.partition("@")[0]
+    library, _, rest = name.partition(":")
+    return name if library and rest and library not in ("timm", "torchvision", "shrink") else None
+
+
+def require_code_named(
+    of_file: Mapping[str, Any], written: Mapping[str, Any], names: Sequence[str], where: str
+) -> None:
+    """Raises ConfigError where a settings file names code that the command line does not name too.
+
+    A settings file may be anybody's, for one lies in every run directory. names: the settings that hold SPECs.
+    """
+    named = {code_of(spec) for name in names for spec in _texts(written.get(name))}
+    for name in names:
+        for spec in () if name in written else _texts(of_file.get(name)):
+            if (code := code_of(spec)) and code not in named:
+                raise ConfigError(
+                    f"{where}: {name} names the code {code[:200]}, which is imported only if you name it yourself: "
+                    f"add --{name.removesuffix('s')} {spec[:200]}"
+                )
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(one, str)]
 
 
 _UNITS = {"s": "seconds", "sec": "seconds", "m": "seconds", "min": "seconds", "h": "seconds", "steps": "steps",

@@ -104,7 +104,7 @@ def test_zoo_networks_by_scale(name):
     student, smaller = shrink(nn.Identity(), 0.25, CIFAR, architecture)
     assert smaller is not None
     assert json.loads(json.dumps(smaller)) == smaller
-    assert [p.shape for p in rebuild(smaller).parameters()] == [p.shape for p in student.parameters()]
+    assert [p.shape for p in rebuild(smaller, ["my_nets:make"]).parameters()] == [p.shape for p in student.parameters()]
     assert answers(student).shape == (2, 10)
     _, twice = shrink(student, 0.5, CIFAR, smaller)
     assert twice is not None
@@ -128,11 +128,11 @@ def test_rebuild_a_shrunk_factory(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     architecture = architecture_of("my_nets:make", CIFAR)
-    student, smaller = shrink(build(architecture), 0.5, CIFAR, architecture)
+    student, smaller = shrink(build(architecture, code=["my_nets:make"]), 0.5, CIFAR, architecture)
     assert smaller is not None
     assert json.loads(json.dumps(smaller)) == smaller
     assert factories_in(smaller) == ["my_nets:make"]
-    assert [p.shape for p in rebuild(smaller).parameters()] == [p.shape for p in student.parameters()]
+    assert [p.shape for p in rebuild(smaller, ["my_nets:make"]).parameters()] == [p.shape for p in student.parameters()]
 
 
 # -- refusals
@@ -249,7 +249,7 @@ def test_library_networks(name):
     architecture = architecture_of(name, task)
     student, smaller = shrink(build(architecture), 0.5, task, architecture)
     assert smaller is not None
-    assert [p.shape for p in rebuild(smaller).parameters()] == [p.shape for p in student.parameters()]
+    assert [p.shape for p in rebuild(smaller, ["my_nets:make"]).parameters()] == [p.shape for p in student.parameters()]
 
 
 @pytest.mark.usefixtures("vision")

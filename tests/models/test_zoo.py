@@ -18,6 +18,10 @@ PARAMETERS = {
     "resnet20": 269_722,
     "resnet32": 464_154,
     "resnet56": 853_018,
+    "resnet20-b": 272_474,
+    "resnet56-b": 855_770,
+    "resnet8x4": 1_210_410,
+    "resnet32x4": 7_410_730,
     "resnet18": 11_173_962,
     "resnet34": 21_282_122,
     "wrn-16-1": 175_066,
@@ -82,7 +86,7 @@ def test_lenet_pads_small_digits_as_the_paper():
 )
 def test_what_cannot_be_built_says_why(architecture):
     with pytest.raises(StudentError) as fault:
-        build(architecture)
+        build(architecture, code=[architecture.get("name")])
     assert len(str(fault.value)) > 20
 
 
@@ -102,19 +106,22 @@ def broken(): raise KeyError("weights")
 def test_factories_come_from_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "zoo_of_mine.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
-    assert build(architecture_of("zoo_of_mine:plain", CIFAR)).out_features == 1
-    assert build(architecture_of("zoo_of_mine:sized", load_task("cifar100"))).out_features == 100
+    assert build(architecture_of("zoo_of_mine:plain", CIFAR), code=["zoo_of_mine:plain"]).out_features == 1
+    assert (
+        build(architecture_of("zoo_of_mine:sized", load_task("cifar100")), code=["zoo_of_mine:sized"]).out_features
+        == 100
+    )
     with pytest.raises(StudentError, match=r"KeyError.*weights"):
-        build(architecture_of("zoo_of_mine:broken", CIFAR))
+        build(architecture_of("zoo_of_mine:broken", CIFAR), code=["zoo_of_mine:broken"])
     with pytest.raises(StudentError, match="Did you mean 'plain'"):
-        build(architecture_of("zoo_of_mine:plane", CIFAR))
+        build(architecture_of("zoo_of_mine:plane", CIFAR), code=["zoo_of_mine:plane"])
 
 
 def test_a_library_that_dies_is_one_clear_error(monkeypatch):
     def dies(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("sansdata.models.build.importlib.import_module", dies)
+    monkeypatch.setattr("sansdata.models.libraries.importlib.import_module", dies)
     for name in ("timm:resnet18", "torchvision:resnet18"):
         with pytest.raises(MissingLibraryError, match=r"nms does not exist.*pip install"):
             build(architecture_of(name, CIFAR))

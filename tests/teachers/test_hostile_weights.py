@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from sansdata.errors import TeacherError, UnsafeFileError
-from sansdata.teachers.weights import LEGACY_MAGIC, read_weights
+from sansdata.models.torch_file import LEGACY_MAGIC
+from sansdata.teachers.weights import check_tensors, read_weights
 
 CANARY = "canary"
 SECONDS, MEGABYTES = 1.0, 200
@@ -166,7 +167,7 @@ PICKLES = {
     "torch_load": b"\x80\x02ctorch\nload\nX\x04\x00\x00\x00none\x85R.",
     "bytearray_bomb": b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
     "extension": b"\x80\x02\x82\x01.",
-    "numpy_scalar": pickle.dumps({"w": np.float64(0.5)}, 2),
+    "nested_key": b"\x80\x02}N" + b"0)" + b"q\x00h\x00\x86" * 60 + b"Ns.",
     "class_of_ours": pickle.dumps({"w": Calls(dict)}, 2).replace(b"__builtin__\ndict", b"my_project\nNet"),
 }
 
@@ -264,9 +265,16 @@ BROKEN: dict[str, bytes] = {
     "nan.pt": saved({"w": torch.tensor([1.0, float("nan")])}),
     "inf_legacy.pth": saved({"w": torch.tensor([float("inf")])}, legacy=True),
     "sparse.pt": saved({"w": torch.zeros(3)}).replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_vX"),
-    "nameless.pt": saved({"module.": torch.zeros(1)}),
-    "n_averaged.pt": saved({"n_averaged": torch.tensor(3)}),
 }
+
+
+def read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """All the weights in a file, each looked at."""
+    states = read_weights(path)
+    for state in states.values():
+        check_tensors(path, state)
+    return states
+
 
 CASES = {name: (content, UnsafeFileError) for name, content in UNSAFE.items()}
 CASES |= {name: (content, TeacherError) for name, content in BROKEN.items()}
@@ -284,7 +292,7 @@ def test_refused(name, tmp_path, monkeypatch):
     path.write_bytes(content)
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
     with pytest.raises(error) as fault:
-        read_weights(path)
+        read(path)
     seconds = time.process_time() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before.ru_maxrss) / 1024
     assert str(path) in str(fault.value)
@@ -329,4 +337,4 @@ def test_every_single_bit_of_a_pickle_may_flip(tmp_path):
         raw[at // 8] ^= 1 << (at % 8)
         path.write_bytes(raw)
         with contextlib.suppress(TeacherError):
-            assert all(isinstance(v, torch.Tensor) for v in read_weights(path).values())
+            assert all(isinstance(v, torch.Tensor) for state in read(path).values() for v in state.values())

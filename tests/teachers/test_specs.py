@@ -67,7 +67,7 @@ def test_factories(here):
 def test_a_file_may_not_choose_code(here):
     """A student file is data from anywhere: code that it names runs only when the user names it too."""
     architecture = architecture_of("nets_of_mine:make", CIFAR)
-    write_model("mine.safetensors", build(architecture), architecture, CIFAR, {})
+    write_model("mine.safetensors", build(architecture, code=["nets_of_mine:make"]), architecture, CIFAR, {})
     with pytest.raises(UnsafeFileError, match=r"nets_of_mine:make@mine\.safetensors"):
         load_teacher("mine.safetensors", CIFAR)
     load_teacher("nets_of_mine:make@mine.safetensors", CIFAR)
@@ -162,7 +162,7 @@ def test_libraries_that_are_not_there(here, monkeypatch):
     def dies(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("sansdata.models.build.importlib.import_module", dies)
+    monkeypatch.setattr("sansdata.models.libraries.importlib.import_module", dies)
     for spec in ("timm:resnet18", "torchvision:resnet18", "timm:resnet18@w.pt"):
         with pytest.raises(MissingLibraryError, match="pip install"):
             load_teacher(spec, CIFAR)

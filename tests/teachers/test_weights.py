@@ -18,40 +18,31 @@ NET = build(architecture_of("resnet8", load_task("cifar10")))
 STATE = NET.state_dict()
 
 
-def prefixed(prefix: str) -> dict[str, torch.Tensor]:
-    return {prefix + name: value for name, value in STATE.items()}
-
-
 SHAPES = {
-    "state dict": STATE,
-    "plain dict": dict(STATE),
-    "state_dict": {"state_dict": STATE, "epoch": 3, "best_prec1": 91.7, "arch": "resnet8"},
-    "model_state": {"model_state": STATE},
-    "model": {"model": STATE, "optimizer": torch.optim.Adam(NET.parameters()).state_dict()},
-    "net": {"net": STATE, "acc": 1.0, "rng": torch.zeros(3)},
-    "ema": {"ema": STATE},
-    "twice": {"model": {"state_dict": STATE}},
-    "data parallel": prefixed("module."),
-    "compiled": prefixed("_orig_mod."),
-    "both": prefixed("_orig_mod.module."),
-    "averaged": prefixed("module.") | {"n_averaged": torch.tensor(4)},
-    "parameters": OrderedDict(NET.state_dict(keep_vars=True)),
+    "state dict": ("", STATE),
+    "plain dict": ("", dict(STATE)),
+    "state_dict": ("state_dict", {"state_dict": STATE, "epoch": 3, "best_prec1": 91.7, "arch": "resnet8"}),
+    "model": ("model", {"model": STATE, "optimizer": torch.optim.Adam(NET.parameters()).state_dict()}),
+    "net": ("net", {"net": STATE, "acc": 1.0, "rng": torch.zeros(3)}),
+    "twice": ("model.state_dict", {"model": {"state_dict": STATE}}),
+    "list": ("models.1", {"models": [{"w": torch.zeros(1)}, STATE]}),
+    "parameters": ("", OrderedDict(NET.state_dict(keep_vars=True))),
 }
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", SHAPES)
 def test_torch_files(tmp_path, name, legacy):
-    torch.save(SHAPES[name], tmp_path / "w.pth.tar", _use_new_zipfile_serialization=not legacy)
-    found = read_weights(tmp_path / "w.pth.tar")
-    assert found.keys() == STATE.keys()
-    assert all(torch.equal(found[key], value) for key, value in STATE.items())
-    NET.load_state_dict(found)
+    key, content = SHAPES[name]
+    torch.save(content, tmp_path / "w.pth.tar", _use_new_zipfile_serialization=not legacy)
+    tensors = read_weights(tmp_path / "w.pth.tar")[key]
+    assert tensors.keys() == STATE.keys()
+    assert all(torch.equal(tensors[key], value) for key, value in STATE.items())
 
 
 def test_safetensors(tmp_path):
-    safetensors.torch.save_file(prefixed("module."), tmp_path / "w.safetensors")
-    assert read_weights(tmp_path / "w.safetensors").keys() == STATE.keys()
+    safetensors.torch.save_file(STATE, tmp_path / "w.safetensors")
+    assert read_weights(tmp_path / "w.safetensors")[""].keys() == STATE.keys()
 
 
 DTYPES = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
@@ -62,20 +53,20 @@ DTYPES = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8
 def test_types(tmp_path, dtype, suffix):
     value, path = torch.arange(6).reshape(2, 3).to(dtype), tmp_path / f"w{suffix}"
     safetensors.torch.save_file({"w": value}, path) if suffix == ".safetensors" else torch.save({"w": value}, path)
-    assert torch.equal(read_weights(path)["w"], value)
+    assert torch.equal(read_weights(path)[""]["w"], value)
 
 
 def test_tied_strided_and_empty(tmp_path):
     whole = torch.arange(12.0).reshape(3, 4)
     state = {"a": whole, "b": whole, "c": whole.T, "d": whole[1:, 1:], "e": torch.zeros(0), "f": nn.Parameter(whole)}
     torch.save(state, tmp_path / "w.pt")
-    found = read_weights(tmp_path / "w.pt")
+    found = read_weights(tmp_path / "w.pt")[""]
     assert all(torch.equal(found[key], value) for key, value in state.items())
 
 
 def test_a_large_state_is_no_bomb(tmp_path):
     torch.save({f"layer{i}.weight": torch.zeros(2, 2) for i in range(5000)}, tmp_path / "w.pt")
-    assert len(read_weights(tmp_path / "w.pt")) == 5000
+    assert len(read_weights(tmp_path / "w.pt")[""]) == 5000
 
 
 def test_suffix_does_not_matter_for_torch_files(tmp_path):
@@ -83,4 +74,4 @@ def test_suffix_does_not_matter_for_torch_files(tmp_path):
     torch.save(STATE, out)
     for name in ("w.bin", "w.ckpt", "weights"):
         (tmp_path / name).write_bytes(out.getvalue())
-        assert len(read_weights(tmp_path / name)) == len(STATE)
+        assert len(read_weights(tmp_path / name)[""]) == len(STATE)

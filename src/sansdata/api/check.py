@@ -18,7 +18,8 @@ from .result import TaskLike, generator_kept, task_field
 def check(teacher: str | Teacher, task: TaskLike = None, student: str | nn.Module | None = None) -> dict[str, Any]:
     """The preflight verdict: what the teacher takes and gives, its faults, and which methods can work.
 
-    The dict has 'teacher', 'student', 'faults', 'warnings' and 'methods' {name: [reasons why not]}.
+    The dict has 'teacher', 'student', 'notes', 'faults', 'warnings' and 'methods' {name: [reasons why not]}. Notes say
+    what was decided in reading the files: which of several sets of weights, whose preprocessing.
     """
     with generator_kept():
         if isinstance(teacher, str):
@@ -32,4 +33,5 @@ def check(teacher: str | Teacher, task: TaskLike = None, student: str | nn.Modul
             cls = find_method(name)
             methods[name] = unmet(cls.requires(cls.Config()), teacher)
         auto = choose_method(teacher, resolve_device("auto") == "cpu").why
-    return verdict.to_dict() | {"methods": methods, "auto": auto}
+    notes = [*teacher.notes, *(() if model is None else model.notes)]
+    return verdict.to_dict() | {"notes": notes, "methods": methods, "auto": auto}

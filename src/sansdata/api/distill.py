@@ -16,7 +16,7 @@ from ..errors import ConfigError, did_you_mean
 from ..methods.index import method_config
 from ..report import write_report
 from ..runtime import is_first_process
-from ..settings import RunSettings
+from ..settings import RunSettings, code_of
 from ..streams import Streams
 from ..teachers.base import Teacher
 from ..teachers.specs import load_student
@@ -95,7 +95,12 @@ def distill_settings(
     directory = run(settings, Path(out), teacher, student, **how)
     if is_first_process():
         write_report(directory)
-    return load(directory, student)
+    return load(directory, student if student is not None else _code_of(settings))
+
+
+def _code_of(settings: RunSettings) -> str:
+    """The code that made the student: the user named it, as the student's or as that of the teacher it was made of."""
+    return next(filter(None, map(code_of, (settings.student, settings.teacher))), "")
 
 
 def plan_only(settings: RunSettings) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from ..report.federated import write_federated_report
 from ..runtime import Runtime, make_runtime
 from ..streams import Streams
 from ..tasks import KNOWN_TASKS, Task, load_task
+from ..teachers.specs import restore
 
 LEVELS = tuple(round(0.05 * n, 2) for n in range(4, 20))
 """Accuracies whose first round is reported."""
@@ -53,6 +54,8 @@ class FederatedRun:
 
     run_dir: Path
     task: Task
+    network: str = ""
+    """What was trained, as the user named it: code that made it is imported again only then."""
 
     @cached_property
     def student(self) -> nn.Module | None:
@@ -61,11 +64,8 @@ class FederatedRun:
         if not file.is_file():
             return None
         saved = read_model(file)
-        assert saved.architecture is not None
         with torch.random.fork_rng(devices=[]):
-            module = build(saved.architecture)
-        module.load_state_dict(saved.tensors)
-        return module.eval()
+            return restore(saved, file, self.network).eval()
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def prepare(settings: FederateSettings, wire: Wire | None = None) -> World:
         architecture = {"kind": "group-norm", "of": architecture}
     streams = Streams(settings.seed)
     with streams.as_global("network"):
-        model, work = runtime.place(build(architecture)), runtime.place(build(architecture))
+        model, work = (runtime.place(build(architecture, code=[settings.network])) for _ in range(2))
     server = server_class(config, ServerContext(task, model, settings.clients, settings.rounds, streams, runtime))
     client = server_class.client(config, ClientContext(task, work, runtime, settings.batch_norm))
     images, labels = torch.from_numpy(train.images).permute(0, 3, 1, 2), torch.from_numpy(train.labels)
@@ -182,7 +182,7 @@ def run(
             raise
     _finish(world, directory)
     directory.release()
-    return FederatedRun(out, world.task)
+    return FederatedRun(out, world.task, settings.network)
 
 
 def _close(directory: RunDirectory, fault: BaseException) -> None:

@@ -13,7 +13,7 @@ from ..evaluate.snapshots import accuracy_over_time
 from ..network import Network
 from ..report import checked_target, read_groups, write_comparison, write_report
 from .evaluate import evaluate
-from .result import load
+from .result import load, split_run
 
 
 def report(
@@ -25,24 +25,26 @@ def report(
     comparison.html in this folder for several runs. Gives the page's path.
     Raises RunDirectoryError where a directory holds no run, or where runs cannot be compared, DataError, StudentError.
     """
-    paths = [Path(run_dir)] if isinstance(run_dir, (str, Path)) else [Path(one) for one in run_dir]
+    runs = [run_dir] if isinstance(run_dir, (str, Path)) else list(run_dir)
+    paths = [split_run(one)[0] for one in runs]
     target = None if out is None else checked_target(Path(out))
     if len(paths) == 1:
         RunDirectory(paths[0]).manifest()
         if data is not None:
-            _measure(paths[0], data)
+            _measure(runs[0], data)
         return write_report(paths[0], out=target)
     if data is not None:
         read_groups(paths)  # what cannot be compared need not be measured
-        for path in paths:
+        for run, path in zip(runs, paths):
             if (path / "student.safetensors").is_file():
-                _measure(path, data)
+                _measure(run, data)
     return write_comparison(paths, target)
 
 
-def _measure(path: Path, data: str | Path) -> None:
+def _measure(run: str | Path, data: str | Path) -> None:
     """Writes evaluation.json of a run, with the accuracy of its snapshots."""
-    measured, result = evaluate(path, data).to_dict(), load(path)
+    path, _ = split_run(run)
+    measured, result = evaluate(run, data).to_dict(), load(run)
     labelled, snapshots = load_set(str(data), result.task), selection.snapshots(path / "snapshots")
     over_time = accuracy_over_time(Network.of(result.student, result.task), snapshots, labelled, result.task)
     keep_figures(path, measured | {"over_time": over_time})

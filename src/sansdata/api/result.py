@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..compress.rebuild import rebuild
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
-from ..errors import ConfigError, RunDirectoryError, StudentError
-from ..models.saved import SavedModel, read_model
+from ..errors import ConfigError, RunDirectoryError, StudentError, TeacherError
+from ..models.saved import read_model
 from ..network import Network
+from ..settings import code_of
 from ..tasks import Task, load_task
-from ..teachers.specs import is_foreign, load_teacher, resolve
+from ..teachers.specs import fill, is_foreign, load_teacher, resolve, restore
 
 TaskLike = Task | str | Mapping[str, Any] | None
 
@@ -57,36 +57,40 @@ class Result:
         return self.summary["cost"]
 
 
-def load(run_dir: str | Path, student: nn.Module | None = None, best: bool = False) -> Result:
+def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool = False) -> Result:
     """The result of a run, later. best: the snapshot that agreed most, where it is not the last.
 
-    student: a module of the right architecture, needed where the student was a module in Python.
-    Raises RunDirectoryError, TeacherError or StudentError.
+    student: a module of the right architecture, needed where the student was a module in Python; or the code that made
+    it, 'package.module:function', which may also stand before the directory: 'package.module:function@DIR'.
+    Raises RunDirectoryError, TeacherError or StudentError, UnsafeFileError for code that was not named.
     """
-    path = Path(run_dir)
+    path, code = split_run(run_dir)
     file = path / "student.best.safetensors" if best else path / "student.safetensors"
     if best and not file.is_file():
         file = path / "student.safetensors"
     if not file.is_file():
         raise RunDirectoryError(f"{path} has no student.safetensors: it is no run, or not a finished one")
     saved = read_model(file)
-    return Result(_fill(saved, student, file).eval(), saved.task, path)
+    if isinstance(student, nn.Module):
+        try:
+            fill(student, saved.tensors, saved.task, type(student).__name__, str(file))
+        except TeacherError as fault:
+            raise StudentError(f"{file} does not fit {type(student).__name__}: {fault}") from None
+        return Result(student.eval(), saved.task, path)
+    if saved.architecture is None:
+        raise StudentError(
+            f"{file} holds the weights of a module that was made in Python; give one: "
+            "sansdata.load(run_dir, student=MyModel())"
+        )
+    with generator_kept():
+        module = restore(saved, file, student or code)
+    return Result(module.eval(), saved.task, path)
 
 
-def _fill(saved: SavedModel, module: nn.Module | None, file: Path) -> nn.Module:
-    if module is None:
-        if saved.architecture is None:
-            raise StudentError(
-                f"{file} holds the weights of a module that was made in Python; give one: "
-                "sansdata.load(run_dir, student=MyModel())"
-            )
-        with generator_kept():
-            module = rebuild(saved.architecture)
-    try:
-        module.load_state_dict(saved.tensors)
-    except RuntimeError as fault:
-        raise StudentError(f"{file} does not fit {type(module).__name__}: {fault}") from None
-    return module
+def split_run(run: str | Path) -> tuple[Path, str]:
+    """(the directory, the code that the user named or '') of 'DIR' or 'package.module:function@DIR'."""
+    code, at, directory = str(run).partition("@")
+    return (Path(directory), code) if at and code_of(code) and not Path(run).exists() else (Path(run), "")
 
 
 def generator_kept() -> contextlib.AbstractContextManager:
@@ -116,12 +120,12 @@ class Asked:
 
 
 def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
-    """model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a
-    task)."""
+    """model: a run directory, 'package.module:function@DIR' of one whose student is made by code, a Result, a SPEC with
+    its task, or a module that takes normalised images (with a task)."""
     run_dir: Path | None = None
-    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
-        run_dir = Path(model)
-        model = load(run_dir)
+    if isinstance(model, (str, Path)) and (split_run(model)[0] / "run.json").is_file():
+        run_dir = split_run(model)[0]
+        model = load(model)
     if isinstance(model, Result):
         return Asked(model.student, model.task, run_dir)
     if task is None and not isinstance(model, nn.Module):

@@ -24,6 +24,8 @@ def check(
     from ..kinds.index import output_kind
 
     _print_facts(verdict, UNITS | {"gives": f"{{}} {output_kind(job).unit}"})
+    for line in verdict["notes"]:
+        print(f"note      {line}")
     for line in verdict["warnings"]:
         print(f"warning   {line}")
     for line in verdict["faults"]:

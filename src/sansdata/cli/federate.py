@@ -13,7 +13,11 @@ from ..config import parse_override, read_yaml, set_dotted, validate
 from ..errors import ConfigError, RunDirectoryError
 from ..federated.settings import FederateSettings
 from ..files import exists
+from ..settings import require_code_named
 from . import words
+
+SPECS = ("network",)
+"""The settings that name a network, and may name code."""
 
 
 def federate(
@@ -85,7 +89,8 @@ def federate(
 
 def resolve(file: Path | None, given: dict[str, Any], overrides: list[str]) -> FederateSettings:
     """From a YAML file, then the flags, then key=value; a key that is none of ours is the method's."""
-    tree = read_yaml(file) if file else {}
+    tree, where = read_yaml(file) if file else {}, str(file) if file else "settings"
+    of_file = {name: tree.pop(name) for name in SPECS if name in tree}
     for key, value in given.items():
         if value is not None:
             set_dotted(tree, key, value)
@@ -95,4 +100,6 @@ def resolve(file: Path | None, given: dict[str, Any], overrides: list[str]) -> F
         set_dotted(tree, key if ours else f"options.{key}", value)
     if not tree.get("data"):
         raise ConfigError("--data DATA is needed: the set that is dealt out to the clients")
-    return validate(FederateSettings, tree, str(file) if file else "settings")
+    settings = validate(FederateSettings, {**of_file, **tree}, where)
+    require_code_named(of_file, tree, SPECS, where)
+    return settings

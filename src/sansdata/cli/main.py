@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from ..errors import SansdataError, UserError
-from . import check, compress, demo, distill, doctor, evaluate, export, federate, listing, report, reproduce
+from . import check, compress, convert, demo, distill, doctor, evaluate, export, federate, listing, report, reproduce
 
 app = typer.Typer(
     name="sansdata",
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("distill")(distill.distill)
 app.command("federate")(federate.federate)
 app.command("check")(check.check)
+app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("compress")(compress.compress)

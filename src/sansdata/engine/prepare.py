@@ -149,6 +149,7 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
             teacher = teacher.helped_by([load_teacher(spec, task) for spec in settings.helpers])
     with Streams(settings.seed).as_global("student", shared=True):
         model = load_student(student if student is not None else settings.student, teacher, task)
+    notes += [*(note for member in teacher.members for note in member.notes), *model.notes]
     if settings.inherit:
         share = inherit(_untrained(model).module, teacher.module)
         notes.append(f"the student starts from the teacher: {100 * share:.0f} % of its weights")

@@ -57,10 +57,12 @@ class Teacher:
         sha256: str | None = None,
         helpers: Sequence[Teacher] = (),
         most: Access = Access.WEIGHTS,
+        notes: Sequence[str] = (),
     ) -> None:
         """task: with this teacher's own preprocessing. architecture: how to build the module again (models.build), None
         where only the caller knows. helpers: other models of the same job, see `helped_by`. most: how far the source
-        lets us look, whatever the module would allow."""
+        lets us look, whatever the module would allow. notes: what was decided in reading it that its source does not
+        say."""
         self.network = Network.of(module, task)
         self.task = task
         self.architecture = architecture
@@ -68,6 +70,7 @@ class Teacher:
         self.sha256 = sha256
         self.helpers = tuple(helpers)
         self.most = most
+        self.notes = tuple(notes)
         self.counters = Counters()
         self.runtime = Runtime()
 
@@ -104,12 +107,15 @@ class Teacher:
             for side in ("inputs", "outputs"):
                 came, expected = (getattr(one.task, side).model_dump() for one in (helper, self))
                 for field in came.keys() | expected.keys():
-                    if came.get(field) != expected.get(field) and field != "column":
+                    unnamed = field == "class_names" and not (came.get(field) and expected.get(field))
+                    if came.get(field) != expected.get(field) and field != "column" and not unnamed:
                         raise TeacherError(
                             f"helper '{helper.source}' was made for {field} {came.get(field)} and the teacher for "
                             f"{expected.get(field)}: a helper must do the same job, with the classes in the same order"
                         )
-        return Teacher(self.module, self.task, self.architecture, self.source, self.sha256, helpers, self.most)
+        return Teacher(
+            self.module, self.task, self.architecture, self.source, self.sha256, helpers, self.most, self.notes
+        )  # fmt: skip
 
     @cached_property
     def access(self) -> Access:

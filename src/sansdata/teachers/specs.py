@@ -1,46 +1,51 @@
 """From what a user writes to a network: the grammar of SPEC.
 
 ARCH@FILE                  resnet56@resnet56.th, timm:resnet18@w.safetensors, my.module:factory@w.pt
+ARCH@FILE#KEY              of the networks in one file the one under KEY: resnet18@checkpoint.pth#state_dict_ema
 timm:NAME, torchvision:NAME    with the library's weights for a teacher, random ones for a student
 package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
 shrink:R                   the teacher's network with every hidden width times R: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
-FOLDER                     a text classifier of the library transformers: config.json and model.safetensors
+FOLDER                     a classifier of texts or images of the library transformers, or one of timm's, as hubs have
+                           them: config.json and model.safetensors
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..compress.rebuild import factories_in, rebuild
 from ..compress.shrink import shrink
 from ..contracts import Access
 from ..errors import StudentError, TeacherError, UnsafeFileError
 from ..files import sha256
-from ..models.build import DOORS, ZOO, ZOO_OF, architecture_of, build
-from ..models.saved import KEY, read_model
+from ..models.build import DOORS, ZOO, architecture_of, build
+from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
+from ..settings import code_of
 from ..tasks import Task
 from .base import Teacher, plain_copy
+from .choice import choose
+from .fill import fill
+from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
+from .foreign import refuse_foreign
 from .scores import load_skops
+from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
-from .weights import read_weights
+from .weights import check_tensors, read_weights
 
 STUDENT_FILE = "student.safetensors"
-PICKLES = (".joblib", ".pkl", ".pickle")
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
-SHOWN = 4
 LIBRARIES = {".skops": ("skops.io", "sklearn.ensemble", "pandas"), "": ("transformers", "tokenizers")}
 """Ending of a teacher's file, or '' for a folder of transformers -> libraries that reading it imports."""
 
@@ -55,6 +60,8 @@ class Model:
     sha256: str | None
     task: Task
     """The task with the preprocessing of this model: that of its file where it has one."""
+    notes: tuple[str, ...] = ()
+    """What was decided in reading it that its spec does not say."""
 
     @property
     def network(self) -> Network:
@@ -77,7 +84,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         model = resolve(spec, task, pretrained=True)
     except StudentError as fault:
         raise TeacherError(str(fault)) from fault
-    return Teacher(plain_copy(model.module), model.task, model.architecture, model.source, model.sha256)
+    module = plain_copy(model.module)
+    return Teacher(module, model.task, model.architecture, model.source, model.sha256, notes=model.notes)
 
 
 def is_skops(spec: str) -> bool:
@@ -118,25 +126,35 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 
     Raises StudentError for what cannot be built, TeacherError for files that cannot be read or do not fit.
     """
-    name, file = _split(spec)
+    if is_timm_folder(Path(spec)):
+        return _timm_folder(Path(spec), task)
+    name, file, key = _split(spec)
     if door := DOORS.get(name or spec):
         task = task.seen_through({**task.own_preprocessing, "door": door})
     if file is not None and name:
-        return _with_weights(name, file, task, spec)
+        return _with_weights(name, file, key, task, spec)
+    if key:
+        raise TeacherError(
+            f"{file}: '#{key}' chooses weights of a network that is named before them: ARCH@{file}#{key}"
+        )
     if file is not None:
         return _saved(file, task, spec)
     _explain_unknown(spec)
     architecture = architecture_of(spec, task)
     library = architecture["kind"] in ("timm", "torchvision")
-    return Model(build(architecture, pretrained and library), architecture, spec, None, task)
+    module = build(architecture, pretrained and library, code=[spec])
+    notes: list[str] = []
+    if pretrained and library and (training := of_library(architecture, module)):
+        task, notes = training.applied_to(task)
+    return Model(module, architecture, spec, None, task, tuple(notes))
 
 
 def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens. Weights that timm or torchvision fetch lie in their caches and are
     not among them: they are read when the teacher is loaded, before a run."""
-    if is_transformer(Path(spec)):
+    if is_folder(Path(spec)):
         return transformer_files(Path(spec))
-    file = _split(spec)[1]
+    _, file, _ = _split(spec)
     return [] if file is None else [file]
 
 
@@ -152,20 +170,26 @@ def import_libraries(specs: Iterable[str]) -> None:
                         import_module(name)
 
 
-def _split(spec: str) -> tuple[str, Path | None]:
-    """(architecture's name or '', file or None)."""
-    name, at, file = spec.partition("@")
-    if at and file and name and not Path(spec).exists():
-        path = Path(file)
-        return name, path / STUDENT_FILE if path.is_dir() else path
+def _split(spec: str) -> tuple[str, Path | None, str]:
+    """(architecture's name or '', file or None, key in the file or '')."""
+    name, at, rest = spec.partition("@")
+    if at and rest and name and not Path(spec).exists():
+        path, key = _without_key(rest)
+        return name, path / STUDENT_FILE if path.is_dir() else path, key
     if spec in ZOO:
-        return spec, None
-    path = Path(spec)
+        return spec, None, ""
+    path, key = _without_key(spec)
     if spec and path.is_dir():  # Path("") is the current folder
-        return "", path / STUDENT_FILE
+        return "", path / STUDENT_FILE, key
     if path.suffix.lower() in (".safetensors", ".skops"):
-        return "", path
-    return spec, None
+        return "", path, key
+    return spec, None, ""
+
+
+def _without_key(text: str) -> tuple[Path, str]:
+    """FILE#KEY in its two parts; a file whose own name has a '#' is found as it is."""
+    file, mark, key = text.rpartition("#")
+    return (Path(file), key) if mark and file and not Path(text).exists() else (Path(text), "")
 
 
 def _ratio(spec: str) -> float:
@@ -184,12 +208,9 @@ def _ratio(spec: str) -> float:
 def _explain_unknown(spec: str) -> None:
     if spec in ZOO or (":" in spec and not Path(spec).exists()):
         return
-    if Path(spec).suffix.lower() in PICKLES:
-        raise TeacherError(
-            f"'{spec}' is a pickle, which runs code when it is read. Save the estimator with skops.io.dump(model, "
-            "'model.skops'), or give it in Python to sansdata.Teacher.from_scores"
-        )
-    if Path(spec).suffix.lower() in WEIGHT_SUFFIXES or Path(spec).is_file():
+    file, _ = _without_key(spec)
+    refuse_foreign(file)
+    if file.suffix.lower() in WEIGHT_SUFFIXES or file.is_file():
         raise TeacherError(
             f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance "
             f"resnet20@{spec}, timm:NAME@FILE or package.module:function@FILE"
@@ -199,35 +220,55 @@ def _explain_unknown(spec: str) -> None:
 
 
 def _saved(file: Path, task: Task, spec: str) -> Model:
-    """A student file of ours, whose architecture may not name code: a data file must not choose what is imported."""
     if file.name == STUDENT_FILE and not file.exists():
+        refuse_foreign(file.parent)
         raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
     saved = read_model(file)
-    if saved.architecture is None:
-        raise TeacherError(
-            f"{file}: its network was given as a module in Python, so only your code can build it: "
-            f"package.module:function@{file}"
-        )
-    code = factories_in(saved.architecture)
-    if code:
-        raise UnsafeFileError(
-            f"{file}: its network is made by the code {code[0]}. If you trust it, say so: {code[0]}@{file}"
-        )
-    return _restore(saved.architecture, saved.tensors, _same_job(saved.task, task, file), spec, file)
+    return _restore(saved, _same_job(saved.task, task, file), spec, file)
 
 
-def _with_weights(name: str, file: Path, task: Task, spec: str) -> Model:
+def _with_weights(name: str, file: Path, key: str, task: Task, spec: str) -> Model:
     if file.suffix.lower() == ".safetensors" and KEY in read_metadata(file):
+        if key:
+            raise TeacherError(f"{file}: holds one network; leave '#{key}' out")
         saved = read_model(file)
-        own = saved.architecture or architecture_of(name, task)
-        own_name = _root_name(own)
-        if own_name != name:
-            raise TeacherError(
-                f"{file}: holds a '{own_name}', not a '{name}'. Write {own_name}@{file}, or {file} alone"
-            )
-        return _restore(own, saved.tensors, _same_job(saved.task, task, file), spec, file)
+        if saved.architecture is not None:
+            own_name = _root_name(saved.architecture)
+            if own_name != name:
+                raise TeacherError(
+                    f"{file}: holds a '{own_name}', not a '{name}'. Write {own_name}@{file}, or {file} alone"
+                )
+            return _restore(saved, _same_job(saved.task, task, file), spec, file)
+        states, task = {"": saved.tensors}, _same_job(saved.task, task, file)
+    else:
+        states = read_weights(file)
     architecture = architecture_of(name, task)
-    return _restore(architecture, read_weights(file), task, spec, file)
+    module = build(architecture, code=[name])
+    choice = choose(states, module, key, name, str(file))
+    check_tensors(file, choice.tensors)
+    fill(module, choice.tensors, task, name, str(file), choice.notes)
+    task, notes = _as_its_folder_says(name, file, task)
+    return Model(module, architecture, spec, sha256(file), task, (*choice.notes, *notes))
+
+
+def _as_its_folder_says(name: str, file: Path, task: Task) -> tuple[Task, list[str]]:
+    """The task with the mean and std of timm's config beside a file that it belongs to."""
+    folder = file.parent
+    if not (file.name == WEIGHTS and is_timm_folder(folder)):
+        return task, []
+    config = read_json(folder / CONFIG)
+    training = of_timm(str(folder / CONFIG), config.get("pretrained_cfg"))
+    if training is None or name != f"timm:{config['architecture']}":
+        return task, []
+    return training.applied_to(task)
+
+
+def _timm_folder(folder: Path, task: Task) -> Model:
+    """A network as timm puts it on a hub: its config names the architecture, which is one of the library's own."""
+    name = str(read_json(folder / CONFIG)["architecture"])
+    weight_files(folder)
+    model = _with_weights(f"timm:{name}", folder / WEIGHTS, "", task, f"timm:{name}@{folder / WEIGHTS}")
+    return replace(model, source=str(folder))
 
 
 def _root_name(architecture: Mapping[str, Any]) -> str:
@@ -253,69 +294,30 @@ def _same_job(saved: Task, task: Task, file: Path) -> Task:
     return task.seen_through(saved.own_preprocessing)
 
 
-def _restore(architecture: Mapping[str, Any], tensors: dict[str, Tensor], task: Task, spec: str, file: Path) -> Model:
-    module = rebuild(architecture)
-    fill(module, tensors, task, spec.partition("@")[0] or spec, str(file))
-    return Model(module, dict(architecture), spec, sha256(file), task)
+def _restore(saved: SavedModel, task: Task, spec: str, file: Path) -> Model:
+    module = restore(saved, file, spec)
+    return Model(module, dict(saved.architecture or {}), spec, sha256(file), task)
 
 
-# -- weights into a network
+def restore(saved: SavedModel, file: Path, spec: str = "") -> nn.Module:
+    """The network of a student file of ours, with its weights. spec: what the user wrote; only code that it names may
+    make the network, and it is allowed no more memory than the file's weights explain.
 
-
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], task: Task, name: str, file: str) -> None:
-    """Loads all of `tensors`, converted to the module's types. Raises TeacherError that says what does not fit."""
-    own = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in tensors if key not in own and not key.endswith("num_batches_tracked")]
-    shapes = [
-        (k, tuple(tensors[k].shape), tuple(own[k].shape))
-        for k in own
-        if k in tensors and tensors[k].shape != own[k].shape
-    ]
-    if not (missing or unexpected or shapes):
-        module.load_state_dict({key: tensors[key] for key in own if key in tensors}, strict=False)
-        return
-    lines = [f"{file}: these weights do not fit '{name}'."]
-    lines += _what_differs(shapes, task)
-    if shapes:
-        lines.append(
-            "shapes: " + _some([f"{key} is {list(came)}, expected {list(want)}" for key, came, want in shapes], "; ")
+    Raises TeacherError or StudentError for a network that the weights do not fit, UnsafeFileError for other code.
+    """
+    architecture = saved.architecture
+    if architecture is None:
+        raise TeacherError(
+            f"{file}: its network was given as a module in Python, so only your code can build it: "
+            f"package.module:function@{file}"
         )
-    if missing:
-        lines.append("missing: " + _some(missing))
-    if unexpected:
-        lines.append("not expected: " + _some(unexpected))
-    fits = _fitting_zoo(tensors, task)
-    if fits and fits != name:
-        lines.append(f"They fit the zoo's '{fits}': write {fits}@{file}")
-    raise TeacherError("\n  ".join(lines))
-
-
-def _some(items: list[str], separator: str = ", ") -> str:
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return separator.join(items[:SHOWN]) + more
-
-
-def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: Task) -> list[str]:
-    """The two causes a user can mend in the task: the number of classes and of channels."""
-    classes = getattr(task.outputs, "classes", -1)
-    heads = {came[0] for _, came, want in shapes if came and want and want[0] == classes and came[1:] == want[1:]}
-    if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == classes]) <= 2:
-        return [f"This looks like {heads.pop()} classes but the task has {classes}: choose the task of these weights."]
-    channels = task.shape[0] if task.pair[0] == "image" else -1
-    stems = [came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == channels != came[1]]
-    if stems and shapes[0][1] == stems[0]:
-        return [f"They take {stems[0][1]} channel(s) and the task has {channels}."]
-    return []
-
-
-def _fitting_zoo(tensors: Mapping[str, Tensor], task: Task) -> str | None:
-    """The zoo network whose hidden weights all have these names and shapes."""
-    given = {key: tuple(value.shape) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
-    for name in ZOO_OF.get(task.pair[0], {}):
-        with torch.device("meta"):  # shapes only, nothing is allocated
-            own = build(architecture_of(name, task)).state_dict()
-        want = {key: tuple(value.shape) for key, value in own.items() if not key.endswith("num_batches_tracked")}
-        if want.keys() == given.keys() and sum(want[key] != given[key] for key in want) <= 2:
-            return name
-    return None
+    code = [name for name in [code_of(spec)] if name]
+    if unnamed := [name for name in factories_in(architecture) if name not in code]:
+        raise UnsafeFileError(
+            f"{file}: its network is made by the code {unnamed[0][:200]}. If you trust it, say so: "
+            f"{unnamed[0][:200]}@{file}"
+        )
+    elements = sum(value.numel() for value in saved.tensors.values())
+    module = rebuild(architecture, code, elements, f"{file}: a file of {elements:,} numbers whose network")
+    fill(module, saved.tensors, saved.task, _root_name(architecture), str(file))
+    return module

@@ -1,9 +1,9 @@
-"""Text classifiers of the library `transformers`, from a local folder: config.json, model.safetensors, and a
-tokenizer.json where the network has a vocabulary of its own. Nothing is fetched, and no code of the folder runs."""
+"""Classifiers of texts and of images of the library `transformers`, from a local folder: config.json and
+model.safetensors; for texts a tokenizer.json where the network has a vocabulary of its own, for images a
+preprocessor_config.json. Nothing is fetched, and no code of the folder runs."""
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,60 +12,62 @@ from torch import Tensor, nn
 
 from ..errors import MissingLibraryError, TeacherError, UnsafeFileError
 from ..files import sha256
-from ..tasks import Task, TokensSpec
+from ..tasks import ImageTask, Task, TokensSpec
+from . import folder as folders
 from .base import Teacher, plain_copy
+from .folder import CONFIG, PROCESSOR, WEIGHTS
+from .trained_with import of_processor
 
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+TOKENIZER = "tokenizer.json"
 NAMES = ("input_ids", "attention_mask")
-MAX_CONFIG_BYTES = 4_000_000
+HEADS = {"tokens": "ForSequenceClassification", "image": "ForImageClassification"}
+"""Kind of input -> how the library calls its classifiers."""
+UNNAMED = "LABEL_"
+"""What the library calls a class without a name."""
 LONGEST = 512
 """Tokens that a network is given of a text where its own config names no limit."""
 
 
 def is_transformer(path: Path) -> bool:
     """Whether a path is a folder of this kind."""
-    return path.is_dir() and (path / CONFIG).is_file() and not (path / "run.json").is_file()
+    return folders.is_folder(path) and not folders.is_timm_folder(path)
 
 
 def transformer_files(folder: Path) -> list[Path]:
     """The files that reading such a folder opens."""
-    return [folder / name for name in (CONFIG, WEIGHTS, TOKENIZER)]
+    shards = sorted(folder.glob("model-*.safetensors"))
+    return [folder / name for name in (CONFIG, WEIGHTS, folders.INDEX, TOKENIZER, PROCESSOR)] + shards
 
 
 def load_transformer(folder: Path, task: Task) -> Teacher:
-    """Any AutoModelForSequenceClassification. Where the folder's tokenizer is not the task's, its door puts the ids of
-    the task into words and reads these anew.
+    """Any classifier that the library has an architecture for. Classes that both sides name are put into the task's
+    order. Texts: where the folder's tokenizer is not the task's, its door puts the ids of the task into words and reads
+    these anew. Images: mean and std are those of its preprocessor_config.json.
 
     Raises TeacherError for other jobs and missing files, UnsafeFileError where only pickled weights or remote code are
     there, MissingLibraryError without the library.
     """
-    if task.pair != ("tokens", "classes"):
-        raise TeacherError(f"{folder}: a text classifier, and this is a task of {' x '.join(task.pair)}")
-    config = _config(folder)
+    kind, output = task.pair
+    config = folders.read_json(folder / CONFIG)
+    named = [str(name) for name in config.get("architectures") or [] if str(name).endswith(tuple(HEADS.values()))]
+    if kind not in HEADS or output != "classes" or (named and not named[0].endswith(HEADS[kind])):
+        what = named[0] if named else "a classifier of texts or images"
+        raise TeacherError(f"{folder}: {what}, and this is a task of {' x '.join(task.pair)}")
     if config.get("auto_map"):
         raise UnsafeFileError(f"{folder}: its network is made by code of the folder (auto_map), which is not run")
-    if not (folder / WEIGHTS).is_file():
-        raise UnsafeFileError(
-            f"{folder}: has no {WEIGHTS}. Pickled weights are not read; write them anew with "
-            "model.save_pretrained(folder, safe_serialization=True)"
-        )
-    try:
-        library = import_module("transformers")
-    except ImportError as fault:
-        raise MissingLibraryError(f"{folder}: needs transformers ({fault}): pip install 'sansdata[text]'") from None
-    try:
-        module: nn.Module = library.AutoModelForSequenceClassification.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
-    except Exception as fault:  # an architecture without such a head, weights that do not fit, a broken file
-        raise TeacherError(f"{folder}: cannot be read as a text classifier ({str(fault)[:300]})") from None
+    files = folders.weight_files(folder)
+    module = _module(folder, f"AutoModel{HEADS[kind]}")
     labels = int(getattr(module.config, "num_labels", 0))
     if labels != task.classes:
         raise TeacherError(f"{folder}: gives {labels} classes and the task has {task.classes}")
     order = _order(module.config, task)
     wrapped = plain_copy(module if order is None else Reordered(module, order))
-    own = task.seen_through(_door(folder, module.config, task.inputs))
-    return Teacher(wrapped, own, None, str(folder), sha256(folder / WEIGHTS))
+    own, notes = (
+        _seen_by(folder, module.config, task)
+        if isinstance(task, ImageTask)
+        else (task.seen_through(_door(folder, module.config, task.inputs)), [])
+    )
+    return Teacher(wrapped, own, None, str(folder), folders.fingerprint(files), notes=notes)
 
 
 class Reordered(nn.Module):
@@ -75,20 +77,34 @@ class Reordered(nn.Module):
         super().__init__()
         self.module, self.order = module, order
 
-    def forward(self, **columns: Tensor) -> Tensor:
-        return self.module(**columns).logits[:, self.order]
+    def forward(self, *images: Tensor, **columns: Tensor) -> Tensor:
+        return self.module(*images, **columns).logits[:, self.order]
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _module(folder: Path, auto: str) -> nn.Module:
     try:
-        with open(folder / CONFIG, "rb") as file:
-            data = file.read(MAX_CONFIG_BYTES + 1)
-        config = json.loads(data) if len(data) <= MAX_CONFIG_BYTES else None
-    except (OSError, ValueError, RecursionError) as fault:
-        raise TeacherError(f"{folder / CONFIG}: cannot be read ({str(fault)[:200]})") from None
-    if not isinstance(config, dict):
-        raise TeacherError(f"{folder / CONFIG}: is no JSON object of a sensible size")
-    return config
+        library = import_module("transformers")
+    except ImportError as fault:
+        raise MissingLibraryError(f"{folder}: needs transformers ({fault}): pip install 'sansdata[text]'") from None
+    try:
+        module, loading = getattr(library, auto).from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as fault:  # an architecture without such a head, weights that do not fit, a broken file
+        raise TeacherError(f"{folder}: cannot be read as {auto.removeprefix('Auto')} ({str(fault)[:300]})") from None
+    if missing := sorted(loading["missing_keys"]):  # the library would draw them at random
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise TeacherError(
+            f"{folder}: its weights lack {', '.join(missing[:3])}{more}: a network before it was trained to classify?"
+        )
+    return module
+
+
+def _names(config: Any) -> tuple[str, ...]:
+    """What the network calls its classes, in their order; empty where it has no names."""
+    theirs = {int(place): str(name) for place, name in (getattr(config, "id2label", None) or {}).items()}
+    names = tuple(theirs[place] for place in sorted(theirs))
+    return () if any(name.startswith(UNNAMED) for name in names) or len(set(names)) < len(names) else names
 
 
 def _order(config: Any, task: Task) -> list[int] | None:
@@ -99,6 +115,27 @@ def _order(config: Any, task: Task) -> list[int] | None:
         return None
     order = [theirs[name] for name in ours]
     return None if order == sorted(order) else order
+
+
+def _seen_by(folder: Path, config: Any, task: ImageTask) -> tuple[Task, list[str]]:
+    """(the task as this network of images sees it, with its names of the classes where the task has none; notes)"""
+    channels = getattr(config, "num_channels", task.channels)
+    if channels != task.channels:
+        raise TeacherError(f"{folder}: takes {channels} channel(s) and the task has {task.channels}")
+    names, notes = _names(config), []
+    if names and not task.class_names:
+        task = task.model_copy(update={"class_names": names})
+    elif names and sorted(map(str.lower, names)) != sorted(map(str.lower, task.class_names)):
+        notes.append(
+            f"{folder}: calls its classes {', '.join(names[:3])}, ..., and the task {', '.join(task.class_names[:3])}, "
+            "...: they are taken in their order"
+        )
+    fields = folders.read_json(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
+    training = of_processor(f"{folder}/{PROCESSOR}", fields) if fields else None
+    if training is None:
+        return task, [*notes, f"{folder}: no {PROCESSOR} that says mean and std: the task's are used"]
+    own, more = training.applied_to(task)
+    return own, notes + more
 
 
 def _door(folder: Path, config: Any, spec: TokensSpec) -> dict[str, Any]:
