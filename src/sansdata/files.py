@@ -122,7 +122,7 @@ def open_regular(path: Path, most: int) -> BufferedReader:
 def read_regular(path: Path, most: int) -> bytes:
     """What is in such a file; raises as `open_regular`."""
     with open_regular(path, most) as file:
-        return file.read(most)
+        return file.read(os.fstat(file.fileno()).st_size)  # `read` makes room for as much as it is asked for
 
 
 def is_regular(path: Path) -> bool:

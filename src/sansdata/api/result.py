@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +16,14 @@ from torch import nn
 from ..compress.rebuild import rebuild
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
-from ..errors import ConfigError, RunDirectoryError, StudentError
+from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError
+from ..files import is_regular
 from ..models.saved import SavedModel, read_model
 from ..network import Network
 from ..tasks import Task, load_task
-from ..teachers.specs import is_foreign, load_teacher, resolve
+from ..teachers.specs import STUDENT_FILE, is_foreign, load_teacher, resolve
+
+BEST_FILE = "student.best.safetensors"
 
 TaskLike = Task | str | Mapping[str, Any] | None
 
@@ -44,8 +47,7 @@ class Result:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        text = (self.run_dir / "metrics.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        return RunDirectory(self.run_dir).lines("metrics.jsonl")
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -54,7 +56,10 @@ class Result:
     @property
     def cost(self) -> dict[str, Any]:
         """Seconds by phase, samples, teacher and student passes, peak memory."""
-        return self.summary["cost"]
+        cost = self.summary.get("cost")
+        if not isinstance(cost, dict):
+            raise RunDirectoryError(f"{self.run_dir / 'summary.json'}: expected its cost as an object")
+        return cost
 
 
 def load(run_dir: str | Path, student: nn.Module | None = None, best: bool = False) -> Result:
@@ -64,13 +69,22 @@ def load(run_dir: str | Path, student: nn.Module | None = None, best: bool = Fal
     Raises RunDirectoryError, TeacherError or StudentError.
     """
     path = Path(run_dir)
-    file = path / "student.best.safetensors" if best else path / "student.safetensors"
-    if best and not file.is_file():
-        file = path / "student.safetensors"
-    if not file.is_file():
-        raise RunDirectoryError(f"{path} has no student.safetensors: it is no run, or not a finished one")
+    if not path.is_dir():
+        raise RunDirectoryError(f"{path}: expected a run directory, found no directory there")
+    file = path / BEST_FILE if best and _stands(path / BEST_FILE) else path / STUDENT_FILE
+    if not _stands(file):
+        raise RunDirectoryError(f"{path} has no {STUDENT_FILE}: it is no run, or not a finished one")
     saved = read_model(file)
     return Result(_fill(saved, student, file).eval(), saved.task, path)
+
+
+def _stands(file: Path) -> bool:
+    """Whether something stands there. Raises RunDirectoryError where it is no file of its own."""
+    if not os.path.lexists(file):
+        return False
+    if not is_regular(file):
+        raise RunDirectoryError(f"{file}: a link, or no regular file; nothing is read through it")
+    return True
 
 
 def _fill(saved: SavedModel, module: nn.Module | None, file: Path) -> nn.Module:
@@ -115,17 +129,30 @@ class Asked:
         return Network.of(self.module, self.task)
 
 
+def _is_the_last(result: Result) -> bool:
+    """Whether the student is still the one that the run wrote: figures of another would be recorded as that one's."""
+    try:
+        written = read_model(result.run_dir / STUDENT_FILE).tensors
+    except SansdataError:
+        return False
+    own = result.student.state_dict()
+    return own.keys() == written.keys() and all(torch.equal(own[name].cpu(), written[name]) for name in own)
+
+
 def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
     """model: a run directory, a Result, a SPEC with its task, or a module that takes normalised images (with a
     task)."""
-    run_dir: Path | None = None
-    if isinstance(model, (str, Path)) and (Path(model) / "run.json").is_file():
-        run_dir = Path(model)
-        model = load(run_dir)
+    if isinstance(model, (str, Path)) and os.path.lexists(Path(model) / "run.json"):
+        run = load(model)
+        return Asked(run.student, run.task, run.run_dir)
     if isinstance(model, Result):
-        return Asked(model.student, model.task, run_dir)
+        return Asked(model.student, model.task, model.run_dir if _is_the_last(model) else None)
     if task is None and not isinstance(model, nn.Module):
-        raise ConfigError(f"'{str(model)[:200]}' is no run directory; of anything else say the task too (--task)")
+        name, there = str(model)[:200], os.path.lexists(model)
+        raise ConfigError(
+            f"'{name}' is no run directory; of anything else say the task too (--task)" if there else
+            f"'{name}': there is no such directory; expected a run directory, or a SPEC and its task (--task)"
+        )  # fmt: skip
     job = load_task(task_field(task))
     if isinstance(model, nn.Module):
         return Asked(model, job)

@@ -139,9 +139,8 @@ def _open(
 ) -> None:
     if continued:
         old = directory.manifest()
-        earlier = {name: old[name] if isinstance(old.get(name), list) else [] for name in ("resumed", "forced")}
-        manifest = manifest | {"started": old.get("started"), "resumed": earlier["resumed"] + notes}
-        manifest["forced"] = earlier["forced"] + [note for note in notes if note.startswith("forced")]
+        manifest = manifest | {"started": old.get("started"), "resumed": earlier_notes(old, "resumed") + notes}
+        manifest["forced"] = earlier_notes(old, "forced") + [note for note in notes if note.startswith("forced")]
     if not continued or any(note.startswith("forced") for note in notes):
         directory.write_text("config.yaml", dump_yaml(resolved(prepared)))
     directory.write_json("run.json", manifest)
@@ -152,6 +151,12 @@ def _open(
     for line in [*prepared.notes, *prepared.findings.warnings, *notes]:
         directory.event(line)
         print(line, file=sys.stderr)
+
+
+def earlier_notes(manifest: dict[str, Any], name: str) -> list[str]:
+    """The list of notes `name` of a run that is continued."""
+    notes = manifest.get(name)
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 def _close(directory: RunDirectory, guard: NoDataGuard, status: str, fault: BaseException) -> None:

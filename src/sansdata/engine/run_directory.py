@@ -206,9 +206,12 @@ class RunDirectory:
         return parse_yaml(text, str(self.path / "config.yaml"), RunDirectoryError)
 
     def lines(self, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
-        """The objects of a file with one a line; a line that a crash cut is left out. Raises RunDirectoryError."""
+        """The objects of a file with one a line, none where it is missing; a line that a crash cut is left out. Raises
+        RunDirectoryError."""
         try:
             raw = read_regular(self.path / name, MAX_LOG_BYTES).splitlines()
+        except FileNotFoundError:
+            return []
         except OSError as fault:
             raise self._unreadable(name, fault) from None
         lines = []
