@@ -1,25 +1,42 @@
-"""Writing files so that a crash leaves either the old one or the new one, never a torn one; hashes of files, and the
-time as our files say it."""
+"""Files of ours, and files that somebody else may have put in their place.
+
+Written so that a crash leaves either the old one or the new one, under a fresh name that no link can stand in for; read
+only where they are regular files of a bounded size. Links in a path that the user gave are the user's; of what lies in
+a run directory none is followed. Also: hashes, and the time as our files say it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import stat
 import time
+from collections.abc import Iterator
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
 from .errors import RunDirectoryError
 
 CHUNK = 1 << 20
+MAX_JSON_BYTES = 64_000_000
+MAX_JSON_PARTS = 4_000_000
+"""Marks in a file that begin a list or a mapping, or begin or end a text: each costs many times its byte in memory."""
+STEP = re.compile(r"step-(\d{1,15})(?:-(\d{1,15}))?")
+
+# -- writing
 
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
-    """Writes and waits until the disk has it. Raises OSError."""
+    """Writes a file that is not there yet and waits until the disk has it. Raises OSError, also where anything stands
+    at `path`: a link would lead the bytes elsewhere."""
     view = memoryview(data)
-    with open(path, "wb") as file:
+    with open(path, "xb") as file:
         for start in range(0, len(view), CHUNK):
             file.write(view[start : start + CHUNK])
         file.flush()
@@ -36,8 +53,8 @@ def sync_directory(path: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` that start-up can recognise and sweep."""
-    return path.with_name(f".tmp-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
+    """A name beside `path` that nobody can guess, and that start-up can recognise and sweep."""
+    return path.with_name(f".tmp-{os.getpid()}-{os.urandom(8).hex()}-{path.name}")
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -53,17 +70,150 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     sync_directory(path.parent)
 
 
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, json.dumps(value, indent=1) + "\n")
+
+
+def open_in_place(path: Path) -> FileIO:
+    """A file for reading, and for writing at its end; made where it is missing. Not buffered.
+
+    Raises OSError for a link, also a hard one: what is written would be written to another file too.
+    """
+    file = os.fdopen(_open_plain(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0)
+    if os.fstat(file.fileno()).st_nlink > 1:
+        file.close()
+        raise OSError(errno.EMLINK, "has a second name (a hard link), which would change with it", str(path))
+    return file
+
+
+def own_folder(path: Path) -> Path:
+    """The folder `path`, made where it is missing. Raises OSError where a link or a file has its name."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+    if not is_folder(path):
+        raise NotADirectoryError(errno.ENOTDIR, "no folder, or a link to one, which is not followed", str(path))
+    return path
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link as such, or a folder with all that is in it, never through a link. Raises OSError."""
+    # Not shutil.rmtree: it opens folders by names relative to others, which the no-data guard cannot place.
+    if not is_folder(path):
+        path.unlink()
+        return
+    for inner in list(path.iterdir()):
+        remove(inner)
+    path.rmdir()
+
+
+# -- reading
+
+
+def open_regular(path: Path, most: int) -> BufferedReader:
+    """A regular file of at most `most` bytes, for reading. Raises OSError for a link, a pipe, a device, a folder, a
+    larger file; FileNotFoundError where there is nothing."""
+    file = os.fdopen(_open_plain(path, os.O_RDONLY), "rb")
+    if os.fstat(file.fileno()).st_size > most:
+        file.close()
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes, not read", str(path))
+    return file
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """What is in such a file; raises as `open_regular`."""
+    with open_regular(path, most) as file:
+        return file.read(os.fstat(file.fileno()).st_size)  # `read` makes room for as much as it is asked for
+
+
+def is_regular(path: Path) -> bool:
+    """Whether `path` is a file of its own: no link, pipe, device or folder."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder of its own, and no link to one."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def read_json(path: Path, most: int = MAX_JSON_BYTES) -> Any:
+    """The value in a file of JSON. Raises OSError as `open_regular`, ValueError for what is no JSON of bounded size."""
+    return parse_json(read_regular(path, most))
+
+
+def parse_json(data: bytes) -> Any:
+    """Raises ValueError for what is no JSON, or is built to fill the memory or the stack of its reader."""
+    if data.count(b"[") + data.count(b"{") + data.count(b'"') > MAX_JSON_PARTS:
+        raise ValueError(f"more than {MAX_JSON_PARTS:,} lists, mappings and texts")
+    try:
+        return json.loads(data.decode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def by_step(folder: Path, suffix: str = "") -> list[tuple[int, Path]]:
+    """(step, entry) of what is named 'step-000000123' + `suffix` in a folder, the oldest first; a second one of the
+    same step ends in -001. Sorted as numbers: as text the thousandth would stand before the second.
+
+    Nothing where the folder is missing, or a link. Raises OSError where it cannot be listed.
+    """
+    if not is_folder(folder):
+        return []
+    entries = []
+    for path in folder.iterdir():
+        match = STEP.fullmatch(path.name.removesuffix(suffix)) if path.name.endswith(suffix) else None
+        if match is not None:
+            entries.append((int(match[1]), int(match[2] or 0), path))
+    return [(step, path) for step, _, path in sorted(entries)]
+
+
 def exists(path: Path) -> bool:
     """Raises RunDirectoryError for a path that the system cannot even look up, such as one too long."""
     try:
         return path.exists()
     except (OSError, ValueError) as fault:
-        reason = getattr(fault, "strerror", None) or str(fault)
-        raise RunDirectoryError(f"{str(path)[:80]}: not a usable path ({reason})") from None
+        raise RunDirectoryError(f"{str(path)[:80]}: not a usable path ({reason(fault)})") from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_atomic(path, json.dumps(value, indent=1) + "\n")
+def reason(fault: Exception) -> str:
+    """What the system says, in a few words: 'No space left on device'."""
+    return " ".join(str(getattr(fault, "strerror", None) or fault).split())[:200] or type(fault).__name__
+
+
+def _open_plain(path: Path, flags: int) -> int:
+    """A descriptor of a regular file. O_NONBLOCK: a pipe without a writer would block the opening itself."""
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as fault:
+        if fault.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a link, which is not followed", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return handle
+
+
+def _mode(path: Path) -> int:
+    """0 where there is nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+# -- the rest
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """One process at a time, as far as the file system of `folder` can tell: read, change and write belong together."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a network's file system may know no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sha256(path: Path) -> str:

@@ -199,7 +199,11 @@ def test_figures_of_own_and_other_tasks_stand_beside_each_other(tmp_path: Path) 
     keep_by_name(tmp_path, "transfer", "seg_em", {"normalised": 0.4})
     keep_figures(tmp_path, {"accuracy": 0.8})
     kept = json.loads((tmp_path / "evaluation.json").read_text())
-    assert kept == {"accuracy": 0.8, "transfer": {"mnist": {"normalised": 0.5}, "seg_em": {"normalised": 0.4}}}
+    assert kept == {
+        "accuracy": 0.8,
+        "over_time": {},
+        "transfer": {"mnist": {"normalised": 0.5}, "seg_em": {"normalised": 0.4}},
+    }
     (tmp_path / "evaluation.json").write_text("{torn")
     keep_figures(tmp_path, {"accuracy": 0.7})
     assert json.loads((tmp_path / "evaluation.json").read_text()) == {"accuracy": 0.7}

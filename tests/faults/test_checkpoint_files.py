@@ -186,7 +186,7 @@ def points(at_point: Callable[[int, str], None], after: bool = False) -> Iterato
     real_open = builtins.open
 
     def opened(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if "w" not in mode:
+        if "x" not in mode:  # as everything is written: under a name that is not there yet
             return real_open(file, mode, *args, **kwargs)
         point("open")
         return _File(real_open(file, mode, *args, **kwargs), point)

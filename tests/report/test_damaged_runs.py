@@ -12,7 +12,7 @@ import pytest
 import real_run
 from page_of import page
 
-from sansdata.report import read as reader
+from sansdata.report import run_files
 from sansdata.report.read import read_run
 
 FIRST = "samples/step-000000002.npz"
@@ -216,10 +216,10 @@ def test_a_folder_of_samples_that_is_a_link_is_not_followed(run: Path, tmp_path:
 
 
 def test_a_log_without_end_is_cut(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reader, "MAX_JSON_BYTES", 2_000)
+    monkeypatch.setattr(run_files, "MAX_LOG_BYTES", 2_000)
     real_run.write_lines(run, real_run.lines(run) * 50)
     done = page(run)
-    assert "metrics.jsonl: larger than 2,000 bytes, the rest is left out" in done.text["verdict"]
+    assert "metrics.jsonl: more than 2,000 bytes, the rest is left out" in done.text["verdict"]
     assert "acquire" in done.text["curves"]
 
 

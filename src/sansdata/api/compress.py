@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..datasets.images import load_images
 from ..decoding import pixels
 from ..engine.kept_samples import evenly
 from ..errors import ConfigError, DataError, StudentError
+from ..files import is_regular
 from ..kinds.index import input_kind
 from ..models.modes import fixed
 from ..models.saved import read_model, write_model
@@ -180,9 +182,9 @@ def _images(images: Any, task: Task) -> Tensor:
         images = images.run_dir
     if not isinstance(images, Tensor):
         kept = Path(images) / input_kind(task).samples_file
-        if (Path(images) / "run.json").is_file() and not kept.is_file():
+        if os.path.lexists(Path(images) / "run.json") and not is_regular(kept):
             raise DataError(f"{images} kept no images; run it again with engine.images above 0, or give other images")
-        found = load_images(str(kept if kept.is_file() else images), task, "train")
+        found = load_images(str(kept if is_regular(kept) else images), task, "train")
         images = torch.from_numpy(np.ascontiguousarray(found.images)).permute(0, 3, 1, 2).contiguous()
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != task.shape or len(images) < 2:
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from torch import nn
@@ -34,8 +35,8 @@ def evaluate(
 
     model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
     as normalised images (with a task). data: a set as datasets.load names them, or a labelled one in Python, such as a
-    datasets.labelled.KindSet. For a run directory, evaluation.json is written into it.
-    Raises DataError, TeacherError, TaskError.
+    datasets.labelled.KindSet. The figures of a run's last student are added to its evaluation.json; where that cannot
+    be written, a line on stderr says so. Raises DataError, TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
     labelled = load_set(data, about.task) if isinstance(data, (str, Path)) else data
@@ -44,7 +45,7 @@ def evaluate(
     with fixed(about.module):
         measured = evaluate_model(predictor(about.network, runtime), labelled, about.task, beside)
     if about.run_dir is not None:
-        keep_figures(about.run_dir, measured.to_dict())
+        _say(keep_figures(about.run_dir, measured.to_dict()))
     return measured
 
 
@@ -77,7 +78,7 @@ def transferability(
     ceiling = None if beside is None else (beside.module, beside.task)
     measured = measure_transfer(about.module, about.task, str(data), ceiling, runtime, steps)
     if about.run_dir is not None:
-        keep_by_name(about.run_dir, "transfer", str(data), measured.to_dict())
+        _say(keep_by_name(about.run_dir, "transfer", str(data), measured.to_dict()))
     return measured
 
 
@@ -101,8 +102,15 @@ def attack_success(
     with fixed(about.module):
         measured = backdoor.attack_success(predictor(about.network, runtime), images, about.task, known, target)
     if about.run_dir is not None:
-        keep_by_name(about.run_dir, "attacks", attack, measured.to_dict())
+        name = f"{attack} to class {target} on {images.source}"
+        _say(keep_by_name(about.run_dir, "attacks", name, measured.to_dict()))
     return measured
+
+
+def _say(fault: str) -> None:
+    """That evaluation.json could not be written ends nothing: the figures are measured, and the caller has them."""
+    if fault:
+        print(f"warning   {fault}", file=sys.stderr)
 
 
 def _require_images(pair: tuple[str, str], verb: str) -> None:

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from .. import __version__
-from ..config import dump_yaml, read_yaml, validate
+from ..config import dump_yaml, validate
 from ..datasets.images import holdout, load_images
 from ..datasets.imageset import ImageSet, pick
 from ..datasets.npz import read_array
 from ..engine.checkpoint import Checkpoints
-from ..engine.run import changed_settings, processor
+from ..engine.run import changed_settings, earlier_notes, processor
 from ..engine.run_directory import RunDirectory
 from ..engine.signals import StopRequest, stop_on_signals
 from ..errors import ConfigError, DataError, Interrupted, ResumeError, UserError
@@ -35,7 +35,7 @@ from ..federated.index import federated_config, find_server, require_task
 from ..federated.partitions import Partition, indices_like, partition
 from ..federated.scores import TestSet, rounds_to
 from ..federated.settings import FederateSettings
-from ..files import utc_now
+from ..files import open_in_place, utc_now
 from ..models.build import architecture_of, build
 from ..models.saved import read_model, write_model
 from ..report.federated import write_federated_report
@@ -75,7 +75,7 @@ class FederatedRun:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, one per round."""
-        return read_lines(self.run_dir)
+        return RunDirectory(self.run_dir).lines()
 
 
 def federate(
@@ -167,7 +167,7 @@ def run(
     settings: FederateSettings, out: Path, resume: bool = False, command: str | None = None, wire: Wire | None = None
 ) -> FederatedRun:
     """A run in directory `out`, to its end. wire: faults on purpose, for tests."""
-    directory = RunDirectory(out)
+    directory = RunDirectory(out, "federated")
     with stop_on_signals() as request:
         world = prepare(settings, wire)
         continued = directory.open(resume)
@@ -176,7 +176,7 @@ def run(
         except BaseException as fault:
             if isinstance(fault, UserError) and not continued:
                 directory.discard()
-            else:
+            elif directory.touched or not isinstance(fault, UserError):  # a refused command changes nothing
                 _close(directory, fault)
             directory.release()
             raise
@@ -202,9 +202,9 @@ def _rounds(world: World, directory: RunDirectory, continued: bool, command: str
         newest, faults = checkpoints.newest()
         if newest is not None:
             checkpoints.load(newest, run.state())
-        lines = read_lines(directory.path)[: run.round]
+        lines = directory.lines()[: run.round]
         at = f"resumed after round {run.round}"
-        manifest["resumed"] = [*directory.manifest().get("resumed", []), *faults, at]
+        manifest["resumed"] = [*earlier_notes(directory.manifest(), "resumed"), *faults, at]
         directory.event(at)
     else:
         directory.write_text("config.yaml", dump_yaml(_resolved(world)))
@@ -212,7 +212,7 @@ def _rounds(world: World, directory: RunDirectory, continued: bool, command: str
     checkpoints.sweep()
     directory.write_json("run.json", manifest)
     directory.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    with open(directory.path / "metrics.jsonl", "a", encoding="utf-8") as log:
+    with open_in_place(directory.path / "metrics.jsonl") as log:
         while run.round < settings.rounds:
             line = run.run_round()
             for one in [*line["refused"], *line["lost"]]:
@@ -221,8 +221,7 @@ def _rounds(world: World, directory: RunDirectory, continued: bool, command: str
             if last or run.round % settings.evaluate_every == 0:
                 line |= run.measure(world.tests, personal=last)
                 _say(line, settings.rounds)
-            log.write(json.dumps(line) + "\n")
-            log.flush()
+            log.write((json.dumps(line) + "\n").encode())
             if last or request.name or run.round % settings.checkpoint_every == 0:
                 checkpoints.save(run.round, run.state(), {"round": run.round})
             if request.name and not last:
@@ -266,7 +265,7 @@ def _require_same(directory: RunDirectory, world: World, new: Mapping[str, Any])
     old = directory.manifest()
     exact = ("torch", "threads", "device", "processor", "partition")
     differences = [f"{name} was {old.get(name)}, is {new[name]}" for name in exact if old.get(name) != new[name]]
-    differences += changed_settings(read_yaml(directory.path / "config.yaml"), _resolved(world))
+    differences += changed_settings(directory.settings(), _resolved(world))
     if differences:
         raise ResumeError("this run cannot be continued exactly:\n  " + "\n  ".join(differences))
 
@@ -289,7 +288,7 @@ def _finish(world: World, directory: RunDirectory) -> None:
                 folder / f"client-{client:03d}.safetensors", work, world.architecture, world.task,
                 provenance | {"client": client},
             )  # fmt: skip
-    directory.write_json("summary.json", summary(read_lines(path)))
+    directory.write_json("summary.json", summary(directory.lines()))
     directory.write_json("run.json", directory.manifest() | {"status": "done", "ended": utc_now()})
     write_federated_report(path)
 
@@ -313,13 +312,3 @@ def summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
         "client_seconds": sum(line["client_seconds"] for line in lines),
         "refused": sum(len(line["refused"]) for line in lines), "lost": sum(len(line["lost"]) for line in lines),
     }  # fmt: skip
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl; a last line that a crash cut is left out."""
-    lines = []
-    with contextlib.suppress(OSError):
-        for text in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                lines.append(json.loads(text))
-    return lines

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..datasets.load import load_set
 from ..engine import selection
-from ..engine.run_directory import RunDirectory
+from ..errors import RunDirectoryError
 from ..evaluate.kept import keep_figures
 from ..evaluate.snapshots import accuracy_over_time
+from ..files import is_regular
 from ..network import Network
 from ..report import checked_target, read_groups, write_comparison, write_report
+from ..report.federated import write_federated_report
+from ..report.federated_files import is_federated
+from ..teachers.specs import STUDENT_FILE
 from .evaluate import evaluate
 from .result import load, split_run
 
@@ -21,30 +27,41 @@ def report(
 ) -> Path:
     """Writes a run's report.html anew, with figures on real data where `data` is given, and accuracy over time.
 
-    Several runs are put side by side on one page. out: the page's file instead of DIR/report.html, or of
-    comparison.html in this folder for several runs. Gives the page's path.
-    Raises RunDirectoryError where a directory holds no run, or where runs cannot be compared, DataError, StudentError.
+    Several runs are put side by side on one page; a federated run has one of its own. out: the page's file instead of
+    DIR/report.html, or of comparison.html in this folder for several runs. Gives the page's path.
+    Raises RunDirectoryError where a directory holds no run, where runs cannot be compared, or where the page cannot be
+    written; DataError, StudentError.
     """
     runs = [run_dir] if isinstance(run_dir, (str, Path)) else list(run_dir)
     paths = [split_run(one)[0] for one in runs]
     target = None if out is None else checked_target(Path(out))
+    federated = [path for path in paths if is_federated(path)]
+    if federated and (data is not None or len(paths) > 1):
+        raise RunDirectoryError(
+            f"{federated[0]} is a federated run: its page stands alone, with the figures that it measured itself. Its "
+            f"global model is measured by: sansdata evaluate {federated[0]} --data DATA"
+        )
     if len(paths) == 1:
-        RunDirectory(paths[0]).manifest()
-        if data is not None:
-            _measure(runs[0], data)
-        return write_report(paths[0], out=target)
+        (path,) = paths
+        if target is None and path.is_dir() and not os.access(path, os.W_OK):
+            raise RunDirectoryError(f"{path} cannot be written to; name another file for the page with --out")
+        if federated:
+            return write_federated_report(path, target)
+        return write_report(path, None if data is None else _measure(runs[0], data), target)
     if data is not None:
         read_groups(paths)  # what cannot be compared need not be measured
         for run, path in zip(runs, paths):
-            if (path / "student.safetensors").is_file():
+            if is_regular(path / STUDENT_FILE):
                 _measure(run, data)
     return write_comparison(paths, target)
 
 
-def _measure(run: str | Path, data: str | Path) -> None:
-    """Writes evaluation.json of a run, with the accuracy of its snapshots."""
+def _measure(run: str | Path, data: str | Path) -> dict[str, Any] | None:
+    """Adds a run's figures and the accuracy of its snapshots to evaluation.json; gives them where that failed, and a
+    page can have them only from here."""
     path, _ = split_run(run)
     measured, result = evaluate(run, data).to_dict(), load(run)
     labelled, snapshots = load_set(str(data), result.task), selection.snapshots(path / "snapshots")
     over_time = accuracy_over_time(Network.of(result.student, result.task), snapshots, labelled, result.task)
-    keep_figures(path, measured | {"over_time": over_time})
+    figures = measured | {"over_time": over_time}
+    return figures if keep_figures(path, figures) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +15,15 @@ from torch import nn
 
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
-from ..errors import ConfigError, RunDirectoryError, StudentError, TeacherError
+from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TeacherError
+from ..files import is_regular
 from ..models.saved import read_model
 from ..network import Network
 from ..settings import code_of
 from ..tasks import Task, load_task
-from ..teachers.specs import fill, is_foreign, load_teacher, resolve, restore
+from ..teachers.specs import STUDENT_FILE, fill, is_foreign, load_teacher, resolve, restore
+
+BEST_FILE = "student.best.safetensors"
 
 TaskLike = Task | str | Mapping[str, Any] | None
 
@@ -44,8 +47,7 @@ class Result:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        text = (self.run_dir / "metrics.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        return RunDirectory(self.run_dir).lines("metrics.jsonl")
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -54,7 +56,10 @@ class Result:
     @property
     def cost(self) -> dict[str, Any]:
         """Seconds by phase, samples, teacher and student passes, peak memory."""
-        return self.summary["cost"]
+        cost = self.summary.get("cost")
+        if not isinstance(cost, dict):
+            raise RunDirectoryError(f"{self.run_dir / 'summary.json'}: expected its cost as an object")
+        return cost
 
 
 def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool = False) -> Result:
@@ -65,11 +70,11 @@ def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool
     Raises RunDirectoryError, TeacherError or StudentError, UnsafeFileError for code that was not named.
     """
     path, code = split_run(run_dir)
-    file = path / "student.best.safetensors" if best else path / "student.safetensors"
-    if best and not file.is_file():
-        file = path / "student.safetensors"
-    if not file.is_file():
-        raise RunDirectoryError(f"{path} has no student.safetensors: it is no run, or not a finished one")
+    if not path.is_dir():
+        raise RunDirectoryError(f"{path}: expected a run directory, found no directory there")
+    file = path / BEST_FILE if best and _stands(path / BEST_FILE) else path / STUDENT_FILE
+    if not _stands(file):
+        raise RunDirectoryError(f"{path} has no {STUDENT_FILE}: it is no run, or not a finished one")
     saved = read_model(file)
     if isinstance(student, nn.Module):
         try:
@@ -91,6 +96,15 @@ def split_run(run: str | Path) -> tuple[Path, str]:
     """(the directory, the code that the user named or '') of 'DIR' or 'package.module:function@DIR'."""
     code, at, directory = str(run).partition("@")
     return (Path(directory), code) if at and code_of(code) and not Path(run).exists() else (Path(run), "")
+
+
+def _stands(file: Path) -> bool:
+    """Whether something stands there. Raises RunDirectoryError where it is no file of its own."""
+    if not os.path.lexists(file):
+        return False
+    if not is_regular(file):
+        raise RunDirectoryError(f"{file}: a link, or no regular file; nothing is read through it")
+    return True
 
 
 def generator_kept() -> contextlib.AbstractContextManager:
@@ -119,17 +133,30 @@ class Asked:
         return Network.of(self.module, self.task)
 
 
+def _is_the_last(result: Result) -> bool:
+    """Whether the student is still the one that the run wrote: figures of another would be recorded as that one's."""
+    try:
+        written = read_model(result.run_dir / STUDENT_FILE).tensors
+    except SansdataError:
+        return False
+    own = result.student.state_dict()
+    return own.keys() == written.keys() and all(torch.equal(own[name].cpu(), written[name]) for name in own)
+
+
 def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
     """model: a run directory, 'package.module:function@DIR' of one whose student is made by code, a Result, a SPEC with
     its task, or a module that takes normalised images (with a task)."""
-    run_dir: Path | None = None
-    if isinstance(model, (str, Path)) and (split_run(model)[0] / "run.json").is_file():
-        run_dir = split_run(model)[0]
-        model = load(model)
+    if isinstance(model, (str, Path)) and os.path.lexists(split_run(model)[0] / "run.json"):
+        run = load(model)
+        return Asked(run.student, run.task, run.run_dir)
     if isinstance(model, Result):
-        return Asked(model.student, model.task, run_dir)
+        return Asked(model.student, model.task, model.run_dir if _is_the_last(model) else None)
     if task is None and not isinstance(model, nn.Module):
-        raise ConfigError(f"'{str(model)[:200]}' is no run directory; of anything else say the task too (--task)")
+        name, there = str(model)[:200], os.path.lexists(model)
+        raise ConfigError(
+            f"'{name}' is no run directory; of anything else say the task too (--task)" if there else
+            f"'{name}': there is no such directory; expected a run directory, or a SPEC and its task (--task)"
+        )  # fmt: skip
     job = load_task(task_field(task))
     if isinstance(model, nn.Module):
         return Asked(model, job)

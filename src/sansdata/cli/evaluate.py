@@ -40,7 +40,7 @@ def evaluate(
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.evaluate import attack_success, transferability
     from ..api.evaluate import evaluate as measure
-    from ..files import write_json
+    from ..files import reason, write_json
 
     found: dict[str, Any] = {}
     if data is not None:
@@ -56,7 +56,12 @@ def evaluate(
         _say_other(others[name])
     if json_file is not None:
         named = {"transfer": others, "attacks": attacks}
-        write_json(json_file, found | {section: value for section, value in named.items() if value})
+        try:
+            write_json(json_file, found | {section: value for section, value in named.items() if value})
+        except OSError as fault:
+            raise ConfigError(
+                f"--json {json_file} cannot be written ({reason(fault)}); the figures stand above"
+            ) from None
 
 
 def _say_own(found: dict[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import math
+import os
 import struct
 import tokenize
 import zipfile
@@ -14,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..errors import DataError
-from .limits import MAX_ARCHIVE_MEMBERS, MAX_DEFLATE_RATIO, MAX_SET_BYTES
+from .limits import MAX_ARCHIVE_MEMBERS, MAX_DEFLATE_RATIO, MAX_NPY_HEADER, MAX_SET_BYTES
 
 _FAULTS = (
     OSError,
@@ -29,8 +32,13 @@ _FAULTS = (
     TypeError,  # this and those below: what a damaged .npy header makes of numpy's parser
     OverflowError,
     SyntaxError,
+    RecursionError,
     tokenize.TokenError,
+    lzma.LZMAError,
 )
+END, SECOND = b"PK\x05\x06", b"PK\x06\x07"
+"""How an archive's end begins, and what points from there to a table of contents in the long form."""
+END_BYTES = 22 + 0xFFFF + 20
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -57,7 +65,7 @@ def name_in(path: Path, key: str) -> str:
     Raises DataError where there is none or several to choose from, or where the file cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file, _archive(file, str(path)) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()[: MAX_ARCHIVE_MEMBERS + 1]]
     except (*_FAULTS, zipfile.BadZipFile) as fault:
         raise DataError(f"{path}: cannot be read as an .npz file ({_reason(fault)})") from None
@@ -75,7 +83,7 @@ def read_array(path: Path, key: str, most: int = MAX_SET_BYTES) -> np.ndarray:
     """The array `key`, of at most `most` bytes, of an .npz file. Raises DataError where it is missing, too large,
     broken, or of objects."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file, _archive(file, str(path)) as archive:
             names = archive.namelist()
             if len(names) > MAX_ARCHIVE_MEMBERS:
                 raise DataError(f"{path}: {len(names):,} arrays; at most {MAX_ARCHIVE_MEMBERS:,} are accepted")
@@ -94,7 +102,7 @@ def read_arrays(file: BinaryIO, where: str, most: int) -> dict[str, np.ndarray]:
     """
     arrays: dict[str, np.ndarray] = {}
     try:
-        with zipfile.ZipFile(file) as archive:
+        with _archive(file, where) as archive:
             names = archive.namelist()
             if len(names) > MAX_ARCHIVE_MEMBERS or len(set(names)) < len(names):
                 raise DataError(f"{where}: {len(names):,} arrays of {len(set(names)):,} names")
@@ -107,16 +115,32 @@ def read_arrays(file: BinaryIO, where: str, most: int) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _archive(file: BinaryIO, where: str) -> zipfile.ZipFile:
+    """An open archive. Python's reader makes an object of each line of its table of contents before anybody can count
+    them, so the table's length is judged first. Raises DataError."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - END_BYTES))
+    tail = file.read(END_BYTES)
+    last = len(tail) - 22
+    end = last if tail[last : last + 4] == END and tail.endswith(b"\0\0") else tail.rfind(END)
+    length = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    second = end >= 20 and tail[end - 20 : end - 16] == SECOND and size < 2**31  # what larger files need
+    if length > MAX_ARCHIVE_MEMBERS * 1_000 or second:
+        raise DataError(f"{where}: its table of contents is far too long for at most {MAX_ARCHIVE_MEMBERS:,} arrays")
+    return zipfile.ZipFile(file)
+
+
 def _reason(fault: BaseException) -> str:
     return " ".join(str(fault).split())[:200] or type(fault).__name__
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, where: str, most: int = MAX_SET_BYTES) -> np.ndarray:
     with archive.open(name) as member:
-        version = npy.read_magic(member)
+        start = io.BytesIO(member.read(MAX_NPY_HEADER))  # a header says itself how long it is
+        version = npy.read_magic(start)
         if version not in _HEADERS:
             raise DataError(f"{where} is in .npy version {version[0]}.{version[1]}; save it again with numpy.savez")
-        shape, _, dtype = _HEADERS[version](member)
+        shape, _, dtype = _HEADERS[version](start)
     if dtype.hasobject:
         raise DataError(f"{where} holds Python objects, which are not read; save a plain array of numbers")
     need = math.prod(shape) * dtype.itemsize

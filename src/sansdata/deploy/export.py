@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .. import columns
 from ..errors import ConfigError, MissingLibraryError, SansdataError, StudentError, did_you_mean, first_line
+from ..files import temporary_name
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from .bundle import Deployable
@@ -70,8 +71,8 @@ def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx")
         raise ConfigError(f"{path}: the folder {path.parent} does not exist")
     model = module if isinstance(module, Deployable) else Deployable(module, task)
     write, load = (_write_onnx, _load_onnx) if to == "onnx" else (_write_pt2, _load_pt2)
-    # ends in the format's suffix, which torch.export.save asks for
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{to}")
+    # a name that nobody can guess, since the exporters open it themselves; torch.export.save asks for the suffix
+    draft = temporary_name(path).with_suffix(f".{to}")
     try:
         opset = write(model, task, draft)
         parity = compare(model, load(draft, list(input_kind(task).signature())), task, TOLERANCE[to])

@@ -6,6 +6,7 @@ checkpoints/step-000123/{rank-0.safetensors, rank-0.json, MANIFEST.json}      LA
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -19,14 +20,34 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..contracts import Stateful
-from ..errors import DivergedError, ResumeError
-from ..files import sha256, sync_directory, temporary_name, write_atomic, write_synced
+from ..errors import DivergedError, ResumeError, first_line
+from ..files import (
+    STEP,
+    by_step,
+    is_folder,
+    is_regular,
+    open_regular,
+    own_folder,
+    read_json,
+    read_regular,
+    reason,
+    remove,
+    sha256,
+    sync_directory,
+    temporary_name,
+    write_atomic,
+    write_synced,
+)
 from ..runtime import Runtime
 from .encode import decode, encode
 
 SCHEMA = 1
 KEEP = 2
 """Two are kept: the newest may turn out torn by the disk."""
+MAX_BYTES = 64 * 2**30
+"""Of one file of a checkpoint: what is larger is not even hashed."""
+MANIFEST = "MANIFEST.json"
+MAX_MANIFEST_BYTES = 1_000_000
 
 
 class Checkpoints:
@@ -46,7 +67,7 @@ class Checkpoints:
             with self._together():
                 if rank == 0:
                     self._require_space()
-                    work.mkdir(parents=True)
+                    work.mkdir()
             tensors: dict[str, torch.Tensor] = {}
             tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in state.items()}
             self._require_numbers(tensors, step)
@@ -60,7 +81,7 @@ class Checkpoints:
         except BaseException:
             if rank == 0:
                 with contextlib.suppress(OSError):
-                    shutil.rmtree(work)
+                    remove(work)
             raise
         return final
 
@@ -88,7 +109,7 @@ class Checkpoints:
 
     def _commit(self, work: Path, final: Path) -> None:
         files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in sorted(work.iterdir())}
-        write_synced(work / "MANIFEST.json", json.dumps({"schema": SCHEMA, "files": files}).encode())
+        write_synced(work / MANIFEST, json.dumps({"schema": SCHEMA, "files": files}).encode())
         sync_directory(work)
         os.replace(work, final)
         sync_directory(self.directory)
@@ -102,11 +123,10 @@ class Checkpoints:
         What is there is never removed to make room: a crash in between would leave neither the old nor the new.
         """
         first = self.directory / f"step-{step:09d}"
-        same = [path.name for path in self.directory.glob(f"{first.name}*")]
+        same = [STEP.fullmatch(path.name) for place, path in by_step(self.directory) if place == step]
         if not same:
             return first
-        numbers = [name.removeprefix(f"{first.name}-") for name in same]
-        number = max((int(text) for text in numbers if text.isdigit()), default=0)
+        number = max(int(match[2] or 0) for match in same if match)
         return self.directory / f"{first.name}-{number + 1:03d}"
 
     def _remove(self, path: Path) -> None:
@@ -114,11 +134,11 @@ class Checkpoints:
         doomed = temporary_name(path)
         with contextlib.suppress(OSError):
             os.replace(path, doomed)
-            shutil.rmtree(doomed)
+            remove(doomed)
 
     def _require_space(self) -> None:
         """Refuses early where the disk has not twice the room of the newest checkpoint."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        own_folder(self.directory)
         newest = self._complete()[-1:]
         need = 2 * sum(p.stat().st_size for p in newest[0].iterdir()) if newest else 0
         free = shutil.disk_usage(self.directory).free
@@ -126,20 +146,18 @@ class Checkpoints:
             raise OSError(28, f"{free:,} bytes free, {need:,} wanted for a checkpoint", str(self.directory))
 
     def _complete(self) -> list[Path]:
-        if not self.directory.is_dir():
-            return []
-        return sorted(p for p in self.directory.glob("step-*") if (p / "MANIFEST.json").is_file())
+        return [path for _, path in by_step(self.directory) if is_folder(path) and is_regular(path / MANIFEST)]
 
     def sweep(self) -> None:
         """Removes what earlier crashes left behind."""
-        for path in self.directory.glob(".tmp-*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if is_folder(self.directory):
+            for path in self.directory.glob(".tmp-*"):
+                remove(path)
 
     def newest(self) -> tuple[Path | None, list[str]]:
         """The newest checkpoint that is whole, and a line about each newer one that is not."""
         faults = []
-        names = sorted(self.directory.glob("step-*"), reverse=True) if self.directory.is_dir() else []
-        for path in names:
+        for _, path in reversed(by_step(self.directory)):
             fault = find_fault(path)
             if fault is None:
                 return path, faults
@@ -147,48 +165,70 @@ class Checkpoints:
         return None, faults
 
     def load(self, path: Path, state: Mapping[str, Stateful]) -> dict[str, Any]:
-        """Restores every part of `state`; gives the facts saved beside it. Raises ResumeError."""
+        """Restores every part of `state`; gives the facts saved beside it. Raises ResumeError.
+
+        A manifest that matches vouches for the disk, not for who wrote it: what does not fit this run is refused.
+        """
         rank = self.runtime.rank
-        tree = json.loads((path / f"rank-{rank}.json").read_text())
+        saved, facts = self._read(path, rank)
         try:
-            tensors = load_tensors((path / f"rank-{rank}.safetensors").read_bytes())
-        except SafetensorError as fault:
-            raise ResumeError(f"{path}/rank-{rank}.safetensors cannot be read: {fault}") from None
-        if set(tree["state"]) != set(state):
-            raise ResumeError(
-                f"{path} holds {', '.join(sorted(tree['state']))}; this run keeps {', '.join(sorted(state))}"
-            )
+            tensors = load_tensors(read_regular(path / f"rank-{rank}.safetensors", MAX_BYTES))
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError) as fault:
+            raise ResumeError(f"{path}/rank-{rank}.safetensors cannot be read: {first_line(fault)}") from None
+        if set(saved) != set(state):
+            raise ResumeError(f"{path} holds {', '.join(sorted(saved))}; this run keeps {', '.join(sorted(state))}")
         for name, part in state.items():
-            part.load_state_dict(decode(tree["state"][name], tensors, self.runtime.device))
-        return tree["facts"]
+            try:
+                part.load_state_dict(decode(saved[name], tensors, self.runtime.device))
+            except ResumeError:
+                raise
+            except Exception as fault:  # each part reads its own state, and expects what it wrote
+                raise ResumeError(f"{path}: its '{name}' does not fit this run ({first_line(fault)})") from None
+        return facts
 
     def facts(self, path: Path) -> dict[str, Any]:
-        return json.loads((path / "rank-0.json").read_text())["facts"]
+        """What was saved beside the state. Raises ResumeError."""
+        return self._read(path, 0)[1]
+
+    def _read(self, path: Path, rank: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(the state of each part, facts) of one rank."""
+        try:
+            tree = read_json(path / f"rank-{rank}.json")
+        except (OSError, ValueError) as fault:
+            raise ResumeError(f"{path}/rank-{rank}.json cannot be read: {reason(fault)}") from None
+        parts = [tree.get(name) if isinstance(tree, dict) else None for name in ("state", "facts")]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ResumeError(f"{path}/rank-{rank}.json: expected an object with 'state' and 'facts'")
+        return parts[0], parts[1]  # type: ignore[return-value]
 
 
 def find_fault(path: Path) -> str | None:
     """Why a checkpoint directory is not whole, naming the file; None where it is."""
+    if not is_folder(path):
+        return "no folder, or a link to one"
     try:
-        manifest = json.loads((path / "MANIFEST.json").read_bytes())
+        manifest = read_json(path / MANIFEST, MAX_MANIFEST_BYTES)
         schema, files = manifest["schema"], manifest["files"]
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
     except FileNotFoundError:
-        return "MANIFEST.json is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
-        return f"MANIFEST.json cannot be read ({type(fault).__name__})"
+        return f"{MANIFEST} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        return f"{MANIFEST} cannot be read ({type(fault).__name__})"
     if schema != SCHEMA:
-        return f"MANIFEST.json has schema {schema}; this version of sansdata reads {SCHEMA}"
+        return f"{MANIFEST} has schema {str(schema)[:40]}; this version of sansdata reads {SCHEMA}"
     if not expected:
-        return "MANIFEST.json names no files"
+        return f"{MANIFEST} names no files"
     for name, (size, digest) in expected.items():
-        file = path / Path(name).name
+        shown = name[:80]
         try:
-            if file.stat().st_size != size:
-                return f"{name} has {file.stat().st_size:,} bytes, {size:,} by MANIFEST.json: one of the two is torn"
-            if sha256(file) != digest:
-                return f"{name} does not match its SHA-256 in MANIFEST.json: one of the two was changed"
+            with open_regular(path / Path(name).name, MAX_BYTES) as file:
+                there = os.fstat(file.fileno()).st_size
+                if there != size:
+                    return f"{shown} has {there:,} bytes, {size!s:.20} by {MANIFEST}: one of the two is torn"
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return f"{shown} does not match its SHA-256 in {MANIFEST}: one of the two was changed"
         except OSError as fault:
-            return f"{name}, which MANIFEST.json names, cannot be read ({fault.strerror})"
+            return f"{shown}, which {MANIFEST} names, cannot be read ({reason(fault)})"
         except ValueError as fault:
-            return f"{name!r}, which MANIFEST.json names, cannot be read ({fault})"
+            return f"{shown!r}, which {MANIFEST} names, cannot be read ({reason(fault)})"
     return None

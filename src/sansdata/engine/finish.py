@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from .. import __version__, columns
+from ..decoding.arrays import read_arrays
+from ..errors import DataError
 from ..figures import Finding, Warned, values
+from ..files import by_step, open_regular
 from ..models.saved import write_model
 from . import diagnosis, selection
 from .loop import Loop
 from .prepare import Prepared
 from .probes import make_probes
 from .run_directory import RunDirectory
+
+MAX_SAMPLE_BYTES = 512_000_000
+"""Of one file of samples."""
 
 
 def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
@@ -34,7 +39,7 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     newest, best = snapshots[-1], selection.preferred(snapshots, by)
     if best is not newest:
         file = directory.path / "snapshots" / f"step-{best['step']:09d}.safetensors"
-        session.student.load_state_dict(load_tensors(file.read_bytes()))
+        selection.restore(session.student, file)
         on = "images of the pool" if by == "agreement" and prepared.pool is not None else "inputs made without data"
         note = {"selected": f"highest {by} with the teacher on {on}"}
         _write(prepared, directory, loop, "student.best.safetensors", note)
@@ -100,11 +105,11 @@ def _write(prepared: Prepared, directory: RunDirectory, loop: Loop, name: str, n
 
 def last_answers(folder: Path) -> Tensor | None:
     """The teacher's answers to the newest samples that were kept; None where the run kept none."""
-    files = sorted(folder.glob("step-*.npz"))
-    if not files:
-        return None
-    with np.load(files[-1], allow_pickle=False) as file:
-        return torch.from_numpy(file["logits"]) if "logits" in file.files else None
+    for _, path in by_step(folder, ".npz")[-1:]:
+        with contextlib.suppress(OSError, DataError), open_regular(path, MAX_SAMPLE_BYTES) as file:
+            answers = read_arrays(file, path.name, MAX_SAMPLE_BYTES).get("logits")
+            return None if answers is None else torch.from_numpy(answers)
+    return None
 
 
 def _cost(loop: Loop, scoring: float) -> dict[str, float]:

@@ -12,13 +12,14 @@ import torch
 from .. import columns
 from ..contracts import Losses, Stateful
 from ..errors import DivergedError, Interrupted
-from ..files import write_atomic
+from ..files import by_step, remove, write_atomic
 from ..kinds.index import input_kind
 from ..memory import Reservoir
 from ..settings import Budget, EngineSettings
 from . import selection
 from .budget import REPLAN_AT, MoveCosts, Plan, replan, timed_move
 from .checkpoint import Checkpoints
+from .facts import checked, plan_in
 from .kept_samples import archive
 from .monitor import MetricsLog, TensorBoard, Tracker, make_display
 from .no_data import NoDataGuard
@@ -73,11 +74,11 @@ class Loop:
 
     def resume_from(self, checkpoint: Path) -> None:
         """Restores everything from a whole checkpoint. Raises ResumeError."""
-        facts = self.checkpoints.load(checkpoint, self.state())
-        self.plan = Plan(**facts["plan"])
+        facts = checked(self.checkpoints.load(checkpoint, self.state()))
+        self.plan = plan_in(facts)
         self.elapsed, self.cpu = facts["elapsed"], facts.get("cpu", 0.0)
         self.latest, self.agreement = facts["latest"], facts["agreement"]
-        self.marks, self.metrics_bytes = facts["marks"], facts["metrics_bytes"]
+        self.marks, self.metrics_bytes = self.marks | facts["marks"], facts["metrics_bytes"]
         self._forget_later_files(self.session.context.progress.steps)
 
     def resume_from_nothing(self) -> None:
@@ -88,10 +89,10 @@ class Loop:
         """Snapshots and grids that were taken after the checkpoint will be taken again."""
         if not self.first:
             return
-        for name in ("snapshots", "samples"):
-            for path in (self.directory.path / name).glob("step-*"):
-                if int(path.stem.split("-")[1]) > step:
-                    path.unlink()
+        for name, suffix in (("snapshots", ".safetensors"), ("samples", ".npz")):
+            for taken, path in by_step(self.directory.path / name, suffix):
+                if taken > step:
+                    remove(path)
 
     # -- running
 
@@ -284,7 +285,7 @@ class Loop:
     def _make_trackers(self) -> list[Tracker]:
         if not (self.settings.tensorboard and self.first):
             return []
-        return [TensorBoard(self.directory.path / "tensorboard")]
+        return [TensorBoard(self.directory.folder("tensorboard"))]
 
     def _track(self, step: int, values: Mapping[str, float]) -> None:
         for tracker in list(self.trackers):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..files import open_in_place
+
 PLAIN_SECONDS = 15
 """Between lines when the output is no terminal."""
 
@@ -18,8 +20,9 @@ class MetricsLog:
     """metrics.jsonl: appended to, and cut back to a checkpoint's place on resume."""
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
-        self.file = open(path, "a+b", buffering=0)  # noqa: SIM115 - lives as long as the run
-        self.file.truncate(keep_bytes)
+        """Raises OSError, also where `path` is no file of its own."""
+        self.file = open_in_place(path)
+        self.file.truncate(min(keep_bytes, self.file.seek(0, os.SEEK_END)))
         self.file.seek(0, os.SEEK_END)
 
     def write(self, line: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .. import __version__
-from ..config import dump_yaml, read_yaml
+from ..config import dump_yaml
 from ..errors import ConfigError, Interrupted, ResumeError, SansdataError, UserError
 from ..files import utc_now, write_atomic
 from ..settings import RunSettings
@@ -26,12 +26,13 @@ from ..teachers.base import Teacher, fingerprint
 from ..teachers.specs import import_libraries
 from .budget import Plan
 from .checkpoint import Checkpoints
+from .facts import plan_in
 from .finish import finish
 from .kept_samples import keep_samples
 from .loop import Loop
 from .no_data import NoDataGuard
 from .prepare import Prepared, declared_inputs, prepare
-from .run_directory import RunDirectory
+from .run_directory import RunDirectory, at
 from .signals import StopRequest, stop_on_signals
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -71,7 +72,7 @@ def run(
         except BaseException as fault:
             if first and isinstance(fault, UserError) and not continued:
                 directory.discard()
-            elif first:
+            elif first and (directory.touched or not isinstance(fault, UserError)):  # a refused command changes nothing
                 stopped = isinstance(fault, (Interrupted, KeyboardInterrupt))
                 _close(directory, guard, "interrupted" if stopped else "failed", fault)
             directory.release()
@@ -104,9 +105,9 @@ def _moves(
     before = fingerprint(prepared.student.module)
     manifest = _manifest(prepared, command, before)
     if continued:
-        changed = changed_settings(read_yaml(directory.path / "config.yaml"), resolved(prepared))
+        changed = changed_settings(directory.settings(), resolved(prepared))
         notes += _require_same(directory.manifest(), manifest, changed, force)
-    plan = Plan(**checkpoints.facts(newest)["plan"]) if newest is not None else prepared.plan()
+    plan = plan_in(checkpoints.facts(newest)) if newest is not None else prepared.plan()
     session = prepared.session(plan.steps)
     manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
     manifest["student"]["parameters"] = parameters_of(session.student)
@@ -138,8 +139,8 @@ def _open(
 ) -> None:
     if continued:
         old = directory.manifest()
-        manifest = manifest | {"started": old["started"], "resumed": old.get("resumed", []) + notes}
-        manifest["forced"] = old.get("forced", []) + [note for note in notes if note.startswith("forced")]
+        manifest = manifest | {"started": old.get("started"), "resumed": earlier_notes(old, "resumed") + notes}
+        manifest["forced"] = earlier_notes(old, "forced") + [note for note in notes if note.startswith("forced")]
     if not continued or any(note.startswith("forced") for note in notes):
         directory.write_text("config.yaml", dump_yaml(resolved(prepared)))
     directory.write_json("run.json", manifest)
@@ -150,6 +151,12 @@ def _open(
     for line in [*prepared.notes, *prepared.findings.warnings, *notes]:
         directory.event(line)
         print(line, file=sys.stderr)
+
+
+def earlier_notes(manifest: dict[str, Any], name: str) -> list[str]:
+    """The list of notes `name` of a run that is continued."""
+    notes = manifest.get(name)
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 def _close(directory: RunDirectory, guard: NoDataGuard, status: str, fault: BaseException) -> None:
@@ -243,7 +250,7 @@ def changed_settings(old: Any, new: Any, path: str = "") -> list[str]:
         return [
             line for key in keys for line in changed_settings(old.get(key), new.get(key), f"{path}.{key}".strip("."))
         ]
-    return [] if old == new else [f"{path} was {old}, is {new}"]
+    return [] if old == new else [f"{path} was {old!s:.200}, is {new!s:.200}"]
 
 
 def _require_same(old: dict[str, Any], new: dict[str, Any], changed: list[str], force: bool) -> list[str]:
@@ -252,15 +259,15 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], changed: list[str], 
     def facts(manifest: dict[str, Any]) -> dict[str, Any]:
         named = {name: manifest.get(name) for name in EXACT}
         return named | {
-            "torch": manifest["versions"]["torch"],
-            "processor": manifest["machine"]["processor"],
-            "teacher": manifest["teacher"]["fingerprint"],
-            "student at the start": manifest["student"]["start"],
-            "pool": (manifest.get("pool") or {}).get("sha256"),
+            "torch": at(manifest, "versions", "torch"),
+            "processor": at(manifest, "machine", "processor"),
+            "teacher": at(manifest, "teacher", "fingerprint"),
+            "student at the start": at(manifest, "student", "start"),
+            "pool": at(manifest, "pool", "sha256"),
         }
 
     then, now = facts(old), facts(new)
-    differences = [f"{name} was {then[name]}, is {now[name]}" for name in then if then[name] != now[name]]
+    differences = [f"{name} was {then[name]!s:.200}, is {now[name]}" for name in then if then[name] != now[name]]
     differences += changed
     if differences and not force:
         raise ResumeError(

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from .. import columns
 from ..columns import Inputs
-from ..files import write_atomic
+from ..files import by_step, is_regular, read_regular, write_atomic
 from ..kinds.index import input_kind
 from ..method import Context
+from ..models.limits import MAX_FILE_BYTES
 from ..models.modes import fixed
 from ..network import Network
 
@@ -32,7 +34,16 @@ def save_snapshot(directory: Path, step: int, student: nn.Module) -> None:
 
 def snapshots(directory: Path) -> list[tuple[int, Path]]:
     """(step, file) in the order they were taken."""
-    return [(int(path.stem.split("-")[1]), path) for path in sorted(directory.glob("step-*.safetensors"))]
+    return [(step, path) for step, path in by_step(directory, ".safetensors") if is_regular(path)]
+
+
+def restore(module: nn.Module, snapshot: Path) -> bool:
+    """Puts a snapshot into `module`; False, and the module is not to be used, where it is none of this network."""
+    try:
+        module.load_state_dict(load_tensors(read_regular(snapshot, MAX_FILE_BYTES)))
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError):
+        return False
+    return True
 
 
 def answers(network: Network, packed: Inputs, context: Context) -> Tensor:
@@ -49,15 +60,17 @@ def answers(network: Network, packed: Inputs, context: Context) -> Tensor:
 def score(directory: Path, samples: Inputs, probes: Inputs, context: Context) -> list[dict[str, float]]:
     """Per snapshot `step`; beside the teacher `score`, `probe_agreement` on probes, `agreement`, `kl` on samples.
 
-    samples, probes: as they are stored. What the numbers mean is the output kind's business; of classes the score is
-    the overlap of the probabilities, the agreements the share on which both name the same class, 0..1. Where the kind
-    cannot tell how close two answers are, only the steps are given. The student is left with the last snapshot.
+    A file that is none of this student's is left out. samples, probes: as they are stored. What the numbers mean is the
+    output kind's business; of classes the score is the overlap of the probabilities, the agreements the share on which
+    both name the same class, 0..1. Where the kind cannot tell how close two answers are, only the steps are given. The
+    student is left with the last snapshot.
     """
     teacher, student, kind = context.teacher.network, context.network, context.network.outputs
     on_samples, on_probes = answers(teacher, samples, context), answers(teacher, probes, context)
     rows = []
     for step, path in snapshots(directory):
-        student.module.load_state_dict(load_tensors(path.read_bytes()))
+        if not restore(student.module, path):
+            continue
         close = kind.agreement(answers(student, samples, context), on_samples)
         probed = kind.agreement(answers(student, probes, context), on_probes)
         row: dict[str, float] = {"step": step}

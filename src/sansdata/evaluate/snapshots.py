@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..errors import SansdataError
 from ..models.tensor_file import read_safetensors
 from ..network import Network
 from ..runtime import Runtime
@@ -21,9 +22,13 @@ def predictor(network: Network, runtime: Runtime) -> Predict:
 def accuracy_over_time(
     student: Network, snapshots: Iterable[tuple[int, Path]], data: LabelledSet, task: Task
 ) -> dict[str, float]:
-    """Student step (as text, for JSON) -> accuracy of the snapshot taken there. The student is left with the last."""
+    """Student step (as text, for JSON) -> accuracy of the snapshot taken there. The student is left with the last; a
+    file that is damaged, or none of this student's, is left out."""
     predict, accuracies = predictor(student, Runtime()), {}
     for step, file in snapshots:
-        student.module.load_state_dict(read_safetensors(file)[0])
+        try:
+            student.module.load_state_dict(read_safetensors(file)[0])
+        except (SansdataError, RuntimeError):
+            continue
         accuracies[str(step)] = evaluate_model(predict, data, task).accuracy
     return accuracies

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..errors import RunDirectoryError
+from ..files import open_regular
 from . import facts, overlays, words
 from .groups import Group, Member, Spread, notes, read_groups
 from .metrics import Series
@@ -44,9 +45,17 @@ def checked_target(path: Path) -> Path:
         raise RunDirectoryError(f"--out {path} is a directory; give the file to write, for instance {path / FILE}")
     if not path.parent.is_dir():
         raise RunDirectoryError(f"--out {path}: there is no directory {path.parent}")
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
+    if path.exists() and not _is_ours(path):
         raise RunDirectoryError(f"--out {path} exists and is no page of sansdata; give another file")
     return path
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with open_regular(path.resolve(), 1 << 62) as file:
+            return MARK in file.read(2000).decode("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def render(groups: Sequence[Group]) -> str:

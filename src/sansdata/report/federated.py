@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +10,34 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from . import plots, words
+from .federated_files import FederatedFiles, read_federated
 from .page import environment, write_page
 
 COLOURS = ("blue", "orange", "green", "purple", "red")
 
 
 def write_federated_report(run_dir: Path, out: Path | None = None) -> Path:
-    """Writes `run_dir`/report.html (or `out`) from run.json, partition.json, metrics.jsonl and summary.json."""
-    run_dir = Path(run_dir)
-    run, dealt, summary = (_read(run_dir / f"{name}.json") for name in ("run", "partition", "summary"))
-    lines = [json.loads(text) for text in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return write_page(out or run_dir / "report.html", render(run, dealt, summary, lines))
+    """Writes `run_dir`/report.html (or `out`) from run.json, partition.json, metrics.jsonl and summary.json, and gives
+    its path. A missing or damaged file leaves its section short. Raises RunDirectoryError where there is no run."""
+    files = read_federated(Path(run_dir))
+    return write_page(out or files.directory / "report.html", render(files))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def render(run: dict[str, Any], dealt: dict[str, Any], summary: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+def render(files: FederatedFiles) -> str:
     """The page as HTML text."""
-    counts = np.array([one["classes"] for one in dealt["clients"]])
+    summary, lines, counts = files.summary, files.lines, files.counts
     return (
         environment()
         .get_template("federated.html.j2")
         .render(
-            run=run,
+            run=files.run,
+            left_out=files.faults,
             summary=summary,
-            dealt={name: value for name, value in dealt.items() if name != "clients" and value is not None},
+            dealt=files.dealt,
             tiles=tiles(summary),
             accuracy=Markup(accuracy_curves(lines)),
             spread=Markup(spread_curves(lines)),
-            partition=Markup(partition_picture(counts)),
+            partition=Markup("" if counts is None else partition_picture(counts)),
             traffic=traffic(summary),
             time=Markup(time_curves(lines)),
             reached=reached(summary["rounds_to"]),
@@ -51,9 +47,10 @@ def render(run: dict[str, Any], dealt: dict[str, Any], summary: dict[str, Any], 
                 for kind in ("refused", "lost")
                 for one in line[kind]
             ][:200],
-            personal=[round(100 * value, 1) for value in lines[-1].get("personal_accuracy", {}).get("each", [])],
+            personal=[round(100 * value, 1) for value in lines[-1].get("personal_accuracy", {}).get("each", [])]
+            if lines else [],
         )
-    )
+    )  # fmt: skip
 
 
 def tiles(summary: dict[str, Any]) -> list[tuple[str, str, str]]:

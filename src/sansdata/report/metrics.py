@@ -11,6 +11,9 @@ from typing import Any
 from .tree import Tree
 
 MAX_SERIES = 400
+MAX_REWINDS = 1_000
+"""How often a run may have been resumed; MAX_DROPPED: names of losses that are counted and not drawn."""
+MAX_DROPPED = 100_000
 MAX_VALUE = 1e30
 """Beyond it a plot's own arithmetic overflows."""
 
@@ -51,13 +54,15 @@ class Metrics:
     unreadable: int = 0
     dropped: set[str] = field(default_factory=set)
     reached: float = -math.inf
+    rewinds: int = 0
 
     def add(self, line: Mapping[str, Any]) -> None:
         step = Tree(line.get("step")).number()
-        if step is None:
+        if step is None or (step < self.reached and self.rewinds == MAX_REWINDS):
             self.unreadable += 1
             return
         if step < self.reached:
+            self.rewinds += 1
             # A resumed run logs again what came after its checkpoint: the later lines are the true ones.
             for series in (*self.losses.values(), *self.rates.values(), self.agreement, self.queries, self.clock):
                 series.rewind(step)
@@ -76,6 +81,7 @@ class Metrics:
 
     def _put(self, family: dict[str, Series], name: str, step: float, value: Any) -> None:
         if name not in family and len(family) >= MAX_SERIES:
-            self.dropped.add(name)
+            if len(self.dropped) < MAX_DROPPED:
+                self.dropped.add(name)
             return
         family.setdefault(name, Series()).add(step, value)

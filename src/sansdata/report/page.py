@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..errors import RunDirectoryError
+from ..files import reason, write_atomic
 from . import facts, plots, sections, words
 from .drawings import draw_all
 from .findings import drawings, figures
@@ -39,16 +38,10 @@ def write_report(run_dir: Path, evaluation: Mapping[str, Any] | None = None, out
 
 def write_page(path: Path, text: str) -> Path:
     """Puts `text` at `path` whole or not at all. Raises RunDirectoryError where it cannot be written."""
-    temporary = path.with_name(f".report-{os.getpid()}.html")
     try:
-        # "replace": JSON can carry half a surrogate pair, which no encoding has
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-        temporary.replace(path)
+        write_atomic(path, text.encode("utf-8", "replace"))  # JSON can carry half a surrogate pair, which is no letter
     except OSError as fault:
-        raise RunDirectoryError(f"{path} cannot be written: {fault.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise RunDirectoryError(f"{path} cannot be written: {reason(fault)}; name another file with --out") from None
     return path
 
 
@@ -198,7 +191,11 @@ def evaluated(run: Run) -> dict[str, Any] | None:
     """The figures on real data with their drawings, or None where nothing was evaluated."""
     if not run.evaluation:
         return None
-    several = [*figures(run.measured).values(), *sections.transfer_figures(run.evaluation)]
+    tree = run.evaluation
+    several = [
+        *figures(run.measured).values(), *sections.earlier_figures(tree), *sections.transfer_figures(tree),
+        *sections.attack_figures(tree),
+    ]  # fmt: skip
     return {
         "rows": sections.figure_rows(several, 2),
         "count": run.evaluation.at("count").number(),

@@ -1,30 +1,25 @@
 """A run directory as typed data. Tolerant: a report is wanted most when a run ended badly.
 
-A missing file is nothing; a damaged one is a line in `faults` and otherwise nothing. Nobody vouches for what lies in
-the directory: only regular files are read, no link is followed, and no more than a bound of each.
+A missing file is nothing; a damaged one is a line in `faults` and otherwise nothing.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..config import parse_yaml
-from ..errors import RunDirectoryError, SansdataError, UserError
+from ..errors import SansdataError, UserError
 from ..figures import Finding
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task, task_from_mapping
 from . import findings, old_files, samples
 from .metrics import Metrics
-from .regular import open_regular
+from .run_files import RunFiles
 from .tree import Tree
 
-MAX_JSON_BYTES = 256_000_000
-"""A confusion matrix of 5,000 classes is about 100 MB."""
-MAX_LINE_BYTES = 4_000_000
 MARKS = ("run.json", "config.yaml", "plan.json", "metrics.jsonl", "summary.json")
 """Files of which a run has one at least."""
 
@@ -57,86 +52,29 @@ def read_run(directory: Path, evaluation: Mapping[str, Any] | None = None, grids
 
     Raises RunDirectoryError where there is no such directory, or nothing in it that a run would write.
     """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise RunDirectoryError(f"{directory}: expected a run directory, found no directory there")
-    if not any((directory / name).is_file() for name in MARKS):
-        raise RunDirectoryError(
-            f"{directory}: expected a run directory, found none of {', '.join(MARKS)}; "
-            "give the directory that `sansdata distill --out` wrote"
-        )
-    run = Run(directory)
+    files = RunFiles(Path(directory), MARKS)
+    run = Run(files.directory, faults=files.faults)
     for name in ("manifest", "plan", "summary", "ledger", "evaluation"):
-        file = "run.json" if name == "manifest" else f"{name}.json"
-        setattr(run, name, _read_json(run, file))
+        setattr(run, name, files.tree("run.json" if name == "manifest" else f"{name}.json"))
     if evaluation is not None:
         run.evaluation = Tree(dict(evaluation))
-    run.config_text = _read_text(run, "config.yaml")
+    run.config_text = files.text("config.yaml")
     try:
         run.config = Tree(parse_yaml(run.config_text, "config.yaml"))
     except UserError as fault:
         run.faults.append(str(fault))
-    for line in _json_lines(run, "metrics.jsonl"):
-        run.metrics.add(line)
+    for line in files.lines("metrics.jsonl"):
+        run.metrics.lines += 1
+        if line is None:
+            run.metrics.unreadable += 1
+        else:
+            run.metrics.add(line)
     if run.metrics.unreadable:
         run.faults.append(f"metrics.jsonl: {run.metrics.unreadable} line(s) could not be read and are left out")
     run.task = _read_task(run)
     _read_findings(run)
-    run.grids, run.grid_files = samples.read_grids(directory / "samples", run.task, grids, run.faults)
+    run.grids, run.grid_files = samples.read_grids(run.directory / "samples", run.task, grids, run.faults)
     return run
-
-
-def _read_text(run: Run, name: str) -> str:
-    try:
-        file = open_regular(run.directory / name)
-        if file is None:
-            return ""
-        with file:
-            data = file.read(MAX_JSON_BYTES + 1)
-    except OSError as fault:
-        run.faults.append(f"{name}: cannot be read ({fault.strerror})")
-        return ""
-    if len(data) > MAX_JSON_BYTES:
-        run.faults.append(f"{name}: larger than {MAX_JSON_BYTES:,} bytes, not read")
-        return ""
-    return data.decode("utf-8", "replace")
-
-
-def _read_json(run: Run, name: str) -> Tree:
-    text = _read_text(run, name)
-    if not text.strip():
-        return Tree()
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        run.faults.append(f"{name}: is not valid JSON, left out")
-        return Tree()
-    if not isinstance(value, dict):
-        run.faults.append(f"{name}: expected an object, got {type(value).__name__}, left out")
-        return Tree()
-    return Tree(value)
-
-
-def _json_lines(run: Run, name: str) -> Iterator[dict[str, Any]]:
-    try:
-        file = open_regular(run.directory / name)
-        if file is None:
-            return
-        with file:
-            while file.tell() < MAX_JSON_BYTES and (data := file.readline(MAX_LINE_BYTES)):
-                run.metrics.lines += 1
-                try:
-                    line = json.loads(data.decode("utf-8", "replace"))
-                except (ValueError, RecursionError):
-                    line = None
-                if isinstance(line, dict):
-                    yield line
-                elif data.strip():
-                    run.metrics.unreadable += 1
-            if file.read(1):
-                run.faults.append(f"{name}: larger than {MAX_JSON_BYTES:,} bytes, the rest is left out")
-    except OSError as fault:
-        run.faults.append(f"{name}: cannot be read ({fault.strerror})")
 
 
 def _read_task(run: Run) -> Task | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from .. import columns
 from ..decoding.arrays import read_arrays
 from ..errors import DataError, SansdataError
 from ..figures import Picture, Preview, Record, Text
+from ..files import by_step, open_regular, reason
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from .pictures import data_uri
-from .regular import open_regular
 from .words import clip
 
 PER_GRID = 12
@@ -52,10 +51,11 @@ def read_grids(folder: Path, task: Task | None, wanted: int, faults: list[str]) 
     if folder.is_symlink():
         faults.append("samples: a link, which is not followed")
         return [], 0
-    files = sorted(
-        (int(match.group(1)), path)
-        for path in folder.glob("step-*.npz") if (match := re.fullmatch(r"step-(\d{1,15})", path.stem))
-    )  # fmt: skip
+    try:
+        files = by_step(folder, ".npz")
+    except OSError as fault:
+        faults.append(f"samples: cannot be listed ({reason(fault)})")
+        return [], 0
     if task is None:
         return [], len(files)
     grids, wanted = [], min(wanted, len(files))
@@ -64,16 +64,13 @@ def read_grids(folder: Path, task: Task | None, wanted: int, faults: list[str]) 
         try:
             grids.append(_read_grid(step, path, task))
         except FAULTS as fault:
-            faults.append(f"samples/{path.name}: left out ({clip(str(fault), 300) or type(fault).__name__})")
+            faults.append(f"samples/{path.name}: left out ({clip(reason(fault), 300)})")
     return grids, len(files)
 
 
 def _read_grid(step: int, path: Path, task: Task) -> Grid:
     """Raises DataError for a damaged file, ValueError for arrays that are none of the task, OSError."""
-    file = open_regular(path)
-    if file is None:
-        raise FileNotFoundError("it is gone")
-    with file:
+    with open_regular(path, MAX_GRID_BYTES) as file:
         arrays = read_arrays(file, path.name, MAX_GRID_BYTES)
     kind = input_kind(task)
     packed = kind.from_arrays(arrays)
