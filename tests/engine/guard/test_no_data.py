@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open as imported_before  # as transformers does: before any run is armed
 
-from sansdata.engine import no_data
-from sansdata.engine.no_data import NoDataGuard
+from sansdata.engine.guard import events, no_data
+from sansdata.engine.guard.no_data import NoDataGuard
 from sansdata.errors import NoDataViolation
 
 
@@ -106,7 +106,7 @@ def test_a_declared_file_is_read_and_its_hash_stands_in_the_ledger(name, data, r
     with guard:
         read(path)
     guard.check()
-    ledger = guard.ledger()
+    ledger = guard.record()
     assert ledger["violations"] == []
     entry = next(entry for entry in ledger["files"] if entry["path"] == os.path.realpath(path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -121,7 +121,7 @@ def test_record_mode_reads_on_and_notes(data, run_dir):
         assert np.load(data / "x.npy").sum() == 8
         assert torch.from_file(str(data / "x.bin"), size=8).sum() == 8
     guard.check()  # only a strict run stops
-    noted = guard.ledger()
+    noted = guard.record()
     assert noted["mode"] == "record"
     assert [Path(v["path"]).name for v in noted["violations"]] == ["x.npy", "x.bin"]
     assert all(v["when"] and v["event"] for v in noted["violations"])
@@ -178,8 +178,8 @@ def test_the_run_directory_code_and_what_the_run_itself_wrote_may_be_read(run_di
         os.listdir(tmp_path)
         Path("/proc/self/status").read_text()
     guard.check()
-    assert guard.ledger()["violations"] == []
-    assert [entry["role"] for entry in guard.ledger()["files"]] == ["system"]  # code and the run's own are not listed
+    assert guard.record()["violations"] == []
+    assert [entry["role"] for entry in guard.record()["files"]] == ["system"]  # code and the run's own are not listed
 
 
 @pytest.mark.parametrize("mode", ["x", "w"])
@@ -266,14 +266,14 @@ def test_this_machine_may_be_spoken_to(run_dir):
 
 
 def test_nothing_is_armed_or_wrapped_afterwards(data, run_dir):
-    places = [(safetensors, "safe_open"), (safetensors.torch, "load_file"), (safetensors.torch, "safe_open"),
-              (torch, "from_file"), (torch.jit, "load"), (torch.UntypedStorage, "from_file")]  # fmt: skip
+    places = [(safetensors, "safe_open"), (safetensors.torch, "safe_open"), (torch, "from_file"), (os, "open"),
+              (torch._C, "import_ir_module"), (torch.UntypedStorage, "from_file")]  # fmt: skip
     before = [(getattr(owner, name), name in vars(owner)) for owner, name in places]
     for mode in ("strict", "record"):
         with NoDataGuard(mode, {}, run_dir):
             assert [getattr(owner, name) is not old for (owner, name), (old, _) in zip(places, before)] == [True] * 6
     assert [(getattr(owner, name), name in vars(owner)) for owner, name in places] == before
-    assert no_data._armed is None
+    assert events._armed is None
     for file, read in READERS.values():
         if file != "x.pt":
             read(data / file)
@@ -302,24 +302,24 @@ def test_a_later_run_begins_with_an_empty_ledger(data, run_dir):
     with second:
         pass
     second.check()
-    assert second.ledger()["violations"] == []
-    assert len(first.ledger()["violations"]) == 1
+    assert second.record()["violations"] == []
+    assert len(first.record()["violations"]) == 1
 
 
 def test_the_ledger_is_sealed_with_a_time(run_dir):
     guard = NoDataGuard("strict", {}, run_dir)
-    assert guard.ledger()["sealed"] is None
+    assert guard.record()["sealed"] is None
     with guard:
-        assert guard.ledger()["sealed"] is None
-    assert guard.ledger()["sealed"].endswith("Z")
+        assert guard.record()["sealed"] is None
+    assert guard.record()["sealed"].endswith("Z")
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="Linux tells what is open")
 def test_a_file_left_open_is_noted_even_where_its_opening_was_not_seen(data, run_dir):
     guard = NoDataGuard("record", {}, run_dir)
     with guard:
-        no_data._own.busy = True  # as a reader in C would be: unseen
+        events._here.busy = True  # as a reader in C would be: unseen
         handle = os.open(data / "x.npy", os.O_RDONLY)
-        no_data._own.busy = False
+        events._here.busy = False
     os.close(handle)
     assert [(Path(v["path"]).name, v["event"]) for v in guard.violations] == [("x.npy", "left open")]

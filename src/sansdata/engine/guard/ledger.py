@@ -1,0 +1,106 @@
+"""The record of a run: one file for each of its processes, and `ledger.json`, which is their sum.
+
+A process writes its own file when it begins, at its first violation, before each checkpoint and at its end, however many
+there are at once or one after another. So nothing that a process recorded is lost to a later one, a killed process has
+left what it had seen by the checkpoint from which the run goes on, and what was broken once stays broken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...files import utc_now, write_json
+from .no_data import NoDataGuard
+
+LOST = "an earlier process of this run left no record"
+
+
+class Ledger:
+    """The record of the process that `guard` watches, in the run directory `directory`."""
+
+    def __init__(self, directory: Path, guard: NoDataGuard, rank: int = 0) -> None:
+        self.directory, self.guard, self.rank = directory, guard, rank
+        self.parts = directory / "ledger"
+        self._broken = False
+
+    def begin(self, continued: bool) -> None:
+        """Writes for the first time. continued: other processes of this run went before."""
+        self.parts.mkdir(exist_ok=True)
+        if continued and self.rank == 0 and not any(self.parts.iterdir()):
+            write_json(self.parts / "0-earlier.json", _of_an_older_version(self.directory / "ledger.json"))
+        self.write()
+
+    def check(self) -> None:
+        """Keeps a first violation at once. Raises NoDataViolation in a strict run."""
+        self.guard.check()
+        if self.guard.violations and not self._broken:
+            self._broken = True
+            with contextlib.suppress(OSError):  # the next checkpoint tries again, and is not made without it
+                self.write()
+
+    def write(self) -> None:
+        """This process's record as it stands; the first process of a group sums up. Raises OSError."""
+        began = (self.guard.began_at or utc_now()).translate({ord(":"): None, ord("-"): None})
+        if self.guard.sealed_at is None:
+            self.guard.look_around()
+        record = {"rank": self.rank, **self.guard.record()}
+        write_json(self.parts / f"{began}-{os.getpid()}-rank-{self.rank}.json", record)
+        if self.rank == 0:
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Writes `ledger.json`. Raises OSError."""
+        write_json(self.directory / "ledger.json", total(map(_read, sorted(self.parts.glob("*.json")))))
+
+
+def total(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of the records of a run's processes, in the order in which they began.
+
+    mode: strict where all were. sealed: when the last first process of a group ended well, else None.
+    """
+    records = list(records)
+    firsts = [record for record in records if record.get("rank", 0) == 0]
+    return {
+        "mode": "strict" if all(record["mode"] == "strict" for record in records) else "record",
+        "sealed": firsts[-1].get("sealed") if firsts else None,
+        "files": _distinct(records, "files", ("path", "role", "sha256")),
+        "violations": _distinct(records, "violations", ("path", "event")),
+        "unwatched": _distinct(records, "unwatched", ("what", "name")),
+        "processes": [
+            {name: record.get(name) for name in ("process", "rank", "mode", "began", "sealed", "bytes_read")}
+            | {"violations": len(record["violations"])}
+            for record in records
+        ],
+    }
+
+
+def _distinct(records: list[Mapping[str, Any]], kind: str, names: tuple[str, ...]) -> list[Any]:
+    """Every entry once, as the first process told it."""
+    entries: dict[tuple[Any, ...], Any] = {}
+    for record in records:
+        for entry in record.get(kind, []):
+            entries.setdefault(tuple(entry.get(name) for name in names), entry)
+    return list(entries.values())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record if {"mode", "violations"} <= record.keys() else _lost(path.name)
+    except (OSError, ValueError, AttributeError):
+        return _lost(path.name)
+
+
+def _lost(name: str) -> dict[str, Any]:
+    """What stands in for a record that is not there: nothing is known of what that process read."""
+    return {"mode": "record", "files": [], "violations": [], "unwatched": [{"what": LOST, "name": name, "when": None}]}
+
+
+def _of_an_older_version(path: Path) -> dict[str, Any]:
+    """Version 0.1 wrote `ledger.json` alone, and only at the end of a process."""
+    return _read(path)
