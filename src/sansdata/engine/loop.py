@@ -19,9 +19,9 @@ from ..settings import Budget, EngineSettings
 from . import selection
 from .budget import REPLAN_AT, MoveCosts, Plan, replan, timed_move
 from .checkpoint import Checkpoints
+from .guard.ledger import Ledger
 from .kept_samples import archive
 from .monitor import MetricsLog, TensorBoard, Tracker, make_display
-from .guard.ledger import Ledger
 from .run_directory import RunDirectory
 from .session import Session
 from .signals import StopRequest

@@ -27,10 +27,10 @@ from ..teachers.specs import import_libraries
 from .budget import Plan
 from .checkpoint import Checkpoints
 from .finish import finish
-from .kept_samples import keep_samples
-from .loop import Loop
 from .guard.ledger import Ledger
 from .guard.no_data import NoDataGuard
+from .kept_samples import keep_samples
+from .loop import Loop
 from .prepare import Prepared, declared_inputs, prepare
 from .run_directory import RunDirectory
 from .signals import StopRequest, stop_on_signals
@@ -78,10 +78,10 @@ def run(
                 _close(directory, ledger, "interrupted" if stopped else "failed", fault)
             elif not isinstance(fault, UserError):
                 with contextlib.suppress(Exception):
-                    ledger.write()
+                    ledger.write(ended=True)
             directory.release()
             raise
-    ledger.write()
+    ledger.write(ended=True)
     prepared.runtime.barrier()  # the records of all processes are there
     if first:
         ledger.sum_up()
@@ -124,12 +124,14 @@ def _moves(
     elif continued:
         notes.append("resumed from the start: there was no whole checkpoint")
         loop.resume_from_nothing()
-    ledger.begin(continued)
     if first:
         checkpoints.sweep()
         directory.sweep()
+        ledger.begin(continued)
         _open(directory, prepared, manifest, plan, notes, continued)
     prepared.runtime.barrier()
+    if not first:
+        ledger.begin(continued)
     status = loop.run(request)
     if session.context.progress.steps == 0:
         raise ConfigError(f"the budget of {plan.budget} is spent before the first student step; give more")
@@ -163,7 +165,7 @@ def _open(
 def _close(directory: RunDirectory, ledger: Ledger, status: str, fault: BaseException) -> None:
     """Best effort: the fault that brought us here matters more than one on the way out."""
     with contextlib.suppress(Exception):
-        ledger.write()
+        ledger.write(ended=True)
         directory.event(f"{status}: {fault}")
         directory.write_json("run.json", directory.manifest() | {"status": status, "ended": utc_now()})
 

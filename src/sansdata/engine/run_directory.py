@@ -86,7 +86,7 @@ class RunDirectory:
 
     def sweep(self) -> None:
         """Removes the half-written files that a crash left."""
-        for folder in (self.path, self.path / "snapshots", self.path / "samples"):
+        for folder in (self.path, *(self.path / name for name in ("snapshots", "samples", "ledger"))):
             for path in folder.glob(".tmp-*"):
                 path.unlink()
 

@@ -1,8 +1,8 @@
 """The record of a run: one file for each of its processes, and `ledger.json`, which is their sum.
 
-A process writes its own file when it begins, at its first violation, before each checkpoint and at its end, however many
-there are at once or one after another. So nothing that a process recorded is lost to a later one, a killed process has
-left what it had seen by the checkpoint from which the run goes on, and what was broken once stays broken.
+A process writes its own file when it begins, at its first violation, before each checkpoint and at its end, however
+many there are at once or one after another. So nothing that a process recorded is lost to a later one, a killed process
+has left what it had seen by the checkpoint from which the run goes on, and what was broken once stays broken.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from ...files import utc_now, write_json
 from .no_data import NoDataGuard
 
+RECORDS = "[!.]*.json"
 LOST = "an earlier process of this run left no record"
 
 
@@ -31,8 +32,8 @@ class Ledger:
     def begin(self, continued: bool) -> None:
         """Writes for the first time. continued: other processes of this run went before."""
         self.parts.mkdir(exist_ok=True)
-        if continued and self.rank == 0 and not any(self.parts.iterdir()):
-            write_json(self.parts / "0-earlier.json", _of_an_older_version(self.directory / "ledger.json"))
+        if continued and self.rank == 0 and not any(self.parts.glob(RECORDS)):
+            write_json(self.parts / "0-earlier.json", _read(self.directory / "ledger.json"))  # of version 0.1
         self.write()
 
     def check(self) -> None:
@@ -43,25 +44,26 @@ class Ledger:
             with contextlib.suppress(OSError):  # the next checkpoint tries again, and is not made without it
                 self.write()
 
-    def write(self) -> None:
-        """This process's record as it stands; the first process of a group sums up. Raises OSError."""
+    def write(self, ended: bool = False) -> None:
+        """This process's record as it stands; the first process of a group sums up. ended: it is the last word of the
+        process, which a killed one has not. Raises OSError."""
         began = (self.guard.began_at or utc_now()).translate({ord(":"): None, ord("-"): None})
         if self.guard.sealed_at is None:
             self.guard.look_around()
-        record = {"rank": self.rank, **self.guard.record()}
+        record = {"rank": self.rank, "ended": utc_now() if ended else None, **self.guard.record()}
         write_json(self.parts / f"{began}-{os.getpid()}-rank-{self.rank}.json", record)
         if self.rank == 0:
             self.sum_up()
 
     def sum_up(self) -> None:
         """Writes `ledger.json`. Raises OSError."""
-        write_json(self.directory / "ledger.json", total(map(_read, sorted(self.parts.glob("*.json")))))
+        write_json(self.directory / "ledger.json", total(map(_read, sorted(self.parts.glob(RECORDS)))))
 
 
 def total(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of the records of a run's processes, in the order in which they began.
 
-    mode: strict where all were. sealed: when the last first process of a group ended well, else None.
+    mode: strict where all were. sealed: when the first process of the last group ended its watch well, else None.
     """
     records = list(records)
     firsts = [record for record in records if record.get("rank", 0) == 0]
@@ -72,7 +74,7 @@ def total(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "violations": _distinct(records, "violations", ("path", "event")),
         "unwatched": _distinct(records, "unwatched", ("what", "name")),
         "processes": [
-            {name: record.get(name) for name in ("process", "rank", "mode", "began", "sealed", "bytes_read")}
+            {name: record.get(name) for name in ("process", "rank", "mode", "began", "ended", "bytes_read")}
             | {"violations": len(record["violations"])}
             for record in records
         ],
@@ -99,8 +101,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _lost(name: str) -> dict[str, Any]:
     """What stands in for a record that is not there: nothing is known of what that process read."""
     return {"mode": "record", "files": [], "violations": [], "unwatched": [{"what": LOST, "name": name, "when": None}]}
-
-
-def _of_an_older_version(path: Path) -> dict[str, Any]:
-    """Version 0.1 wrote `ledger.json` alone, and only at the end of a process."""
-    return _read(path)

@@ -68,8 +68,9 @@ def _watched_class(reader: type) -> type:
 
 
 def _tell(path: Any) -> None:
+    """Of a file by name; what comes out of a buffer was read before."""
     watcher = armed()
-    if watcher is not None and isinstance(path, (str, bytes, os.PathLike)):  # not a buffer, whose bytes were read before
+    if watcher is not None and isinstance(path, (str, bytes, os.PathLike)):
         watcher.saw(os.fsdecode(path), "open", counted=False)
 
 
