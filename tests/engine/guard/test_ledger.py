@@ -82,5 +82,5 @@ def test_a_torn_record_is_a_lost_one_and_half_written_ones_are_none(run_dir: Pat
         ledger.begin(continued=False)
         (run_dir / "ledger" / "1.json").write_text("{")
         (run_dir / "ledger" / ".tmp-1.json").write_text("{")
-        ledger.write()
+        ledger.write(ended=True)
     assert [entry["name"] for entry in read(run_dir)["unwatched"] if entry["what"] == LOST] == ["1.json"]

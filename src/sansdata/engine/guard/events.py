@@ -73,11 +73,10 @@ def relative_to(folder: str) -> Iterator[None]:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    handler = HANDLERS.get(event)  # first: a training loop raises 500 events a step, and none of these
-    if handler is None:
+    if _armed is None:
         return
-    watcher = armed()
-    if watcher is not None:
+    handler = HANDLERS.get(event)  # a training loop raises up to 500 events a step, and none of these
+    if handler is not None and (watcher := armed()) is not None:
         handler(watcher, event, args)
 
 

@@ -28,6 +28,8 @@ class Ledger:
         self.directory, self.guard, self.rank = directory, guard, rank
         self.parts = directory / "ledger"
         self._broken = False
+        self._written: int | None = None
+        """Entries in the file."""
 
     def begin(self, continued: bool) -> None:
         """Writes for the first time. continued: other processes of this run went before."""
@@ -45,15 +47,19 @@ class Ledger:
                 self.write()
 
     def write(self, ended: bool = False) -> None:
-        """This process's record as it stands; the first process of a group sums up. ended: it is the last word of the
-        process, which a killed one has not. Raises OSError."""
-        began = (self.guard.began_at or utc_now()).translate({ord(":"): None, ord("-"): None})
+        """This process's record where it has changed; the first process of a group sums up. ended: it is the last word
+        of the process, which a killed one has not. Raises OSError."""
         if self.guard.sealed_at is None:
             self.guard.look_around()
+        entries = len(self.guard.files) + len(self.guard.violations) + len(self.guard.unwatched)
+        if entries == self._written and not ended:
+            return
+        began = (self.guard.began_at or utc_now()).translate({ord(":"): None, ord("-"): None})
         record = {"rank": self.rank, "ended": utc_now() if ended else None, **self.guard.record()}
         write_json(self.parts / f"{began}-{os.getpid()}-rank-{self.rank}.json", record)
         if self.rank == 0:
             self.sum_up()
+        self._written = entries
 
     def sum_up(self) -> None:
         """Writes `ledger.json`. Raises OSError."""
