@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from sansdata import evaluate
 from sansdata.engine.run import run
 from sansdata.errors import NoDataViolation
 from sansdata.methods import index
+from sansdata.report.read import read_run
+from sansdata.report.verdict import seal
 
 OPTIONS = {"transfer": {"batch": 8}}
 
@@ -70,6 +73,26 @@ def test_the_violation_of_a_stopped_run_is_in_its_log(tiny: Tiny, secret: Path, 
     assert str(secret) in job.output
     assert "Traceback" not in job.output
     assert str(secret) in (tmp_path / "run" / "events.log").read_text()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGKILL, -9)])
+def test_what_a_stopped_or_killed_process_read_stays_in_the_ledger(
+    sent: int, code: int, tiny: Tiny, secret: Path, tmp_path: Path
+) -> None:
+    """The process that continues reads nothing, and the run is still no clean one."""
+    settings = tiny.settings("sneaky", OPTIONS, strict=False, engine={"checkpoint_seconds": 1e-6})
+    config, out = tiny.config(settings, folder=tmp_path), tmp_path / "run"
+    sneaky = ("third_party", "sneaky", "ReadsData", str(secret))
+    assert distil(config, out, before=[sneaky, ("stop_after_move", 7, sent), ("no_report",)]).code == code
+    job = distil(config, out, "--resume", before=[sneaky, ("no_report",)])
+    assert job.code == 0, job.output
+    ledger = json.loads((out / "ledger.json").read_text())
+    assert [v["path"] for v in ledger["violations"]] == [str(secret)]
+    assert [process["violations"] for process in ledger["processes"]] == [1, 0]
+    assert [bool(process["ended"]) for process in ledger["processes"]] == [sent != signal.SIGKILL, True]
+    assert {"checkpoints", "config.yaml"} < {Path(f["path"]).relative_to(out).parts[0] for f in ledger["files"]
+                                             if f["role"] == "run"}  # fmt: skip
+    assert seal(read_run(out))[0] == "1 undeclared read"
 
 
 @pytest.mark.parametrize("strict", [True, False])

@@ -64,18 +64,18 @@ class Checkpoints:
         work = Path(str(temporary))
         rank = self.runtime.rank
         try:
-            with self._together():
+            with self.together():
                 if rank == 0:
                     self._require_space()
                     work.mkdir()
             tensors: dict[str, torch.Tensor] = {}
             tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in state.items()}
             self._require_numbers(tensors, step)
-            with self._together():
+            with self.together():
                 write_synced(work / f"rank-{rank}.safetensors", save_tensors(tensors))
                 text = json.dumps({"schema": SCHEMA, "step": step, "facts": dict(facts), "state": tree})
                 write_synced(work / f"rank-{rank}.json", text.encode())
-            with self._together():
+            with self.together():
                 if rank == 0:
                     self._commit(work, final)
         except BaseException:
@@ -86,7 +86,7 @@ class Checkpoints:
         return final
 
     @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
         """A part of the work that every rank ends before any goes on, and that fails on all where it fails on one."""
         fault: OSError | None = None
         try:

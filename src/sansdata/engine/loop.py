@@ -20,9 +20,9 @@ from . import selection
 from .budget import REPLAN_AT, MoveCosts, Plan, replan, timed_move
 from .checkpoint import Checkpoints
 from .facts import checked, plan_in
+from .guard.ledger import Ledger
 from .kept_samples import archive
 from .monitor import MetricsLog, TensorBoard, Tracker, make_display
-from .no_data import NoDataGuard
 from .run_directory import RunDirectory
 from .session import Session
 from .signals import StopRequest
@@ -44,11 +44,11 @@ class Loop:
         budget: Budget | None,
         directory: RunDirectory,
         settings: EngineSettings,
-        guard: NoDataGuard,
+        ledger: Ledger,
         on_step: Any = None,
     ) -> None:
         self.session, self.plan, self.budget = session, plan, budget
-        self.directory, self.settings, self.guard, self.on_step = directory, settings, guard, on_step
+        self.directory, self.settings, self.ledger, self.on_step = directory, settings, ledger, on_step
         self.runtime = session.runtime
         self.first = self.runtime.rank == 0
         self.checkpoints = Checkpoints(directory.path / "checkpoints", self.runtime)
@@ -121,7 +121,7 @@ class Loop:
                     status = "truncated"
                     break
                 kind, losses, cost = timed_move(self.session)
-                self.guard.check()
+                self.ledger.check()
                 self.costs.add(kind, cost)
                 self.elapsed, self.cpu = time.perf_counter() - start, time.process_time() - cpu_start
                 self.session.context.counters.add(f"seconds_{kind}", cost["seconds"])
@@ -145,6 +145,8 @@ class Loop:
 
     def _save(self) -> None:
         try:
+            with self.checkpoints.together():
+                self.ledger.write()
             path = self.checkpoints.save(self.session.context.progress.steps, self.state(), self.facts())
         except OSError as fault:
             # The student goes on; what was saved before stands.

@@ -28,6 +28,7 @@ from ..settings import Budget, RunSettings, parse_budget
 from ..streams import Streams
 from ..tasks import Task, load_task
 from ..teachers.base import Teacher
+from ..teachers.cached_weights import cached_weights
 from ..teachers.preflight import Preflight, preflight, unmet
 from ..teachers.specs import Model, declared_files, load_student, load_teacher
 from ..training.parts import PARTS
@@ -103,11 +104,7 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     for path in declared_files(settings.student):
         declared[path] = "student"
     for spec, role in [(settings.teacher, "teacher"), *((helper, "helper") for helper in settings.helpers)]:
-        declared |= dict.fromkeys(declared_files(spec), role)
-        if spec.startswith(("timm:", "torchvision:")) and "@" not in spec:
-            # Pretrained weights come from the libraries' own caches.
-            caches = (os.environ.get("HF_HOME", "~/.cache/huggingface"), torch.hub.get_dir())
-            declared |= {Path(cache).expanduser(): role for cache in caches}
+        declared |= dict.fromkeys([*declared_files(spec), *cached_weights(spec)], role)
     if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
         declared[Path(settings.task)] = "task"
     if settings.task:

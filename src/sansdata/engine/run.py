@@ -28,9 +28,10 @@ from .budget import Plan
 from .checkpoint import Checkpoints
 from .facts import plan_in
 from .finish import finish
+from .guard.ledger import Ledger
+from .guard.no_data import NoDataGuard
 from .kept_samples import keep_samples
 from .loop import Loop
-from .no_data import NoDataGuard
 from .prepare import Prepared, declared_inputs, prepare
 from .run_directory import RunDirectory, at
 from .signals import StopRequest, stop_on_signals
@@ -65,20 +66,26 @@ def run(
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())
         first = prepared.runtime.rank == 0
+        ledger = Ledger(out, guard, prepared.runtime.rank)
         continued = directory.open(resume) if first else False
         continued = bool(prepared.runtime.from_rank_0(continued))
         try:
-            outcome = _moves(prepared, directory, guard, continued, force, command, request, on_step)
+            outcome = _moves(prepared, directory, ledger, continued, force, command, request, on_step)
         except BaseException as fault:
             if first and isinstance(fault, UserError) and not continued:
                 directory.discard()
             elif first and (directory.touched or not isinstance(fault, UserError)):  # a refused command changes nothing
                 stopped = isinstance(fault, (Interrupted, KeyboardInterrupt))
-                _close(directory, guard, "interrupted" if stopped else "failed", fault)
+                _close(directory, ledger, "interrupted" if stopped else "failed", fault)
+            elif not isinstance(fault, UserError):
+                with contextlib.suppress(Exception):
+                    ledger.write(ended=True)
             directory.release()
             raise
+    ledger.write(ended=True)
+    prepared.runtime.barrier()  # the records of all processes are there
     if first:
-        directory.write_json("ledger.json", guard.ledger())
+        ledger.sum_up()
         directory.write_json("run.json", directory.manifest() | outcome)
         directory.event(f"sealed: {outcome['status']}")
     prepared.runtime.barrier()  # the others may read the student now
@@ -90,7 +97,7 @@ def run(
 def _moves(
     prepared: Prepared,
     directory: RunDirectory,
-    guard: NoDataGuard,
+    ledger: Ledger,
     continued: bool,
     force: bool,
     command: str | None,
@@ -111,7 +118,7 @@ def _moves(
     session = prepared.session(plan.steps)
     manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
     manifest["student"]["parameters"] = parameters_of(session.student)
-    loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, guard, on_step)
+    loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, ledger, on_step)
     if newest is not None:
         loop.resume_from(newest)
         notes.append(f"resumed from {newest.name}")
@@ -121,8 +128,11 @@ def _moves(
     if first:
         checkpoints.sweep()
         directory.sweep()
+        ledger.begin(continued)
         _open(directory, prepared, manifest, plan, notes, continued)
     prepared.runtime.barrier()
+    if not first:
+        ledger.begin(continued)
     status = loop.run(request)
     if session.context.progress.steps == 0:
         raise ConfigError(f"the budget of {plan.budget} is spent before the first student step; give more")
@@ -159,10 +169,10 @@ def earlier_notes(manifest: dict[str, Any], name: str) -> list[str]:
     return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
-def _close(directory: RunDirectory, guard: NoDataGuard, status: str, fault: BaseException) -> None:
+def _close(directory: RunDirectory, ledger: Ledger, status: str, fault: BaseException) -> None:
     """Best effort: the fault that brought us here matters more than one on the way out."""
     with contextlib.suppress(Exception):
-        directory.write_json("ledger.json", guard.ledger())
+        ledger.write(ended=True)
         directory.event(f"{status}: {fault}")
         directory.write_json("run.json", directory.manifest() | {"status": status, "ended": utc_now()})
 

@@ -170,7 +170,7 @@ class RunDirectory:
 
     def sweep(self) -> None:
         """Removes the half-written files that a crash left."""
-        for folder in (self.path, self.path / "snapshots", self.path / "samples"):
+        for folder in (self.path, *(self.path / name for name in ("snapshots", "samples", "ledger"))):
             if folder == self.path or is_folder(folder):
                 for path in folder.glob(".tmp-*"):
                     if not is_folder(path):

@@ -68,7 +68,7 @@ class ProjectedStage(nn.Module):
     ) -> None:
         super().__init__()
         self.stage, self.projector, self.rectified = stage, projector, rectified
-        self.pooled = None if pooled is None else tuple(pooled)
+        self.pooled = None if pooled is None else (pooled[0], pooled[1])
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stage(x)

@@ -265,7 +265,30 @@ def ledger(run: Run) -> dict[str, Any]:
         "violations": [(entry.at("path").text() or entry.text(), entry.at("event").text(), entry.at("when").text())
                        for entry in violations[:LEDGER_ROWS]],
         "broken": len(violations),
+        "unwatched": [(entry.at("what").text(), entry.at("name").text(), entry.at("when").text())
+                      for entry in run.ledger.at("unwatched").items()[:LEDGER_ROWS]],
+        "processes": _processes(run.ledger.at("processes").items()),
     }  # fmt: skip
+
+
+def _processes(several: Sequence[Tree]) -> str:
+    """How many processes the record is the sum of, and what the kernel counted beside it."""
+    open_ended = sum(not process.at("ended").text() for process in several)
+    counted, seen = (
+        [value for process in several if (value := process.at("bytes_read", name).number()) is not None]
+        for name in ("counted", "seen")
+    )
+    sentences = []
+    if len(several) > 1 or open_ended:
+        many = "1 process" if len(several) == 1 else f"{len(several):,} processes"
+        unfinished = f", of which {open_ended:,} did not end its record: it runs, or was killed" if open_ended else ""
+        sentences.append(f"The record is the sum of {many}{unfinished}.")
+    if counted and seen:
+        sentences.append(
+            f"The system counted {size(sum(counted))} read by system calls; the files that the guard saw opened, with "
+            f"what it hashed, have {size(sum(seen))}."
+        )
+    return " ".join(sentences)
 
 
 def _named(entry: Tree) -> str:

@@ -154,6 +154,12 @@ def _seal(run: Run) -> tuple[str, str, str]:
     if broken:
         times = "1 undeclared read" if broken == 1 else f"{broken:,} undeclared reads"
         return times, "bad", f"{times} in this run (mode: {mode}): the no-data claim does not hold as it stands."
-    if mode == "strict":
-        return "strict, clean", "good", "Every read was checked as it happened; an undeclared one stops a strict run."
-    return "recorded, clean", "good", "Every read was recorded and none was undeclared; none would have been stopped."
+    strict = mode == "strict"
+    ending = "would have stopped the run" if strict else "would have been noted, and not stopped"
+    clean = f"The guard saw no undeclared read; one that it sees {ending}."
+    unwatched = len(run.ledger.at("unwatched").items())
+    if unwatched:
+        many = "1 thing happened" if unwatched == 1 else f"{unwatched:,} things happened"
+        short = "strict, clean as far as seen" if strict else "recorded, clean as far as seen"
+        return short, "warn", f"{clean} {many} that it could not follow: see below."
+    return ("strict, clean" if strict else "recorded, clean"), "good", clean

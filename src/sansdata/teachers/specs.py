@@ -150,8 +150,7 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 
 
 def declared_files(spec: str) -> list[Path]:
-    """Every file that reading this spec opens. Weights that timm or torchvision fetch lie in their caches and are
-    not among them: they are read when the teacher is loaded, before a run."""
+    """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     _, file, _ = _split(spec)

@@ -1,0 +1,108 @@
+"""The record of a run: one file for each of its processes, and `ledger.json`, which is their sum.
+
+A process writes its own file when it begins, at its first violation, before each checkpoint and at its end, however
+many there are at once or one after another. So nothing that a process recorded is lost to a later one, a killed process
+has left what it had seen by the checkpoint from which the run goes on, and what was broken once stays broken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...files import read_json, utc_now, write_json
+from .no_data import NoDataGuard
+
+RECORDS = "[!.]*.json"
+LOST = "an earlier process of this run left no record"
+
+
+class Ledger:
+    """The record of the process that `guard` watches, in the run directory `directory`."""
+
+    def __init__(self, directory: Path, guard: NoDataGuard, rank: int = 0) -> None:
+        self.directory, self.guard, self.rank = directory, guard, rank
+        self.parts = directory / "ledger"
+        self._broken = False
+        self._written: int | None = None
+        """Entries in the file."""
+
+    def begin(self, continued: bool) -> None:
+        """Writes for the first time. continued: other processes of this run went before."""
+        self.parts.mkdir(exist_ok=True)
+        if continued and self.rank == 0 and not any(self.parts.glob(RECORDS)):
+            write_json(self.parts / "0-earlier.json", _read(self.directory / "ledger.json"))  # of version 0.1
+        self.write()
+
+    def check(self) -> None:
+        """Keeps a first violation at once. Raises NoDataViolation in a strict run."""
+        self.guard.check()
+        if self.guard.violations and not self._broken:
+            self._broken = True
+            with contextlib.suppress(OSError):  # the next checkpoint tries again, and is not made without it
+                self.write()
+
+    def write(self, ended: bool = False) -> None:
+        """This process's record where it has changed; the first process of a group sums up. ended: it is the last word
+        of the process, which a killed one has not. Raises OSError."""
+        if self.guard.sealed_at is None:
+            self.guard.look_around()
+        entries = len(self.guard.files) + len(self.guard.violations) + len(self.guard.unwatched)
+        if entries == self._written and not ended:
+            return
+        began = (self.guard.began_at or utc_now()).translate({ord(":"): None, ord("-"): None})
+        record = {"rank": self.rank, "ended": utc_now() if ended else None, **self.guard.record()}
+        write_json(self.parts / f"{began}-{os.getpid()}-rank-{self.rank}.json", record)
+        if self.rank == 0:
+            self.sum_up()
+        self._written = entries
+
+    def sum_up(self) -> None:
+        """Writes `ledger.json`. Raises OSError."""
+        write_json(self.directory / "ledger.json", total(map(_read, sorted(self.parts.glob(RECORDS)))))
+
+
+def total(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of the records of a run's processes, in the order in which they began.
+
+    mode: strict where all were. sealed: when the first process of the last group ended its watch well, else None.
+    """
+    records = list(records)
+    firsts = [record for record in records if record.get("rank", 0) == 0]
+    return {
+        "mode": "strict" if all(record["mode"] == "strict" for record in records) else "record",
+        "sealed": firsts[-1].get("sealed") if firsts else None,
+        "files": _distinct(records, "files", ("path", "role", "sha256")),
+        "violations": _distinct(records, "violations", ("path", "event")),
+        "unwatched": _distinct(records, "unwatched", ("what", "name")),
+        "processes": [
+            {name: record.get(name) for name in ("process", "rank", "mode", "began", "ended", "bytes_read")}
+            | {"violations": len(record["violations"])}
+            for record in records
+        ],
+    }
+
+
+def _distinct(records: list[Mapping[str, Any]], kind: str, names: tuple[str, ...]) -> list[Any]:
+    """Every entry once, as the first process told it."""
+    entries: dict[tuple[Any, ...], Any] = {}
+    for record in records:
+        for entry in record.get(kind, []):
+            entries.setdefault(tuple(entry.get(name) for name in names), entry)
+    return list(entries.values())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = read_json(path)
+        return record if {"mode", "violations"} <= record.keys() else _lost(path.name)
+    except (OSError, ValueError, AttributeError):
+        return _lost(path.name)
+
+
+def _lost(name: str) -> dict[str, Any]:
+    """What stands in for a record that is not there: nothing is known of what that process read."""
+    return {"mode": "record", "files": [], "violations": [], "unwatched": [{"what": LOST, "name": name, "when": None}]}

@@ -1,0 +1,86 @@
+"""The ledger is the sum of what every process of a run recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sansdata.engine.guard.ledger import LOST, Ledger
+from sansdata.engine.guard.no_data import NoDataGuard
+from sansdata.errors import NoDataViolation
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    np.save(tmp_path / "x.npy", np.ones(8))
+    return tmp_path / "x.npy"
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder
+
+
+def read(run_dir: Path) -> dict:
+    return json.loads((run_dir / "ledger.json").read_text())
+
+
+def test_a_first_violation_is_on_the_disk_before_the_next_move(data: Path, run_dir: Path) -> None:
+    with NoDataGuard("record", {}, run_dir) as guard:
+        ledger = Ledger(run_dir, guard)
+        ledger.begin(continued=False)
+        assert read(run_dir)["violations"] == []
+        assert read(run_dir)["sealed"] is None
+        np.load(data)
+        ledger.check()
+        assert [v["path"] for v in read(run_dir)["violations"]] == [str(data)]
+
+
+def test_processes_of_a_group_and_a_strict_run_that_goes_on_without_watch(data: Path, run_dir: Path) -> None:
+    for rank, mode in ((0, "strict"), (1, "strict"), (2, "record")):
+        with NoDataGuard(mode, {data: "teacher"} if rank == 0 else {}, run_dir) as guard:
+            ledger = Ledger(run_dir, guard, rank)
+            ledger.begin(continued=False)
+            try:
+                np.load(data)
+            except NoDataViolation:
+                assert rank == 1
+        ledger.write()
+    Ledger(run_dir, guard).sum_up()
+    total = read(run_dir)
+    assert total["mode"] == "record"
+    assert [entry["role"] for entry in total["files"]] == ["teacher"]
+    assert len(total["violations"]) == 1
+    assert {process["rank"]: process["violations"] for process in total["processes"]} == {0: 0, 1: 1, 2: 1}
+    assert total["sealed"]
+
+
+@pytest.mark.parametrize("before", [None, "{", "[]", '{"mode": "strict", "files": [], "violations": [{"path": "/x"}]}'])
+def test_a_run_that_an_older_version_began_keeps_its_record_or_says_that_there_is_none(
+    before: str | None, run_dir: Path
+) -> None:
+    if before is not None:
+        (run_dir / "ledger.json").write_text(before)
+    with NoDataGuard("strict", {}, run_dir) as guard:
+        Ledger(run_dir, guard).begin(continued=True)
+    total = read(run_dir)
+    whole = before is not None and before.startswith('{"')
+    assert [v["path"] for v in total["violations"]] == (["/x"] if whole else [])
+    assert [entry["what"] for entry in total["unwatched"]] == ([] if whole else [LOST])
+    assert total["mode"] == ("strict" if whole else "record")
+    assert len(total["processes"]) == 2
+
+
+def test_a_torn_record_is_a_lost_one_and_half_written_ones_are_none(run_dir: Path) -> None:
+    with NoDataGuard("strict", {}, run_dir) as guard:
+        ledger = Ledger(run_dir, guard)
+        ledger.begin(continued=False)
+        (run_dir / "ledger" / "1.json").write_text("{")
+        (run_dir / "ledger" / ".tmp-1.json").write_text("{")
+        ledger.write(ended=True)
+    assert [entry["name"] for entry in read(run_dir)["unwatched"] if entry["what"] == LOST] == ["1.json"]
