@@ -23,6 +23,7 @@ from sansdata.engine.budget import (
     timed_move,
 )
 from sansdata.methods.index import METHODS, find_method, method_config
+from sansdata.runtime import Runtime
 from sansdata.settings import Budget, parse_budget
 
 quick = settings(max_examples=50, deadline=None)
@@ -138,6 +139,7 @@ class Session:
 
     def __init__(self, kinds: list[str], seconds: dict[str, list[float]], clock: list[float]) -> None:
         self.context = SimpleNamespace(counters=Counters())
+        self.runtime = Runtime()
         self.method = SimpleNamespace(plan=Method.plan, config=config())
         self.kinds, self.seconds, self.clock, self.made = kinds, {k: list(v) for k, v in seconds.items()}, clock, 0
 
