@@ -126,12 +126,12 @@ class Runtime:
         self._wait(dist.broadcast(letters, 0, async_op=True))
         return json.loads(bytes(letters.tolist()))
 
-    def barrier(self, patience: float = PATIENCE) -> None:
-        """Waits for every rank, `patience` seconds at most."""
+    def barrier(self, patience: float | None = None) -> None:
+        """Waits for every rank, `patience` seconds at most; None is the usual."""
         if self.world > 1:
             self._wait(dist.barrier(async_op=True), patience)
 
-    def _wait(self, work: Any, patience: float = PATIENCE) -> None:
+    def _wait(self, work: Any, patience: float | None = None) -> None:
         """Until every rank has taken its part. A signal is heard meanwhile: torch itself would wait deaf for half an
         hour. Raises PeerLost where another rank has ended, or does not answer."""
         start = time.monotonic()
@@ -145,8 +145,8 @@ class Runtime:
                         f"another process of this run (of {self.world}) has ended: its own output says why. "
                         f"What was saved stands; start all of them again with --resume. [{first_line(fault)}]"
                     ) from None
-            waited = time.monotonic() - start
-            if waited > (min(LEAVING, patience) if self.overdue() else patience):
+            waited, limit = time.monotonic() - start, PATIENCE if patience is None else patience
+            if waited > (min(LEAVING, limit) if self.overdue() else limit):
                 raise PeerLost(
                     f"another process of this run (of {self.world}) has not answered for {waited:.0f} s. "
                     "What was saved stands; end it, and start all of them again with --resume."

@@ -93,10 +93,8 @@ def distill(
     if summary["score"] is not None:
         said = words.percent(summary["score"]["last"])
         print(f"score     {said} overlap with the teacher on probes: compare it with other runs of this teacher")
-    cost = summary["cost"]
-    print(
-        f"time      {cost['seconds']:.1f} s for {summary['steps']:,} steps, {cost['scoring_seconds']:.1f} s of scoring"
-    )
+    seconds, scoring = (summary["cost"][name] for name in ("seconds", "scoring_seconds"))
+    print(f"time      {seconds:.1f} s for {summary['steps']:,} steps, then {scoring:.1f} s of scoring")
     for warning in summary["warnings"]:
         print(f"warning   {warning['name']}: {warning['text']}")
     violations = json.loads((out / "ledger.json").read_text())["violations"]

@@ -105,7 +105,8 @@ def _keep_streams_usable() -> None:
                 os.dup2(handle, number)
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
         elif number and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors="backslashreplace")
 
 
 def _silence(stream: TextIO) -> None:

@@ -149,22 +149,21 @@ def make_plan(
 def _require_enough(
     budget: Budget, moves: Mapping[str, int], costs: Mapping[str, Mapping[str, float]], spent: float
 ) -> None:
-    """moves: of a run of one student step. spent: of the budget, by measuring."""
-    each = {kind: costs.get(kind, {}).get(budget.unit, 0.0) for kind, count in moves.items() if count}
-    need = sum(moves[kind] * cost for kind, cost in each.items())
-    if need + spent <= budget.amount:
+    """moves: of a run of one student step. spent: seconds that went into measuring."""
+    timed = {kind: costs[kind].get(budget.unit, 0.0) for kind, count in moves.items() if count and kind in costs}
+    missed = [f"no '{kind}' came before measuring was given up" for kind in moves if moves[kind] and kind not in costs]
+    need = sum(moves[kind] * cost for kind, cost in timed.items())
+    if need <= budget.amount and not missed:
         return
     if budget.unit == "seconds":
-        enough = budget_text(1.2 * (need + spent) / SHARE)
-        measuring = f", and measuring that took {clock(spent)}"
-        parts = [f"{moves[kind]} x '{kind}' of {cost:.3g} s" for kind, cost in each.items()]
-        total = clock(need)
+        parts = [f"{moves[kind]} x '{kind}' of {cost:.3g} s" for kind, cost in timed.items()]
+        total, enough = clock(need), budget_text(1.2 * (need + spent) / SHARE)
+        missed.append(f"and measuring took {clock(spent)}")
     else:
-        enough, measuring = f"{math.ceil(need)}{budget.unit}", ""
-        parts = [f"{moves[kind]} x '{kind}' of {cost:,.0f}" for kind, cost in each.items() if cost]
-        total = f"{need:,.0f} {budget.unit}"
+        parts = [f"{moves[kind]} x '{kind}' of {cost:,.0f}" for kind, cost in timed.items() if cost]
+        total, enough = f"{need:,.0f}", f"{math.ceil(need)}{budget.unit}"
     raise ConfigError(
-        f"a budget of {budget} ends before the first student step: that takes {total} ({', '.join(parts)}){measuring}. "
+        f"a budget of {budget} ends before the first student step: that takes {total} ({', '.join(parts + missed)}). "
         f"Give --budget {enough} or more, or make the method's moves fewer or smaller (a preset such as 'small')."
     )
 
@@ -174,13 +173,13 @@ def budget_text(seconds: float) -> str:
     return f"{math.ceil(seconds)}s" if seconds <= 120 else f"{math.ceil(seconds / 60)}m"
 
 
-def seconds_left(plan: Plan, costs: MoveCosts) -> float | None:
-    """What the moves that are still to be made take, by those that were made; None where a kind never was."""
+def left(plan: Plan, costs: MoveCosts, unit: str = "seconds") -> float | None:
+    """What the moves that are still to be made cost, by those that were made; None where a kind never was."""
     mean = {**plan.cost_per_move, **costs.mean()}
-    left = {kind: count - costs.count.get(kind, 0) for kind, count in plan.moves.items()}
-    if not all(kind in mean for kind, count in left.items() if count > 0):
+    moves = {kind: count - costs.count.get(kind, 0) for kind, count in plan.moves.items()}
+    if not all(kind in mean for kind, count in moves.items() if count > 0):
         return None
-    return sum(count * mean[kind]["seconds"] for kind, count in left.items() if count > 0)
+    return sum(count * mean[kind][unit] for kind, count in moves.items() if count > 0)
 
 
 def steps_within(
@@ -225,22 +224,24 @@ def replan(
 def outlook(plan: Plan, costs: MoveCosts) -> str:
     """How long the rest of a run takes, as far as its moves were measured or made."""
     mean = {**plan.cost_per_move, **costs.mean()}
-    left = {kind: count - costs.count.get(kind, 0) for kind, count in plan.moves.items()}
-    left = {kind: count for kind, count in left.items() if count > 0}
-    steps, moves = left.get("transfer", 0), sum(left.values())
+    ahead = {kind: count - costs.count.get(kind, 0) for kind, count in plan.moves.items()}
+    ahead = {kind: count for kind, count in ahead.items() if count > 0}
+    steps, moves = ahead.get("transfer", 0), sum(ahead.values())
     work = f"{steps:,} student steps" + (f" in {moves:,} moves" if moves > steps else "")
-    timed = {kind: count for kind, count in left.items() if kind in mean}
+    timed = {kind: count for kind, count in ahead.items() if kind in mean}
     seconds = clock(sum(count * mean[kind]["seconds"] for kind, count in timed.items()))
-    if len(timed) == len(left):
+    if len(timed) == len(ahead):
         return f"{work}: about {seconds}"
     if not timed:
         return f"{work}: how long they take is said after the first of each kind"
-    others = " and ".join(f"{left[kind]:,} moves '{kind}'" for kind in left if kind not in timed)
+    others = " and ".join(f"{ahead[kind]:,} moves '{kind}'" for kind in ahead if kind not in timed)
     return f"{work}: about {seconds} until {others}, which are not timed yet"
 
 
-def too_little(plan: Plan, costs: MoveCosts, elapsed: float) -> str:
+def too_little(plan: Plan, costs: MoveCosts, spent: float, unit: str) -> str:
     """What to say where a budget was spent without a student step."""
-    left, made = seconds_left(plan, costs), sum(costs.count.values())
-    enough = "" if left is None else f" About {budget_text(1.2 * (elapsed + left))} would do."
-    return f"the budget of {plan.budget} is spent after {made} moves, before the first student step.{enough}"
+    more, made = left(plan, costs, unit), sum(costs.count.values())
+    enough = None if more is None else 1.2 * (spent + more)
+    amount = "" if enough is None else budget_text(enough) if unit == "seconds" else f"{math.ceil(enough)}{unit}"
+    text = f"the budget of {plan.budget} is spent after {made} move(s), before the first student step."
+    return f"{text} About {amount} would do for the {plan.steps:,} step(s) of the plan." if amount else text

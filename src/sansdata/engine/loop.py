@@ -17,7 +17,7 @@ from ..kinds.index import input_kind
 from ..memory import Reservoir
 from ..settings import Budget, EngineSettings
 from . import selection
-from .budget import REPLAN_AT, MoveCosts, Plan, outlook, replan, seconds_left, timed_move, too_little
+from .budget import REPLAN_AT, MoveCosts, Plan, left, outlook, replan, timed_move, too_little
 from .checkpoint import Checkpoints
 from .facts import checked, plan_in
 from .kept_samples import archive
@@ -159,7 +159,7 @@ class Loop:
         if progress.steps == 0:
             self._save()
             raise BudgetSpent(
-                f"{too_little(self.plan, self.costs, self.elapsed)} {self._saved()} "
+                f"{too_little(self.plan, self.costs, self._spent(), self._unit)} {self._saved()} "
                 "Continue with --resume --force and a larger --budget."
             )
         self._require_finite_student()
@@ -197,7 +197,7 @@ class Loop:
     def _show(self) -> None:
         progress = self.session.context.progress
         line = {"step": progress.steps, "losses": self.latest, "samples_per_second": self.speed}
-        self.monitor.show(line | {"agreement": self.agreement}, seconds_left(self.plan, self.costs), self.plan.steps)
+        self.monitor.show(line | {"agreement": self.agreement}, left(self.plan, self.costs), self.plan.steps)
 
     def _note(self, kind: str, losses: Losses) -> None:
         names = losses.values()
@@ -268,13 +268,16 @@ class Loop:
 
     def _spent(self) -> float:
         counters = self.session.context.counters
-        unit = self.budget.unit if self.budget else "steps"
         return {
             "seconds": self.elapsed,
             "steps": self.session.context.progress.steps,
             "samples": counters["samples"],
             "queries": counters["teacher_forwards"],
-        }[unit]
+        }[self._unit]
+
+    @property
+    def _unit(self) -> str:
+        return self.budget.unit if self.budget else "steps"
 
     def _budget_spent(self) -> bool:
         """Whether the next move could overspend; what it costs is known from those before it."""

@@ -49,6 +49,7 @@ class MetricsLog:
         except OSError:
             with contextlib.suppress(OSError):
                 self.file.truncate(size)
+                self.file.seek(size)
             raise
 
     @property
