@@ -12,6 +12,7 @@ import functools
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -133,6 +134,21 @@ def nursery() -> Nursery:
 def distil(config: Path, out: Path, *flags: str, before: Sequence[tuple[Any, ...]] = ()) -> Job:
     """`sansdata distill --config ... --out ...`, to the end."""
     return nursery().run(["distill", "--config", config, "--out", out, *flags], out.parent, before)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_pair(config: Path, out: Path, *flags: str, before: list[tuple] | None = None) -> list[Job]:
+    """Two ranks as torchrun would start them, without its import of torch for each."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    argv = ["distill", "--config", config, "--out", out, *flags]
+    jobs = [("no_report",), *(before or [])]
+    ranks = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    return [nursery().start(argv, out.parent, jobs, env) for env in ranks]
 
 
 # -- the other side

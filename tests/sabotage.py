@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
+import importlib.util
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -13,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sansdata import runtime
 from sansdata.contracts import Batch, Losses
+from sansdata.engine import finish, loop, run
 from sansdata.engine.checkpoint import Checkpoints
 from sansdata.engine.session import Session
 from sansdata.methods import index
@@ -34,6 +40,18 @@ def slow_moves(seconds: float) -> None:
 def mark_moves(file: str) -> None:
     """The number of moves made, in a file."""
     wrap(Session, "move", lambda self, result: Path(file).write_text(str(self.moves)))
+
+
+def dear_moves(queries: int) -> None:
+    """Each move of the run, not of its rehearsal, asks the teacher so many times more."""
+    make = loop.timed_move
+
+    def dear(session: Session) -> Any:
+        made = make(session)
+        session.context.counters.add("teacher_forwards", queries)
+        return made
+
+    loop.timed_move = dear
 
 
 def pause_in_save(marker: str, seconds: float) -> None:
@@ -59,6 +77,99 @@ def wrap(owner: type, name: str, after: Callable[[Any, Any], Any]) -> None:
         return result
 
     setattr(owner, name, wrapped)
+
+
+def pause_in_preparing(marker: str) -> None:
+    """The teacher is never read."""
+    run.prepare = _paused(marker)
+
+
+def pause_in_scoring(marker: str) -> None:
+    """All steps are made; the probes never are."""
+    finish.make_probes = _paused(marker)
+
+
+def _paused(marker: str) -> Callable[..., Any]:
+    def wait(*_: Any, **__: Any) -> None:
+        Path(marker).touch()
+        time.sleep(60)
+
+    return wait
+
+
+def endless_move(number: int, marker: str) -> None:
+    """The move after which `number` are made asks the student again and again, a quarter of a second each time."""
+    move = Session.move
+
+    def watched(self: Session) -> Any:
+        if self.moves == number - 1 and self.last_batch is not None:
+            Path(marker).touch()
+            for _ in range(400):
+                with torch.no_grad():
+                    self.context.student_outputs(self.last_batch.inputs)
+                time.sleep(0.25)
+        return move(self)
+
+    Session.move = watched
+
+
+def impatient(seconds: float) -> None:
+    """With processes that do not answer."""
+    runtime.PATIENCE = runtime.LEAVING = seconds
+
+
+def memory_refused(number: int) -> None:
+    """By torch, in the move after which `number` are made."""
+
+    def ask(self: Session, _: Any) -> None:
+        if self.moves == number:
+            torch.empty(2**52)
+
+    wrap(Session, "move", ask)
+
+
+def disk_full(place: str, name: str) -> None:
+    """Whenever `name` of the module sansdata.`place` is called."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    owner: Any = importlib.import_module(f"sansdata.{place}")
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    setattr(owner, last, refuse)
+
+
+def terminal_closed() -> None:
+    """Nobody reads what is printed: every write fails."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    for number in (1, 2):
+        os.dup2(writer, number)
+
+
+def no_room_to_print() -> None:
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+def streams_closed() -> None:
+    """As after `>&- 2>&-`."""
+    for number in (0, 1, 2):
+        os.close(number)
+    sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]
+
+
+def in_no_folder() -> None:
+    folder = Path("gone")
+    folder.mkdir()
+    os.chdir(folder)
+    Path("../gone").rmdir()
+
+
+def broken(place: str, name: str) -> None:
+    """A mistake of ours."""
+    setattr(importlib.import_module(f"sansdata.{place}"), name, lambda *_, **__: 1 // 0)
 
 
 # -- numbers that are none
@@ -208,13 +319,20 @@ class Scans(ReadsData):
 
 
 def third_party(name: str, cls: str, path: str = "") -> None:
-    """Registers a class of this module as a method of another package."""
-    globals()[cls].path = path
+    """Registers what this module has by the name `cls`, which need not be there, as a method of another package."""
+    if path:
+        globals()[cls].path = path
 
     def found(group: str) -> tuple[EntryPoint, ...]:
         return (EntryPoint(name, f"sabotage:{cls}", group),)
 
     index.entry_points = found  # type: ignore[assignment]
+
+
+def missing(package: str) -> None:
+    """As if it were not installed."""
+    find = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, *more: None if name == package else find(name, *more)
 
 
 def no_report() -> None:

@@ -124,6 +124,26 @@ def test_print_config_resolves_and_can_be_fed_back(tiny: Tiny, folder: Path) -> 
     assert yaml.safe_load(again.output)["options"] == tree["options"]
 
 
+STREAMS = {"nobody reads on": "terminal_closed", "full": "no_room_to_print", "closed": "streams_closed"}
+
+
+@pytest.mark.parametrize("what", STREAMS)
+def test_what_cannot_be_printed_is_no_traceback(what: str, tmp_path: Path) -> None:
+    job = nursery().run(["list", "methods"], tmp_path, [(STREAMS[what],)])
+    assert job.code == (0 if what == "closed" else 1)
+    assert "Traceback" not in job.output
+    assert "Exception ignored" not in job.output
+
+
+def test_a_fault_that_is_ours_is_one_line_that_names_the_place(tmp_path: Path) -> None:
+    job = nursery().run(["list", "methods"], tmp_path, [("broken", "methods.index", "method_names")])
+    fails(job, 1, "error: ZeroDivisionError: ", "(listing.py, line", "-X dev")
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    fails(nursery().run(["list", "methods"], tmp_path, [("in_no_folder",)]), 2, "change to another")
+
+
 def test_dry_run_plans_and_writes_nothing(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny.config(tiny.settings("fm", CASES["fm"].options), folder=tmp_path)
     before = set(tmp_path.iterdir())
@@ -131,6 +151,8 @@ def test_dry_run_plans_and_writes_nothing(tiny: Tiny, tmp_path: Path) -> None:
     assert job.code == 0, job.output
     text = job.output[job.output.index("{") :]
     plan = json.loads(text)["plan"]
+    assert plan["seconds"] > 0
+    assert "8 student steps in 12 moves: about " in job.output
     assert plan["steps"] == plan["moves"]["transfer"] == 8
     assert {p for p in set(tmp_path.iterdir()) - before if "job" not in p.name} == set()
 

@@ -278,3 +278,17 @@ def test_a_task_file_is_found_by_its_suffix_only(tmp_path: Path):
     (tmp_path / "task").write_text("shape: [1, 8, 8]")
     with pytest.raises(TaskError, match="neither a known task nor a YAML file"):
         load_task(tmp_path / "task")
+
+
+def test_pool_is_the_methods_where_it_is_a_setting_and_the_runs_where_it_is_a_flag():
+    """Seven methods keep a pool; three choose from one that is given."""
+    both = resolve_settings(None, {"pool": "images"}, ["pool=100"])
+    assert (both.pool, both.options) == ("images", {"pool": 100})
+    with pytest.raises(ConfigError, match="--pool images"):
+        resolve_settings(None, {}, ["pool=images"])
+
+
+def test_no_other_setting_of_a_method_is_hidden_by_one_of_the_run():
+    for name in METHODS:
+        hidden = set(find_method(name).Config.model_fields) & set(RunSettings.model_fields)
+        assert hidden <= {"pool"}, name

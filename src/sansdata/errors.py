@@ -77,8 +77,20 @@ class ClientLost(SansdataError):
     """A client did not answer; the round goes on without it."""
 
 
+class OutOfMemory(SansdataError):
+    """The machine has less memory than a move needs. The last checkpoint is intact."""
+
+
+class BudgetSpent(SansdataError):
+    """The budget ended before the first student step. What was made is kept."""
+
+
+class PeerLost(SansdataError):
+    """Another process of the run ended, or does not answer. The last checkpoint is intact."""
+
+
 class Interrupted(SansdataError):
-    """A signal stopped the run after it was saved; `--resume` continues it."""
+    """A signal stopped the run; `--resume` continues it from what was saved."""
 
     exit_code = 75
 

@@ -16,7 +16,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,14 @@ STEP = re.compile(r"step-(\d{1,15})(?:-(\d{1,15}))?")
 # -- writing
 
 
-def write_synced(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file that is not there yet and waits until the disk has it. Raises OSError, also where anything stands
-    at `path`: a link would lead the bytes elsewhere."""
-    view = memoryview(data)
+def write_synced(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
+    """Writes a file that is not there yet, from data or its parts one after another, and waits until the disk has it.
+    Raises OSError, also where anything stands at `path`: a link would lead the bytes elsewhere."""
     with open(path, "xb") as file:
-        for start in range(0, len(view), CHUNK):
-            file.write(view[start : start + CHUNK])
+        for part in [data] if isinstance(data, bytes) else data:
+            view = memoryview(part)
+            for start in range(0, len(view), CHUNK):
+                file.write(view[start : start + CHUNK])
         file.flush()
         os.fsync(file.fileno())
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,11 +18,17 @@ from torch import Tensor, nn
 from . import columns
 from .columns import Inputs
 from .contracts import Counters, Outputs
-from .errors import ConfigError
+from .errors import ConfigError, PeerLost, first_line
 from .network import Network
 
 Placed = TypeVar("Placed", bound=nn.Module | Tensor | Mapping[str, Tensor])
 PRECISIONS = ("auto", "fp32", "bf16")
+PATIENCE = 600.0
+"""Seconds that one process waits for another to take its part: many times what the slowest move takes."""
+LEAVING = 15.0
+"""The same, once a signal has asked for the end."""
+POLL = timedelta(seconds=0.5)
+"""Between looks at signals while waiting."""
 
 
 class Runtime:
@@ -29,6 +38,8 @@ class Runtime:
         self.device = torch.device(device)
         self.precision = precision
         self.rank, self.world = rank, world
+        self.overdue: Callable[[], bool] = lambda: False
+        """Whether a signal has waited long enough for the move that is being made."""
 
     # -- one process
 
@@ -60,7 +71,10 @@ class Runtime:
             if torch.is_grad_enabled() and (name == "student" or columns.asks_gradient(inputs)):
                 counters.add(f"{name}_backwards", columns.count(inputs))
         with self.autocast():
-            return network(inputs, taps)
+            outputs = network(inputs, taps)
+        if self.world == 1 and self.overdue():
+            raise KeyboardInterrupt("the move was too long to be waited for")
+        return outputs
 
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """The only way to step: gradients averaged over ranks in a fixed order, clipped, applied, cleared."""
@@ -69,7 +83,7 @@ class Runtime:
             for p in params:
                 if p.grad is None:
                     p.grad = torch.zeros_like(p)
-                dist.all_reduce(p.grad)
+                self._wait(dist.all_reduce(p.grad, async_op=True))
                 p.grad /= self.world
         if clip is not None:
             nn.utils.clip_grad_norm_(params, clip)
@@ -82,14 +96,14 @@ class Runtime:
         """Rank 0's parameters and buffers, everywhere."""
         if self.world > 1:
             for value in module.state_dict().values():
-                dist.broadcast(value, 0)
+                self._wait(dist.broadcast(value, 0, async_op=True))
 
     def agree(self, value: bool) -> bool:
         """True on every rank if it is true on any: every data-dependent branch goes through here."""
         if self.world == 1:
             return value
         flag = torch.tensor([int(value)])
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        self._wait(dist.all_reduce(flag, op=dist.ReduceOp.MAX, async_op=True))
         return bool(flag.item())
 
     def sum(self, values: Iterable[float]) -> list[float]:
@@ -98,20 +112,45 @@ class Runtime:
         if self.world == 1:
             return values
         total = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(total)
+        self._wait(dist.all_reduce(total, async_op=True))
         return total.tolist()
 
     def from_rank_0(self, value: object) -> object:
-        """Rank 0's plain value, everywhere."""
+        """Rank 0's plain value (what JSON can say), everywhere."""
         if self.world == 1:
             return value
-        box = [value]
-        dist.broadcast_object_list(box, 0)
-        return box[0]
+        text = json.dumps(value).encode() if self.rank == 0 else b""
+        length = torch.tensor([len(text)])
+        self._wait(dist.broadcast(length, 0, async_op=True))
+        letters = torch.tensor(list(text) if self.rank == 0 else [0] * int(length), dtype=torch.uint8)
+        self._wait(dist.broadcast(letters, 0, async_op=True))
+        return json.loads(bytes(letters.tolist()))
 
-    def barrier(self) -> None:
+    def barrier(self, patience: float | None = None) -> None:
+        """Waits for every rank, `patience` seconds at most; None is the usual."""
         if self.world > 1:
-            dist.barrier()
+            self._wait(dist.barrier(async_op=True), patience)
+
+    def _wait(self, work: Any, patience: float | None = None) -> None:
+        """Until every rank has taken its part. A signal is heard meanwhile: torch itself would wait deaf for half an
+        hour. Raises PeerLost where another rank has ended, or does not answer."""
+        start = time.monotonic()
+        while True:
+            try:
+                work.wait(POLL)
+                return
+            except RuntimeError as fault:
+                if work.is_completed() and "timed out" not in str(fault):
+                    raise PeerLost(
+                        f"another process of this run (of {self.world}) has ended: its own output says why. "
+                        f"What was saved stands; start all of them again with --resume. [{first_line(fault)}]"
+                    ) from None
+            waited, limit = time.monotonic() - start, PATIENCE if patience is None else patience
+            if waited > (min(LEAVING, limit) if self.overdue() else limit):
+                raise PeerLost(
+                    f"another process of this run (of {self.world}) has not answered for {waited:.0f} s. "
+                    "What was saved stands; end it, and start all of them again with --resume."
+                )
 
     def leave(self) -> None:
         """Ends the process group that `make_runtime` joined."""
@@ -136,7 +175,13 @@ def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     if device.startswith("cuda") and world > 1:
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     if world > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
+        try:
+            dist.init_process_group("gloo")
+        except (ValueError, RuntimeError) as fault:
+            raise ConfigError(
+                f"WORLD_SIZE is {world}, and the other processes cannot be joined ({first_line(fault)}). "
+                "Start them with torchrun, or unset WORLD_SIZE for a run in one process."
+            ) from None
     return Runtime(device, resolve_precision(precision, device), rank, world)
 
 

@@ -204,8 +204,8 @@ SPECS = ("teacher", "student", "helpers")
 def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
     """Settings from a YAML file, then the command's flags, then key=value overrides.
 
-    A key whose first part is no field of RunSettings is one of the method's own settings. Raises ConfigError, also
-    where the file names code that neither flags nor overrides name.
+    A key whose first part is no field of RunSettings is one of the method's own settings, and so is `pool`. Raises
+    ConfigError, also where the file names code that neither flags nor overrides name.
     """
     tree = read_yaml(file) if file else {}
     of_file = {name: tree.pop(name) for name in SPECS if name in tree}
@@ -213,7 +213,12 @@ def resolve_settings(file: str | Path | None, given: Mapping[str, Any], override
     tree.update({name: value for name, value in given.items() if value is not None})
     for text in overrides:
         key, value = parse_override(text)
-        top = key.split(".")[0] in RunSettings.model_fields
+        if key == "pool" and isinstance(value, str):
+            raise ConfigError(
+                f"pool={value}: as key=value, 'pool' is how many samples a method keeps; to name the images that it "
+                f"chooses from, write --pool {value}"
+            )
+        top = key != "pool" and key.split(".")[0] in RunSettings.model_fields
         set_dotted(tree, key if top else f"options.{key}", value)
     settings = validate(RunSettings, {**of_file, **tree}, where)
     require_code_named(of_file, tree, SPECS, where)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,31 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from cases import CASES
-from processes import TESTS, Job, nursery
+from processes import TESTS, free_port, nursery, start_pair
 from tiny import Tiny, differing, student_of, tensors
 from torch import Tensor
 
 from sansdata.engine.encode import decode
 
 QUIET = ("no_report",)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_pair(config: Path, out: Path, *flags: str, before: list[tuple] | None = None) -> list[Job]:
-    """Two ranks as torchrun would start them, without its import of torch for each."""
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    argv = ["distill", "--config", config, "--out", out, *flags]
-    return [
-        nursery().start(
-            argv, out.parent, [QUIET, *(before or [])], env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        )
-        for rank in range(2)
-    ]
 
 
 def parameters(out: Path, rank: int) -> dict[str, Tensor]:

@@ -16,13 +16,18 @@ from sansdata.engine.budget import (
     SHARE,
     MoveCosts,
     Plan,
+    left,
     make_plan,
     measure,
+    outlook,
     replan,
     steps_within,
     timed_move,
+    too_little,
 )
+from sansdata.errors import ConfigError
 from sansdata.methods.index import METHODS, find_method, method_config
+from sansdata.runtime import Runtime
 from sansdata.settings import Budget, parse_budget
 
 quick = settings(max_examples=50, deadline=None)
@@ -106,6 +111,48 @@ def test_a_plan_fits_the_budget_and_time_keeps_a_reserve(text):
     assert plan.to_dict()["seconds_per_move"].keys() == {"acquire", "transfer"}
 
 
+@pytest.mark.parametrize(
+    ("budget", "each", "enough"),
+    [("120s", costs(1.6, 0.5), "--budget 4m"), ("5s", costs(0.05, 0.5), "--budget 8s"),
+     ("1000queries", costs(16, 8, "queries"), "--budget 1608queries"),
+     ("99samples", costs(1, 0, "samples"), "--budget 100samples")],
+)  # fmt: skip
+def test_a_budget_that_ends_before_the_first_student_step_is_refused_with_one_that_does_not(budget, each, enough):
+    how = config(warmup=99)
+    with pytest.raises(ConfigError, match="before the first student step") as refusal:
+        make_plan(parse_budget(budget), METHOD, how, lambda: each)
+    assert enough in str(refusal.value)
+    assert "100 x 'acquire'" in str(refusal.value)
+    assert make_plan(parse_budget(enough.split()[1]), METHOD, how, lambda: each).steps >= 1
+
+
+def test_steps_are_timed_where_somebody_asks():
+    """`--dry-run` says seconds for every budget."""
+    plan = make_plan(parse_budget("20steps"), METHOD, config(each=10), lambda: costs(3, 0.5), timed=True)
+    assert plan.to_dict()["seconds"] == 2 * 3 + 20 * 0.5
+    assert outlook(plan, MoveCosts()) == "20 student steps in 22 moves: about 0:16"
+
+
+def test_what_is_left_is_said_as_far_as_it_is_known():
+    plan, made = Plan("20 steps", 20, {"acquire": 10, "transfer": 20}), MoveCosts()
+    assert "how long" in outlook(plan, made)
+    made.add("acquire", {"seconds": 60.0})
+    assert outlook(plan, made).endswith("about 9:00 until 20 moves 'transfer', which are not timed yet")
+    made.add("transfer", {"seconds": 1.0})
+    assert outlook(plan, made) == "19 student steps in 28 moves: about 9:19"
+    assert left(plan, made) == 9 * 60 + 19
+    assert "About 13m would do" in too_little(plan, made, 61.0, "seconds")
+
+
+def test_measuring_ends_with_the_budget_although_no_step_was_reached(clock):
+    """The getting-started command with two minutes: 177 s of work, and then nothing."""
+    session = cast(Any, Session(["acquire"] * 9 + ["transfer"], {"acquire": [30.0], "transfer": [5.0]}, clock))
+    with pytest.raises(ConfigError, match="no 'transfer' came") as refusal:
+        make_plan(parse_budget("2m"), METHOD, config(), lambda: measure(lambda: session, 6, 120))
+    assert session.made == 5
+    assert "--budget" in str(refusal.value)
+
+
 def test_the_time_spent_measuring_counts(monkeypatch):
     clock = iter([100.0, 130.0])
     monkeypatch.setattr("sansdata.engine.budget.time.perf_counter", lambda: next(clock))
@@ -138,6 +185,7 @@ class Session:
 
     def __init__(self, kinds: list[str], seconds: dict[str, list[float]], clock: list[float]) -> None:
         self.context = SimpleNamespace(counters=Counters())
+        self.runtime = Runtime()
         self.method = SimpleNamespace(plan=Method.plan, config=config())
         self.kinds, self.seconds, self.clock, self.made = kinds, {k: list(v) for k, v in seconds.items()}, clock, 0
 

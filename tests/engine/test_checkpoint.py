@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from checkpointing import checkpoints, loaded_step, save, state_at
+from safetensors.torch import load_file
 
 from sansdata.engine.checkpoint import find_fault
+from sansdata.engine.tensor_parts import DTYPES, safetensors_parts
 from sansdata.errors import ResumeError
 from sansdata.memory import Slot
 
@@ -32,6 +36,41 @@ def test_two_are_kept_and_the_newest_is_named(tmp_path):
     assert names(tmp_path) == ["LATEST", "step-000000003", "step-000000040"]
     assert (tmp_path / "checkpoints" / "LATEST").read_text() == "step-000000040"
     assert loaded_step(tmp_path) == 40
+
+
+def test_a_checkpoint_holds_no_second_copy_of_the_pool(tmp_path):
+    """It took three. What is copied is one part at a time, and only what does not lie in memory as in the file."""
+    script = """
+import resource, sys, torch
+from pathlib import Path
+from sansdata.engine.checkpoint import Checkpoints
+from sansdata.memory import Slot
+from sansdata.runtime import Runtime
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+kept = Checkpoints(Path(sys.argv[1]), Runtime())
+kept.save(0, {"few": Slot(a=torch.rand(3))}, {})
+images = torch.zeros(64 * 2**20, dtype=torch.uint8).add_(1)
+before = peak()
+kept.save(1, {"pool": Slot(images=images[: 2**26], other=images)}, {})
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "checkpoints")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 16 * 2**20
+
+
+def test_every_type_of_number_is_read_back_by_the_library(tmp_path):
+    numbers = {str(dtype): torch.ones(3, 2).to(dtype) for dtype in DTYPES} | {
+        "none": torch.zeros(0, 4),
+        "one": torch.tensor(7),
+    }
+    (tmp_path / "file").write_bytes(b"".join(safetensors_parts(numbers | {"turned": torch.arange(6.0).view(2, 3).T})))
+    back = load_file(tmp_path / "file")
+    assert torch.equal(back.pop("turned"), torch.arange(6.0).view(2, 3).T)
+    assert all(back[name].dtype == value.dtype and torch.equal(back[name], value) for name, value in numbers.items())
+    with pytest.raises(TypeError, match="'odd'"):
+        list(safetensors_parts({"odd": torch.zeros(2).to(torch.complex128)}))
 
 
 def test_no_file_is_a_pickle(tmp_path):

@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sansdata.engine.encode import decode, encode
+from sansdata.engine.tensor_parts import safetensors_parts
 from sansdata.errors import ResumeError
 
 quick = settings(max_examples=50, deadline=None)
@@ -90,14 +91,8 @@ def test_the_layout_of_channels_last_weights_survives():
 def test_a_view_is_saved_alone_and_not_with_what_it_looks_into():
     held: dict[str, Tensor] = {}
     encode({"v": torch.zeros(1000)[:3]}, "p", held)
-    assert held["p.v"].untyped_storage().nbytes() == 12
-
-
-def test_what_was_saved_does_not_follow_later_changes():
-    weight, held = torch.zeros(3), {}
-    encode({"w": weight}, "p", held)
-    weight += 1
-    assert held["p.w"].sum() == 0
+    *_, last = safetensors_parts(held)
+    assert len(last) == 12
 
 
 @pytest.mark.parametrize("made", ["sgd", "adam"])

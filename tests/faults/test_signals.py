@@ -38,7 +38,7 @@ def finish(config: Path) -> Callable[[Path], None]:
     return check
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_one_signal(sent: signal.Signals, config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
     out = tmp_path / "run"
     job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, [QUIET, ("slow_moves", 0.05)])
@@ -97,6 +97,46 @@ def test_sigterm_during_a_timed_save_completes_it(
     assert job.wait() == 75, job.output
     whole = [p for p in (out / "checkpoints").glob("step-*") if find_fault(p) is None]
     assert len(whole) == 2
+    finish(out)
+
+
+def test_before_the_first_move_nothing_is_waited_for(config: Path, tmp_path: Path) -> None:
+    out, preparing = tmp_path / "run", tmp_path / "preparing"
+    before = [QUIET, ("pause_in_preparing", str(preparing))]
+    job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, before)
+    job.wait_until(preparing.is_file)
+    job.signal(signal.SIGTERM)
+    assert job.wait(30) == 75, job.output  # it would last 60
+    assert "stopped by SIGTERM before the first move" in job.output
+    assert "Traceback" not in job.output
+    assert not out.exists()
+
+
+def test_scoring_is_not_waited_for(config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
+    out, scoring = tmp_path / "run", tmp_path / "scoring"
+    before = [QUIET, ("pause_in_scoring", str(scoring))]
+    job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, before)
+    job.wait_until(scoring.is_file)
+    job.signal(signal.SIGINT)
+    assert job.wait(30) == 75, job.output
+    assert "All steps are saved" in job.output
+    manifest = json.loads((out / "run.json").read_text())
+    assert manifest["status"] == "interrupted"
+    assert manifest["seconds"] > 0
+    finish(out)
+
+
+def test_a_move_that_is_too_long_is_given_up(config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
+    """At the end of a pass through a network: what was saved before the move stands."""
+    out, moving = tmp_path / "run", tmp_path / "moving"
+    before = [QUIET, ("endless_move", 5, str(moving))]
+    argv = ["distill", "--config", config, "--out", out, "engine.checkpoint_seconds=1e-6"]
+    job = nursery().start(argv, tmp_path, before)
+    job.wait_until(moving.is_file)
+    job.signal(signal.SIGTERM)
+    assert job.wait(60) == 75, job.output  # it would last 100
+    assert "which is lost" in job.output
+    assert "Traceback" not in job.output
     finish(out)
 
 

@@ -83,6 +83,19 @@ def test_a_slow_teacher_can_be_stopped(config: Path, whole: Path, tmp_path: Path
     assert_continues(config, out, whole)
 
 
+def test_a_budget_that_is_spent_before_the_first_step_keeps_what_was_made(tiny: Tiny, tmp_path: Path) -> None:
+    """Planned by cheap moves that turn out dear: it ends, is kept, and says how much would do."""
+    settings = tiny.settings("fm", CASES["fm"].options, budget="500queries", engine=EAGER)
+    config, out = tiny.config(settings, folder=tmp_path), tmp_path / "run"
+    job = distil(config, out, before=[QUIET, ("dear_moves", 10_000)])
+    assert job.code == 1, job.output
+    for words in ("BudgetSpent", "before the first student step", "queries would do", "Saved: step-", "--resume"):
+        assert words in job.output
+    assert status(out) == "interrupted"
+    again = distil(config, out, "--resume", "--force", "--budget", "10500queries", before=[QUIET])
+    assert again.code == 0, again.output
+
+
 def test_a_teacher_that_becomes_slow_ends_within_the_budget(tiny: Tiny, tmp_path: Path) -> None:
     """Measured at full speed, then 0.2 s a pass: the time is a cap, and the run says that it was cut."""
     settings = tiny.settings("dafl", CASES["dafl"].options, budget="2s")

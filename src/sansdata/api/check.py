@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import MethodError
 from ..methods.index import choose_method, find_method, method_names
 from ..runtime import resolve_device
 from ..tasks import load_task
@@ -30,7 +31,11 @@ def check(teacher: str | Teacher, task: TaskLike = None, student: str | nn.Modul
     auto = None
     if not verdict.faults:
         for name in method_names():
-            cls = find_method(name)
+            try:
+                cls = find_method(name)
+            except MethodError as fault:  # a stranger's package that is broken does not keep us from the others
+                methods[name] = [str(fault)]
+                continue
             methods[name] = unmet(cls.requires(cls.Config()), teacher)
         auto = choose_method(teacher, resolve_device("auto") == "cpu").why
     notes = [*teacher.notes, *(() if model is None else model.notes)]

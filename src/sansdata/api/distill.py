@@ -10,9 +10,11 @@ from typing import Any
 from torch import nn
 
 from ..config import validate
+from ..engine.budget import MoveCosts, outlook
+from ..engine.monitor import announce
 from ..engine.prepare import prepare
 from ..engine.run import resolved, run
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, did_you_mean, first_line
 from ..methods.index import method_config
 from ..report import write_report
 from ..runtime import is_first_process
@@ -94,7 +96,10 @@ def distill_settings(
     """As `distill`, from settings as a file or the command gives them; `how` goes to engine.run.run."""
     directory = run(settings, Path(out), teacher, student, **how)
     if is_first_process():
-        write_report(directory)
+        try:
+            write_report(directory)
+        except Exception as fault:  # the run is done, and its figures should be seen whatever becomes of the page
+            announce(f"warning: no report was written: {first_line(fault)}. `sansdata report {out}` tries again")
     return load(directory, student if student is not None else _code_of(settings))
 
 
@@ -106,7 +111,9 @@ def _code_of(settings: RunSettings) -> str:
 def plan_only(settings: RunSettings) -> dict[str, Any]:
     """What a run would do: resolved settings and plan, nothing written (`--dry-run`)."""
     prepared = prepare(settings)
-    return {"settings": resolved(prepared), "plan": prepared.plan().to_dict(), "notes": prepared.notes}
+    plan = prepared.plan(timed=True)
+    announce(outlook(plan, MoveCosts()))
+    return {"settings": resolved(prepared), "plan": plan.to_dict(), "notes": prepared.notes}
 
 
 def resolve_options(settings: RunSettings) -> dict[str, Any]:

@@ -93,13 +93,16 @@ def distill(
     if summary["score"] is not None:
         said = words.percent(summary["score"]["last"])
         print(f"score     {said} overlap with the teacher on probes: compare it with other runs of this teacher")
+    seconds, scoring = (summary["cost"][name] for name in ("seconds", "scoring_seconds"))
+    print(f"time      {seconds:.1f} s for {summary['steps']:,} steps, then {scoring:.1f} s of scoring")
     for warning in summary["warnings"]:
         print(f"warning   {warning['name']}: {warning['text']}")
     violations = json.loads((out / "ledger.json").read_text())["violations"]
     if violations:
         first_path = violations[0]["path"]
         print(f"warning   {len(violations)} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
-    print(f"report    {out / 'report.html'}")
+    if (out / "report.html").is_file():
+        print(f"report    {out / 'report.html'}")
 
 
 def _check_early(settings: RunSettings) -> None:

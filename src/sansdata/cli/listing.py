@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import MethodError
+
 
 class What(StrEnum):
     methods = "methods"
@@ -29,7 +31,12 @@ def _methods() -> None:
 
     for name, line in method_names().items():
         print(f"{name:<16} {line}")
-        for preset in getattr(find_method(name), "presets", {}):
+        try:
+            presets = getattr(find_method(name), "presets", {})
+        except MethodError as fault:  # a stranger's package that is broken
+            print(f"{'':<16} {fault}")
+            continue
+        for preset in presets:
             print(f"{'':<16} preset {preset}")
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from ..contracts import Stateful
 from ..errors import DivergedError, ResumeError, first_line
@@ -40,6 +39,7 @@ from ..files import (
 )
 from ..runtime import Runtime
 from .encode import decode, encode
+from .tensor_parts import safetensors_parts
 
 SCHEMA = 1
 KEEP = 2
@@ -72,7 +72,7 @@ class Checkpoints:
             tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in state.items()}
             self._require_numbers(tensors, step)
             with self.together():
-                write_synced(work / f"rank-{rank}.safetensors", save_tensors(tensors))
+                write_synced(work / f"rank-{rank}.safetensors", safetensors_parts(tensors))
                 text = json.dumps({"schema": SCHEMA, "step": step, "facts": dict(facts), "state": tree})
                 write_synced(work / f"rank-{rank}.json", text.encode())
             with self.together():
@@ -99,7 +99,8 @@ class Checkpoints:
     def _require_numbers(self, tensors: Mapping[str, torch.Tensor], step: int) -> None:
         """A step on a nan gradient shows in the loss one move later. Saved in between it would push out a checkpoint
         from which the run can go on."""
-        bad = [name for name, value in tensors.items() if bool(value.isnan().any())]
+        floating = {name: value for name, value in tensors.items() if value.is_floating_point() or value.is_complex()}
+        bad = [name for name, value in floating.items() if bool(value.isnan().any())]
         if self.runtime.agree(bool(bad)):
             where = bad[0] if bad else "the state of another process"
             raise DivergedError(
@@ -138,7 +139,7 @@ class Checkpoints:
 
     def _require_space(self) -> None:
         """Refuses early where the disk has not twice the room of the newest checkpoint."""
-        own_folder(self.directory)
+        own_folder(self.directory)  # but not its parents: a run that was moved is not begun anew
         newest = self._complete()[-1:]
         need = 2 * sum(p.stat().st_size for p in newest[0].iterdir()) if newest else 0
         free = shutil.disk_usage(self.directory).free

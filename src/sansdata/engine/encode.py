@@ -11,7 +11,8 @@ from ..errors import ResumeError
 
 
 def encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """A JSON-able copy of nested state; its tensors go into `tensors` under paths like 'method.pool.images'.
+    """A JSON-able copy of nested state; its tensors go into `tensors` under paths like 'method.pool.images', and are
+    still those of the state: what is to be kept is written before the state goes on.
 
     Raises TypeError for anything that is not a tensor, number, text, None, list, tuple or dict.
     """
@@ -20,7 +21,7 @@ def encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         plain = value.detach().permute(0, 2, 3, 1) if layout == "channels_last" else value.detach()
         while path in tensors:  # {'a.b': x, 'a': {'b': y}} and {1: x, '1': y} come here with one path twice
             path += "'"
-        tensors[path] = plain.cpu().contiguous().clone()
+        tensors[path] = plain
         return {"$tensor": path, "layout": layout} if layout else {"$tensor": path}
     if isinstance(value, dict):
         if all(isinstance(key, str) and not key.startswith("$") for key in value):

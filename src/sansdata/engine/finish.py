@@ -20,6 +20,7 @@ from ..files import by_step, open_regular
 from ..models.saved import write_model
 from . import diagnosis, selection
 from .loop import Loop
+from .monitor import announce
 from .prepare import Prepared
 from .probes import make_probes
 from .run_directory import RunDirectory
@@ -34,6 +35,8 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     assert packed is not None
     last = {name: value.clone() for name, value in session.student.state_dict().items()}
     probes = make_probes(prepared.teacher, prepared.runtime)
+    several, many = len(selection.snapshots(directory.path / "snapshots")), columns.count(packed)
+    announce(f"scoring   {several} snapshots beside the teacher, on {many:,} {loop.kind.unit} and the probes")
     snapshots = selection.score(directory.path / "snapshots", packed, probes.packed, session.context)
     by = "score" if probes.telling else "agreement"
     newest, best = snapshots[-1], selection.preferred(snapshots, by)

@@ -11,27 +11,29 @@ import torch
 
 from .. import columns
 from ..contracts import Losses, Stateful
-from ..errors import DivergedError, Interrupted
+from ..errors import BudgetSpent, DivergedError, Interrupted, PeerLost, SansdataError
 from ..files import by_step, remove, write_atomic
 from ..kinds.index import input_kind
 from ..memory import Reservoir
 from ..settings import Budget, EngineSettings
 from . import selection
-from .budget import REPLAN_AT, MoveCosts, Plan, replan, timed_move
+from .budget import REPLAN_AT, MoveCosts, Plan, left, outlook, replan, timed_move, too_little
 from .checkpoint import Checkpoints
 from .facts import checked, plan_in
 from .guard.ledger import Ledger
 from .kept_samples import archive
-from .monitor import MetricsLog, TensorBoard, Tracker, make_display
+from .monitor import Monitor
 from .run_directory import RunDirectory
 from .session import Session
-from .signals import StopRequest
+from .signals import GRACE, StopRequest
 
 GRID = 64
 OFFERED = 8
 """Samples of each student batch that are offered to the reservoir."""
 WATCHED = 256
 """Samples of the reservoir on which agreement is followed during the run."""
+SAVING_SHARE = 0.05
+"""Of the time, that saves before long moves may take: a signal does not wait for those."""
 
 
 class Loop:
@@ -59,7 +61,10 @@ class Loop:
         self.agreement: float | None = None
         self.marks = {"snapshots": 0, "sample_grids": 0, "replans": 0}
         self.elapsed, self.cpu, self.metrics_bytes = 0.0, 0.0, 0
-        self.trackers: list[Tracker] = []
+        self.saved, self.saved_at, self.saving = "", 0.0, 0.0
+        """Name of the newest checkpoint, when it was written and how long that took."""
+        self.speed: float | None = None
+        self.monitor = Monitor(directory, settings.tensorboard, self.runtime.rank, self.kind.unit)
 
     # -- what outlives the process
 
@@ -75,6 +80,7 @@ class Loop:
     def resume_from(self, checkpoint: Path) -> None:
         """Restores everything from a whole checkpoint. Raises ResumeError."""
         facts = checked(self.checkpoints.load(checkpoint, self.state()))
+        self.saved = checkpoint.name
         self.plan = plan_in(facts)
         self.elapsed, self.cpu = facts["elapsed"], facts.get("cpu", 0.0)
         self.latest, self.agreement = facts["latest"], facts["agreement"]
@@ -99,69 +105,101 @@ class Loop:
     def run(self, request: StopRequest) -> str:
         """Gives 'done', or 'truncated' where the budget ended before the plan.
 
-        Raises Interrupted after a signal (saved first), DivergedError, NoDataViolation.
+        Raises Interrupted after a signal (saved first), DivergedError, NoDataViolation, PeerLost, BudgetSpent.
         """
-        progress = self.session.context.progress
-        progress.planned = self.plan.steps
-        log = MetricsLog(self.directory.path / "metrics.jsonl", self.metrics_bytes) if self.first else None
-        self.display = make_display(self.plan.steps, self.runtime.rank, self.kind.unit)
-        self.trackers = self._make_trackers()
-        start, cpu_start = time.perf_counter() - self.elapsed, time.process_time() - self.cpu
-        saved_at = time.perf_counter()
-        status = "done"
+        self.session.context.progress.planned = self.plan.steps
+        self.monitor.open(self.metrics_bytes, self.plan.steps)
+        self.runtime.overdue = lambda: request.overdue
         try:
-            while progress.steps < self.plan.steps:
-                if self.runtime.agree(request.name is not None):
-                    self._save()
-                    raise Interrupted(
-                        f"stopped by {request.name or 'a signal to another process'} at step {progress.steps}; "
-                        f"saved. Continue with --resume."
-                    )
-                if self.runtime.agree(self._budget_spent()):
-                    status = "truncated"
-                    break
-                kind, losses, cost = timed_move(self.session)
-                self.ledger.check()
-                self.costs.add(kind, cost)
-                self.elapsed, self.cpu = time.perf_counter() - start, time.process_time() - cpu_start
-                self.session.context.counters.add(f"seconds_{kind}", cost["seconds"])
-                self._note(kind, losses)
-                if kind == "transfer":
-                    self._after_step(log, cost)
-                due = time.perf_counter() - saved_at >= self.settings.checkpoint_seconds
-                if self.runtime.agree(due):
-                    self._save()
-                    saved_at = time.perf_counter()
-            self._require_finite_student()
-            self._snapshot_last()
-            self._save()
+            with request.waits_for_moves():
+                status = self._run(request)
+        except (KeyboardInterrupt, PeerLost) as fault:
+            if isinstance(fault, PeerLost) and request.name is None:
+                raise
+            where = f"a move after step {self.session.context.progress.steps}"
+            what = f"in {where}, which is lost" if isinstance(fault, KeyboardInterrupt) else f"in {where}: {fault}"
+            raise Interrupted(
+                f"stopped by {request.name or 'a signal'} {what}. {self._saved()} Continue with --resume."
+            ) from None
         finally:
-            self.display.close()
-            for tracker in self.trackers:
-                tracker.close()
-            if log is not None:
-                log.close()
+            self.runtime.overdue = lambda: False
+            self.monitor.close()
+        if request.name is not None:  # it came with the last move
+            raise Interrupted(f"stopped by {request.name} after the last step. {self._saved()} Continue with --resume.")
         return status
 
+    def _run(self, request: StopRequest) -> str:
+        progress = self.session.context.progress
+        start, cpu_start = time.perf_counter() - self.elapsed, time.process_time() - self.cpu
+        self.saved_at, status = time.perf_counter(), "done"
+        self.monitor.say(outlook(self.plan, self.costs))
+        while progress.steps < self.plan.steps:
+            if self.runtime.agree(request.name is not None):
+                self._save()
+                raise Interrupted(
+                    f"stopped by {request.name or 'a signal to another process'} at step {progress.steps}. "
+                    f"{self._saved()} Continue with --resume."
+                )
+            if self.runtime.agree(self._budget_spent()):
+                status = "truncated"
+                break
+            kind, losses, cost = timed_move(self.session)
+            self.ledger.check()
+            self.costs.add(kind, cost)
+            self.elapsed, self.cpu = time.perf_counter() - start, time.process_time() - cpu_start
+            self.session.context.counters.add(f"seconds_{kind}", cost["seconds"])
+            self._note(kind, losses)
+            if kind == "transfer":
+                self._after_step(cost)
+            if self.costs.count[kind] == 2 and kind not in self.plan.cost_per_move:
+                self.monitor.say(outlook(self.plan, self.costs))
+            self._show()
+            if self.runtime.agree(self._save_is_due()):
+                self._save()
+        if progress.steps == 0:
+            self._save()
+            raise BudgetSpent(
+                f"{too_little(self.plan, self.costs, self._spent(), self._unit)} {self._saved()} "
+                "Continue with --resume --force and a larger --budget."
+            )
+        self._require_finite_student()
+        self._snapshot_last()
+        self._save()
+        return status
+
+    def _save_is_due(self) -> bool:
+        """Now and then; and before a move that a signal would not wait for, as often as saving costs little."""
+        since = time.perf_counter() - self.saved_at
+        mean = self.costs.mean().get(self.session.method.next_move(), {})
+        long = mean.get("seconds", 0.0) > GRACE and since * SAVING_SHARE >= self.saving
+        return since >= self.settings.checkpoint_seconds or long
+
     def _save(self) -> None:
+        start = time.perf_counter()
         try:
             with self.checkpoints.together():
                 self.ledger.write()
             path = self.checkpoints.save(self.session.context.progress.steps, self.state(), self.facts())
         except OSError as fault:
+            if not self.directory.path.is_dir():
+                gone = f"{self.directory.path} was moved or removed during the run"
+                raise SansdataError(f"{gone}. Continue with --out where it is now, and --resume") from None
             # The student goes on; what was saved before stands.
-            self.display.say(f"warning: no checkpoint was written: {fault}")
-            if self.first:
-                self._event(f"checkpoint failed: {fault}")
-            return
-        if self.first:
-            self._event(f"saved {path.name}")
+            self.monitor.warn("no checkpoint was written", fault)
+        else:
+            self.saved = path.name
+            self.monitor.event(f"saved {path.name}")
+        self.saved_at = time.perf_counter()
+        self.saving = self.saved_at - start
 
-    def _event(self, text: str) -> None:
-        try:
-            self.directory.event(text)
-        except OSError:
-            self.display.say(text)
+    def _saved(self) -> str:
+        """What a later process continues from, in a sentence."""
+        return f"Saved: {self.saved}." if self.saved else "Nothing was saved yet: it begins anew."
+
+    def _show(self) -> None:
+        progress = self.session.context.progress
+        line = {"step": progress.steps, "losses": self.latest, "samples_per_second": self.speed}
+        self.monitor.show(line | {"agreement": self.agreement}, left(self.plan, self.costs), self.plan.steps)
 
     def _note(self, kind: str, losses: Losses) -> None:
         names = losses.values()
@@ -169,20 +207,22 @@ class Loop:
             values = torch.stack(list(names.values())).tolist()
             self.latest |= {f"{kind}/{name}": value for name, value in zip(names, values)}
 
-    def _after_step(self, log: MetricsLog | None, cost: Mapping[str, float]) -> None:
+    def _after_step(self, cost: Mapping[str, float]) -> None:
         session, progress = self.session, self.session.context.progress
         batch = session.last_batch
         assert batch is not None
+        self.speed = columns.count(batch.inputs) / cost["seconds"] * self.runtime.world
         self.reservoir.offer(columns.take(batch.inputs, slice(OFFERED)), session.streams("reservoir"))
         if self._passed("replans", len(REPLAN_AT), REPLAN_AT):
             self._replan()
         if self._passed("sample_grids", self.settings.sample_grids) and self.first:
-            self._keep_grid()
+            with self.monitor.optional("a grid of samples"):
+                self._keep_grid()
         snapshot = self._passed("snapshots", self.settings.snapshots)
         if snapshot and progress.steps < self.plan.steps:
             self._snapshot()
         if progress.steps % self.settings.log_every == 0 or progress.steps == self.plan.steps:
-            self._log(log, columns.count(batch.inputs) / cost["seconds"], self.agreement if snapshot else None)
+            self._log(self.agreement if snapshot else None)
         if self.on_step is not None and self.first:
             self.on_step(progress.steps, dict(self.latest))
 
@@ -197,9 +237,8 @@ class Loop:
         self.marks[mark] = done + 1
         return True
 
-    def _log(self, log: MetricsLog | None, speed: float, agreement: float | None) -> None:
+    def _log(self, agreement: float | None) -> None:
         progress = self.session.context.progress
-        eta = self.elapsed * (1 - progress.value) / max(progress.value, 1e-9)
         line: dict[str, Any] = {
             "step": progress.steps,
             "move": self.session.moves,
@@ -207,16 +246,12 @@ class Loop:
             "losses": dict(self.latest),
             "lr": self.session.optimizer.param_groups[0]["lr"],
             "seconds": round(self.elapsed, 3),
-            "samples_per_second": round(speed * self.runtime.world, 1),
+            "samples_per_second": round(self.speed or 0.0, 1),
             "queries": int(self.session.context.counters["teacher_forwards"] * self.runtime.world),
         }
         if agreement is not None:
             line["agreement"] = agreement
-        if log is not None:
-            log.write(line)
-            self.metrics_bytes = log.size
-        self._track(progress.steps, {**line["losses"], "lr": line["lr"]})
-        self.display.update(line | {"agreement": self.agreement}, eta)
+        self.metrics_bytes = self.monitor.log(line)
 
     def _replan(self) -> None:
         """Rank 0 decides, from its own clock; the others follow."""
@@ -226,22 +261,25 @@ class Loop:
         if self.first:
             method, config = type(self.session.method), self.session.method.config
             if replan(self.plan, self.budget, method, config, done, self._spent(), self.costs):
-                self._event(f"re-planned at step {done}: {self.plan.replans[-1]}")
-                self.directory.write_json("plan.json", self.plan.to_dict())
+                self.monitor.event(f"re-planned at step {done}: {self.plan.replans[-1]}")
+                with self.monitor.optional("plan.json"):
+                    self.directory.write_json("plan.json", self.plan.to_dict())
         plan: Any = self.runtime.from_rank_0(self.plan.state())
         self.plan = Plan(**plan)
         self.session.context.progress.planned = self.plan.steps
-        self.display.planned = self.plan.steps
 
     def _spent(self) -> float:
         counters = self.session.context.counters
-        unit = self.budget.unit if self.budget else "steps"
         return {
             "seconds": self.elapsed,
             "steps": self.session.context.progress.steps,
             "samples": counters["samples"],
             "queries": counters["teacher_forwards"],
-        }[unit]
+        }[self._unit]
+
+    @property
+    def _unit(self) -> str:
+        return self.budget.unit if self.budget else "steps"
 
     def _budget_spent(self) -> bool:
         """Whether the next move could overspend; what it costs is known from those before it."""
@@ -256,7 +294,9 @@ class Loop:
     def _snapshot(self) -> None:
         session = self.session
         if self.first:
-            selection.save_snapshot(self.directory.folder("snapshots"), session.context.progress.steps, session.student)
+            with self.monitor.optional("a snapshot"):
+                folder = self.directory.folder("snapshots")
+                selection.save_snapshot(folder, session.context.progress.steps, session.student)
         packed, context = self.reservoir.packed, session.context
         assert packed is not None
         watched = columns.take(packed, slice(WATCHED))
@@ -281,18 +321,3 @@ class Loop:
         for name, value in self.session.student.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise DivergedError(f"the student's '{name}' is not finite after the last step; lower transfer.lr")
-
-    # -- trackers
-
-    def _make_trackers(self) -> list[Tracker]:
-        if not (self.settings.tensorboard and self.first):
-            return []
-        return [TensorBoard(self.directory.folder("tensorboard"))]
-
-    def _track(self, step: int, values: Mapping[str, float]) -> None:
-        for tracker in list(self.trackers):
-            try:
-                tracker.log(step, values)
-            except Exception as fault:
-                self.display.say(f"warning: a tracker failed and is left out from here: {fault}")
-                self.trackers.remove(tracker)

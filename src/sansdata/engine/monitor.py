@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import importlib.util
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import MissingLibraryError
 from ..files import open_in_place
+from ..runtime import is_first_process
+from .run_directory import RunDirectory
 
 PLAIN_SECONDS = 15
 """Between lines when the output is no terminal."""
+LIVE_SECONDS = 0.2
+"""Between drawings of the bar in a terminal."""
+
+
+def announce(text: str) -> None:
+    """A line for whoever watches the run, from the first process alone. A closed terminal stops nothing."""
+    if is_first_process():
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
 
 
 class MetricsLog:
@@ -26,7 +41,16 @@ class MetricsLog:
         self.file.seek(0, os.SEEK_END)
 
     def write(self, line: Mapping[str, Any]) -> None:
-        self.file.write((json.dumps(line) + "\n").encode())
+        """Raises OSError; the file then ends with the last whole line."""
+        data, size = (json.dumps(line) + "\n").encode(), self.size
+        try:
+            if self.file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.file.name))
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.file.truncate(size)
+                self.file.seek(size)
+            raise
 
     @property
     def size(self) -> int:
@@ -44,7 +68,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files under DIR/tensorboard. Raises ImportError without the package tensorboard."""
+    """Event files under DIR/tensorboard."""
 
     def __init__(self, directory: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -59,11 +83,22 @@ class TensorBoard:
         self.writer.close()
 
 
-def describe(line: Mapping[str, Any], eta: float, planned: int, unit: str = "images") -> str:
+def require_tensorboard() -> None:
+    """Raises MissingLibraryError where `engine.tensorboard` cannot be had."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise MissingLibraryError(
+            "engine.tensorboard=true needs the package tensorboard, which is not installed: "
+            "pip install 'sansdata[track]', or leave it off (metrics.jsonl has the same figures)"
+        )
+
+
+def describe(line: Mapping[str, Any], eta: float | None, planned: int, unit: str = "images") -> str:
     """One line for a reader: where, how long still, losses by name, speed, agreement."""
-    parts = [f"step {line['step']}/{planned}", f"ETA {clock(eta)}"]
+    parts = [f"step {line['step']}/{planned}"]
+    parts += [] if eta is None else [f"ETA {clock(eta)}"]
     parts += [f"{name} {value:.4g}" for name, value in line["losses"].items()]
-    parts.append(f"{line['samples_per_second']:.0f} {unit}/s")
+    if line.get("samples_per_second") is not None:
+        parts.append(f"{line['samples_per_second']:.0f} {unit}/s")
     if line.get("agreement") is not None:
         parts.append(f"agreement {100 * line['agreement']:.1f} %")
     return "  ".join(parts)
@@ -84,20 +119,20 @@ class PlainDisplay:
     def __init__(self, planned: int, unit: str) -> None:
         self.planned, self.unit, self._last = planned, unit, -float("inf")
 
-    def update(self, line: Mapping[str, Any], eta: float) -> None:
+    def update(self, line: Mapping[str, Any], eta: float | None) -> None:
         if time.monotonic() - self._last >= PLAIN_SECONDS:
             self._last = time.monotonic()
             self.say(describe(line, eta, self.planned, self.unit))
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        announce(text)
 
     def close(self) -> None:
         pass
 
 
 class LiveDisplay:
-    """A bar in a terminal or notebook."""
+    """A bar in a terminal or notebook, until that is closed."""
 
     def __init__(self, planned: int, unit: str) -> None:
         from rich.console import Console
@@ -106,19 +141,28 @@ class LiveDisplay:
         self.planned, self.unit = planned, unit
         console = Console(stderr=True)
         columns = (TextColumn("{task.percentage:3.0f} %"), BarColumn(bar_width=20), TextColumn("{task.description}"))
-        self.progress = Progress(*columns, console=console, transient=False)
+        # Drawn by us, not by a thread of rich's: that one would end in a traceback when the terminal closes.
+        self.progress = Progress(*columns, console=console, transient=False, auto_refresh=False)
         self.task = self.progress.add_task("starting", total=planned)
-        self.progress.start()
+        self._last = -float("inf")
+        with contextlib.suppress(OSError, ValueError):
+            self.progress.start()
 
-    def update(self, line: Mapping[str, Any], eta: float) -> None:
+    def update(self, line: Mapping[str, Any], eta: float | None) -> None:
+        if time.monotonic() - self._last < LIVE_SECONDS and line["step"] < self.planned:
+            return
+        self._last = time.monotonic()
         text = describe(line, eta, self.planned, self.unit).replace("[", "\\[")
-        self.progress.update(self.task, total=self.planned, completed=line["step"], description=text)
+        with contextlib.suppress(OSError, ValueError):
+            self.progress.update(self.task, total=self.planned, completed=line["step"], description=text, refresh=True)
 
     def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
+        with contextlib.suppress(OSError, ValueError):
+            self.progress.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        self.progress.stop()
+        with contextlib.suppress(OSError, ValueError):
+            self.progress.stop()
 
 
 class Silent:
@@ -126,7 +170,7 @@ class Silent:
 
     planned = 0
 
-    def update(self, line: Mapping[str, Any], eta: float) -> None: ...
+    def update(self, line: Mapping[str, Any], eta: float | None) -> None: ...
     def say(self, text: str) -> None: ...
     def close(self) -> None: ...
 
@@ -135,5 +179,80 @@ def make_display(planned: int, rank: int, unit: str) -> PlainDisplay | LiveDispl
     """unit: what a sample is called."""
     if rank != 0:
         return Silent()
-    live = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return LiveDisplay(planned, unit) if live else PlainDisplay(planned, unit)
+    notebook = "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return LiveDisplay(planned, unit) if terminal or notebook else PlainDisplay(planned, unit)
+
+
+class Monitor:
+    """All of the above for one run. What fails here is said and left out: a full disk or a closed terminal costs the
+    line, not the run."""
+
+    def __init__(self, directory: RunDirectory, tensorboard: bool, rank: int, unit: str) -> None:
+        """unit: what a sample is called."""
+        self.directory, self.tensorboard, self.rank, self.unit = directory, tensorboard, rank, unit
+        self.first = rank == 0
+        self.display: PlainDisplay | LiveDisplay | Silent = Silent()
+        self.metrics: MetricsLog | None = None
+        self.trackers: list[Tracker] = []
+
+    def open(self, metrics_bytes: int, planned: int) -> None:
+        """metrics_bytes: how much of metrics.jsonl stands. Raises OSError where the log cannot be opened at all."""
+        self.display = make_display(planned, self.rank, self.unit)
+        if not self.first:
+            return
+        self.metrics = MetricsLog(self.directory.path / "metrics.jsonl", metrics_bytes)
+        if self.tensorboard:
+            try:
+                self.trackers = [TensorBoard(self.directory.folder("tensorboard"))]
+            except Exception as fault:  # whatever its packages die of
+                self.warn("TensorBoard cannot be used and is left out", fault)
+
+    def close(self) -> None:
+        self.display.close()
+        for tracker in self.trackers:
+            with contextlib.suppress(Exception):
+                tracker.close()
+        if self.metrics is not None:
+            self.metrics.close()
+
+    def say(self, text: str) -> None:
+        self.display.say(text)
+
+    def show(self, line: Mapping[str, Any], eta: float | None, planned: int) -> None:
+        """Where the run is now, for whoever looks."""
+        self.display.planned = planned
+        self.display.update(line, eta)
+
+    def log(self, line: Mapping[str, Any]) -> int:
+        """Keeps a line of metrics.jsonl and tells the trackers; gives the length of the file."""
+        if self.metrics is None:
+            return 0
+        with self.optional("a line of metrics.jsonl"):
+            self.metrics.write(line)
+        for tracker in list(self.trackers):
+            try:
+                tracker.log(line["step"], {**line["losses"], "lr": line["lr"]})
+            except Exception as fault:
+                self.warn("a tracker failed and is left out from here", fault)
+                self.trackers.remove(tracker)
+        return self.metrics.size
+
+    def event(self, text: str) -> None:
+        """A line in events.log, where it can be written."""
+        if self.first:
+            with contextlib.suppress(OSError):
+                self.directory.event(text)
+
+    def warn(self, text: str, fault: Exception) -> None:
+        """Something beside the student failed."""
+        self.say(f"warning: {text}: {fault}")
+        self.event(f"{text}: {fault}")
+
+    @contextlib.contextmanager
+    def optional(self, what: str) -> Iterator[None]:
+        """For writing what the run can do without."""
+        try:
+            yield
+        except OSError as fault:
+            self.warn(f"{what} was not written", fault)

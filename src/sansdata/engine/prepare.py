@@ -33,6 +33,7 @@ from ..teachers.preflight import Preflight, preflight, unmet
 from ..teachers.specs import Model, declared_files, load_student, load_teacher
 from ..training.parts import PARTS
 from .budget import REHEARSAL, Plan, make_plan, measure
+from .monitor import announce
 from .session import Session
 
 
@@ -86,14 +87,19 @@ class Prepared:
             self.settings.parts, self.pool,
         )  # fmt: skip
 
-    def plan(self) -> Plan:
-        """How many steps the budget is good for; rank 0 measures for all."""
-        limit = float("inf")
+    def plan(self, timed: bool = False) -> Plan:
+        """How many steps the budget is good for; rank 0 measures for all. timed: measure the moves in any case."""
+        limit = most = float("inf")
         if self.budget is not None and self.budget.unit == "seconds":
-            limit = REHEARSAL * self.budget.amount
-        plan = make_plan(
-            self.budget, self.method, self.config, lambda: measure(lambda: self.session(1000, rehearsal=True), limit)
-        )
+            limit, most = REHEARSAL * self.budget.amount, self.budget.amount
+        elif timed:
+            limit = 0.0
+
+        def costs() -> dict[str, dict[str, float]]:
+            announce("measuring how long a move takes, on a copy of the student")
+            return measure(lambda: self.session(1000, rehearsal=True), limit, most)
+
+        plan = make_plan(self.budget, self.method, self.config, costs, timed)
         shared: Any = self.runtime.from_rank_0(plan.state())
         return Plan(**shared)
 

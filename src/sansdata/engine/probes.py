@@ -8,6 +8,7 @@ Yin et al. 2020, arXiv 1912.08795). All runs of a teacher meet the same ones.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,8 @@ from ..objectives.logits import cross_entropy
 from ..runtime import Runtime
 from ..synthesis.augment import jitter
 from ..teachers.base import Teacher
+from .budget import LONG
+from .monitor import announce, clock
 
 SEED = 20_010
 """Of the images, not of the run: the same for all."""
@@ -64,6 +67,7 @@ def make_probes(teacher: Teacher, runtime: Runtime) -> Probes:
     if teacher.access < Access.GRADIENTS:
         return Probes(kind.pack(start), False, 0)
     targets = torch.arange(count) % teacher.task.classes
+    announce(f"probes    {count} images made from the teacher alone, in {ITERATIONS} steps")
     with fixed(teacher.module), torch.enable_grad():
         parts = [
             _invert(teacher, runtime, part, labels, generator)
@@ -89,7 +93,8 @@ def _invert(teacher: Teacher, runtime: Runtime, start: Tensor, targets: Tensor, 
     taken = door(runtime.place(start)).clone().requires_grad_()
     targets = targets.to(taken.device)
     optimizer = torch.optim.Adam([taken], lr=RATE)
-    for _ in range(ITERATIONS):
+    begun = time.perf_counter()
+    for number in range(ITERATIONS):
         seen = door.undo(jitter(taken, JITTER, generator))
         outputs = runtime.forward(network, seen, bn.taps)
         loss = cross_entropy(outputs.logits, targets).mean()
@@ -99,4 +104,7 @@ def _invert(teacher: Teacher, runtime: Runtime, start: Tensor, targets: Tensor, 
         optimizer.step()
         with torch.no_grad():  # what a picture can hold
             taken.copy_(torch.maximum(torch.minimum(taken, high), low))
+        left = (time.perf_counter() - begun) * (ITERATIONS / (number + 1) - 1)
+        if number == 0 and left > LONG:
+            announce(f"probes    about {clock(left)} more")
     return door.undo(taken.detach())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from torch import nn
 
 from .. import __version__
 from ..config import dump_yaml
-from ..errors import ConfigError, Interrupted, ResumeError, SansdataError, UserError
+from ..errors import BudgetSpent, Interrupted, ResumeError, SansdataError, UserError, first_line
 from ..files import utc_now, write_atomic
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
@@ -32,6 +34,8 @@ from .guard.ledger import Ledger
 from .guard.no_data import NoDataGuard
 from .kept_samples import keep_samples
 from .loop import Loop
+from .monitor import announce, require_tensorboard
+from .out_of_memory import is_out_of_memory, out_of_memory
 from .prepare import Prepared, declared_inputs, prepare
 from .run_directory import RunDirectory, at
 from .signals import StopRequest, stop_on_signals
@@ -55,13 +59,17 @@ def run(
     """Distils into directory `out`, under the no-data guard, and seals it. Gives `out`.
 
     force: resume although machine, versions or settings differ; the result is then not bitwise the same, and says so.
-    Raises UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation.
+    Raises UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation, OutOfMemory, PeerLost,
+    BudgetSpent.
     """
     directory = RunDirectory(out)
+    if settings.engine.tensorboard:
+        require_tensorboard()
     import_libraries([settings.teacher, *settings.helpers])
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
-    with guard, stop_on_signals() as request:
-        prepared = prepare(settings, teacher, student)
+    with _alone(), guard, stop_on_signals() as request:
+        with _explained(request):
+            prepared = prepare(settings, teacher, student)
         guard.declare(prepared.method.reads(prepared.config))
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())
@@ -69,15 +77,19 @@ def run(
         ledger = Ledger(out, guard, prepared.runtime.rank)
         continued = directory.open(resume) if first else False
         continued = bool(prepared.runtime.from_rank_0(continued))
+        loop = None
         try:
-            outcome = _moves(prepared, directory, ledger, continued, force, command, request, on_step)
+            with _explained(request, prepared):
+                loop = _begin(prepared, directory, ledger, continued, force, command, on_step)
+                status = loop.run(request)
+                if first:
+                    _finish(prepared, directory, loop)
         except BaseException as fault:
-            if first and isinstance(fault, UserError) and not continued:
+            if first and loop is not None:
+                _close(directory, ledger, loop, fault)
+            elif first and not continued:
                 directory.discard()
-            elif first and (directory.touched or not isinstance(fault, UserError)):  # a refused command changes nothing
-                stopped = isinstance(fault, (Interrupted, KeyboardInterrupt))
-                _close(directory, ledger, "interrupted" if stopped else "failed", fault)
-            elif not isinstance(fault, UserError):
+            elif not first and loop is not None:
                 with contextlib.suppress(Exception):
                     ledger.write(ended=True)
             directory.release()
@@ -86,31 +98,63 @@ def run(
     prepared.runtime.barrier()  # the records of all processes are there
     if first:
         ledger.sum_up()
-        directory.write_json("run.json", directory.manifest() | outcome)
-        directory.event(f"sealed: {outcome['status']}")
-    prepared.runtime.barrier()  # the others may read the student now
+        ended = {"status": status, "ended": utc_now(), "seconds": round(loop.elapsed, 3)}
+        directory.write_json("run.json", directory.manifest() | ended)
+        directory.event(f"sealed: {status}")
+    prepared.runtime.barrier(math.inf)  # the others may read the student now
     prepared.runtime.leave()
     directory.release()
     return out
 
 
-def _moves(
+_UNDER_WAY = threading.Lock()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """The watch on what is read, torch's random numbers and the signals are the process's: a second run in it would
+    meddle with all three. Raises UserError where one is under way."""
+    if not _UNDER_WAY.acquire(blocking=False):
+        raise UserError(
+            "another run is under way in this process, perhaps in another thread; they would share random numbers and "
+            "the no-data watch. Start each in a process of its own."
+        )
+    try:
+        yield
+    finally:
+        _UNDER_WAY.release()
+
+
+@contextlib.contextmanager
+def _explained(request: StopRequest, prepared: Prepared | None = None) -> Iterator[None]:
+    """Turns what ends a run anywhere into our own errors: a signal that need not wait, and memory that is refused."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped by {request.name or 'a signal'} before the first move; start it again") from None
+    except (MemoryError, RuntimeError) as fault:
+        if not is_out_of_memory(fault):
+            raise
+        options = {} if prepared is None else prepared.config.model_dump()
+        device = torch.device("cpu") if prepared is None else prepared.runtime.device
+        raise out_of_memory(fault, options, device) from fault
+
+
+def _begin(
     prepared: Prepared,
     directory: RunDirectory,
     ledger: Ledger,
     continued: bool,
     force: bool,
     command: str | None,
-    request: StopRequest,
     on_step: OnStep | None,
-) -> dict[str, Any]:
-    """Everything between the opened directory and the seal; gives what the manifest says at the end."""
+) -> Loop:
+    """The loop at its first move, or where an earlier process left it; until here nothing that stood was changed."""
     first = prepared.runtime.rank == 0
     checkpoints = Checkpoints(directory.path / "checkpoints", prepared.runtime)
     newest, faults = checkpoints.newest() if continued else (None, [])
     notes = [f"checkpoint passed over: {fault}" for fault in faults]
-    before = fingerprint(prepared.student.module)
-    manifest = _manifest(prepared, command, before)
+    manifest = _manifest(prepared, command, fingerprint(prepared.student.module))
     if continued:
         changed = changed_settings(directory.settings(), resolved(prepared))
         notes += _require_same(directory.manifest(), manifest, changed, force)
@@ -133,15 +177,21 @@ def _moves(
     prepared.runtime.barrier()
     if not first:
         ledger.begin(continued)
-    status = loop.run(request)
-    if session.context.progress.steps == 0:
-        raise ConfigError(f"the budget of {plan.budget} is spent before the first student step; give more")
-    if prepared.teacher.fingerprint() != manifest["teacher"]["fingerprint"]:
+    return loop
+
+
+def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
+    """Scores and writes what all steps have made; a fault or a signal here costs no step."""
+    if prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
-    if first:
+    again = "All steps are saved: --resume scores and writes the student without making them again."
+    try:
         finish(prepared, directory, loop)
-        keep_samples(directory, session, loop.reservoir, prepared.settings.engine.images)
-    return {"status": status, "ended": utc_now(), "seconds": round(loop.elapsed, 3)}
+        keep_samples(directory, loop.session, loop.reservoir, prepared.settings.engine.images)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"stopped by {stop} after the last step, before the student was written. {again}") from None
+    except OSError as fault:
+        raise SansdataError(f"the student cannot be written: {first_line(fault)}. {again}") from fault
 
 
 def _open(
@@ -160,7 +210,7 @@ def _open(
             write_atomic(directory.path / name, path.read_bytes())
     for line in [*prepared.notes, *prepared.findings.warnings, *notes]:
         directory.event(line)
-        print(line, file=sys.stderr)
+        announce(line)
 
 
 def earlier_notes(manifest: dict[str, Any], name: str) -> list[str]:
@@ -169,12 +219,16 @@ def earlier_notes(manifest: dict[str, Any], name: str) -> list[str]:
     return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
-def _close(directory: RunDirectory, ledger: Ledger, status: str, fault: BaseException) -> None:
+def _close(directory: RunDirectory, ledger: Ledger, loop: Loop, fault: BaseException) -> None:
     """Best effort: the fault that brought us here matters more than one on the way out."""
+    status = "interrupted" if isinstance(fault, (Interrupted, BudgetSpent, KeyboardInterrupt)) else "failed"
+    ended = {"status": status, "ended": utc_now(), "seconds": round(loop.elapsed, 3)}
     with contextlib.suppress(Exception):
         ledger.write(ended=True)
+    with contextlib.suppress(Exception):
         directory.event(f"{status}: {fault}")
-        directory.write_json("run.json", directory.manifest() | {"status": status, "ended": utc_now()})
+    with contextlib.suppress(Exception):
+        directory.write_json("run.json", directory.manifest() | ended)
 
 
 def resolved(prepared: Prepared) -> dict[str, Any]:

@@ -1,38 +1,75 @@
-"""A signal asks the run to save and leave; a second one leaves at once."""
+"""A signal asks the run to save and leave; a second one leaves at once.
+
+Where moves are made, the request waits for the end of the present one, which can be saved. Everywhere else nothing that
+was saved can be lost, and the signal is answered wherever it meets the program.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+GRACE = 2.0
+"""Seconds that a move has to end after a signal; a longer one is given up at the end of the present pass."""
 
 
 class StopRequest:
     """`name` is the signal that came, or None."""
 
-    name: str | None = None
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self._came = math.inf
+        self._waits = False
+
+    @contextlib.contextmanager
+    def waits_for_moves(self) -> Iterator[None]:
+        """While the body runs a signal is only noted: who makes the moves asks for it."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a signal has waited for longer than a move may take to end."""
+        return self.name is not None and time.monotonic() - self._came > GRACE
+
+    def come(self, number: int) -> None:
+        """Notes a signal. Raises KeyboardInterrupt where it need not wait."""
+        self.name, self._came = signal.Signals(number).name, time.monotonic()
+        if not self._waits:
+            raise KeyboardInterrupt(self.name)
 
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Listens while the body runs. Outside the main thread Python allows no handlers: then nothing is listened for."""
+    """Listens while the body runs. Outside the main thread Python allows no handlers: then nothing is listened for.
+
+    A closed terminal that is ignored stays ignored: that is what `nohup` asks for.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in STOPPING}
+    heard = [number for number in STOPPING if number != signal.SIGHUP or before[number] != signal.SIG_IGN]
 
     def asked(number: int, _: FrameType | None) -> None:
-        request.name = signal.Signals(number).name
-        for other in STOPPING:
+        for other in heard:
             signal.signal(other, signal.SIG_DFL)  # the second one ends the process
+        request.come(number)
 
-    before = {number: signal.signal(number, asked) for number in STOPPING}
+    for number in heard:
+        signal.signal(number, asked)
     try:
         yield request
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number])

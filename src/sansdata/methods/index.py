@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import Strict, validate
 from ..contracts import Access
-from ..errors import MethodError, did_you_mean
+from ..errors import MethodError, did_you_mean, first_line
 from ..method import Method
 from ..teachers.base import Teacher
 
@@ -63,9 +63,12 @@ def find_method(name: str) -> type[Method]:
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             try:
-                return entry.load()
-            except Exception as fault:
-                raise MethodError(f"method '{name}' of {entry.value} does not load: {fault}") from fault
+                loaded = entry.load()
+            except (Exception, SystemExit) as fault:  # whatever a stranger's package dies of when it is imported
+                raise MethodError(f"method '{name}' of {entry.value} does not load: {first_line(fault)}") from fault
+            if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+                raise MethodError(f"method '{name}' of {entry.value} is {loaded!r:.80}, which is no sansdata Method")
+            return loaded
     raise MethodError(f"unknown method '{name}'. {did_you_mean(name, method_names())}")
 
 

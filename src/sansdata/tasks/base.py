@@ -223,7 +223,7 @@ def load_kind(name: str, kind: str, where: str = "the task") -> Any:
     entry = theirs[kind]
     try:
         found = entry.load()
-    except Exception as fault:  # a third party's package may raise anything
+    except (Exception, SystemExit) as fault:  # a third party's package may raise anything
         raise TaskError(f"{where}: kind '{kind}' of {entry.value} does not load: {fault}") from fault
     spec = getattr(found, "Spec", None)
     if not (isinstance(spec, type) and issubclass(spec, Side) and "kind" in spec.model_fields):
