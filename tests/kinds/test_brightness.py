@@ -51,6 +51,40 @@ def test_digits(fed):
         assert any("mean and std" in text for text in warnings) == (declared != fed), declared
 
 
+class Inside(nn.Module):
+    """A network that normalises what it is given, and changes it by `before` first."""
+
+    def __init__(self, net, task, before=lambda x: x):
+        super().__init__()
+        self.net, self.mean, self.std, self.before = net, task.mean[0], task.std[0], before
+
+    def forward(self, x):
+        return self.net((self.before(x) - self.mean) / self.std)
+
+
+def test_a_network_that_normalises_inside():
+    """No word under the right task, which has mean 0 and std 1, and one under every other: it asks what arrives."""
+    digits = load_digits()
+    images = torch.tensor(digits.images / 16, dtype=torch.float32)[:, None]
+    tasks = settings(load_task("digits"))
+    net = Inside(trained(images, torch.tensor(digits.target), tasks["own"]), tasks["own"])
+    for declared, task in tasks.items():
+        found = preflight(Teacher.from_module(net, task))
+        assert found.faults == []
+        assert any("mean and std" in text for text in found.warnings) == (declared != "0..1"), declared
+        assert found.training_brightness is not None
+
+
+def test_what_is_no_straight_line_says_nothing():
+    digits = load_digits()
+    images = torch.tensor(digits.images / 16, dtype=torch.float32)[:, None]
+    own = load_task("digits")
+    net = Inside(trained(images, torch.tensor(digits.target), own), own, lambda x: x.clamp(0, 1).sqrt())
+    found = preflight(Teacher.from_module(net, scaled(own, 0.0, 1.0)))
+    assert found.training_brightness is None
+    assert not any("mean and std of the task" in text for text in found.warnings)
+
+
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
@@ -75,7 +109,7 @@ def test_no_verdict_without_a_plain_stem():
     flat, norm_first = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), nn.Sequential(nn.BatchNorm2d(1), nn.Flatten())
     relu_between = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
     for module in (flat, norm_first, relu_between):
-        assert training_brightness(module.eval(), task.mean, task.std, inputs) is None
+        assert training_brightness(module.eval(), inputs, inputs) is None
 
 
 def test_a_bias_is_taken_off():
@@ -87,7 +121,8 @@ def test_a_bias_is_taken_off():
         for bias in (0.0, 30.0):
             conv.bias.fill_(bias)
             norm.running_mean.copy_(0.2 * conv.weight.sum((1, 2, 3)) + bias)
-            found.append(training_brightness(nn.Sequential(conv, norm).eval(), task.mean, task.std, inputs))
+            images = task.mean[0] + task.std[0] * inputs
+            found.append(training_brightness(nn.Sequential(conv, norm).eval(), images, inputs))
     assert found[0].mean == pytest.approx(found[1].mean, abs=1e-3)
     assert found[0].mean == pytest.approx(task.mean[0] + 0.2 * task.std[0], abs=1e-3)
     assert isinstance(plausible(found[0], task.std), bool)

@@ -231,7 +231,7 @@ def locked():
 
 def kept_activation():
     module = head()
-    module.last = module[1].weight * 2  # deepcopy refuses results of a forward pass
+    module.last = module[1].weight * 2  # the result of a forward pass, which copy.deepcopy alone refuses
     return module
 
 
@@ -243,7 +243,6 @@ REFUSED = {
     "lazy": (lazy, "lazy layer"),
     "meta": (meta, "meta device"),
     "locked": (locked, "cannot be copied"),
-    "kept activation": (kept_activation, "cannot be copied"),
 }
 
 
@@ -276,6 +275,7 @@ GOOD = {
     "double": lambda: head().double(),
     "data parallel": lambda: nn.DataParallel(head()),
     "frozen": lambda: head().requires_grad_(False),
+    "kept activation": kept_activation,
     "channels last": lambda: nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten()).to(memory_format=torch.channels_last),
 }
 

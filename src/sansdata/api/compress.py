@@ -22,7 +22,8 @@ from ..engine.kept_samples import evenly
 from ..errors import ConfigError, DataError, StudentError
 from ..files import is_regular
 from ..kinds.index import input_kind
-from ..models.modes import fixed
+from ..models.copying import private_copy
+from ..models.modes import fixed, single_precision
 from ..models.saved import read_model, write_model
 from ..models.taps import forward
 from ..network import Network
@@ -55,6 +56,7 @@ class Compressed:
 Model = str | Path | Result | nn.Module | Compressed
 
 
+@single_precision()
 def quantize(
     model: Model,
     images: str | Path | Result | Tensor,
@@ -89,6 +91,7 @@ def quantize(
     return job.done(smaller, architecture, f"weights at {weights} bits, inputs at {inputs}", kept)
 
 
+@single_precision()
 def prune(
     model: Model,
     images: str | Path | Result | Tensor,
@@ -116,7 +119,10 @@ def prune(
     pruning.recalibrate(smaller, job.module, inputs)
     if steps:
         generator = Streams(seed)("recover")
-        pruning.recover(smaller, masks, job.module, inputs, job.runtime, steps=steps, generator=generator)
+        pruning.recover(
+            smaller, masks, job.module, inputs, job.runtime, steps=steps, generator=generator,
+            read=job.network.outputs.read,
+        )  # fmt: skip
     share = pruning.kept_share(smaller, masks)
     return job.done(smaller, job.architecture, f"{100 * share:.1f} % of the weights kept", share)
 
@@ -127,7 +133,9 @@ class _Job:
     def __init__(self, model: Model, images: Any, task: Any, out: str | Path | None, device: str) -> None:
         self.runtime = Runtime(resolve_device(device))
         self.network, self.task, self.architecture, self.source = _model(model, task)
-        self.module = self.runtime.place(self.network.module).eval()
+        self.network = self.network.around(private_copy(self.network.module, StudentError).eval())
+        self.runtime, _ = self.runtime.suited_to({"the model": self.network}, self.task)
+        self.module = self.network.module
         self.images = _images(images, self.task)
         self.out = None if out is None else Path(out)
         if self.out is not None and self.architecture is None:
@@ -145,7 +153,8 @@ class _Job:
     def done(self, smaller: nn.Module, architecture: dict[str, Any] | None, how: str, kept: float) -> Compressed:
         smaller.eval().requires_grad_(False)
         inputs = self.inputs(USED)
-        agreement = float((_classes(smaller, inputs) == _classes(self.module, inputs)).float().mean())
+        classes, old = (_classes(self.network.around(one), inputs) for one in (smaller, self.module))
+        agreement = float((classes == old).float().mean())
         if self.out is not None:
             provenance = {"sansdata": __version__, "compressed": how, "from": self.source}
             write_model(self.out, smaller, architecture, self.task, provenance)
@@ -194,7 +203,9 @@ def _images(images: Any, task: Task) -> Tensor:
     return images
 
 
-def _classes(module: nn.Module, inputs: Tensor) -> Tensor:
-    ask: Callable[[Tensor], Tensor] = lambda part: forward(module, part).logits.argmax(1)  # noqa: E731
-    with torch.no_grad(), fixed(module):
+def _classes(network: Network, inputs: Tensor) -> Tensor:
+    """(N,) of inputs as the module takes them."""
+    read = network.outputs.read
+    ask: Callable[[Tensor], Tensor] = lambda part: forward(network.module, part, read=read).logits.argmax(1)  # noqa: E731
+    with torch.no_grad(), fixed(network.module):
         return torch.cat([ask(part) for part in inputs.split(calibrate.CHUNK)])

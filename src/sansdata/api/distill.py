@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from ..engine.budget import MoveCosts, outlook
 from ..engine.monitor import announce
 from ..engine.prepare import prepare
 from ..engine.run import resolved, run
-from ..errors import ConfigError, did_you_mean, first_line
+from ..errors import ConfigError, StudentError, did_you_mean, first_line
 from ..methods.index import method_config
+from ..models.copying import private_copy
+from ..models.modes import single_precision
 from ..report import write_report
 from ..runtime import is_first_process
 from ..settings import RunSettings, code_of
@@ -25,6 +26,7 @@ from ..teachers.specs import load_student
 from .result import Result, TaskLike, load, task_field
 
 
+@single_precision()
 def distill(
     teacher: Teacher | str,
     student: nn.Module | str = "shrink:0.5",
@@ -64,7 +66,7 @@ def distill(
         named["student"] = student
     else:
         named["student"] = f"a {type(student).__name__} in Python"
-        student = copy.deepcopy(student)
+        student = private_copy(student, StudentError)
     others = _others(settings or {}, named)
     resolved_settings = validate(RunSettings, others | named, "distill")
     command = f"sansdata.distill(method={method!r}, budget={budget!r}, seed={seed})"

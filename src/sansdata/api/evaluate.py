@@ -17,13 +17,14 @@ from ..evaluate.kept import keep_by_name, keep_figures
 from ..evaluate.labelled import Evaluation, LabelledSet, evaluate_model
 from ..evaluate.snapshots import predictor
 from ..evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure_transfer
-from ..models.modes import fixed
+from ..models.modes import borrowed, single_precision
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher
 from ..teachers.specs import load_teacher
 from .result import Result, TaskLike, asked, generator_kept
 
 
+@single_precision()
 def evaluate(
     model: str | Path | Result | nn.Module,
     data: str | Path | LabelledSet,
@@ -42,13 +43,14 @@ def evaluate(
     labelled = load_set(data, about.task) if isinstance(data, (str, Path)) else data
     with generator_kept():
         beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
-    with fixed(about.module):
-        measured = evaluate_model(predictor(about.network, runtime), labelled, about.task, beside)
+    with borrowed(about.module):
+        measured = evaluate_model(predictor(about.network, about.task, runtime), labelled, about.task, beside)
     if about.run_dir is not None:
         _say(keep_figures(about.run_dir, measured.to_dict()))
     return measured
 
 
+@single_precision()
 def transferability(
     model: str | Path | Result | nn.Module,
     data: str | Path,
@@ -75,13 +77,17 @@ def transferability(
             f"the ceiling takes images of {list(beside.task.shape)} and the model of {list(about.task.shape)}; both "
             "must see the same images, so give a teacher of the model's shape"
         )
+    networks = {"the model": about.network} | ({} if beside is None else {"the ceiling": beside.network})
     ceiling = None if beside is None else (beside.module, beside.task)
-    measured = measure_transfer(about.module, about.task, str(data), ceiling, runtime, steps)
+    with borrowed(about.module):
+        runtime, _ = runtime.suited_to(networks, about.task)
+        measured = measure_transfer(about.module, about.task, str(data), ceiling, runtime, steps)
     if about.run_dir is not None:
         _say(keep_by_name(about.run_dir, "transfer", str(data), measured.to_dict()))
     return measured
 
 
+@single_precision()
 def attack_success(
     model: str | Path | Result | nn.Module,
     data: str | Path,
@@ -99,8 +105,9 @@ def attack_success(
     about = asked(model, task)
     _require_images(about.task.pair, "attack_success")
     images, runtime = load_images(str(data), about.task), Runtime(resolve_device(device))
-    with fixed(about.module):
-        measured = backdoor.attack_success(predictor(about.network, runtime), images, about.task, known, target)
+    with borrowed(about.module):
+        predict = predictor(about.network, about.task, runtime)
+        measured = backdoor.attack_success(predict, images, about.task, known, target)
     if about.run_dir is not None:
         name = f"{attack} to class {target} on {images.source}"
         _say(keep_by_name(about.run_dir, "attacks", name, measured.to_dict()))

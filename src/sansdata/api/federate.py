@@ -37,7 +37,9 @@ from ..federated.scores import TestSet, rounds_to
 from ..federated.settings import FederateSettings
 from ..files import open_in_place, utc_now
 from ..models.build import architecture_of, build
+from ..models.modes import single_precision
 from ..models.saved import read_model, write_model
+from ..network import Network
 from ..report.federated import write_federated_report
 from ..runtime import Runtime, make_runtime
 from ..streams import Streams
@@ -78,6 +80,7 @@ class FederatedRun:
         return RunDirectory(self.run_dir).lines()
 
 
+@single_precision()
 def federate(
     data: str | Path, method: str = "fedavg", out: str | Path = "run", resume: bool = False, **given: Any
 ) -> FederatedRun:
@@ -124,13 +127,15 @@ def prepare(settings: FederateSettings, wire: Wire | None = None) -> World:
         architecture = {"kind": "group-norm", "of": architecture}
     streams = Streams(settings.seed)
     with streams.as_global("network"):
-        model, work = (runtime.place(build(architecture, code=[settings.network])) for _ in range(2))
+        model, work = (build(architecture, code=[settings.network]) for _ in range(2))
+    runtime, notes = runtime.suited_to({"the network": Network.of(model, task)}, task)
+    runtime.place(work)
     server = server_class(config, ServerContext(task, model, settings.clients, settings.rounds, streams, runtime))
     client = server_class.client(config, ClientContext(task, work, runtime, settings.batch_norm))
     images, labels = torch.from_numpy(train.images).permute(0, 3, 1, 2), torch.from_numpy(train.labels)
     data = [ClientData(images[own].contiguous(), labels[own]) for own in dealt.indices]
     return World(
-        settings, task, architecture, config, dealt, (*train.notes, *test.notes),
+        settings, task, architecture, config, dealt, (*train.notes, *test.notes, *notes),
         InProcess(server, client, data, settings.active_clients, settings.seed, wire),
         _tests(test, dealt, settings, task), runtime,
     )  # fmt: skip

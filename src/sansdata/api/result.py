@@ -17,11 +17,13 @@ from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
 from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TeacherError
 from ..files import is_regular
+from ..models.copying import unwrapped, without_shape
+from ..models.modes import single_precision
 from ..models.saved import read_model
 from ..network import Network
 from ..settings import code_of
 from ..tasks import Task, load_task
-from ..teachers.specs import STUDENT_FILE, fill, is_foreign, load_teacher, resolve, restore
+from ..teachers.specs import STUDENT_FILE, fill, is_foreign, load_teacher, materialised, resolve, restore
 
 BEST_FILE = "student.best.safetensors"
 
@@ -42,7 +44,8 @@ class Result:
     @cached_property
     def model(self) -> nn.Module:
         """Deployable: takes inputs as they travel (images (B, C, H, W) in 0..1), with the preprocessing inside."""
-        return Deployable(self.student, self.task).eval()
+        with single_precision():
+            return Deployable(self.student, self.task).eval()
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
@@ -62,6 +65,7 @@ class Result:
         return cost
 
 
+@single_precision()
 def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool = False) -> Result:
     """The result of a run, later. best: the snapshot that agreed most, where it is not the last.
 
@@ -77,6 +81,8 @@ def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool
         raise RunDirectoryError(f"{path} has no {STUDENT_FILE}: it is no run, or not a finished one")
     saved = read_model(file)
     if isinstance(student, nn.Module):
+        with generator_kept():
+            student = materialised(unwrapped(student), saved.task)
         try:
             fill(student, saved.tensors, saved.task, type(student).__name__, str(file))
         except TeacherError as fault:
@@ -159,6 +165,10 @@ def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
         )  # fmt: skip
     job = load_task(task_field(task))
     if isinstance(model, nn.Module):
+        if name := without_shape(model):
+            raise StudentError(
+                f"'{name}' has no shape yet (a lazy layer): run the module once on an input, then give it"
+            )
         return Asked(model, job)
     with generator_kept():
         if is_foreign(str(model)):

@@ -24,6 +24,8 @@ def check(
     from ..kinds.index import output_kind
 
     _print_facts(verdict, UNITS | {"gives": f"{{}} {output_kind(job).unit}"})
+    if job.pair[0] == "image" and verdict["access"] == "weights":
+        print(f"scale     {_scale(verdict['training_brightness'])}")
     for line in verdict["notes"]:
         print(f"note      {line}")
     for line in verdict["warnings"]:
@@ -47,14 +49,23 @@ UNITS = {
 }
 LABELS = {
     "takes": "takes", "gives": "gives", "output": "output", "parameters": "weights", "student_parameters": "student",
-    "access": "access", "batch_norms": "BatchNorm", "head": "head",
+    "answers": "answers", "access": "access", "batch_norms": "BatchNorm", "head": "head",
 }  # fmt: skip
+
+
+def _scale(brightness: Mapping[str, float] | None) -> str:
+    """What its weights say of the images that it was trained on, under the task's mean and std."""
+    if brightness is None:
+        return "not told by its weights: the task's mean and std are taken on trust"
+    return (
+        f"trained on images with mean {brightness['mean']:.2f} and std {brightness['std']:.2f}, by its first BatchNorm"
+    )
 
 
 def _print_facts(verdict: dict[str, Any], units: Mapping[str, str]) -> None:
     for name, label in LABELS.items():
         value = verdict.get(name)
-        if value is None:
+        if value is None or value == "":
             continue
         shown = (
             f"{value:,}"

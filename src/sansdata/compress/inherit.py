@@ -24,7 +24,7 @@ def inherit(student: nn.Module, teacher: nn.Module) -> float:
             "inherit=true: no weight of the student has the name and shape of one of the teacher's. It takes a student "
             "of the teacher's kind and width with fewer layers (resnet20 from resnet56); leave it out otherwise."
         )
-    mine = student.state_dict()
+    mine = _tensors(student)
     with torch.no_grad():
         for name, source in _matches(student, teacher).items():
             mine[name].copy_(source)
@@ -33,17 +33,22 @@ def inherit(student: nn.Module, teacher: nn.Module) -> float:
 
 def inheritable(student: nn.Module, teacher: nn.Module) -> float:
     """The share of the student's weights, 0..1, that `inherit` would copy; biases and statistics are not counted."""
-    sizes = {name: value.numel() for name, value in student.state_dict().items() if value.ndim > 1}
+    sizes = {name: value.numel() for name, value in _tensors(student).items() if value.ndim > 1}
     copied = sum(sizes.get(name, 0) for name in _matches(student, teacher))
     return copied / max(1, sum(sizes.values()))
 
 
 def _matches(student: nn.Module, teacher: nn.Module) -> dict[str, Tensor]:
     """The student's name of each tensor that the teacher has too -> the teacher's tensor."""
-    mine, theirs = student.state_dict(), teacher.state_dict()
+    mine, theirs = _tensors(student), _tensors(teacher)
     places = _spread(mine, theirs)
     found = {name: theirs[place] for name, place in places.items() if place in theirs}
     return {name: source for name, source in found.items() if source.shape == mine[name].shape}
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The state without what modules keep beside tensors."""
+    return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
 
 
 def _spread(mine: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:

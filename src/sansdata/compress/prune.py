@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..arithmetic import cosine
+from ..models.copying import duplicate
 from ..models.modes import fixed
-from ..models.taps import forward
+from ..models.taps import forward, logits_of
 from ..objectives.logits import kl
 from ..runtime import Runtime
 from .quantize import layers_of, weight_of
@@ -42,7 +43,7 @@ def magnitude_masks(module: nn.Module, keep: float, shape: tuple[int, int, int])
 @torch.no_grad()
 def prune(module: nn.Module, masks: Masks) -> nn.Module:
     """A copy of `module` with 0 where a mask says so."""
-    pruned = copy.deepcopy(module)
+    pruned = duplicate(module)
     _apply(pruned, masks)
     return pruned
 
@@ -91,15 +92,16 @@ def recalibrate(pruned: nn.Module, original: nn.Module, inputs: Tensor) -> None:
 def recover(
     pruned: nn.Module, masks: Masks, original: nn.Module, inputs: Tensor, runtime: Runtime, *,
     steps: int, generator: torch.Generator, batch: int = 128, lr: float = 0.02, clip: float = 1.0,
+    read: Callable[[Any], Tensor] = logits_of,
 ) -> None:  # fmt: skip
     """The pruned network learns the original's answers on inputs (N, C, H, W), normalised, again; in place.
 
     SGD (Nesterov 0.9) on the softened divergence of the logits, cosine to 0, the gradient's norm at most `clip`: with
     BatchNorm held still a larger step has nothing to catch it. What is pruned stays 0, and BatchNorm
-    keeps its statistics: those of the images are not the data's.
+    keeps its statistics: those of the images are not the data's. read: the logits in what both return.
     """
     with fixed(original), torch.no_grad():
-        answers = torch.cat([forward(original, part).logits for part in inputs.split(CHUNK)])
+        answers = torch.cat([forward(original, part, read=read).logits for part in inputs.split(CHUNK)])
     modes = {part: part.training for part in pruned.modules()}
     flags = {p: p.requires_grad for p in pruned.parameters()}
     pruned.eval().requires_grad_(True)
@@ -108,7 +110,7 @@ def recover(
         for group in optimizer.param_groups:
             group["lr"] = lr * cosine(step, steps)
         ids = torch.randint(len(inputs), (batch,), generator=generator).to(inputs.device)
-        kl(forward(pruned, inputs[ids]).logits, answers[ids], TEMPERATURE).mean().backward()
+        kl(forward(pruned, inputs[ids], read=read).logits, answers[ids], TEMPERATURE).mean().backward()
         runtime.step(optimizer, clip)
         _apply(pruned, masks)
     for part, mode in modes.items():

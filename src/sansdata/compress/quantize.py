@@ -6,7 +6,6 @@ gradients straight through (Bengio et al. 2013), so that a network at few bits c
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..errors import StudentError
+from ..models.copying import duplicate
 from ..models.device import device_of
 from ..models.taps import execution_order
 
@@ -117,7 +117,7 @@ def quantize(module: nn.Module, shape: tuple[int, int, int], weights: int, input
 
     Raises StudentError where no such layer runs, or where the network is at few bits already.
     """
-    module = copy.deepcopy(module)
+    module = duplicate(module)
     if weights >= FLOAT and inputs >= FLOAT:
         return module
     if any(True for _ in quantized_parts(module)):

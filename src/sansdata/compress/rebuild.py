@@ -74,7 +74,7 @@ def _rebuild(architecture: Mapping[str, Any], depth: int, code: Collection[str])
         raise StudentError(
             f"architecture: shrink needs a ratio in 0..1 and classes, got {ratio!r:.40}, {classes!r:.40}"
         )
-    return resize(_rebuild(of, depth - 1, code), ratio, size, classes)
+    return resize(_rebuild(of, depth - 1, code), ratio, size, classes, architecture.get("answers"))
 
 
 def _with_projector(architecture: Mapping[str, Any], depth: int, code: Collection[str]) -> nn.Module:

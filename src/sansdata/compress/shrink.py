@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import SansdataError, StudentError, first_line
 from ..models.build import build, scaled
+from ..models.copying import duplicate
 from ..models.taps import execution_order, logits_of
 from ..tasks import Task
 
@@ -39,23 +40,28 @@ def shrink(
         return build(smaller), smaller
     if task.pair != ("image", "classes"):
         raise StudentError(f"this network cannot be shrunk: it is none of ours, and its task is no image's. {ADVICE}")
-    student = resize(module, ratio, task.shape, task.classes)
+    answers = task.outputs.answers
+    student = resize(module, ratio, task.shape, task.classes, answers)
     if architecture is None:
         return student, None
     of = {"ratio": ratio, "shape": list(task.shape), "classes": task.classes, "of": dict(architecture)}
-    return student, {"kind": "shrink", **of}
+    return student, {"kind": "shrink", **of} | ({} if answers is None else {"answers": answers})
 
 
-def resize(module: nn.Module, ratio: float, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A resized copy of `module`, freshly initialised.
+def resize(
+    module: nn.Module, ratio: float, shape: tuple[int, int, int], classes: int, answers: int | str | None = None
+) -> nn.Module:
+    """A resized copy of `module`, freshly initialised. answers: which of its outputs are the logits, where it has
+    several.
 
     Outputs of hidden layers are scaled by one function of their width, so that equal widths stay equal (residual sums);
     inputs then follow what arrives in a forward pass, which also fits concatenations and layers behind a flatten.
     """
-    student = copy.deepcopy(module).cpu().float().eval()
+    student = duplicate(module).cpu().float().eval()
     probe = torch.zeros(2, *shape)
     _check_parts(student)
-    head = _find_head(student, probe, classes)
+    logits = partial(logits_of, classes=classes, answers=answers)
+    head = _find_head(student, probe, classes, logits)
     done: set[nn.Module] = set()
 
     def fit(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -66,7 +72,7 @@ def resize(module: nn.Module, ratio: float, shape: tuple[int, int, int], classes
     handles = [p.register_forward_pre_hook(fit) for p in student.modules() if isinstance(p, Resizable)]
     try:
         with torch.no_grad():
-            output = logits_of(student(probe))
+            output = logits(student(probe))
     except SansdataError:
         raise
     except Exception as fault:
@@ -104,12 +110,12 @@ def _check_parts(module: nn.Module) -> None:
             owner[id(value)] = f"{path}.{name}"
 
 
-def _find_head(module: nn.Module, probe: Tensor, classes: int) -> nn.Module:
+def _find_head(module: nn.Module, probe: Tensor, classes: int, read: Callable[[Any], Tensor]) -> nn.Module:
     """The layer that gives the classes: the one whose output is the logits, else the last that runs."""
     try:
         ran = execution_order(module, probe, lambda part: isinstance(part, Resizable))
         with torch.no_grad():
-            logits = logits_of(module(probe))
+            logits = read(module(probe))
     except SansdataError:
         raise
     except Exception as fault:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
+import torch
 from torch import Tensor, nn
 
 from ..columns import Inputs
 from ..errors import StudentError
 from ..kinds.index import input_kind
+from ..models.copying import private_copy
 from ..network import Network
 from ..tasks import Task
 
@@ -23,16 +23,16 @@ class Deployable(nn.Module):
 
     def __init__(self, module: nn.Module, task: Task) -> None:
         super().__init__()
-        try:
-            self.module = copy.deepcopy(module).cpu().float()
-        except Exception as fault:  # tensors with a gradient history kept as attributes, open files, locks ...
-            raise StudentError(f"the module cannot be copied ({fault}), so it cannot be deployed") from None
+        self.module = private_copy(module, StudentError).cpu()
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             tensor.data = tensor.data.contiguous()  # channels-last weights cannot be traced into every format
-        self.columns = tuple(input_kind(task).signature())
+        kind = input_kind(task)
+        self.columns = tuple(kind.signature())
+        self.plain = isinstance(kind.draw(1, torch.Generator().manual_seed(0)), Tensor)
+        """Whether what travels is one tensor and no columns with names, of which there may be one too."""
         self.task = task
         self.eval().requires_grad_(False)
 
     def forward(self, *columns: Tensor) -> Tensor:
-        inputs: Inputs = columns[0] if len(self.columns) == 1 else dict(zip(self.columns, columns))
+        inputs: Inputs = columns[0] if self.plain else dict(zip(self.columns, columns))
         return Network.of(self.module, self.task)(inputs).value

@@ -33,8 +33,9 @@ TRACED_BATCH = 2
 class ExportReport:
     """What was written and how close it is to the module.
 
-    size: bytes. opset: of ONNX, else None. max_abs_difference: of logits, over seeded inputs in `batch_sizes`, none of
-    which is the traced one. argmax_agreement: 0..1. passed: always true of a file that was kept.
+    size: bytes. opset: of ONNX, else None. max_abs_difference: of answers, over seeded inputs in `batch_sizes`, none of
+    which is the traced one. argmax_agreement: share of inputs with the same class, 0..1, or None where the answers are
+    no classes. passed: always true of a file that was kept.
     """
 
     file: str
@@ -43,7 +44,7 @@ class ExportReport:
     opset: int | None
     max_abs_difference: float
     allowed_difference: float
-    argmax_agreement: float
+    argmax_agreement: float | None
     batch_sizes: tuple[int, ...]
     passed: bool
 
@@ -89,10 +90,12 @@ def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx")
 
 def _check(parity: Parity, path: Path) -> None:
     if not parity.passed:
+        share, gap = parity.argmax_agreement, parity.max_abs_difference
+        same = "" if share is None else f", the class agrees on {share:.1%} of the inputs"
         raise SansdataError(
-            f"{path}: not written, because the exported model disagrees with the module: logits differ by "
-            f"{parity.max_abs_difference:.2g} (at most {parity.allowed_difference:.2g}), the class agrees on "
-            f"{parity.argmax_agreement:.1%} of the inputs. Does its forward pass depend on the batch or on randomness?"
+            f"{path}: not written, because the exported model disagrees with the module: answers differ by {gap:.2g} "
+            f"(at most {parity.allowed_difference:.2g}){same}. Does its forward pass depend on the batch or on "
+            "randomness?"
         )
 
 

@@ -6,7 +6,6 @@ it needs beside them is connected. Nothing large is read before the settings tha
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,18 +21,18 @@ from ..errors import ConfigError, MethodError, TeacherError, UserError
 from ..kinds.index import input_kind
 from ..method import Method
 from ..methods.index import choose_method, find_method, method_config
-from ..network import Network
+from ..models.copying import duplicate
 from ..runtime import Runtime, make_runtime
 from ..settings import Budget, RunSettings, parse_budget
 from ..streams import Streams
 from ..tasks import Task, load_task
 from ..teachers.base import Teacher
 from ..teachers.cached_weights import cached_weights
-from ..teachers.preflight import Preflight, preflight, unmet
+from ..teachers.preflight import Preflight, preflight, why_not
 from ..teachers.specs import Model, declared_files, load_student, load_teacher
 from ..training.parts import PARTS
 from .budget import REHEARSAL, Plan, make_plan, measure
-from .monitor import announce
+from .long_steps import long_step
 from .session import Session
 
 
@@ -51,13 +50,13 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A method for the networks; settings with what 'auto' decided."""
+    """A method for the networks; settings with what 'auto' decided, and why."""
 
     settings: RunSettings
     method: type[Method]
     config: Any
     needs: Requirements
-    notes: list[str]
+    why: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Prepared:
         student = self.student.module
         config = self.config
         if rehearsal:
-            student, config = copy.deepcopy(student), self.method.rehearsal(config)
+            student, config = duplicate(student), self.method.rehearsal(config)
         return Session(
             self.method, config, self.teacher, student, self.student.task, self.runtime, self.settings.seed, steps,
             self.settings.parts, self.pool,
@@ -96,8 +95,8 @@ class Prepared:
             limit = 0.0
 
         def costs() -> dict[str, dict[str, float]]:
-            announce("measuring how long a move takes, on a copy of the student")
-            return measure(lambda: self.session(1000, rehearsal=True), limit, most)
+            with long_step("measuring how long a move takes, on a copy of the student"):
+                return measure(lambda: self.session(1000, rehearsal=True), limit, most)
 
         plan = make_plan(self.budget, self.method, self.config, costs, timed)
         shared: Any = self.runtime.from_rank_0(plan.state())
@@ -129,7 +128,7 @@ def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.M
         method_config(settings.method, settings.preset, settings.options)
     loaded = load(settings, teacher, student)
     findings = check(loaded)
-    chosen = choose(loaded)
+    chosen = choose(loaded.settings, loaded.teacher, loaded.runtime.device.type == "cpu")
     return connect(loaded, findings, chosen, budget)
 
 
@@ -142,15 +141,14 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
         torch.set_num_threads(settings.threads)
     notes = _crowding()
     task = teacher.task if teacher is not None else load_task(settings.task)
-    exact = settings.precision == "auto" and input_kind(task).exact
-    runtime = make_runtime(settings.device, "fp32" if exact else settings.precision)
+    runtime = runtime_for(task, settings.device, settings.precision)
     if teacher is None:
-        with Streams(settings.seed).as_global("teacher"):  # its weights are drawn, then read from the file
-            teacher = load_teacher(settings.teacher, task)
+        with long_step("reading the teacher"), Streams(settings.seed).as_global("teacher"):
+            teacher = load_teacher(settings.teacher, task)  # its weights are drawn, then read from the file
     if settings.helpers:
-        with Streams(settings.seed).as_global("helpers"):
+        with long_step("reading the helpers"), Streams(settings.seed).as_global("helpers"):
             teacher = teacher.helped_by([load_teacher(spec, task) for spec in settings.helpers])
-    with Streams(settings.seed).as_global("student", shared=True):
+    with long_step("making the student"), Streams(settings.seed).as_global("student", shared=True):
         model = load_student(student if student is not None else settings.student, teacher, task)
     notes += [*(note for member in teacher.members for note in member.notes), *model.notes]
     if settings.inherit:
@@ -158,48 +156,77 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
         notes.append(f"the student starts from the teacher: {100 * share:.0f} % of its weights")
     elif model.sha256 is None and inheritable(model.module, teacher.module) > 0.5:
         notes.append("the teacher's layers fit this student: inherit=true starts from them and saves much training")
-    return Loaded(settings, task, teacher, model, runtime, notes)
+    runtime, left_off = settle(runtime, teacher, model)
+    return Loaded(settings, task, teacher, model, runtime, notes + left_off)
+
+
+def runtime_for(task: Task, device: str, precision: str = "auto") -> Runtime:
+    """The machine as the kind of the inputs wants it. Raises ConfigError for a device or precision that it has not."""
+    exact = precision == "auto" and input_kind(task).exact
+    return make_runtime(device, "fp32" if exact else precision)
+
+
+def settle(runtime: Runtime, teacher: Teacher, student: Model | None) -> tuple[Runtime, list[str]]:
+    """How these networks will be run, and what was left off; the teacher is moved there."""
+    networks = {"the teacher": teacher.network}
+    networks |= {f"helper '{helper.source}'": helper.network for helper in teacher.helpers}
+    if student is not None:
+        networks["the student"] = student.network
+    with long_step("asking how teacher and student can be run"):
+        runtime, left_off = runtime.suited_to(networks, teacher.task)
+        teacher.to(runtime)
+    return runtime, left_off
 
 
 def check(loaded: Loaded) -> Preflight:
     """Asks the teacher, its helpers and the student. Raises TeacherError where one of them cannot be used."""
-    findings = preflight(loaded.teacher, Network.of(loaded.student.module, loaded.student.task))
-    for helper in loaded.teacher.helpers:
-        theirs = preflight(helper)
-        findings.faults += [f"helper '{helper.source}': {fault}" for fault in theirs.faults]
-        findings.warnings += [f"helper '{helper.source}': {warning}" for warning in theirs.warnings]
+    findings = examine(loaded.teacher, loaded.student)
     if findings.faults:
         raise TeacherError("the teacher and student cannot be used:\n  " + "\n  ".join(findings.faults))
     _require_distinct(loaded.teacher, loaded.student)
     return findings
 
 
-def choose(loaded: Loaded) -> Chosen:
-    """The method and its settings; 'auto' decides by what the preflight has seen. Raises MethodError where the method
+def examine(teacher: Teacher, student: Model | None) -> Preflight:
+    """The verdict on all networks of a job; its faults are those for which a run would not begin."""
+    with long_step("asking teacher and student about noise"):
+        findings = preflight(teacher, None if student is None else student.network)
+        for helper in teacher.helpers:
+            theirs = preflight(helper)
+            findings.faults += [f"helper '{helper.source}': {fault}" for fault in theirs.faults]
+            findings.warnings += [f"helper '{helper.source}': {warning}" for warning in theirs.warnings]
+    return findings
+
+
+def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool) -> Chosen:
+    """The method and its settings; 'auto' decides by what was seen of the teacher. Raises MethodError where the method
     cannot work with these networks, or a part of the step cannot."""
-    settings, teacher, notes = loaded.settings, loaded.teacher, list(loaded.notes)
+    why = ""
     if settings.method == "auto":
-        choice = choose_method(teacher, loaded.runtime.device.type == "cpu")
-        preset = choice.preset if settings.preset == "default" else settings.preset
-        notes.append(f"--method auto: {choice.why}")
+        choice = choose_method(teacher, on_cpu)
+        preset, why = choice.preset if settings.preset == "default" else settings.preset, choice.why
         decided = {"method": choice.method, "preset": preset, "options": {**choice.options, **settings.options}}
         settings = settings.model_copy(update=decided)
     name = settings.method
     method, config = find_method(name), method_config(name, settings.preset, settings.options)
     needs = method.requires(config)
-    reasons = _unmet(needs, teacher, settings.pool is not None)
+    reasons = why_not(needs, teacher, settings.pool is not None)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with what it was given: " + "; ".join(reasons))
     for part, given in settings.parts.items():
         if reasons := PARTS[part].unmet(given, teacher):
             raise MethodError(f"{settings.why_part(part)} cannot work with this teacher: " + "; ".join(reasons))
-    return Chosen(settings, method, config, needs, notes)
+    return Chosen(settings, method, config, needs, why)
 
 
 def connect(loaded: Loaded, findings: Preflight, chosen: Chosen, budget: Budget | None) -> Prepared:
     """Reads the pool where there is one. Raises MethodError where the method reads none, DataError where it is
     broken."""
-    settings, notes, pool = chosen.settings, list(chosen.notes), None
+    settings, notes, pool = chosen.settings, list(loaded.notes), None
+    if findings.answers:
+        notes.append(f"the teacher's answers are {findings.answers}")
+    if chosen.why:
+        notes.append(f"--method auto: {chosen.why}")
     if settings.pool is not None:
         if not chosen.needs.pool:
             raise MethodError(
@@ -214,15 +241,6 @@ def connect(loaded: Loaded, findings: Preflight, chosen: Chosen, budget: Budget 
 
 
 # -- what may be wrong
-
-
-def _unmet(requirements: Requirements, teacher: Teacher, pool: bool) -> list[str]:
-    """Why the method cannot work with this teacher and its helpers, and with or without a pool."""
-    reasons = unmet(requirements, teacher, pool)
-    if teacher.helpers and not requirements.helpers:
-        return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
-    of_helpers = [(helper, unmet(requirements, helper, pool)) for helper in teacher.helpers]
-    return reasons + [f"helper '{helper.source}': {reason}" for helper, theirs in of_helpers for reason in theirs]
 
 
 def _crowding() -> list[str]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..columns import Inputs, count
-from ..errors import StudentError, TeacherError, UserError
+from ..contracts import Outputs
+from ..errors import SansdataError, StudentError, TeacherError, UserError, first_line
 from ..figures import Figure, Finding, values
 from ..kinds.base import OutputKind
 from ..kinds.index import output_kind
@@ -105,7 +106,13 @@ def summarise(answers: np.ndarray, data: LabelledSet, task: Task, beside: np.nda
 
 def _answer(predict: Predict, inputs: Inputs, kind: OutputKind, who: str, error: type[UserError]) -> np.ndarray:
     with torch.no_grad():
-        raw = predict(inputs)
+        try:
+            raw = predict(inputs)
+        except SansdataError:
+            raise
+        except Exception as fault:  # a foreign module may raise anything
+            raise error(f"{who} fails on a batch of {count(inputs)} inputs ({first_line(fault)})") from fault
+        raw = raw.value if isinstance(raw, Outputs) else raw
         faults = kind.faults(raw, count(inputs))
         if faults:
             raise error(faults[0].replace("the teacher", who))

@@ -13,9 +13,9 @@ from ..tasks import Task
 from .labelled import LabelledSet, Predict, evaluate_model
 
 
-def predictor(network: Network, runtime: Runtime) -> Predict:
-    """`network` as a function of inputs as they travel (images in 0..1) that gives answers."""
-    runtime.place(network.module)
+def predictor(network: Network, task: Task, runtime: Runtime) -> Predict:
+    """`network` as a function of inputs as they travel (images in 0..1) that gives answers; its module is moved."""
+    runtime, _ = runtime.suited_to({"the model": network}, task)
     return lambda inputs: runtime.forward(network, runtime.place(inputs)).value
 
 
@@ -24,7 +24,7 @@ def accuracy_over_time(
 ) -> dict[str, float]:
     """Student step (as text, for JSON) -> accuracy of the snapshot taken there. The student is left with the last; a
     file that is damaged, or none of this student's, is left out."""
-    predict, accuracies = predictor(student, Runtime()), {}
+    predict, accuracies = predictor(student, task, Runtime()), {}
     for step, file in snapshots:
         try:
             student.module.load_state_dict(read_safetensors(file)[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from ..arithmetic import cosine
 from ..datasets.imageset import ImageSet
 from ..errors import StudentError
+from ..models.copying import duplicate
 from ..models.modes import fixed
 from ..network import Network
 from ..runtime import Runtime
@@ -84,7 +84,7 @@ def fine_tuned(module: nn.Module, task: Task, train: ImageSet, steps: int, runti
 
     The last layer is a new one, zero at first; batches are drawn with seed 0. `module` stays as it was.
     """
-    tuned, head = copy.deepcopy(module), head_of(module, task)
+    tuned, head = duplicate(module), head_of(module, task)
     width = tuned.get_submodule(head).in_features
     tuned.set_submodule(head, _blank_linear(int(width), len(train.class_names)))  # type: ignore[arg-type]
     runtime.place(tuned).requires_grad_(True).train()

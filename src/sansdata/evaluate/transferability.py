@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from torch import nn
 
 from ..datasets.masks import holds_masks, load_masks, tiles
 from ..datasets.pairs import load_pair
+from ..models.copying import duplicate
 from ..models.initial_weights import draw_everything
 from ..runtime import Runtime
 from ..streams import Streams
@@ -118,7 +118,7 @@ def normalised(value: float, floor: float, ceiling: float) -> float | None:
 
 def _random(module: nn.Module, draw: int) -> nn.Module:
     """The same architecture as its layers begin, drawn with seed `draw`."""
-    fresh = copy.deepcopy(module)
+    fresh = duplicate(module)
     with Streams(draw).as_global("floor"):
         draw_everything(fresh)
     return fresh

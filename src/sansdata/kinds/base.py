@@ -140,6 +140,10 @@ class OutputKind(ABC):
     def faults(self, raw: Any, count: int) -> list[str]:
         """Why what a teacher returned for `count` inputs is no answer of this kind; empty where it is one."""
 
+    def choice(self, raw: Any) -> str:
+        """Which of several outputs is read as the answer, in a few words; '' where there is one."""
+        return ""
+
     @abstractmethod
     def judge(self, answers: Tensor, name_of: Callable[[int], str]) -> tuple[str, list[str], list[str]]:
         """(what the answers are, faults, warnings) of a teacher's answers to varied inputs."""
@@ -152,6 +156,11 @@ class OutputKind(ABC):
     def agreement(self, student: Tensor, teacher: Tensor) -> Mapping[str, float] | None:
         """'agreement', 'overlap' and 'kl' of two models' answers to the same inputs; None where nothing tells how close
         two answers are: then the last snapshot is kept."""
+
+    def same(self, one: Tensor, other: Tensor) -> Tensor | None:
+        """(B,) bool: which of two models' answers say the same, such as the same class; None where only their distance
+        tells."""
+        return None
 
     @abstractmethod
     def describe(self, answers: Tensor, late: Tensor | None = None) -> list[Finding]:

@@ -9,10 +9,10 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..config import Strict, validate
-from ..contracts import Access
 from ..errors import MethodError, did_you_mean, first_line
 from ..method import Method
 from ..teachers.base import Teacher
+from ..teachers.preflight import why_not
 
 METHODS = {
     "noise": ("noise:Noise", "the floor: the teacher's answers on random images"),
@@ -111,25 +111,28 @@ class Choice:
     why: str
 
 
+NO_NORMS = "the teacher has no BatchNorm statistics: dafl"
+FOR_IMAGES = (
+    ("fm", {}, "the teacher has BatchNorm statistics: fm", ""),
+    ("dafl", {}, NO_NORMS, ""),
+    ("dafl", {"activation": 0.0}, NO_NORMS, "no linear layer gives the logits: activation=0"),
+)
+WITH_HELPERS = (
+    ("mixmix", {}, "the teacher has helpers: mixmix", ""),
+    ("mixmix", {"bn": 0.0}, "the teacher has helpers: mixmix", "not all of them have BatchNorm statistics: bn=0"),
+)
+"""Rows of what 'auto' may take: method, options, why, and why these options; the first that can work is taken."""
+
+
 def choose_method(teacher: Teacher, on_cpu: bool) -> Choice:
     """A short table of rules, not a planner: by the kinds of the task, and by what the teacher and its helpers show."""
     if teacher.task.pair[0] == "table":
         return Choice("tabkd", "default", {}, "the task is a table: tabkd")
     if teacher.task.pair != ("image", "classes"):
         return Choice("noise", "default", {}, f"a task of {' x '.join(teacher.task.pair)}: noise, the only one so far")
-    if teacher.access < Access.GRADIENTS:
-        options = {"source": "dead-leaves"}
-        return Choice("noise", "default", options, f"the teacher gives only its {teacher.access.name.lower()}: noise")
-    see_through = all(member.access >= Access.WEIGHTS for member in teacher.members)
-    batch_norm = see_through and all(member.inside.batch_norms for member in teacher.members)
-    head, helped = see_through and teacher.inside.head is not None, bool(teacher.helpers)
-    method = "mixmix" if helped else "fm" if batch_norm else "dafl"
-    rules = [f"the teacher has {'' if batch_norm else 'no '}BatchNorm statistics: {method}"]
-    if helped:
-        rules = ["the teacher has helpers: mixmix"]
-    if on_cpu:
-        rules.append("on a CPU: preset small")
-    options = {} if batch_norm or head or helped else {"activation": 0.0}
-    if options:
-        rules.append("no linear layer gives the logits: activation=0")
-    return Choice(method, "small" if on_cpu else "default", options, "; ".join(rules))
+    preset, of_preset = ("small", "on a CPU: preset small") if on_cpu else ("default", "")
+    for name, options, why, why_options in WITH_HELPERS if teacher.helpers else FOR_IMAGES:
+        if not why_not(find_method(name).requires(method_config(name, preset, options)), teacher):
+            return Choice(name, preset, options, "; ".join(filter(None, (why, of_preset, why_options))))
+    why = f"the teacher gives only its {teacher.access.name.lower()}: noise"
+    return Choice("noise", "default", {"source": "dead-leaves"}, why)

@@ -15,25 +15,63 @@ from ..errors import TeacherError
 LOGIT_KEYS = ("logits", "out", "output", "prediction")
 
 
-def logits_of(output: Any) -> Tensor:
+def outputs_of(output: Any) -> dict[int | str, Tensor]:
+    """The tensors in what a model returned, by place (a tuple or list) or by name (a dict, a named tuple, a
+    ModelOutput); of a tensor alone, itself at place 0."""
+    if isinstance(output, Tensor):
+        return {0: output}
+    if isinstance(output, Mapping):
+        named = output.items()
+    elif isinstance(output, (tuple, list)):
+        named = [*zip(getattr(output, "_fields", ()), output), *enumerate(output)]
+    else:
+        keys = {key: getattr(output, key, None) for key in LOGIT_KEYS}
+        named = [*keys.items(), *getattr(output, "__dict__", {}).items()]
+    return {name: value for name, value in named if isinstance(value, Tensor)}
+
+
+def logits_of(output: Any, classes: int | None = None, answers: int | str | None = None) -> Tensor:
     """The (B, K) logits in what a classifier returned: a tensor, a tuple or list, a dict, or a ModelOutput.
 
-    Raises TeacherError where there is none.
+    classes: K; then of several tensors the only one with K columns is taken. answers: the place or name to take.
+    Raises TeacherError where there is none, or where several could be it.
     """
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        for key in LOGIT_KEYS:
-            if isinstance(output.get(key), Tensor):
-                return output[key]
-    elif isinstance(getattr(output, "logits", None), Tensor):
-        return output.logits
-    elif isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor):
-        return output[0]
+    return output if isinstance(output, Tensor) else outputs_of(output)[chosen(output, classes, answers)]
+
+
+def chosen(output: Any, classes: int | None = None, answers: int | str | None = None) -> int | str:
+    """The place or the name of the logits, as in `logits_of`."""
+    tensors = outputs_of(output)
+    if answers is not None and not isinstance(output, Tensor):
+        if answers in tensors:
+            return answers
+        raise TeacherError(f"the model returns no tensor at answers={answers!r}; it returns {_listed(tensors)}")
+    for key in LOGIT_KEYS:
+        if key in tensors:
+            return key
+    places = [name for name in tensors if isinstance(name, int)]
+    fitting = [name for name in places if tensors[name].ndim == 2 and tensors[name].shape[1] == classes]
+    different = [name for name in fitting[1:] if not _same(tensors[name], tensors[fitting[0]])]
+    if different:
+        raise TeacherError(
+            f"the model returns {_listed(tensors)}: {len(different) + 1} of them could be its answers. Say which in "
+            f"the task: answers: {fitting[0]}, or answers: {different[-1]}"
+        )
+    if fitting or 0 in places:
+        return fitting[0] if fitting else 0  # whoever judges the shape of the first says what is wrong with it
+    named = [f". It holds {_listed(tensors)}: name one in the task, such as answers: {name}" for name in tensors]
     raise TeacherError(
         f"the model returned {type(output).__name__}; expected a tensor of logits, a tuple that begins with it, "
-        f"or a dict or ModelOutput with one of {', '.join(LOGIT_KEYS)}"
+        f"or a dict or ModelOutput with one of {', '.join(LOGIT_KEYS)}{named[0] if named else ''}"
     )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or torch.equal(one, other)
+
+
+def _listed(tensors: Mapping[int | str, Tensor]) -> str:
+    return ", ".join(f"{name}: {list(value.shape)}" for name, value in tensors.items()) or "none"
 
 
 def call(module: nn.Module, prepared: Inputs) -> Any:
@@ -77,8 +115,13 @@ def _listen(root: nn.Module, tap: str, fired: dict[str, Tensor]) -> torch.utils.
         fired[tap] = value
 
     if side == "input":
-        return part.register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
+        return part.register_forward_pre_hook(lambda _, *given: keep(_first(*given)), with_kwargs=True)
     return part.register_forward_hook(lambda _, __, output: keep(output))
+
+
+def _first(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """A part may be called with its input by position or by name."""
+    return next(iter((*inputs, *named.values())), None)
 
 
 def execution_order(module: nn.Module, prepared: Inputs, select: Callable[[nn.Module], bool]) -> list[tuple[str, Any]]:

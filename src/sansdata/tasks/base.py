@@ -15,7 +15,7 @@ import pydantic
 from ..config import Strict, read_yaml, validate
 from ..errors import TaskError, did_you_mean
 from .image import ImageSpec, require_sensible
-from .outputs import MAX_CLASSES, ClassesSpec, check_names
+from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
@@ -105,7 +105,7 @@ class ImageTask(Task):
 
     shape: (channels, height, width). classes: number of classes.
     mean, std: per channel, in unit space (images in 0..1): a model sees (image - mean) / std, unless its file has
-    others. class_names: one name per class, or empty.
+    others. class_names: one name per class, or empty. answers: as in ClassesSpec.
     """
 
     kind: Literal["image"] = "image"
@@ -114,6 +114,11 @@ class ImageTask(Task):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     class_names: tuple[str, ...] = ()
+    answers: int | str | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _plain(self, plain: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unset(plain(self))
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> ImageTask:
@@ -132,7 +137,7 @@ class ImageTask(Task):
 
     @property
     def outputs(self) -> ClassesSpec:
-        return ClassesSpec(classes=self.classes, class_names=self.class_names)
+        return ClassesSpec(classes=self.classes, class_names=self.class_names, answers=self.answers)
 
     @property
     def own_preprocessing(self) -> dict[str, Any]:
@@ -299,5 +304,5 @@ def _rooted(fields: Mapping[str, Any], files: Iterable[str], folder: Path | None
 
 
 def _shorthand(task: PairTask, where: str) -> ImageTask:
-    fields = {"shape": task.shape, "classes": task.classes, "class_names": task.class_names, **task.preprocessing}
+    fields = {"shape": task.shape, **task.outputs.model_dump(exclude={"kind", "column"}), **task.preprocessing}
     return validate(ImageTask, fields, where, error=TaskError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -13,17 +13,23 @@ MAX_CLASSES = 100_000
 
 class ClassesSpec(Side):
     """One of `classes` exclusive classes. class_names: one name per class, or empty. column: the column of a labelled
-    table or the field of a record that holds the class; empty takes 'label', 'class', 'target' or 'y'."""
+    table or the field of a record that holds the class; empty takes 'label', 'class', 'target' or 'y'. answers: of a
+    network with several outputs the place, or the name, of its logits; None where one alone has a number per class."""
 
     kind: Literal["classes"] = "classes"
     classes: int = pydantic.Field(ge=2, le=MAX_CLASSES)
     class_names: tuple[str, ...] = ()
     column: str = ""
+    answers: int | str | None = None
 
     @pydantic.field_validator("class_names", mode="before")
     @classmethod
     def _as_text(cls, names: object) -> object:
         return names_as_text(names)
+
+    @pydantic.model_serializer(mode="wrap")
+    def _plain(self, plain: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unset(plain(self))
 
     @pydantic.model_validator(mode="after")
     def _named(self) -> ClassesSpec:
@@ -43,3 +49,8 @@ def check_names(names: tuple[str, ...], classes: int) -> None:
     """Raises ValueError where there are names for other than `classes` classes."""
     if names and len(names) != classes:
         raise ValueError(f"class_names has {len(names)} names for {classes} classes")
+
+
+def without_unset(fields: dict[str, Any]) -> dict[str, Any]:
+    """Tasks that do not name their answers are written as they always were."""
+    return {name: value for name, value in fields.items() if not (name == "answers" and value is None)}

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from .. import columns
 from ..columns import Inputs
 from ..contracts import Access, Counters, Outputs
 from ..errors import TeacherError
 from ..kinds.index import input_kind
+from ..models.copying import private_copy, without_shape
 from ..models.device import device_of
-from ..models.modes import fixed
+from ..models.modes import borrowed, buffers_kept, fixed
+from ..models.norms import matches, remembers
 from ..models.taps import call, execution_order
 from ..network import Network
 from ..runtime import Runtime
 from ..tasks import Task, load_task
-from .probing import buffers_kept, no_gradient
-
-BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+from .probing import no_gradient
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ class Inside:
 
     module: nn.Module
     batch_norms: tuple[str, ...]
-    """Paths of BatchNorm layers with running statistics, in the order they run."""
+    """Paths of layers that remember statistics (models.norms), in the order they run; each runs once in a pass."""
     head: str | None
     """Path of the linear layer that gives the answers, or None."""
     parameters: int
+    shared_norms: tuple[str, ...] = ()
+    """Paths of those that run several times in a pass: what arrives there is no one batch, so nobody may match them."""
 
 
 class Teacher:
@@ -144,6 +146,15 @@ class Teacher:
             runtime.place(member.module)
         return self
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Teacher]:
+        """It may be moved meanwhile, and is where it was afterwards."""
+        with contextlib.ExitStack() as put_back:
+            for member in self.members:
+                put_back.enter_context(borrowed(member.module))
+                put_back.callback(setattr, member, "runtime", member.runtime)
+            yield self
+
     def count_into(self, counters: Counters) -> None:
         """Every member's passes are counted there, as teacher passes."""
         for member in self.members:
@@ -161,35 +172,10 @@ class Teacher:
 
 
 def plain_copy(module: nn.Module) -> nn.Module:
-    """A frozen float32 copy, out of torch.compile's and DataParallel's wrappers. Raises TeacherError for what cannot
-    be copied or is no nn.Module whose parts can be read."""
-    if not isinstance(module, nn.Module):
-        raise TeacherError(f"expected a torch.nn.Module, got {type(module).__name__}")
-    if isinstance(module, torch.jit.ScriptModule):
-        raise TeacherError(
-            "TorchScript modules are out of scope: their parts cannot be read. Give the nn.Module it was made from."
-        )
-    inner = getattr(module, "_orig_mod", None)  # hooks on a compiled module may not fire
-    if inner is None and isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        inner = module.module
-    if isinstance(inner, nn.Module):
-        return plain_copy(inner)
-    for name, value in [*module.named_parameters(), *module.named_buffers()]:
-        if isinstance(value, (UninitializedParameter, UninitializedBuffer)):
-            raise TeacherError(
-                f"'{name}' has no shape yet (a lazy layer): run the module once on an input, then give it"
-            )
-        if value.is_meta:
-            raise TeacherError(f"'{name}' is on the meta device and has no values: load the weights first")
-    try:
-        copied = copy.deepcopy(module)
-    except Exception as fault:
-        raise TeacherError(
-            f"the module cannot be copied ({type(fault).__name__}: {str(fault)[:200]}). A teacher is kept as a private "
-            "copy; remove what it holds beside layers and tensors (open files, locks, results of a forward pass)."
-        ) from fault
-    if any(v.is_floating_point() and v.dtype != torch.float32 for v in [*copied.parameters(), *copied.buffers()]):
-        copied = copied.float()  # half and double weights: precision is the runtime's business
+    """A frozen private copy in float32. Raises TeacherError for what cannot be copied, or has no weights yet."""
+    copied = private_copy(module)
+    if name := without_shape(copied):
+        raise TeacherError(f"'{name}' has no shape yet (a lazy layer): run the module once on an input, then give it")
     return freeze(copied)
 
 
@@ -205,24 +191,39 @@ def fingerprint(module: nn.Module) -> str:
         return str(own())
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(name.encode())
+        _digest(value, digest)
     return digest.hexdigest()
+
+
+def _digest(value: Any, digest: Any) -> None:
+    """A tensor's shape, type and bytes; parts of a packed layer, such as those of a quantised one, by what they say."""
+    if isinstance(value, (tuple, list)):
+        for one in value:
+            _digest(one, digest)
+    elif not isinstance(value, Tensor):
+        digest.update(repr(value).encode())
+    else:
+        plain = (value.dequantize() if value.is_quantized else value).detach().cpu().contiguous()
+        digest.update(f"{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def dissect(network: Network, inputs: Inputs) -> Inside:
     """Runs two inputs, as they travel, through the network and notes what ran. Raises what the module raises."""
     module = network.module
-    device = device_of(module)
-    prepared = network.preprocessor(columns.to(inputs, device))
-    ran = execution_order(module, prepared, lambda part: isinstance(part, (*BatchNorm, nn.Linear)))
+    prepared = network.preprocessor(columns.to(inputs, device_of(module)))
+    ran = execution_order(module, prepared, lambda part: remembers(part) or isinstance(part, nn.Linear))
     with torch.no_grad():
         answers = network.outputs.read(call(module, prepared))
-    norms, head = [], None
-    for path, output in ran:
-        part = module.get_submodule(path)
-        if isinstance(part, BatchNorm) and part.running_mean is not None and path not in norms:
-            norms.append(path)
-        if isinstance(part, nn.Linear) and isinstance(output, Tensor) and torch.equal(output.float(), answers):
-            head = path
-    return Inside(module, tuple(norms), head, sum(p.numel() for p in module.parameters()))
+    times = Counter(path for path, _ in ran)
+    norms = list(dict.fromkeys(path for path, output in ran if matches(module.get_submodule(path), output)))
+    heads = [
+        path for path, output in ran
+        if times[path] == 1 and isinstance(module.get_submodule(path), nn.Linear)
+        and isinstance(output, Tensor) and torch.equal(output.float(), answers)
+    ]  # fmt: skip
+    return Inside(
+        module, tuple(path for path in norms if times[path] == 1), heads[-1] if heads else None,
+        sum(p.numel() for p in module.parameters()), tuple(path for path in norms if times[path] > 1),
+    )  # fmt: skip

@@ -15,12 +15,12 @@ from ..columns import Inputs
 from ..contracts import Access, Requirements
 from ..kinds.index import input_kind
 from ..models.device import device_of
-from ..models.modes import fixed
+from ..models.modes import buffers_kept, fixed, in_mode
 from ..models.taps import call
 from ..network import Network
 from ..tasks import Task
 from .base import Teacher
-from .probing import PROBES, attempt, buffers_kept, changed, no_gradient, snapshot
+from .probing import PROBES, attempt, changed, no_gradient, snapshot
 
 SLOW_SECONDS = 4.0
 
@@ -41,8 +41,11 @@ class Preflight:
     head: str | None
     output: str
     """logits, log-probabilities, probabilities, or the type that was returned."""
+    answers: str = ""
+    """Which of several outputs is read; '' where there is one."""
     training_brightness: dict[str, float] | None = None
-    """Mean and std, in unit space, of the images behind the first BatchNorm's statistics."""
+    """Mean and std, in unit space, of the images behind the first BatchNorm's statistics; None where nothing in the
+    weights tells them, and then nobody can say whether the task's mean and std are right."""
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -102,6 +105,15 @@ def unmet(requirements: Requirements, teacher: Teacher, pool: bool = False) -> l
     return reasons
 
 
+def why_not(requirements: Requirements, teacher: Teacher, pool: bool = False) -> list[str]:
+    """As `unmet`, of a teacher with its helpers: what a run, `check` and `--method auto` ask alike."""
+    reasons = unmet(requirements, teacher, pool)
+    if teacher.helpers and not requirements.helpers:
+        return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
+    of_helpers = [(helper, unmet(requirements, helper, pool)) for helper in teacher.helpers]
+    return reasons + [f"helper '{helper.source}': {reason}" for helper, theirs in of_helpers for reason in theirs]
+
+
 def _too_little(needed: Access, teacher: Teacher) -> str:
     if teacher.most >= needed:  # its source would allow it; its forward pass does not
         with torch.random.fork_rng(devices=[]), fixed(teacher.module), buffers_kept(teacher.module):
@@ -154,6 +166,7 @@ def _check_answers(teacher: Teacher, inputs: Inputs, verdict: Preflight) -> Tens
             f"the teacher changes its own '{part}' when it answers in eval mode; a frozen teacher must not"
         )
     faults = network.outputs.faults(raw, PROBES)
+    verdict.answers = network.outputs.choice(raw)
     if faults:
         verdict.output = "tensor" if isinstance(raw, Tensor) else type(raw).__name__
         verdict.faults += faults
@@ -176,7 +189,8 @@ def _check_repeats(teacher: Teacher, inputs: Inputs, answers: Tensor, verdict: P
         )
     elif half.shape != answers[: len(half)].shape or float((half - answers[: len(half)]).abs().max()) > tolerance:
         verdict.faults.append(
-            f"the teacher's answer depends on the other {unit} of the batch (batch statistics in eval mode?)"
+            f"the teacher's answer depends on the other {unit} of the batch (batch statistics in eval mode, "
+            "or a dynamically quantised layer? Give the network as it was before that)"
         )
 
 
@@ -196,44 +210,69 @@ def _describe(teacher: Teacher, inputs: Inputs, verdict: Preflight) -> None:
         verdict.faults.append(f"the teacher fails when its parts are watched: {problem}")
         return
     verdict.batch_norms, verdict.head = len(inside.batch_norms), inside.head
+    if inside.shared_norms:
+        verdict.warnings.append(
+            f"{len(inside.shared_norms)} layer(s) with statistics run several times in a pass (such as "
+            f"'{inside.shared_norms[0]}') and are not matched"
+        )
     if not verdict.batch_norms:
         verdict.warnings.append("the teacher has no BatchNorm statistics: methods that match them cannot be used")
     network, kind = teacher.network, input_kind(teacher.task)
-    doubts, problem = attempt(
-        lambda: kind.doubts(network.module, network.preprocessor, network.preprocessor(inputs))
-    )  # fmt: skip
+    doubts, problem = attempt(lambda: kind.doubts(network.module, network.preprocessor, network.preprocessor(inputs)))
     if problem is None and doubts[0]:
         verdict.training_brightness = doubts[0]
         verdict.warnings += doubts[1]
 
 
 def _check_student(student: Network, task: Task, verdict: Preflight) -> None:
-    module, kind = student.module, input_kind(task)
+    module = student.module
     verdict.student_parameters = sum(p.numel() for p in module.parameters())
     if not any(p.requires_grad for p in module.parameters()):
         verdict.faults.append("the student has no parameters to train")
         return
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            verdict.faults.append(
+                f"the student keeps '{name}' of type {type(value).__name__} in its state, where only tensors can be "
+                "saved; leave it out of get_extra_state"
+            )
+            return
     inputs = _probes(task, module)
     for train in (False, True):
-        mode = "train" if train else "eval"
-        with fixed(module, train), buffers_kept(module):
-            raw, problem = attempt(lambda: call(module, columns.copied(student.preprocessor(inputs))))
-        if problem:
-            verdict.faults.append(
-                f"the student fails in {mode} mode on {kind.describe()}: {problem}{kind.hint(module)}"
-            )
-            return
-        faults = student.outputs.faults(raw, PROBES)
-        if faults:
-            verdict.faults.append(f"the student, in {mode} mode: " + faults[0].replace("the teacher", "it"))
-            return
-        if not bool(torch.isfinite(student.outputs.read(raw)).all()):
-            verdict.faults.append(
-                f"the student gives answers that are not finite in {mode} mode; start from fresh weights"
-            )
+        fault = _fault_of_student(student, task, inputs, train)
+        if fault:
+            verdict.faults.append(fault)
             return
     if verdict.parameters and verdict.student_parameters >= verdict.parameters:
         verdict.warnings.append(
             f"the student ({verdict.student_parameters:,} parameters) is not smaller than the teacher "
             f"({verdict.parameters:,})"
         )
+
+
+def _fault_of_student(student: Network, task: Task, inputs: Inputs, train: bool) -> str | None:
+    """Why it cannot be asked, or with `train` be taught, in a sentence; None where it can."""
+    module, kind, mode = student.module, input_kind(task), "train" if train else "eval"
+    prepared = columns.copied(student.preprocessor(inputs))
+    with in_mode(module, train), buffers_kept(module):
+        raw, problem = attempt(lambda: call(module, prepared), no_grad=not train)
+        if problem:
+            return f"the student fails in {mode} mode on {kind.describe()}: {problem}{kind.hint(module)}"
+        faults = student.outputs.faults(raw, PROBES)
+        if faults:
+            return f"the student, in {mode} mode: " + faults[0].replace("the teacher", "it")
+        answers = student.outputs.read(raw)
+        if not bool(torch.isfinite(answers).all()):
+            return f"the student gives answers that are not finite in {mode} mode; start from fresh weights"
+        if not train:
+            return None
+        if not answers.requires_grad:
+            return (
+                "no gradient flows from the student's answers to its weights (no_grad, detach or rounding in its "
+                "forward?)"
+            )
+        weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        _, problem = attempt(
+            lambda: torch.autograd.grad(answers.float().square().sum(), weights, allow_unused=True), no_grad=False
+        )
+        return f"the student's backward pass fails ({problem})" if problem else None

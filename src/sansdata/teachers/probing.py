@@ -16,29 +16,11 @@ from ..network import Network
 PROBES = 8
 
 
-class buffers_kept:
-    """Puts buffers back: a hostile forward pass may write into them."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    def __enter__(self) -> None:
-        self.values = [(b, b.detach().clone()) for b in self.module.buffers()]
-
-    def __exit__(self, *_: object) -> None:
-        with torch.no_grad():
-            for buffer, value in self.values:
-                if buffer.shape == value.shape:
-                    buffer.copy_(value)
-
-
 def attempt(call: Callable[[], Any], no_grad: bool = True) -> tuple[Any, str | None]:
     """(result, None), or (None, what was raised in one line)."""
     try:
-        if no_grad:
-            with torch.no_grad():
-                return call(), None
-        return call(), None
+        with torch.set_grad_enabled(not no_grad):
+            return call(), None
     except Exception as fault:  # a foreign module may raise anything
         return None, " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
 
@@ -89,8 +71,7 @@ def no_gradient(network: Network, kind: InputKind) -> str | None:
         slopes = torch.autograd.grad(answers.float().square().sum(), sources, allow_unused=True)
         return [slope for slope in slopes if slope is not None]
 
-    with torch.enable_grad():
-        slopes, problem = attempt(gradients, no_grad=False)
+    slopes, problem = attempt(gradients, no_grad=False)
     if problem:
         return f"the teacher's backward pass fails ({problem})"
     if not any(bool(slope.any()) for slope in slopes):

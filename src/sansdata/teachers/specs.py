@@ -21,14 +21,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..compress.rebuild import factories_in, rebuild
 from ..compress.shrink import shrink
 from ..contracts import Access
-from ..errors import StudentError, TeacherError, UnsafeFileError
+from ..errors import StudentError, TeacherError, UnsafeFileError, first_line
 from ..files import sha256
+from ..kinds.index import input_kind
 from ..models.build import DOORS, ZOO, architecture_of, build
+from ..models.copying import without_shape
+from ..models.modes import in_mode
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
@@ -109,7 +113,7 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
     elif task.own_preprocessing == teacher.task.own_preprocessing:  # the job was read off the teacher
         taught = task.seen_through({})
     if isinstance(spec, nn.Module):
-        return Model(spec, None, "a module in Python", None, taught)
+        return Model(materialised(spec, taught), None, "a module in Python", None, taught)
     if spec.startswith("shrink:"):
         ratio = _ratio(spec)
         if teacher.most < Access.WEIGHTS:
@@ -119,6 +123,21 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
     model = resolve(spec, taught, pretrained=False)
     model.module.requires_grad_(True).train()
     return model
+
+
+def materialised(module: nn.Module, task: Task) -> nn.Module:
+    """`module`, in which a lazy layer takes its shape from the first inputs that it sees. Raises StudentError."""
+    if name := without_shape(module):
+        inputs = input_kind(task).draw(2, torch.Generator().manual_seed(0))
+        try:
+            with torch.no_grad(), in_mode(module, train=False):
+                Network.of(module, task)(inputs)
+        except Exception as fault:
+            raise StudentError(
+                f"the student's '{name}' has no shape yet (a lazy layer), and a pass on "
+                f"{input_kind(task).describe()} does not give it one ({first_line(fault)})"
+            ) from None
+    return module
 
 
 def resolve(spec: str, task: Task, pretrained: bool) -> Model:
@@ -283,7 +302,7 @@ def _same_job(saved: Task, task: Task, file: Path) -> Task:
         raise TeacherError(f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}")
     for side in ("inputs", "outputs"):
         came, expected = (getattr(one, side).model_dump() for one in (saved, task))
-        may_differ = ("class_names", "column", *getattr(saved, side).files)
+        may_differ = ("class_names", "column", "answers", *getattr(saved, side).files)
         for field in came:
             if came[field] != expected.get(field) and field not in may_differ:
                 shown, wanted = (str(one[field])[:80] for one in (came, expected))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..arithmetic import cosine
 from ..contracts import Batch, Forward, Losses, Progress, Stateful
 from ..method import Context
-from ..models.modes import evaluating
+from ..models.modes import in_mode
 from ..objectives.logits import kl
 from ..settings import RetrospectSettings
 from .transfer import set_lr
@@ -84,7 +84,7 @@ class Retrospect:
         delta = START * torch.randn(1, *images.shape[1:], generator=stream)
         delta = delta.to(images).requires_grad_()
         optimizer = torch.optim.Adam([delta], lr=settings.delta_lr, maximize=True)
-        with evaluating(self.student):
+        with in_mode(self.student, train=False):
             network, clean = self._searched(batch)
             for _ in range(settings.rounds):
                 changed = self._apart(network(self._moved(images, delta)), clean).mean()
@@ -127,7 +127,7 @@ class Retrospect:
         order = torch.randperm(len(images), generator=self.context.streams("retrospect-marked"))
         marked = images[order[:count].to(images.device)]
         delta = delta.detach().requires_grad_()
-        with evaluating(self.student):
+        with in_mode(self.student, train=False):
             with torch.no_grad():
                 clean, clean_marked = self.forward(images).logits, self.forward(marked).logits
             # Images that are not marked differ by 0, so only the marked ones are run. S(x) is a constant, as in the

@@ -1,9 +1,10 @@
 """What a teacher's first BatchNorm remembers of the images it was trained on.
 
-The running mean and variance behind the first convolution are those of a linear function of the training inputs. With
-its weights they tell the brightness and contrast of those inputs, and with the task's mean and std those of the images
-in unit space. Images in 0..1 cannot have a negative mean or a standard deviation above a half: where that comes out,
-the mean and std are not the ones that the teacher was trained with.
+The running mean and variance behind the first convolution are those of a linear function of what it was given in
+training. With its weights they tell the brightness and contrast of that. What it is given now, measured beside the
+images in unit space, tells by which mean and std they reach it: by the task's, by those of a network that normalises
+inside, or by both. Images in 0..1 cannot have a negative mean or a standard deviation above a half: where that comes
+out, the mean and std are not the ones that the teacher was trained with.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...models.norms import remembers
+
 MEAN_RANGE = (0.02, 0.98)
 STD_RANGE = (0.1, 0.52)
 """Of images in 0..1: between a low-contrast photograph and two-level drawings."""
@@ -24,6 +27,8 @@ RATIO_RANGE = (0.5, 1.8)
 MEASURED_STD = (0.05, 0.45)
 """Conventions such as 0.5 or 1 were not measured and say nothing about the images."""
 
+LINEAR = 1e-3
+"""Of the spread: how far from a straight line the way of an image to the first convolution may be."""
 SIZE, COUNT = 64, 16
 
 PROBLEM = "the mean and std of the task do not look like those of this teacher"
@@ -51,19 +56,21 @@ def _within(value: float, bounds: tuple[float, float]) -> bool:
     return bounds[0] <= value <= bounds[1]
 
 
-def training_brightness(
-    module: nn.Module, mean: Sequence[float], std: Sequence[float], inputs: Tensor
-) -> Brightness | None:
-    """The brightness that the teacher's training images had, if its mean and std per channel were right.
+def training_brightness(module: nn.Module, images: Tensor, inputs: Tensor) -> Brightness | None:
+    """The brightness that the teacher's training images had, if they reached its first convolution as these do.
 
-    inputs (B, C, H, W): normalised, any contents. None where the first BatchNorm does not follow the first convolution.
+    images (B, C, H, W): in unit space, varied. inputs: the same as the module takes them. None where the first
+    BatchNorm does not follow the first convolution, or where that is given something else than each channel times a
+    factor plus a constant.
     """
     stem = _stem(module, inputs)
     if stem is None:
         return None
-    conv, norm = stem
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    conv, norm, given = stem
+    way = _way(images, given)
+    if way is None:
+        return None
+    mean, std = way
     weight = conv.weight.detach().double().cpu()
     centre, variance = norm.running_mean.double().cpu(), norm.running_var.double().cpu().clamp_min(1e-12)
     if conv.bias is not None:
@@ -72,22 +79,34 @@ def training_brightness(
     gain = weight.sum(dim=(1, 2, 3))
     scale = variance.sqrt()
     level = ((centre / scale) * (gain / scale)).sum() / ((gain / scale) ** 2).sum().clamp_min(1e-12)
-    images = _natural_noise(len(mean)).double()
-    made = F.conv2d(images, weight, stride=conv.stride, dilation=conv.dilation, groups=conv.groups)
+    noise = _natural_noise(len(mean)).double()
+    made = F.conv2d(noise, weight, stride=conv.stride, dilation=conv.dilation, groups=conv.groups)
     made_variance = made.var(dim=(0, 2, 3)).clamp_min(1e-12)
     spread = (variance / made_variance).log().median().mul(0.5).exp()
-    average_mean, average_std = sum(mean) / len(mean), sum(std) / len(std)
+    average_mean, average_std = float(mean.mean()), float(std.mean())
     return Brightness(average_mean + average_std * float(level), average_std * float(spread))
 
 
-def _stem(module: nn.Module, inputs: Tensor) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
-    """The first convolution that runs on the images, where the BatchNorm that runs next takes its output."""
+def _way(images: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
+    """(mean, std), per channel, by which images in unit space became `given`: given = (image - mean) / std."""
+    x, y = (part.detach().double().cpu().transpose(0, 1).flatten(1) for part in (images, given))
+    centred = x - x.mean(1, keepdim=True)
+    slope = (centred * y).sum(1) / centred.square().sum(1).clamp_min(1e-12)
+    offset = y.mean(1) - slope * x.mean(1)
+    error = (y - slope[:, None] * x - offset[:, None]).abs().amax(1)
+    if not bool(((slope > 1e-6) & (error < LINEAR * y.std(1))).all()):
+        return None
+    return -offset / slope, 1 / slope
+
+
+def _stem(module: nn.Module, inputs: Tensor) -> tuple[nn.Conv2d, Any, Tensor] | None:
+    """(the first convolution that runs on the images, the BatchNorm that runs next, what the convolution was given),
+    where the BatchNorm takes its output."""
     ran: list[tuple[nn.Module, Any, Any]] = []
-    kinds = (nn.Conv2d, nn.BatchNorm2d)
     handles = [
         part.register_forward_hook(lambda part, given, output: ran.append((part, given[0], output)))
         for part in module.modules()
-        if isinstance(part, kinds)
+        if isinstance(part, nn.Conv2d) or remembers(part)
     ]
     try:
         with torch.no_grad():
@@ -98,10 +117,10 @@ def _stem(module: nn.Module, inputs: Tensor) -> tuple[nn.Conv2d, nn.BatchNorm2d]
     if len(ran) < 2:
         return None
     (conv, given, output), (norm, arrived, _) = ran[:2]
-    if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)) or norm.running_mean is None:
+    if not (isinstance(conv, nn.Conv2d) and remembers(norm)):
         return None
     same = arrived.shape == output.shape and arrived.data_ptr() == output.data_ptr()
-    return (conv, norm) if same and given.shape[1:] == inputs.shape[1:] else None
+    return (conv, norm, given) if same and given.shape == inputs.shape else None
 
 
 def _natural_noise(channels: int) -> Tensor:

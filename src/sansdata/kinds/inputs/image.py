@@ -50,7 +50,7 @@ class Normalise:
 
 def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
     # Not cached: a column that was first made while a network is traced for export would be a tensor without values.
-    return torch.tensor(values, device=device).view(1, -1, 1, 1)
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 class Images(InputKind):
@@ -163,7 +163,7 @@ class Images(InputKind):
         """The brightness of the training images, by the first BatchNorm behind the first convolution."""
         assert isinstance(preprocessor, Normalise)
         assert isinstance(inputs, Tensor)
-        brightness = training_brightness(module, preprocessor.mean, preprocessor.std, inputs)
+        brightness = training_brightness(module, preprocessor.undo(inputs), inputs)
         if brightness is None:
             return {}, []
         figures = {"mean": round(brightness.mean, 4), "std": round(brightness.std, 4)}
@@ -173,5 +173,5 @@ class Images(InputKind):
             f"{PROBLEM}: by its first BatchNorm its training images would have had a mean of {brightness.mean:.2f} "
             f"and a std of {brightness.std:.2f} in 0..1 "
             "(a photograph: about 0.45 and 0.25). Give the task those that it was trained with (mean 0, std 1 for "
-            "images fed in 0..1; mean 0, std 0.0039 for 0..255)."
+            "images fed in 0..1, also where the network normalises them inside; mean 0, std 0.0039 for 0..255)."
         ]

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...contracts import Outputs
 from ...errors import TeacherError
 from ...figures import Drawing, Figure, Finding, Warned
-from ...models.taps import logits_of
+from ...models.taps import chosen, logits_of, outputs_of
 from ...objectives import agreement, logits
 from ...objectives.logits import entropy, kl
 from ...tasks import ClassesSpec
@@ -48,11 +48,17 @@ class Classes(OutputKind):
     unit = "classes"
 
     def read(self, raw: Any) -> Tensor:
-        return logits_of(raw).float()
+        return logits_of(raw, self.spec.classes, self.spec.answers).float()
+
+    def choice(self, raw: Any) -> str:
+        tensors = outputs_of(raw)
+        if len(tensors) < 2 or self.faults(raw, len(next(iter(tensors.values())))):
+            return ""
+        return f"'{chosen(raw, self.spec.classes, self.spec.answers)}' of {len(tensors)} outputs that are tensors"
 
     def faults(self, raw: Any, count: int) -> list[str]:
         try:
-            answers = logits_of(raw)
+            answers = logits_of(raw, self.spec.classes, self.spec.answers)
         except TeacherError as fault:
             return [_other_job(raw) or str(fault)]
         problem = self._wrong_shape(answers, count)
@@ -115,6 +121,9 @@ class Classes(OutputKind):
 
     def match(self, student: Outputs, teacher: Outputs, how: Any) -> Tensor:
         return logits.match(how.match, student.logits, teacher.logits, how.temperature)
+
+    def same(self, one: Tensor, other: Tensor) -> Tensor:
+        return one.argmax(1) == other.argmax(1)
 
     def agreement(self, student: Tensor, teacher: Tensor) -> Mapping[str, float]:
         """Balanced over the classes that the teacher sees, so that a collapsed generator is no success."""

@@ -1,0 +1,34 @@
+"""What takes long before a run begins says that it is at work."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from ..runtime import is_first_process
+
+PATIENCE = 3.0
+"""Seconds without a word."""
+
+
+@contextlib.contextmanager
+def long_step(what: str) -> Iterator[None]:
+    """Prints `what`, and for how long it has been going on, every PATIENCE seconds; nothing of a step that is quick."""
+    done, start = threading.Event(), time.perf_counter()
+
+    def speak() -> None:
+        while not done.wait(PATIENCE):
+            print(f"{what}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    if is_first_process():
+        speaker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if speaker.ident is not None:
+            speaker.join()
