@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..errors import ConfigError
 from ..tasks import load_task
 from . import words
+
+Background = Literal["white", "black"]
 
 
 def evaluate(
@@ -27,6 +29,9 @@ def evaluate(
     target: Annotated[int, typer.Option(metavar="N", help="the class that the attack is after")] = 0,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
+    background: Annotated[
+        Background | None, typer.Option("--background", help="what transparent pictures of a folder are seen on")
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="also write all figures here")
     ] = None,
@@ -37,6 +42,8 @@ def evaluate(
         raise ConfigError("nothing to evaluate on: give --data (the model's own task), --transfer (another), or both")
     if attack and data is None:
         raise ConfigError("--attack puts a trigger on images of the model's own task: give them with --data")
+    if background and data is None:
+        raise ConfigError("--background is of the images of --data: give them")
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.evaluate import attack_success, transferability
     from ..api.evaluate import evaluate as measure
@@ -44,11 +51,11 @@ def evaluate(
 
     found: dict[str, Any] = {}
     if data is not None:
-        found = measure(model, data, task=job, teacher=teacher, device=device).to_dict()
+        found = measure(model, data, task=job, teacher=teacher, device=device, background=background).to_dict()
         _say_own(found)
     attacks = {}
     for name in dict.fromkeys(attack or ()):
-        attacks[name] = attack_success(model, str(data), name, target, job, device).to_dict()
+        attacks[name] = attack_success(model, str(data), name, target, job, device, background).to_dict()
         _say_attack(attacks[name])
     others = {}
     for name in dict.fromkeys(transfer or ()):
