@@ -85,14 +85,19 @@ def _say_own(found: dict[str, Any]) -> None:
         f"accuracy  {words.percent(found['accuracy'])}  (95 % interval {words.percent(low)} to {words.percent(high)})"
     )
     print(f"on        {found['count']:,} samples of {found['source']}")
+    if low <= found["majority_share"]:
+        accuracy = next(one for one in found["figures"] if one["name"] == "accuracy")
+        constant = f": {accuracy['meaning']}" if "meaning" in accuracy else ""
+        print(f"caution   not shown to be better than always naming the most frequent class{constant}")
     if found.get("teacher_accuracy") is not None:
         print(f"teacher   {words.percent(found['teacher_accuracy'])}")
         print(f"agreement {words.percent(found['agreement'])}")
-    print(f"balanced  {words.percent(found['balanced_accuracy'])}  (the most frequent class alone: "
-          f"{words.percent(found['majority_share'])} accuracy)")  # fmt: skip
+    print(f"balanced  {words.percent(found['balanced_accuracy'])}  (guessing has "
+          f"{words.percent(1 / len(found['per_class']))}; always the most frequent class: accuracy "
+          f"{words.percent(found['majority_share'])})")  # fmt: skip
     if "auroc" in found:
         print(f"AUROC     {found['auroc']:.4f}   AUPRC {found['auprc']:.4f}" + _of_teacher(found))
-    print(f"ECE       {found['ece']:.4f}   NLL {found['nll']:.4f}   Brier {found['brier']:.4f}")
+    print(f"ECE       {found['ece']:z.4f}   NLL {found['nll']:z.4f}   Brier {found['brier']:z.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in found["per_class"]]))
     _say_notes(found)
 
