@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..compress.inherit import inherit, inheritable
+from ..compress.prune import pruned_share
 from ..contracts import Requirements
 from ..decoding.image_pool import ImagePool, load_pool
 from ..errors import ConfigError, MethodError, TeacherError, UserError
@@ -158,6 +159,8 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
         notes.append(f"the student starts from the teacher: {100 * share:.0f} % of its weights")
     elif model.sha256 is None and inheritable(model.module, teacher.module) > 0.5:
         notes.append("the teacher's layers fit this student: inherit=true starts from them and saves much training")
+    if pruned := pruned_share(model.module):
+        notes.append(f"the student was pruned: {100 * pruned:.1f} % of its weights are 0, and stay 0")
     return Loaded(settings, task, teacher, model, runtime, notes)
 
 

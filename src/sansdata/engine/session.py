@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..columns import Inputs
+from ..compress.prune import hold_zeros
 from ..config import Strict
 from ..contracts import Batch, Counters, Forward, Losses, Outputs, Progress, Stateful
 from ..decoding.image_pool import ImagePool
@@ -68,6 +69,7 @@ class Session:
         for name in self._of_role("terms", given):  # on the student as it is built
             self.terms = PARTS[name].build(given[name], self.context)
         self.settings: TransferSettings = config.transfer
+        hold_zeros(self.trained, runtime)
         learns = [self.trained] if self.terms is None else [self.trained, self.terms]
         self.optimizer = self.settings.make_optimizer(nn.ModuleList(learns))
         step = StudentStep(
