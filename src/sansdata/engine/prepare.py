@@ -123,14 +123,20 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     return declared
 
 
-def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.Module | None = None) -> Prepared:
-    """Loads, checks and connects everything. Raises UserError and its kin, each with the mend."""
+def prepare(
+    settings: RunSettings,
+    teacher: Teacher | None = None,
+    student: nn.Module | None = None,
+    method: type[Method] | None = None,
+) -> Prepared:
+    """Loads, checks and connects everything. method: a class in place of the one that the settings name. Raises
+    UserError and its kin, each with the mend."""
     budget = parse_budget(settings.budget) if settings.budget else None
     if settings.method != "auto":  # a wrong option answers before a large teacher is read
-        method_config(settings.method, settings.preset, settings.options)
+        method_config(method or settings.method, settings.preset, settings.options)
     loaded = load(settings, teacher, student)
     findings = check(loaded)
-    chosen = choose(loaded)
+    chosen = choose(loaded, method)
     return connect(loaded, findings, chosen, budget)
 
 
@@ -177,7 +183,7 @@ def check(loaded: Loaded) -> Preflight:
     return findings
 
 
-def choose(loaded: Loaded) -> Chosen:
+def choose(loaded: Loaded, given: type[Method] | None = None) -> Chosen:
     """The method and its settings; 'auto' decides by what the preflight has seen. Raises MethodError where the method
     cannot work with these networks, or a part of the step cannot."""
     settings, teacher, notes = loaded.settings, loaded.teacher, list(loaded.notes)
@@ -188,13 +194,14 @@ def choose(loaded: Loaded) -> Chosen:
         decided = {"method": choice.method, "preset": preset, "options": {**choice.options, **settings.options}}
         settings = settings.model_copy(update=decided)
     name = settings.method
-    method, config = find_method(name), method_config(name, settings.preset, settings.options)
+    method = find_method(given or name)
+    config = method_config(method, settings.preset, settings.options)
     needs = method.requires(config)
     reasons = _unmet(needs, teacher, settings.pool is not None)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with what it was given: " + "; ".join(reasons))
-    for part, given in settings.parts.items():
-        if reasons := PARTS[part].unmet(given, teacher):
+    for part, section in settings.parts.items():
+        if reasons := PARTS[part].unmet(section, teacher):
             raise MethodError(f"{settings.why_part(part)} cannot work with this teacher: " + "; ".join(reasons))
     return Chosen(settings, method, config, needs, notes)
 
