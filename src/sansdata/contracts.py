@@ -120,7 +120,10 @@ class Losses:
         if name in self.terms:
             raise ValueError(f"loss term '{name}' is added twice")
         if weight != 0:
-            self.terms[name] = (weight, value())
+            term = value()
+            if not isinstance(term, Tensor):
+                raise MethodError(f"loss term '{name}' is {type(term).__name__}; expected a tensor, a scalar or (B,)")
+            self.terms[name] = (weight, term)
 
     def total(self, weights: Tensor | None = None) -> Tensor:
         """The weighted sum, a scalar. Raises ValueError without any term."""

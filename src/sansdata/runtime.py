@@ -55,6 +55,7 @@ class Runtime:
         self.overdue: Callable[[], bool] = lambda: False
         """Whether a signal has waited long enough for the move that is being made."""
         self.layout = layout
+        self._held: dict[Tensor, Tensor] = {}
 
     # -- one process
 
@@ -179,6 +180,14 @@ class Runtime:
             nn.utils.clip_grad_norm_(params, clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for p in params:
+                if p in self._held:
+                    p.mul_(self._held[p])
+
+    def hold(self, parameter: Tensor, mask: Tensor) -> None:
+        """From now on a step leaves `parameter` at 0 where the mask, bool of its shape, says so."""
+        self._held[parameter] = mask
 
     # -- several processes
 

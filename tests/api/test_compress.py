@@ -109,3 +109,59 @@ def test_the_command_prunes_then_quantizes(runs: tuple[Path, Path], tmp_path: Pa
         failed = CliRunner().invoke(app, wrong)
         assert isinstance(failed.exception, UserError), failed.output
         assert message in str(failed.exception)
+
+
+# -- what was written goes on as it is
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"update": "retain"}, {"defence": "retrospect", "retrospect": {"share": 0.5, "rounds": 1}}],
+    ids=["plain", "retain", "retrospect"],
+)
+def test_a_pruned_student_keeps_its_zeros_whatever_takes_the_step(
+    runs: tuple[Path, Path], tiny: Tiny, tmp_path: Path, settings: dict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """80 % zeros became 0 % in a run that said nothing."""
+    sansdata.prune(runs[0], runs[0], keep=0.2, out=tmp_path / "pruned.safetensors")
+    asked = tiny.settings(
+        "noise", {"transfer": {"batch": 8, "weight_decay": 0.01}}, budget="6steps",
+        student=str(tmp_path / "pruned.safetensors"), **settings,
+    )  # fmt: skip
+    before = sansdata.load(run(asked, tmp_path / "run")).student
+    pruned = sansdata.prune(runs[0], runs[0], keep=0.2).student
+    for (name, now), then in zip(before.named_parameters(), pruned.parameters()):
+        if now.ndim > 1:
+            assert torch.equal(now == 0, then == 0), name
+            assert not torch.equal(now, then), name  # it did learn
+    assert "the student was pruned: 80.0 % of its weights are 0, and stay 0" in capsys.readouterr().err
+
+
+def test_what_compress_wrote_is_exported_with_its_bits_and_zeros(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    """From the file by the command, and from Python; the command asked for a run, Python raised a TypeError."""
+    onnx = pytest.importorskip("onnx")
+    file = tmp_path / "small.safetensors"
+    small = sansdata.quantize(sansdata.prune(runs[0], runs[0], keep=0.3), runs[0], 4, 32, out=file)
+    done = CliRunner().invoke(app, ["export", str(file), "--to", "onnx"])
+    assert done.exit_code == 0, done.output
+    assert sansdata.export(small, "pt2").file == str(tmp_path / "small.pt2")
+    initial = map(onnx.numpy_helper.to_array, onnx.load(tmp_path / "small.onnx").graph.initializer)
+    kernels = {weight.shape: weight for weight in initial if weight.ndim == 4 and weight.shape[1] > 1}
+    assert len(kernels) > 2
+    for path, part in quantized_parts(small.student):
+        ours = part.layer.weight.detach().numpy()
+        if (weight := kernels.get(ours.shape)) is not None and path.endswith("conv2"):
+            assert max(len(np.unique(channel)) for channel in weight) <= 15
+            assert np.mean(weight == 0) == np.mean(ours == 0) > 0.3
+
+
+def test_a_student_file_says_its_own_task(runs: tuple[Path, Path], tiny: Tiny, tmp_path: Path) -> None:
+    sansdata.prune(runs[0], runs[0], keep=0.5, out=tmp_path / "pruned.safetensors")
+    assert sansdata.evaluate(tmp_path / "pruned.safetensors", tiny.data).count == 40
+    report = sansdata.export(str(tmp_path / "pruned.safetensors"), "pt2")
+    assert Path(report.file) == tmp_path / "pruned.pt2"
+
+
+def test_a_compressed_network_without_a_file_needs_a_place_for_its_export(runs: tuple[Path, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"say where the export goes \(path="):
+        sansdata.export(sansdata.quantize(runs[0], runs[0], 8, 8))

@@ -6,7 +6,15 @@ import pytest
 import torch
 from tiny import make_module
 
-from sansdata.compress.prune import kept_share, magnitude_masks, prune, recalibrate, recover
+from sansdata.compress.prune import (
+    kept_share,
+    left_by_pruning,
+    magnitude_masks,
+    prune,
+    pruned_share,
+    recalibrate,
+    recover,
+)
 from sansdata.compress.quantize import layers_of
 from sansdata.objectives.logits import kl
 from sansdata.runtime import Runtime
@@ -86,3 +94,23 @@ def test_old_answers_are_learnt_again_with_the_rest_still_zero() -> None:
     assert torch.equal(pruned.bn1.running_mean, statistics)
     assert [p.requires_grad for p in pruned.parameters()] == learns
     assert all(p.grad is None for p in [*pruned.parameters(), *module.parameters()])
+
+
+# -- a pruned network as a student
+
+
+def test_what_an_earlier_pruning_left_is_seen_in_the_weights() -> None:
+    module = make_module()
+    masks = magnitude_masks(module, 0.2, SHAPE)
+    seen = left_by_pruning(prune(module, masks))
+    assert all(torch.equal(seen[path], mask) for path, mask in masks.items())
+    assert pruned_share(prune(module, masks)) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_fresh_network_is_not_pruned_though_a_layer_starts_at_zero() -> None:
+    module = make_module()
+    torch.nn.init.zeros_(module.linear.weight)
+    with torch.no_grad():
+        module.conv1.weight[0, 0, 0, 0] = 0  # and a weight is 0 by chance
+    assert left_by_pruning(module) == {}
+    assert pruned_share(module) == 0

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from cases import CASES, IMAGE_ROWS, STEPS, Case
@@ -29,19 +26,17 @@ from tiny import (
     student_of,
     world_of,
 )
-from torch import Tensor, nn
+from torch import nn
 
-from sansdata.engine.encode import decode, encode
 from sansdata.engine.run import run
 from sansdata.engine.session import Session
 from sansdata.errors import ConfigError, MethodError
-from sansdata.method import Method
 from sansdata.methods.index import METHODS, find_method, merged, method_config, method_names
-from sansdata.models.modes import fixed
 from sansdata.runtime import Runtime
 from sansdata.settings import FeatureTerms
 from sansdata.teachers.base import Teacher, fingerprint
 from sansdata.teachers.preflight import unmet
+from sansdata.testing.contract import Moves, assert_same_state, frozen_state, generators, lines, restore
 
 every_method = pytest.mark.parametrize("name", sorted(CASES))
 every_image_method = pytest.mark.parametrize("name", IMAGE_ROWS)
@@ -49,6 +44,22 @@ every_image_method = pytest.mark.parametrize("name", IMAGE_ROWS)
 
 def test_every_method_has_a_row() -> None:
     assert set(METHODS) == {method_of(row) for row in CASES}
+    assert all(method_of(row) in method_names() for row in CASES)
+
+
+# -- the public suite on every row, as a package would run it on its method
+
+
+def suite_of(row: str, case: Case) -> type[Moves]:
+    name = "Test" + "".join(part.title() for part in row.replace("/", "-").split("-"))
+    fields = {
+        "method": method_of(row), "world": row.partition("/")[2] or "image", "options": case.options,
+        "moves_apart": case.moves_apart, "learns": case.learns, "__module__": __name__,
+    }  # fmt: skip
+    return type(name, (Moves,), fields)
+
+
+globals().update({suite.__name__: suite for suite in (suite_of(row, case) for row, case in CASES.items())})
 
 
 def config_of(name: str, **more: Any) -> Any:
@@ -73,20 +84,6 @@ def make_session(
     )  # fmt: skip
 
 
-def frozen_state(session: Session) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a checkpoint would hold: JSON and tensors."""
-    tensors: dict[str, Tensor] = {}
-    tree = {part: encode(dict(value.state_dict()), part, tensors) for part, value in session.state().items()}
-    return json.loads(json.dumps(tree)), tensors
-
-
-def restore(session: Session, tree: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    parts = session.state()
-    assert set(parts) == set(tree)
-    for name, part in parts.items():
-        part.load_state_dict(decode(tree[name], tensors, torch.device("cpu")))
-
-
 # -- one whole run of each method, in this process, read by several tests
 
 
@@ -103,23 +100,7 @@ class Reference:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return exact_lines(self.out)
-
-
-def generators() -> dict[str, Any]:
-    """The state of every global generator, comparable."""
-    kind, keys, *rest = np.random.get_state()
-    return {
-        "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": (kind, keys.tobytes(), *rest),
-        "python": random.getstate(),
-    }
-
-
-def exact_lines(out: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl without the clock."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
+        return lines(self.out)
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +117,7 @@ def reference(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 @every_method
-def test_global_generators_are_left_alone(name: str, reference: Callable[[str], Reference]) -> None:
+def test_a_whole_run_leaves_global_generators_alone(name: str, reference: Callable[[str], Reference]) -> None:
     assert reference(name).consumed == []
 
 
@@ -182,7 +163,7 @@ def assert_resumes_exactly(name: str, stop: int, whole: Reference, folder: Path)
     resumed = distil(whole.config, out, "--resume", before=[("no_report",)])
     assert resumed.code == 0, resumed.output
     assert differing(student_of(whole.out), student_of(out)) == []
-    assert exact_lines(out) == whole.lines
+    assert lines(out) == whole.lines
     for snapshot in (whole.out / "snapshots").iterdir():
         assert (out / "snapshots" / snapshot.name).read_bytes() == snapshot.read_bytes()
     assert stopped.stray_writes + resumed.stray_writes == []
@@ -214,7 +195,7 @@ def test_five_resumes_in_one_run(name: str, reference: Callable[[str], Reference
         assert job.code == 75, job.output
     assert distil(whole.config, out, "--resume", before=[("no_report",)]).code == 0
     assert differing(student_of(whole.out), student_of(out)) == []
-    assert exact_lines(out) == whole.lines
+    assert lines(out) == whole.lines
 
 
 @pytest.mark.long
@@ -226,92 +207,6 @@ def test_runs_repeat_bitwise_at_a_fixed_number_of_threads(name: str, threads: in
     for out in ("one", "two"):
         assert distil(config, tmp_path / out, before=[("no_report",)]).code == 0
     assert differing(student_of(tmp_path / "one"), student_of(tmp_path / "two")) == []
-
-
-@every_method
-def test_state_is_complete(name: str) -> None:
-    """A fresh session that is given the state goes on exactly as the one it was taken from."""
-    for before, after in CASES[name].moves_apart:
-        first = make_session(name)
-        first.advance(before)
-        tree, tensors = frozen_state(first)
-        second = make_session(name)
-        torch.manual_seed(before)  # the global generator must not matter
-        restore(second, tree, tensors)
-        assert_same_state(first, second)
-        first.advance(after)
-        second.advance(after)
-        assert_same_state(first, second)
-
-
-def assert_same_state(one: Session, other: Session) -> None:
-    (tree, tensors), (other_tree, other_tensors) = frozen_state(one), frozen_state(other)
-    assert tree == other_tree
-    assert differing(tensors, other_tensors) == []
-
-
-@every_method
-def test_nothing_outlives_a_move_but_the_state(name: str) -> None:
-    """Gradients above all: they would be added to the next move's, and are lost on resume."""
-    session = make_session(name)
-    for _ in range(12):
-        session.move()
-        for part, value in session.state().items():
-            if isinstance(value, nn.Module):
-                kept = [n for n, p in value.named_parameters() if p.grad is not None]
-                assert kept == [], part
-
-
-# -- learning
-
-
-@every_method
-def test_its_own_loss_on_a_fixed_batch_falls(name: str) -> None:
-    case: Case = CASES[name]
-    session = make_session(name, config=config_of(name, transfer={"lr": 0.05, **case.learns}), steps=60)
-    while session.last_batch is None:
-        session.move()
-    batch = session.last_batch
-
-    def loss() -> float:
-        student, taps = copy.deepcopy(session.trained), session.context.student_taps
-        with torch.no_grad(), fixed(student, train=True):
-            network = session.context.network.around(student)
-            forward = lambda inputs: session.runtime.forward(network, inputs, taps)  # noqa: E731
-            return float(session.method.student_loss(forward, batch).total())
-
-    start = loss()
-    while session.context.progress.steps < 60:
-        session.move()
-    assert loss() < 0.7 * start
-
-
-@every_method
-def test_a_teacher_of_another_kind_is_left_as_it_was(name: str) -> None:
-    """Whatever the world: its weights, its modes and its buffers."""
-    session = make_session(name)
-    teacher = session.context.teacher
-    before = fingerprint(teacher.module)
-    session.advance(9)
-    assert fingerprint(teacher.module) == before
-    assert not any(part.training for part in teacher.module.modules())
-    assert all(p.grad is None and not p.requires_grad for p in teacher.module.parameters())
-
-
-@every_method
-def test_every_trained_parameter_gets_a_gradient(name: str) -> None:
-    session = make_session(name, config=config_of(name, transfer={"weight_decay": 0.0, "optimizer": "adam"}))
-    session.advance(8)
-    optimizers = [v for v in session.state().values() if isinstance(v, torch.optim.Optimizer)]
-    assert session.optimizer in optimizers
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                assert p in optimizer.state, f"a parameter of shape {tuple(p.shape)} was never stepped"
-    student = {id(p): n for n, p in session.trained.named_parameters() if p.requires_grad}
-    zero = [student[id(p)] for p, s in session.optimizer.state.items() if not s["exp_avg"].any()]
-    assert zero == []
-    assert len(session.optimizer.state) == len(student)
 
 
 # -- the teacher and the student are left as they were found
@@ -357,17 +252,6 @@ def test_the_teacher_is_left_as_it_was(name: str, tiny: Tiny, tmp_path: Path) ->
 
 
 @every_method
-@pytest.mark.parametrize(
-    ("unit", "counter", "amount"), [("samples", "samples", 150), ("queries", "teacher_forwards", 900)]
-)
-def test_a_counted_budget_is_kept(name: str, unit: str, counter: str, amount: int, tiny: Tiny, tmp_path: Path) -> None:
-    """And used: a plan that stops at a fraction of it would waste what was allowed."""
-    run(tiny.settings(name, CASES[name].options, budget=f"{amount}{unit}"), tmp_path / "run")
-    cost = json.loads((tmp_path / "run" / "summary.json").read_text())["cost"]
-    assert 0.6 * amount <= cost[counter] <= amount
-
-
-@every_method
 def test_a_budget_of_seconds_is_kept(name: str, tiny: Tiny, tmp_path: Path) -> None:
     run(tiny.settings(name, CASES[name].options, budget="1.5s"), tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -388,32 +272,7 @@ def test_a_budget_below_the_first_step_says_so(name: str, tiny: Tiny, tmp_path: 
     assert not out.exists()
 
 
-@every_method
-def test_plan_and_rehearsal(name: str) -> None:
-    cls: type[Method] = find_method(method_of(name))
-    for config in (cls.Config(), config_of(name)):
-        last = 0
-        for steps in (1, 2, 7, 1000):
-            plan = cls.plan(config, steps)
-            assert plan["transfer"] == steps
-            assert sum(plan.values()) >= last
-            last = sum(plan.values())
-    config = config_of(name)
-    session = make_session(name, config=cls.rehearsal(config))
-    seen = {session.move()[0] for _ in range(50)}
-    assert seen == set(cls.plan(config, 1))
-
-
 # -- settings
-
-
-@every_method
-def test_defaults_and_presets_validate(name: str) -> None:
-    cls = find_method(method_of(name))
-    method_config(method_of(name), "default", {})
-    for preset in getattr(cls, "presets", {}):
-        assert method_config(method_of(name), preset, {}) != method_config(method_of(name), "default", {})
-    assert method_names()[method_of(name)]
 
 
 @every_method

@@ -141,6 +141,54 @@ def test_photographs_are_turned_upright(tmp_path):
     assert np.array_equal(load_images(tmp_path, TASK).images[0], PIXELS[0, 0])
 
 
+# -- transparency
+
+
+def ink(root, images=10, mode="RGBA"):
+    """Pictures that are drawn by their transparency alone: every pixel black, alpha the strokes (N, 8, 8)."""
+    strokes = np.random.default_rng(1).integers(0, 256, (images, 8, 8), dtype=np.uint8)
+    (root / "cat").mkdir()
+    for number, alpha in enumerate(strokes):
+        picture = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+        picture.putalpha(Image.fromarray(alpha))
+        picture.convert(mode).save(root / "cat" / f"{number:02}.png")
+    return strokes
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_ink_in_the_transparency_is_no_black_picture(tmp_path, mode):
+    ink(tmp_path, mode=mode)
+    with pytest.raises(DataError, match=r"10 of 10 .* drawn by its transparency alone.*--background white, or black"):
+        load_images(tmp_path, TASK)
+
+
+@pytest.mark.parametrize("task", [TASK, GREY])
+def test_ink_is_seen_on_a_background(tmp_path, task):
+    strokes = ink(tmp_path)
+    white = load_images(tmp_path, TASK, background="white")
+    assert np.abs(white.images[..., 0].astype(int) - (255 - strokes)).max() <= 1
+    assert white.notes[0] == "10 of 10 images: transparent, composed on white"
+    with pytest.raises(DataError, match="all 10 images are the same"):  # black ink on black
+        load_images(tmp_path, TASK, background="black").require_fit(TASK)
+
+
+def test_a_few_such_images_among_others_are_skipped_and_counted(root):
+    Image.fromarray(PIXELS[0, 0]).convert("RGBA").save(root / "cat" / "opaque.png")
+    picture = Image.new("RGBA", (8, 8))
+    picture.putalpha(Image.fromarray(PIXELS[0, 0, ..., 0]))
+    picture.save(root / "cat" / "ink.png")
+    notes = load_images(root, TASK).notes
+    assert "1 of 42 images skipped, the first is cat/ink.png: drawn by its transparency alone" in " ".join(notes)
+    assert "1 of 42 images: transparency dropped" in notes
+
+
+@pytest.mark.parametrize("spec", ["digits", "set.npz"])
+def test_a_background_is_of_image_files(tmp_path, spec):
+    np.savez(tmp_path / "set.npz", x=PIXELS[0], y=np.zeros(20, np.int64))
+    with pytest.raises(DataError, match="a background is for image files"):
+        load_images(spec if spec == "digits" else tmp_path / spec, background="white")
+
+
 # -- images that are refused: one bad among forty is skipped and counted, many are an error
 
 

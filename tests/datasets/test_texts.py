@@ -91,3 +91,19 @@ def test_a_task_without_a_tokenizer_cannot_read(tmp_path: Path) -> None:
 
 def test_sst2(task: Task, real_data: Path) -> None:
     assert len(load_set("sst2", task)) == 1821
+
+
+def test_what_is_not_read_in_a_folder_is_counted(task: Task, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name in ("no", "yes"):
+        (root / name).mkdir(parents=True)
+        (root / name / "a.txt").write_text(f"good {name}")
+    (root / "yes" / "b.md").write_text("left out")
+    (root / "c.txt").write_text("beside")
+    assert load_texts(root, task).notes == ("2 other file(s) are not read (.txt 1, .md 1), the first is c.txt",)
+
+
+def test_one_text_over_and_over_gives_no_figure(task: Task, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("good film\tyes\ngood film\tno\n")
+    with pytest.raises(DataError, match="all 2 texts are the same"):
+        load_texts(tmp_path / "a.tsv", task).require_fit(task)

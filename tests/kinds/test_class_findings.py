@@ -21,13 +21,29 @@ def measured(right: int, confidence: float) -> list[Figure | Drawing]:
 
 
 @pytest.mark.parametrize(
-    ("right", "confidence", "too_sure"), [(90, 0.919, False), (90, 0.925, True), (96, 0.928, False)]
+    ("right", "confidence", "words"),
+    [(90, 0.919, "close to"), (90, 0.925, "too sure"), (96, 0.928, "less sure"), (96, 0.95, "close to")],
 )
-def test_too_sure_is_said_only_where_confidence_is_two_points_above_accuracy(
-    right: int, confidence: float, too_sure: bool
-) -> None:
+def test_words_on_calibration_follow_the_sign_of_the_difference(right: int, confidence: float, words: str) -> None:
     (figure,) = [one for one in measured(right, confidence) if one.name == "mean_confidence"]
-    assert ("too sure" in figure.meaning) is too_sure
+    assert words in figure.meaning
+    assert ("too sure" in figure.meaning) is (words == "too sure")
+
+
+def test_a_constant_answer_is_named_beside_the_accuracy_that_it_has() -> None:
+    several = {one.name: one for one in measured(74, 0.6)}
+    assert isinstance(several["accuracy"], Figure)
+    assert several["accuracy"].value == several["majority_share"].value == 0.74  # type: ignore[union-attr]
+    assert several["balanced_accuracy"].value == 0.5  # type: ignore[union-attr]
+    assert several["accuracy"].meaning == "every answer is 'a'"
+
+
+def test_no_figure_is_a_negative_zero() -> None:
+    """Of a network that is as sure as numbers allow, and right: 'NLL -0.0000' was printed."""
+    answers, truth = np.eye(2)[[0, 1, 1]] * 2000, np.array([0, 1, 1])
+    several = Classes(ClassesSpec(classes=2)).evaluate(answers, truth, answers)
+    signs = {one.name: np.signbit(one.value) for one in several if isinstance(one, Figure)}
+    assert not any(signs.values()), signs
 
 
 def test_drawings_over_classes_carry_their_names() -> None:

@@ -115,6 +115,14 @@ def evaluation(row: str = IMAGE, **changes: Any) -> dict[str, Any]:
     return json.loads(_measured(row)) | changes
 
 
+def constant_answers() -> dict[str, Any]:
+    """What evaluation.json holds of a student that names one class, on a set of which three in four are that class."""
+    task = world_of(IMAGE).task.model_copy(update={"class_names": NAMES})
+    truth = np.repeat(np.arange(4), [60, 8, 7, 5])
+    rows = KindSet(task, torch.zeros(80, 0), truth, NAMES, "an uneven set", ())
+    return summarise(np.tile([2.0, 0, 0, 0], (80, 1)), rows, task).to_dict()
+
+
 def read(run: Path, name: str) -> dict[str, Any]:
     return json.loads((run / name).read_text(encoding="utf-8"))
 

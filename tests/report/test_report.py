@@ -108,6 +108,43 @@ def test_the_lead_of_a_run_without_data_can_be_acted_on(run: Path):
     assert "Accuracy" not in text
 
 
+def test_the_score_stands_beside_those_of_other_runs_of_the_teacher(tmp_path: Path):
+    own = real_run.build(tmp_path / "own")
+    assert "No other run of this teacher lies in the same folder" in page(own).text["verdict"]
+    for name, score in (("high", 0.9), ("low", 0.1), ("middle", 0.5)):
+        run = real_run.build(tmp_path / name)
+        summary = real_run.read(run, "summary.json")
+        real_run.change(run, "summary.json", score=summary["score"] | {"last": score})
+    real_run.change(own, "summary.json", score=real_run.read(own, "summary.json")["score"] | {"last": 0.4})
+    ranked = (
+        "Of the 4 runs of this teacher in the same folder it is number 3 by it; the others have between 90.0 % (high)"
+    )
+    assert f"{ranked} and 10.0 % (low)" in page(own).text["verdict"]
+
+
+def test_runs_that_do_not_compare_and_damaged_ones_stand_beside_none(tmp_path: Path):
+    own = real_run.build(tmp_path / "own")
+    other = real_run.build(tmp_path / "other teacher")
+    real_run.change(other, "run.json", teacher=real_run.read(other, "run.json")["teacher"] | {"fingerprint": "other"})
+    fewer = real_run.build(tmp_path / "fewer probes")
+    real_run.change(fewer, "summary.json", score={"last": 0.9, "probes": 3})
+    (real_run.build(tmp_path / "damaged") / "summary.json").write_text("[" * 100_000)
+    (tmp_path / "linked").symlink_to(real_run.build(tmp_path / "elsewhere" / "run"))
+    (tmp_path / "file").write_text("x")
+    assert "No other run of this teacher lies in the same folder" in page(own).text["verdict"]
+
+
+def test_a_constant_answer_is_no_success_on_an_uneven_set(run: Path):
+    """74.2 % on a set of which 74.2 % are one class: the page led with the accuracy alone."""
+    text = page(run, real_run.constant_answers()).text["verdict"]
+    assert "always naming the most frequent class is right on 75.0 %, guessing on 25.0 %" in text
+    assert "averaged over the classes the student has 25.0 %" in text
+    assert "That the student is any better is not shown. Every answer is 'circle'." in text
+    better = real_run.evaluation()
+    real_run.figure(better, "accuracy").update(value=0.95, interval=[0.9, 0.98])
+    assert "is not shown" not in page(run, better).text["verdict"]
+
+
 def test_without_a_score_agreement_stands_alone(tmp_path: Path):
     done = page(real_run.build(tmp_path / "run", real_run.TABLE))
     assert "Score" not in done.text["verdict"]

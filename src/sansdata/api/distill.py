@@ -14,7 +14,8 @@ from ..engine.monitor import announce
 from ..engine.prepare import prepare
 from ..engine.run import resolved, run
 from ..errors import ConfigError, StudentError, did_you_mean, first_line
-from ..methods.index import method_config
+from ..method import Method
+from ..methods.index import find_method, method_config, name_of
 from ..models.copying import private_copy
 from ..models.modes import single_precision
 from ..report import write_report
@@ -30,7 +31,7 @@ from .result import Result, TaskLike, load, task_field
 def distill(
     teacher: Teacher | str,
     student: nn.Module | str = "shrink:0.5",
-    method: str = "auto",
+    method: str | type[Method] = "auto",
     budget: str | None = None,
     out: str | Path = "run",
     seed: int = 0,
@@ -48,8 +49,9 @@ def distill(
     """Distils `teacher` into `student` without data, into the directory `out`.
 
     teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied, or a
-    SPEC. budget: '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called after
-    each student step. options: the method's own settings. pool: a folder of unrelated images, or an .npz file, for
+    SPEC. method: a name, or a subclass of Method; a run of one is resumed by giving it again. budget: '10m',
+    '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called after each student step.
+    options: the method's own settings. pool: a folder of unrelated images, or an .npz file, for
     methods that choose from one. force: resume although machine or settings differ. settings: every other setting of a
     run by its name in settings.RunSettings, as a file for `--config` has them: helpers, inherit, device, precision,
     threads, features, update with retain, defence with vaccine and retrospect, engine.
@@ -57,7 +59,7 @@ def distill(
     Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
     """
     named: dict[str, Any] = {
-        "method": method, "preset": preset, "budget": budget, "seed": seed, "strict": strict,
+        "method": name_of(method), "preset": preset, "budget": budget, "seed": seed, "strict": strict,
         "options": dict(options or {}), "pool": None if pool is None else str(pool),
     }  # fmt: skip
     if isinstance(teacher, str):
@@ -67,9 +69,10 @@ def distill(
     else:
         named["student"] = f"a {type(student).__name__} in Python"
         student = private_copy(student, StudentError)
+    given = None if isinstance(method, str) else find_method(method)
     others = _others(settings or {}, named)
     resolved_settings = validate(RunSettings, others | named, "distill")
-    command = f"sansdata.distill(method={method!r}, budget={budget!r}, seed={seed})"
+    command = f"sansdata.distill(method={name_of(method)!r}, budget={budget!r}, seed={seed})"
     source = None if isinstance(teacher, str) else teacher
     module = None if isinstance(student, str) else student
     if source is not None and source.architecture is None and isinstance(student, str) and "shrink:" in student[:7]:
@@ -77,8 +80,9 @@ def distill(
         with Streams(seed).as_global("student", shared=True):
             module = load_student(student, source, source.task).module
     return distill_settings(
-        resolved_settings, out, source, module, resume=resume, force=force, command=command, on_step=on_step
-    )
+        resolved_settings, out, source, module, method=given,
+        resume=resume, force=force, command=command, on_step=on_step,
+    )  # fmt: skip
 
 
 def _others(settings: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..audit.attacks import find_attack
 from ..audit.backdoor import AttackSuccess
 from ..datasets.images import load_images
 from ..datasets.load import load_set
+from ..decoding.images import Background
 from ..errors import ConfigError, TeacherError
 from ..evaluate.kept import keep_by_name, keep_figures
 from ..evaluate.labelled import Evaluation, LabelledSet, evaluate_model
@@ -31,16 +32,18 @@ def evaluate(
     task: TaskLike = None,
     teacher: str | Teacher | None = None,
     device: str = "auto",
+    background: Background | None = None,
 ) -> Evaluation:
     """Accuracy, per class, ranking, calibration and, with a teacher, agreement, on real data.
 
     model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
     as normalised images (with a task). data: a set as datasets.load names them, or a labelled one in Python, such as a
-    datasets.labelled.KindSet. The figures of a run's last student are added to its evaluation.json; where that cannot
-    be written, a line on stderr says so. Raises DataError, TeacherError, TaskError.
+    datasets.labelled.KindSet. background: 'white' or 'black', what the transparent pictures of a folder are seen on;
+    without one their transparency is dropped. The figures of a run's last student are added to its evaluation.json;
+    where that cannot be written, a line on stderr says so. Raises DataError, TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
-    labelled = load_set(data, about.task) if isinstance(data, (str, Path)) else data
+    labelled = load_set(data, about.task, background=background) if isinstance(data, (str, Path)) else data
     with generator_kept():
         beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
     with borrowed(about.module):
@@ -95,16 +98,17 @@ def attack_success(
     target: int = 0,
     task: TaskLike = None,
     device: str = "auto",
+    background: Background | None = None,
 ) -> AttackSuccess:
     """How often a trigger makes `model` answer class `target` on images of other classes, and how often it does anyway.
 
-    attack: a name of `audit.attacks.ATTACKS`. For a run directory, the figures go into evaluation.json.
-    Raises DataError, ConfigError for an unknown attack, TaskError.
+    attack: a name of `audit.attacks.ATTACKS`. background: as in `evaluate`. For a run directory, the
+    figures go into evaluation.json. Raises DataError, ConfigError for an unknown attack, TaskError.
     """
     known = find_attack(attack)
     about = asked(model, task)
     _require_images(about.task.pair, "attack_success")
-    images, runtime = load_images(str(data), about.task), Runtime(resolve_device(device))
+    images, runtime = load_images(str(data), about.task, background=background), Runtime(resolve_device(device))
     with borrowed(about.module):
         predict = predictor(about.network, about.task, runtime)
         measured = backdoor.attack_success(predict, images, about.task, known, target)

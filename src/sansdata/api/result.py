@@ -79,6 +79,12 @@ def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool
     file = path / BEST_FILE if best and _stands(path / BEST_FILE) else path / STUDENT_FILE
     if not _stands(file):
         raise RunDirectoryError(f"{path} has no {STUDENT_FILE}: it is no run, or not a finished one")
+    module, task = read_student(file, student or code)
+    return Result(module, task, path)
+
+
+def read_student(file: Path, student: nn.Module | str = "") -> tuple[nn.Module, Task]:
+    """(the network of a student file, in eval mode; its task). student: as in `load`."""
     saved = read_model(file)
     if isinstance(student, nn.Module):
         with generator_kept():
@@ -87,15 +93,14 @@ def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool
             fill(student, saved.tensors, saved.task, type(student).__name__, str(file))
         except TeacherError as fault:
             raise StudentError(f"{file} does not fit {type(student).__name__}: {fault}") from None
-        return Result(student.eval(), saved.task, path)
+        return student.eval(), saved.task
     if saved.architecture is None:
         raise StudentError(
             f"{file} holds the weights of a module that was made in Python; give one: "
             "sansdata.load(run_dir, student=MyModel())"
         )
     with generator_kept():
-        module = restore(saved, file, student or code)
-    return Result(module.eval(), saved.task, path)
+        return restore(saved, file, student).eval(), saved.task
 
 
 def split_run(run: str | Path) -> tuple[Path, str]:
@@ -149,18 +154,25 @@ def _is_the_last(result: Result) -> bool:
     return own.keys() == written.keys() and all(torch.equal(own[name].cpu(), written[name]) for name in own)
 
 
+def is_student_file(model: str | Path) -> bool:
+    """Whether `model` names a file that may say its own architecture and task."""
+    return Path(model).suffix == ".safetensors" and Path(model).is_file()
+
+
 def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
-    """model: a run directory, 'package.module:function@DIR' of one whose student is made by code, a Result, a SPEC with
-    its task, or a module that takes normalised images (with a task)."""
+    """model: a run directory, 'package.module:function@DIR' of one whose student is made by code, a Result, a student
+    file, a SPEC with its task, or a module that takes normalised images (with a task)."""
     if isinstance(model, (str, Path)) and os.path.lexists(split_run(model)[0] / "run.json"):
         run = load(model)
         return Asked(run.student, run.task, run.run_dir)
+    if isinstance(model, (str, Path)) and task is None and is_student_file(model):
+        return Asked(*read_student(Path(model)))
     if isinstance(model, Result):
         return Asked(model.student, model.task, model.run_dir if _is_the_last(model) else None)
     if task is None and not isinstance(model, nn.Module):
         name, there = str(model)[:200], os.path.lexists(model)
         raise ConfigError(
-            f"'{name}' is no run directory; of anything else say the task too (--task)" if there else
+            f"'{name}' is no run directory and no student file; for anything else say the task (--task)" if there else
             f"'{name}': there is no such directory; expected a run directory, or a SPEC and its task (--task)"
         )  # fmt: skip
     job = load_task(task_field(task))

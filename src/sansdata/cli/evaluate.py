@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..errors import ConfigError
 from ..tasks import load_task
 from . import words
+
+Background = Literal["white", "black"]
 
 
 def evaluate(
@@ -27,6 +29,9 @@ def evaluate(
     target: Annotated[int, typer.Option(metavar="N", help="the class that the attack is after")] = 0,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
+    background: Annotated[
+        Background | None, typer.Option("--background", help="what transparent pictures of a folder are seen on")
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="also write all figures here")
     ] = None,
@@ -37,6 +42,8 @@ def evaluate(
         raise ConfigError("nothing to evaluate on: give --data (the model's own task), --transfer (another), or both")
     if attack and data is None:
         raise ConfigError("--attack puts a trigger on images of the model's own task: give them with --data")
+    if background and data is None:
+        raise ConfigError("--background is of the images of --data: give them")
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.evaluate import attack_success, transferability
     from ..api.evaluate import evaluate as measure
@@ -44,11 +51,11 @@ def evaluate(
 
     found: dict[str, Any] = {}
     if data is not None:
-        found = measure(model, data, task=job, teacher=teacher, device=device).to_dict()
+        found = measure(model, data, task=job, teacher=teacher, device=device, background=background).to_dict()
         _say_own(found)
     attacks = {}
     for name in dict.fromkeys(attack or ()):
-        attacks[name] = attack_success(model, str(data), name, target, job, device).to_dict()
+        attacks[name] = attack_success(model, str(data), name, target, job, device, background).to_dict()
         _say_attack(attacks[name])
     others = {}
     for name in dict.fromkeys(transfer or ()):
@@ -78,14 +85,19 @@ def _say_own(found: dict[str, Any]) -> None:
         f"accuracy  {words.percent(found['accuracy'])}  (95 % interval {words.percent(low)} to {words.percent(high)})"
     )
     print(f"on        {found['count']:,} samples of {found['source']}")
+    if low <= found["majority_share"]:
+        accuracy = next(one for one in found["figures"] if one["name"] == "accuracy")
+        constant = f": {accuracy['meaning']}" if "meaning" in accuracy else ""
+        print(f"caution   not shown to be better than always naming the most frequent class{constant}")
     if found.get("teacher_accuracy") is not None:
         print(f"teacher   {words.percent(found['teacher_accuracy'])}")
         print(f"agreement {words.percent(found['agreement'])}")
-    print(f"balanced  {words.percent(found['balanced_accuracy'])}  (the most frequent class alone: "
-          f"{words.percent(found['majority_share'])} accuracy)")  # fmt: skip
+    print(f"balanced  {words.percent(found['balanced_accuracy'])}  (guessing has "
+          f"{words.percent(1 / len(found['per_class']))}; always the most frequent class: accuracy "
+          f"{words.percent(found['majority_share'])})")  # fmt: skip
     if "auroc" in found:
         print(f"AUROC     {found['auroc']:.4f}   AUPRC {found['auprc']:.4f}" + _of_teacher(found))
-    print(f"ECE       {found['ece']:.4f}   NLL {found['nll']:.4f}   Brier {found['brier']:.4f}")
+    print(f"ECE       {found['ece']:z.4f}   NLL {found['nll']:z.4f}   Brier {found['brier']:z.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in found["per_class"]]))
     _say_notes(found)
 

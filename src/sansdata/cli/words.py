@@ -21,4 +21,4 @@ RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")]
 
 
 def percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f} %"
+    return "-" if share is None else f"{100 * share:z.2f} %"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ..arithmetic import cosine
 from ..models.copying import duplicate
@@ -14,7 +15,7 @@ from ..models.modes import fixed
 from ..models.taps import forward, logits_of
 from ..objectives.logits import kl
 from ..runtime import Runtime
-from .quantize import layers_of, weight_of
+from .quantize import Layers, layers_of, weight_of
 from .watch import inputs_of
 
 Masks = Mapping[str, Tensor]
@@ -22,6 +23,8 @@ Masks = Mapping[str, Tensor]
 
 CHUNK = 512
 """Images on which BatchNorm's statistics are taken."""
+PRUNED = 0.01
+"""Share of exact zeros from which on a network counts as pruned: trained weights are never exactly 0."""
 TEMPERATURE = 4.0
 """Of the answers that a pruned network learns again (ours)."""
 
@@ -52,6 +55,40 @@ def kept_share(module: nn.Module, masks: Masks) -> float:
     """The share of the masked layers' weights that is not 0."""
     weights = [weight_of(module, path) for path in masks]
     return sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
+
+
+def left_by_pruning(module: nn.Module) -> Masks:
+    """What an earlier pruning kept of each layer's weight; nothing where the network was not pruned.
+
+    A network counts as pruned where at least PRUNED of the weights of its convolutions and linear layers are exactly 0
+    within layers that are not 0 altogether: layers that merely start at 0 are to be learnt.
+    """
+    weights = {path: _stored_weight(part).detach() for path, part in module.named_modules() if isinstance(part, Layers)}
+    zeros = {path: weight.numel() - int(weight.count_nonzero()) for path, weight in weights.items()}
+    within = sum(count for path, count in zeros.items() if count < weights[path].numel())
+    if not zeros or within < PRUNED * sum(weight.numel() for weight in weights.values()):
+        return {}
+    return {path: weights[path] != 0 for path, count in zeros.items() if count}
+
+
+def hold_zeros(module: nn.Module, runtime: Runtime) -> None:
+    """From here on `runtime.step` leaves at 0 what an earlier pruning set to 0."""
+    for path, mask in left_by_pruning(module).items():
+        layer = module.get_submodule(path)
+        assert isinstance(layer, Layers)
+        runtime.hold(_stored_weight(layer), mask)
+
+
+def pruned_share(module: nn.Module) -> float:
+    """The share of the weights of all convolutions and linear layers that an earlier pruning set to 0."""
+    total = sum(_stored_weight(part).numel() for part in module.modules() if isinstance(part, Layers))
+    zeros = sum(mask.numel() - int(mask.count_nonzero()) for mask in left_by_pruning(module).values())
+    return zeros / max(total, 1)
+
+
+def _stored_weight(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    """The weight that is learnt: below a view at few bits, the one in float."""
+    return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight  # type: ignore[union-attr]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..decoding.images import Background
 from ..errors import DataError, did_you_mean
 from ..tasks import Task, load_task
 from . import folder, known, npz
@@ -13,26 +14,35 @@ from .imageset import ImageSet, pick
 SPLITS = ("train", "test")
 
 
-def load_images(spec: str | Path, task: Task | str | Path | None = None, split: str = "test") -> ImageSet:
+def load_images(
+    spec: str | Path,
+    task: Task | str | Path | None = None,
+    split: str = "test",
+    background: Background | None = None,
+) -> ImageSet:
     """The set `spec`, resized (bilinear) and with its channels converted for `task`; `notes` says so.
 
     spec: one of known.NAMES (a name wins over a folder of that name: write ./digits for the folder), a folder
     with one sub-folder per class, or an .npz file with `x` uint8 (N, H, W) or (N, H, W, C) and `y` (N,).
     task: None leaves the images as they are. split: 'train' or 'test' of a known set; a folder or file is one
-    split by itself.
+    split by itself. background: what the transparent pictures of a folder are seen on; None drops transparency.
     Raises DataError for what cannot be found or read, or does not fit the task; TaskError for a wrong task.
     """
     if split not in SPLITS:
         raise DataError(f"split '{split}' is unknown; use one of {', '.join(SPLITS)}")
     if task is not None:
         task = load_task(task)
+    if background not in (None, "white", "black"):
+        raise DataError(f"background '{str(background)[:40]}' is unknown; use white or black")
     if str(spec) in known.NAMES:
+        _require_none(background, spec)
         return fit(known.load(str(spec), split), task)
     try:
         path = Path(spec).expanduser()
         if path.is_dir():
-            return folder.load(path, task)
+            return folder.load(path, task, background)
         if path.is_file() and path.suffix.lower() == ".npz":
+            _require_none(background, spec)
             return fit(npz.load(path), task, all_classes=False)
         found = path.exists()
     except (OSError, ValueError, RuntimeError) as fault:  # NUL in the name, too long, no permission, ~nobody
@@ -59,6 +69,11 @@ def holdout(data: ImageSet, n: int, seed: int) -> tuple[ImageSet, ImageSet]:
         raise DataError(f"seed must be from 0 to 2**32 - 1, got {seed}")
     rest, held = pick(data.labels, n, seed)
     return data.subset(rest, f"without {n} held out"), data.subset(held, f"{n} held out")
+
+
+def _require_none(background: Background | None, spec: str | Path) -> None:
+    if background is not None:
+        raise DataError(f"'{_short(spec)}' has no transparency: a background is for image files in a folder")
 
 
 def _short(spec: str | Path) -> str:

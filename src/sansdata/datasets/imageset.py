@@ -53,13 +53,19 @@ class ImageSet:
         return channels, height, width
 
     def require_fit(self, task: Task) -> None:
-        """Raises DataError where images or labels are those of another task."""
+        """Raises DataError where images or labels are those of another task, or one image is all that is there."""
         if self.shape != task.shape:
             raise DataError(
                 f"{self.source}: images of (C, H, W) {self.shape}, the task takes {task.shape}; load them with this "
                 "task"
             )
         check_labels(self.labels, task.classes, self.source)
+        self.require_variation()
+
+    def require_variation(self) -> None:
+        """Raises DataError where all images are one: whatever is measured on them is the mix of the classes."""
+        if len(self) > 1 and all(np.array_equal(image, self.images[0]) for image in self.images[1:]):
+            raise DataError(alike(len(self), "images", self.source))
 
     def subset(self, index: np.ndarray, note: str) -> ImageSet:
         """The images at `index` (M,), in that order, with `note` added."""
@@ -71,6 +77,14 @@ class ImageSet:
             images = torch.from_numpy(np.ascontiguousarray(self.images[start : start + size]))
             labels = torch.from_numpy(self.labels[start : start + size])
             yield images.permute(0, 3, 1, 2).contiguous().float().div_(255), labels
+
+
+def alike(count: int, unit: str, source: str) -> str:
+    """What is wrong with a set that any network answers with one class."""
+    return (
+        f"{source}: all {count:,} {unit} are the same: nothing can be measured on them. Look at a few: what tells them "
+        "apart was lost when they were made, or read"
+    )
 
 
 def check_labels(labels: np.ndarray, classes: int, source: str) -> None:

@@ -14,7 +14,7 @@ from ..columns import Inputs
 from ..errors import DataError
 from ..kinds.index import input_kind
 from ..tasks import Task
-from .imageset import check_labels
+from .imageset import alike, check_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class KindSet:
             yield kind.unpack(part), known
 
     def require_fit(self, task: Task) -> None:
-        """Raises DataError where inputs or labels are those of another task."""
+        """Raises DataError where inputs or labels are those of another task, or one input is all that is there."""
         if task.inputs != self.task.inputs:
             raise DataError(f"{self.source}: was read for another task; load it with this one")
         if columns.count(self.packed) != len(self.labels):
@@ -49,6 +49,9 @@ class KindSet:
             )
         if task.pair[1] == "classes":
             check_labels(self.labels, task.classes, self.source)
+        first_again = columns.each(lambda column: column[:1].expand_as(column), self.packed)
+        if len(self) > 1 and columns.same(self.packed, first_again):
+            raise DataError(alike(len(self), input_kind(task).unit, self.source))
 
     def subset(self, index: np.ndarray, note: str = "") -> KindSet:
         """The samples at `index` (M,), in that order, with `note` added."""

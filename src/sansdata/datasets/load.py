@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..decoding.images import Background
 from ..errors import DataError
 from ..kinds.index import input_kind
 from ..tasks import Task
@@ -15,14 +16,19 @@ from .tables import load_table
 from .texts import load_texts
 
 
-def load_set(spec: str | Path, task: Task, split: str = "test") -> ImageSet | KindSet:
+def load_set(
+    spec: str | Path, task: Task, split: str = "test", background: Background | None = None
+) -> ImageSet | KindSet:
     """The set `spec` for `task`: images as datasets.images reads them, tables as datasets.tables, texts as
     datasets.texts; inputs of any kind from an .npz file, as datasets.stored reads it.
 
-    split: 'train' or 'test' of a known set. Raises DataError for what cannot be found or read, or does not fit.
+    split: 'train' or 'test' of a known set. background: what transparent pictures of a folder are seen on.
+    Raises DataError for what cannot be found or read, or does not fit.
     """
     if task.pair[0] == "image":
-        return load_images(spec, task, split)
+        return load_images(spec, task, split, background)
+    if background is not None:
+        raise DataError(f"a background is for image files, and this is a task of {' x '.join(task.pair)}")
     if Path(spec).suffix.lower() == ".npz":
         return load_stored(Path(spec).expanduser(), task)
     if task.pair[0] == "table":

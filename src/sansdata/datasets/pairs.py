@@ -30,6 +30,7 @@ def load_pair(spec: str, shape: tuple[int, int, int], most: int) -> tuple[ImageS
     if asked - learnt:
         missing = sorted(int(label) for label in asked - learnt)[:10]
         raise DataError(f"{test.source}: class(es) {missing} have test images but none to train on; give more images")
+    train.require_variation()
     return tuple(fit_shape(_at_most(data, most), shape) for data in (train, test))  # type: ignore[return-value]
 
 

@@ -19,6 +19,7 @@ from ..kinds.inputs.tokens import Tokens
 from ..tasks import Task
 from .imageset import check_labels
 from .labelled import KindSet
+from .layout import other_files
 from .tables import LABEL_COLUMNS
 
 MAX_FILE_BYTES = 2 * 2**30
@@ -41,8 +42,11 @@ def load_texts(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     check_labels(labels, task.classes, str(spec))
     packed = Tokens(task.inputs).read(texts)
     cut = int((packed["mask"].all(1)).sum())
-    notes = (f"{cut:,} of {len(texts):,} texts fill the whole length or were cut to it",) if cut else ()
-    return KindSet(task, packed, labels, names, str(spec), notes)
+    notes = [f"{cut:,} of {len(texts):,} texts fill the whole length or were cut to it"] if cut else []
+    root = Path(spec).expanduser()
+    if str(spec) not in KNOWN and root.is_dir() and (left := _not_read(root)):
+        notes.append(other_files(root, left))
+    return KindSet(task, packed, labels, names, str(spec), tuple(notes))
 
 
 def read_pairs(spec: str | Path, task: Task, split: str = "test") -> list[tuple[str, int]]:
@@ -131,10 +135,25 @@ def _of_lines(path: Path, task: Task) -> Iterator[tuple[str, str]]:
 
 
 def _of_folder(root: Path) -> Iterator[tuple[str, str]]:
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        for path in sorted(folder.glob("*.txt")):
-            if path.is_file() and not path.is_symlink():
+    for folder in _class_folders(root):
+        for path in sorted(folder.iterdir()):
+            if _is_text(path):
                 yield _text_of(path, MAX_TEXT_BYTES), folder.name
+
+
+def _not_read(root: Path) -> list[Path]:
+    """What lies in a folder of class folders, or beside them, and is no text that is read."""
+    folders = _class_folders(root)
+    beside = [path for path in sorted(root.iterdir()) if path not in folders]
+    return [*beside, *(path for folder in folders for path in sorted(folder.iterdir()) if not _is_text(path))]
+
+
+def _class_folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix == ".txt" and path.is_file() and not path.is_symlink()
 
 
 def _class_of(label: str, names: tuple[str, ...], source: str, row: int) -> int:

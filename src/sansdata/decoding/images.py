@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from .limits import IMAGE_FORMATS, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 
+Background = Literal["white", "black"]
+"""What a transparent picture is seen on."""
+NO_GROUND = "drawn by its transparency alone"
+
 
 class Unreadable(Exception):
     """This one image is left out, for the reason given."""
 
 
-def decode(file: Path | BinaryIO, shape: tuple[int, int, int] | None) -> tuple[np.ndarray, list[str]]:
+def decode(
+    file: Path | BinaryIO, shape: tuple[int, int, int] | None, background: Background | None = None
+) -> tuple[np.ndarray, list[str]]:
     """(uint8 (H, W, C), what was done to it). shape (C, H, W): None leaves the size and gives RGB.
 
-    file: a path, or the bytes of a file. Raises Unreadable with the reason.
+    file: a path, or the bytes of a file. background: None drops transparency. Raises Unreadable with the reason.
     """
     said: list[str] = []
     try:
@@ -33,7 +39,7 @@ def decode(file: Path | BinaryIO, shape: tuple[int, int, int] | None) -> tuple[n
                 said.append("animated, its first frame taken")
                 image.seek(0)
             upright = ImageOps.exif_transpose(image)
-            plain = _eight_bit(upright, said).convert("L" if shape and shape[0] == 1 else "RGB")
+            plain = _eight_bit(upright, said, background).convert("L" if shape and shape[0] == 1 else "RGB")
         if shape and plain.size != (shape[2], shape[1]):
             said.append(f"resized to {shape[1]}x{shape[2]} (bilinear)")
             plain = plain.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
@@ -51,7 +57,7 @@ def require_size(path: Path) -> None:
         raise Unreadable(f"larger than {MAX_IMAGE_BYTES // 2**20} MiB")
 
 
-def _eight_bit(image: Image.Image, said: list[str]) -> Image.Image:
+def _eight_bit(image: Image.Image, said: list[str], background: Background | None) -> Image.Image:
     if image.mode == "F":
         raise Unreadable("float pixels; save it with 8 bits a channel")
     if image.mode.startswith("I"):
@@ -61,10 +67,28 @@ def _eight_bit(image: Image.Image, said: list[str]) -> Image.Image:
         said.append("16 bits a pixel, the upper 8 taken")
         return Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        said.append("transparency dropped")
+        return _opaque(image, said, background)
     if image.mode == "CMYK":
         said.append("CMYK converted to RGB")
     return image
+
+
+def _opaque(image: Image.Image, said: list[str], background: Background | None) -> Image.Image:
+    """Raises Unreadable for a picture that is drawn by its transparency alone, of which dropping it leaves nothing."""
+    seen = image.convert("RGBA")
+    if background is not None:
+        said.append(f"transparent, composed on {background}")
+        return Image.alpha_composite(Image.new("RGBA", seen.size, background), seen)
+    *colours, alpha = seen.split()
+    if _varies(alpha) and not any(_varies(colour) for colour in colours):
+        raise Unreadable(f"{NO_GROUND}, which is dropped; compose it on white or black")
+    said.append("transparency dropped")
+    return image
+
+
+def _varies(channel: Image.Image) -> bool:
+    least, most = channel.getextrema()
+    return least != most
 
 
 def _reason(fault: Exception) -> str:

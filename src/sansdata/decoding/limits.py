@@ -19,3 +19,8 @@ MAX_DEFLATE_RATIO = 1_100
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Decoders that are used. Not EPS and its kin, which start other programs."""
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+OTHER_IMAGE_SUFFIXES = (
+    ".avif", ".dcm", ".dng", ".exr", ".heic", ".heif", ".j2k", ".jp2", ".jpe", ".jfif", ".jxl", ".pbm", ".pnm", ".svg",
+    ".tga",
+)  # fmt: skip
+"""Kinds of image that are not read; a set says how many of them it left out."""

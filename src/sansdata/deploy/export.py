@@ -201,7 +201,7 @@ def _need_onnx() -> None:
         import onnxscript  # noqa: F401
     except ImportError as fault:
         raise MissingLibraryError(
-            f'ONNX export needs onnx, onnxscript and onnxruntime ({fault}): pip install "sansdata[edge]"'
+            f"ONNX export needs onnx, onnxscript and onnxruntime ({fault}): pip install onnx onnxscript onnxruntime"
         ) from None
 
 

@@ -88,7 +88,7 @@ def require_tensorboard() -> None:
     if importlib.util.find_spec("tensorboard") is None:
         raise MissingLibraryError(
             "engine.tensorboard=true needs the package tensorboard, which is not installed: "
-            "pip install 'sansdata[track]', or leave it off (metrics.jsonl has the same figures)"
+            "pip install tensorboard, or leave it off (metrics.jsonl has the same figures)"
         )
 
 

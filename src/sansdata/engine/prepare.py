@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..compress.inherit import inherit, inheritable
+from ..compress.prune import pruned_share
 from ..contracts import Requirements
 from ..decoding.image_pool import ImagePool, load_pool
 from ..errors import ConfigError, MethodError, TeacherError, UserError
@@ -121,14 +122,20 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     return declared
 
 
-def prepare(settings: RunSettings, teacher: Teacher | None = None, student: nn.Module | None = None) -> Prepared:
-    """Loads, checks and connects everything. Raises UserError and its kin, each with the mend."""
+def prepare(
+    settings: RunSettings,
+    teacher: Teacher | None = None,
+    student: nn.Module | None = None,
+    method: type[Method] | None = None,
+) -> Prepared:
+    """Loads, checks and connects everything. method: a class in place of the one that the settings name. Raises
+    UserError and its kin, each with the mend."""
     budget = parse_budget(settings.budget) if settings.budget else None
     if settings.method != "auto":  # a wrong option answers before a large teacher is read
-        method_config(settings.method, settings.preset, settings.options)
+        method_config(method or settings.method, settings.preset, settings.options)
     loaded = load(settings, teacher, student)
     findings = check(loaded)
-    chosen = choose(loaded.settings, loaded.teacher, loaded.runtime.device.type == "cpu")
+    chosen = choose(loaded.settings, loaded.teacher, loaded.runtime.device.type == "cpu", method)
     return connect(loaded, findings, chosen, budget)
 
 
@@ -156,6 +163,8 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
         notes.append(f"the student starts from the teacher: {100 * share:.0f} % of its weights")
     elif model.sha256 is None and inheritable(model.module, teacher.module) > 0.5:
         notes.append("the teacher's layers fit this student: inherit=true starts from them and saves much training")
+    if pruned := pruned_share(model.module):
+        notes.append(f"the student was pruned: {100 * pruned:.1f} % of its weights are 0, and stay 0")
     runtime, left_off = settle(runtime, teacher, model)
     return Loaded(settings, task, teacher, model, runtime, notes + left_off)
 
@@ -198,7 +207,7 @@ def examine(teacher: Teacher, student: Model | None) -> Preflight:
     return findings
 
 
-def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool) -> Chosen:
+def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool, given: type[Method] | None = None) -> Chosen:
     """The method and its settings; 'auto' decides by what was seen of the teacher. Raises MethodError where the method
     cannot work with these networks, or a part of the step cannot."""
     why = ""
@@ -208,13 +217,14 @@ def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool) -> Chosen:
         decided = {"method": choice.method, "preset": preset, "options": {**choice.options, **settings.options}}
         settings = settings.model_copy(update=decided)
     name = settings.method
-    method, config = find_method(name), method_config(name, settings.preset, settings.options)
+    method = find_method(given or name)
+    config = method_config(method, settings.preset, settings.options)
     needs = method.requires(config)
     reasons = why_not(needs, teacher, settings.pool is not None)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with what it was given: " + "; ".join(reasons))
-    for part, given in settings.parts.items():
-        if reasons := PARTS[part].unmet(given, teacher):
+    for part, section in settings.parts.items():
+        if reasons := PARTS[part].unmet(section, teacher):
             raise MethodError(f"{settings.why_part(part)} cannot work with this teacher: " + "; ".join(reasons))
     return Chosen(settings, method, config, needs, why)
 

@@ -23,6 +23,7 @@ from .. import __version__
 from ..config import dump_yaml
 from ..errors import BudgetSpent, Interrupted, ResumeError, SansdataError, UserError, first_line
 from ..files import utc_now, write_atomic
+from ..method import Method
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.specs import import_libraries
@@ -50,6 +51,7 @@ def run(
     out: Path,
     teacher: Teacher | None = None,
     student: nn.Module | None = None,
+    method: type[Method] | None = None,
     resume: bool = False,
     force: bool = False,
     config_file: Path | None = None,
@@ -58,9 +60,9 @@ def run(
 ) -> Path:
     """Distils into directory `out`, under the no-data guard, and seals it. Gives `out`.
 
-    force: resume although machine, versions or settings differ; the result is then not bitwise the same, and says so.
-    Raises UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation, OutOfMemory, PeerLost,
-    BudgetSpent.
+    method: a class in place of the one that the settings name. force: resume although machine, versions or settings
+    differ; the result is then not bitwise the same, and says so. Raises UserError before step 0, Interrupted after a
+    signal, DivergedError, NoDataViolation, OutOfMemory, PeerLost, BudgetSpent.
     """
     directory = RunDirectory(out)
     if settings.engine.tensorboard:
@@ -69,7 +71,7 @@ def run(
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
     with _alone(), guard, stop_on_signals() as request:
         with _explained(request):
-            prepared = prepare(settings, teacher, student)
+            prepared = prepare(settings, teacher, student, method)
         guard.declare(prepared.method.reads(prepared.config))
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())

@@ -13,11 +13,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..columns import Inputs
+from ..compress.prune import hold_zeros
 from ..config import Strict
 from ..contracts import Batch, Counters, Forward, Losses, Outputs, Progress, Stateful
 from ..decoding.image_pool import ImagePool
 from ..errors import DivergedError, MethodError
 from ..method import Context, Defence, Method, Update
+from ..methods.contract import (
+    require_batch,
+    require_kind,
+    require_losses,
+    require_plan,
+    require_state,
+    require_teaching,
+)
 from ..network import Network
 from ..runtime import Runtime
 from ..streams import Streams
@@ -62,12 +71,14 @@ class Session:
             self.defence = PARTS[name].build(given[name], self.context)
         self.context.defence = self.defence
         self.moves_inputs = method.moves_inputs(config)
+        self.kinds = tuple(require_plan(method, config, steps))
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
         self.terms: AddedTerms | None = None
         for name in self._of_role("terms", given):  # on the student as it is built
             self.terms = PARTS[name].build(given[name], self.context)
         self.settings: TransferSettings = config.transfer
+        hold_zeros(self.trained, runtime)
         learns = [self.trained] if self.terms is None else [self.trained, self.terms]
         self.optimizer = self.settings.make_optimizer(nn.ModuleList(learns))
         step = StudentStep(
@@ -99,7 +110,7 @@ class Session:
 
     def move(self) -> tuple[str, Losses]:
         """Makes the next move. Raises DivergedError, naming the term, where a loss is not finite."""
-        kind = self.method.next_move()
+        kind = require_kind(self.method, self.method.next_move(), self.kinds)
         self.streams.begin(self.moves)
         with self.streams.as_global("global"):
             losses = self._transfer() if kind == "transfer" else self._acquire(kind)
@@ -116,7 +127,7 @@ class Session:
         """A move of the method's own. Raises MethodError where it moved inputs without the defence's terms."""
         defence, counters = self.defence, self.context.counters
         before = counters["teacher_backwards"], 0 if defence is None else defence.asked
-        losses = getattr(self.method, kind)()
+        losses = require_losses(self.method, f"{kind}()", getattr(self.method, kind)())
         if defence is not None and counters["teacher_backwards"] > before[0] and defence.asked == before[1]:
             raise MethodError(
                 f"{type(self.method).__name__}.{kind} takes gradients through the teacher, but its loss does not begin "
@@ -128,7 +139,7 @@ class Session:
         progress = self.context.progress
         set_lr(self.optimizer, self.settings.lr_at(progress.value))
         self.trained.train()
-        batch = self.method.transfer_batch()
+        batch = require_batch(self.method, self.method.transfer_batch())
         self.last_batch = batch
         if self.defence is not None:
             self.defence.watch(batch)
@@ -139,13 +150,13 @@ class Session:
 
     def _loss(self, student: Forward, batch: Batch) -> Losses:
         """The method's loss with the added terms, its samples weighed where the defence can do no more."""
-        losses = self._aligned(student, batch)
+        losses = require_teaching(self.method, self._aligned(student, batch))
         return losses if self.defence is None or self.moves_inputs else self.defence.guard(losses, batch)
 
     def _aligned(self, student: Forward, batch: Batch) -> Losses:
         """The method's loss with the added terms, read from the same forward pass."""
         if self.terms is None:
-            return self.method.student_loss(student, batch)
+            return require_losses(self.method, "student_loss", self.method.student_loss(student, batch))
         passes: list[tuple[Inputs, Outputs]] = []
 
         def watched(inputs: Inputs) -> Outputs:
@@ -153,7 +164,7 @@ class Session:
             passes.append((inputs, outputs))
             return outputs
 
-        losses = self.method.student_loss(watched, batch)
+        losses = require_losses(self.method, "student_loss", self.method.student_loss(watched, batch))
         own = next((outputs for inputs, outputs in passes if inputs is batch.inputs), None)
         if own is None or batch.teacher_outputs is None:
             raise MethodError("features: this method does not run the student on its batch; there is nothing to align")
@@ -184,7 +195,7 @@ class Session:
         }
         if self.terms is not None:
             parts["terms"] = self.terms
-        parts |= {f"method.{name}": part for name, part in self.method.state().items()}
+        parts |= {f"method.{name}": part for name, part in require_state(self.method).items()}
         for update in self.updates:
             parts |= {f"update.{name}": part for name, part in update.state().items()}
         if self.defence is not None:

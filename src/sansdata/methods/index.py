@@ -13,6 +13,7 @@ from ..errors import MethodError, did_you_mean, first_line
 from ..method import Method
 from ..teachers.base import Teacher
 from ..teachers.preflight import why_not
+from .contract import require_class
 
 METHODS = {
     "noise": ("noise:Noise", "the floor: the teacher's answers on random images"),
@@ -55,8 +56,13 @@ def method_names() -> dict[str, str]:
     return names
 
 
-def find_method(name: str) -> type[Method]:
-    """The class of a method. Raises MethodError for an unknown name or one whose package does not load."""
+def find_method(name: str | type[Method]) -> type[Method]:
+    """The class of a method; a class is itself.
+
+    Raises MethodError for an unknown name, one whose package does not load, or a class that is no whole method.
+    """
+    if not isinstance(name, str):
+        return require_class(name)
     if name in METHODS:
         module, _, attribute = METHODS[name][0].partition(":")
         return getattr(import_module(f".{module}", __package__), attribute)
@@ -66,13 +72,22 @@ def find_method(name: str) -> type[Method]:
                 loaded = entry.load()
             except (Exception, SystemExit) as fault:  # whatever a stranger's package dies of when it is imported
                 raise MethodError(f"method '{name}' of {entry.value} does not load: {first_line(fault)}") from fault
-            if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-                raise MethodError(f"method '{name}' of {entry.value} is {loaded!r:.80}, which is no sansdata Method")
-            return loaded
+            return require_class(loaded, f"method '{name}' of {entry.value}")
+    if ":" in name:
+        raise MethodError(
+            f"method '{name}' is a class that was given in Python: give it again, sansdata.distill(method=...), or put "
+            "it into a package (docs/adding-a-method.md)"
+        )
     raise MethodError(f"unknown method '{name}'. {did_you_mean(name, method_names())}")
 
 
-def method_config(name: str, preset: str, options: Mapping[str, Any]) -> Any:
+def name_of(method: str | type[Method]) -> str:
+    """How the settings of a run name a method; a class that is given in Python by where it was made, as in
+    '__main__:Mine'."""
+    return method if isinstance(method, str) else f"{method.__module__}:{method.__qualname__}"
+
+
+def method_config(name: str | type[Method], preset: str, options: Mapping[str, Any]) -> Any:
     """The method's settings: its defaults, then the preset's, then the user's.
 
     Raises MethodError for an unknown preset, ConfigError for a wrong setting.
@@ -81,7 +96,7 @@ def method_config(name: str, preset: str, options: Mapping[str, Any]) -> Any:
     presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
     if preset != "default" and preset not in presets:
         known = did_you_mean(preset, ["default", *presets])
-        raise MethodError(f"method '{name}' has no preset '{preset}'. {known}")
+        raise MethodError(f"method '{name_of(name)}' has no preset '{preset}'. {known}")
     fields = merged(presets.get(preset, {}), options)
     defaults = cls.Config()
     # A section that is given in part keeps the other defaults of this method, not those of its type.
@@ -89,7 +104,7 @@ def method_config(name: str, preset: str, options: Mapping[str, Any]) -> Any:
         section = getattr(defaults, key, None)
         if isinstance(value, Mapping) and isinstance(section, Strict):
             fields[key] = merged(section.model_dump(), value)
-    return validate(cls.Config, fields, f"method '{name}'")
+    return validate(cls.Config, fields, f"method '{name_of(name)}'")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as fault:  # beside a CPU torch, CUDA builds of torchvision die with RuntimeError, not ImportError
         raise MissingLibraryError(
-            f"{name} cannot be imported here ({first_line(fault)}). Install it with: pip install 'sansdata[vision]'. "
+            f"{name} cannot be imported here ({first_line(fault)}). Install it with: pip install {name}. "
             "On a machine without CUDA take the builds that match a CPU torch: "
             "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
         ) from fault

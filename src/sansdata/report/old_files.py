@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..figures import Better, Drawing, Figure, Unit
+from ..kinds.outputs.class_metrics import sureness
 from .tree import Tree
 
 SAMPLES: tuple[tuple[str, Unit, str, Better], ...] = (
@@ -30,7 +31,6 @@ MEASURED: tuple[tuple[str, Unit, str, Better], ...] = (
     ("kl", "nats", "KL to the teacher; 0 means the same probabilities", "lower"),
 )
 """The same of evaluation.json."""
-TOO_SURE = 0.02
 
 
 def of_summary(summary: Tree, names: Sequence[str]) -> Tree:
@@ -54,10 +54,9 @@ def of_evaluation(evaluation: Tree, names: Sequence[str]) -> Tree:
         return evaluation.at("figures")
     entries = _figures(evaluation, MEASURED)
     accuracy, sure = evaluation.at("accuracy").number(), evaluation.at("mean_confidence").number()
-    if accuracy is not None and sure is not None and sure > accuracy + TOO_SURE:
-        for entry in entries:
-            if entry["name"] == "mean_confidence":
-                entry["meaning"] = "above the accuracy: too sure of itself"
+    for entry in entries:
+        if entry["name"] == "mean_confidence" and accuracy is not None and sure is not None:
+            entry["meaning"] = sureness(sure, accuracy)
     for name, shape, meaning in (
         ("per_class", "bars", "accuracy of each class"),
         ("reliability", "reliability", "confidence against accuracy"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..figures import Figure
 from . import facts
 from .findings import figures
+from .neighbours import standing
 from .read import Run
 from .words import count, percent, title, value_of
 
@@ -92,8 +94,23 @@ def _with_data(run: Run, lead: Figure) -> Verdict:
     ]
     if agreement is not None:
         sentences.append(f"Student and teacher agree on {value_of(agreement)} of them.")
+    if MAJORITY in several and lead.name == "accuracy":
+        sentences.append(_without_looking(run, lead, several))
     name = title(lead.name)
     return Verdict(f"{name[:1].upper()}{name[1:]} {value_of(lead)} on {many}{interval}{compared}.", tuple(sentences))
+
+
+def _without_looking(run: Run, accuracy: Figure, several: Mapping[str, Figure]) -> str:
+    """What is right without a look at the input, and whether the student is any better."""
+    majority, balanced, guess = several[MAJORITY], several.get("balanced_accuracy"), facts.chance(run.task)
+    parts = [f"always naming the most frequent class is right on {value_of(majority)}"]
+    parts += [f"guessing on {percent(guess)}"] if guess is not None else []
+    sentence = "Without a look at the input " + ", ".join(parts)
+    sentence += f"; averaged over the classes the student has {value_of(balanced)}." if balanced is not None else "."
+    surely = accuracy.interval[0] if accuracy.interval is not None else accuracy.value
+    if surely <= majority.value:
+        sentence += " That the student is any better is not shown."
+    return f"{sentence} {accuracy.meaning[:1].upper()}{accuracy.meaning[1:]}." if accuracy.meaning else sentence
 
 
 def _known(run: Run) -> list[str]:
@@ -114,7 +131,8 @@ def _known(run: Run) -> list[str]:
         many = f"{count(probes)} probes" if probes is not None else "probes"
         guess = _beside(run, "guessing: at least {}")
         known.append(
-            f"Score {percent(score)} on {many}{guess}: how far their answers overlap; it ranks runs of a teacher."
+            f"Score {percent(score)} on {many}{guess}: how far their answers overlap; it ranks runs of a teacher. "
+            + standing(run)
         )
     return known
 

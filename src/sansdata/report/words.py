@@ -12,7 +12,7 @@ NOTHING = "–"
 
 def percent(value: float | None, digits: int = 1) -> str:
     """0.9123 as '91.2 %', with a space that does not break."""
-    return NOTHING if value is None else f"{100 * value:.{digits}f}\u00a0%"
+    return NOTHING if value is None else f"{100 * value:z.{digits}f}\u00a0%"
 
 
 def count(value: float | None) -> str:
@@ -22,7 +22,7 @@ def count(value: float | None) -> str:
 
 def figure(value: float | None, digits: int = 4) -> str:
     """Few significant digits, no needless zeros."""
-    return NOTHING if value is None else f"{value:.{digits}g}"
+    return NOTHING if value is None else f"{value:z.{digits}g}"
 
 
 def brief(value: float | None) -> str:

@@ -181,7 +181,7 @@ def load_skops(path: Path, task: Task) -> Teacher:
     try:
         skops = import_module("skops.io")
     except ImportError as fault:
-        raise MissingLibraryError(f"{path}: needs skops ({fault}): pip install 'sansdata[table]'") from None
+        raise MissingLibraryError(f"{path}: needs skops ({fault}): pip install skops") from None
     if not path.is_file():
         raise TeacherError(f"{path}: does not exist")
     if path.stat().st_size > MAX_SKOPS_BYTES:

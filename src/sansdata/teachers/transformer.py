@@ -85,7 +85,7 @@ def _module(folder: Path, auto: str) -> nn.Module:
     try:
         library = import_module("transformers")
     except ImportError as fault:
-        raise MissingLibraryError(f"{folder}: needs transformers ({fault}): pip install 'sansdata[text]'") from None
+        raise MissingLibraryError(f"{folder}: needs transformers ({fault}): pip install transformers") from None
     try:
         module, loading = getattr(library, auto).from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True

@@ -16,7 +16,7 @@ def flower() -> Any:
         import flwr.app  # pyright: ignore[reportMissingImports]
     except ImportError as fault:
         raise MissingLibraryError(
-            f"flwr cannot be imported here ({fault}). Install it with: pip install 'sansdata[flower]'"
+            f"flwr cannot be imported here ({fault}). Install it with: pip install flwr"
         ) from None
     return flwr
 

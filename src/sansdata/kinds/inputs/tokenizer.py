@@ -78,7 +78,7 @@ def _load(path: Path) -> tuple[Any, dict[str, Any]]:
         library = import_module("tokenizers")
     except ImportError as fault:
         raise MissingLibraryError(
-            f"tokenizers cannot be imported here ({fault}); texts need it: pip install 'sansdata[text]'"
+            f"tokenizers cannot be imported here ({fault}); texts need it: pip install tokenizers"
         ) from None
     try:
         return library.Tokenizer.from_file(str(path)), tree

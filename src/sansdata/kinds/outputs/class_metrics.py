@@ -12,6 +12,8 @@ import numpy as np
 
 Z_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
+GAP = 0.02
+"""Between confidence and accuracy before it is worth a word."""
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -83,19 +85,28 @@ def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
     return sum(gaps) / total
 
 
+def sureness(confidence: float, accuracy: float) -> str:
+    """What the mean confidence in the named class says beside the accuracy: the sign decides, from GAP on."""
+    if confidence > accuracy + GAP:
+        return "above the accuracy: too sure of itself"
+    if confidence < accuracy - GAP:
+        return "below the accuracy: less sure than it could be"
+    return "in the class that it names, close to the accuracy"
+
+
 def negative_log_likelihood(log_probs: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log p(true class), nats."""
-    return float(-log_probs[np.arange(len(labels)), labels].mean())
+    """Mean of -log p(true class), nats, at least 0 (and never the negative zero)."""
+    return max(0.0, -float(log_probs[np.arange(len(labels)), labels].mean()))
 
 
 def brier_score(log_probs: np.ndarray, labels: np.ndarray) -> float:
     """Mean squared distance of the probabilities to the one-hot label, summed over classes: 0 to 2."""
     probs = np.exp(log_probs)
     true = probs[np.arange(len(labels)), labels]
-    return float(((probs**2).sum(axis=1) - 2 * true + 1).mean())
+    return max(0.0, float(((probs**2).sum(axis=1) - 2 * true + 1).mean()))
 
 
 def mean_kl(teacher_log_probs: np.ndarray, student_log_probs: np.ndarray) -> float:
     """Mean KL(teacher || student) over samples, nats, at temperature 1."""
     difference = teacher_log_probs - student_log_probs
-    return float((np.exp(teacher_log_probs) * difference).sum(axis=1).mean())
+    return max(0.0, float((np.exp(teacher_log_probs) * difference).sum(axis=1).mean()))

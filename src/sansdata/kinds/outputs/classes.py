@@ -31,8 +31,6 @@ COUNTABLE = 20
 LITTLE_LEARNED = 0.15
 """Share of the way from guessing to full agreement."""
 NAMED = 5
-TOO_SURE = 0.02
-"""By how much confidence is above accuracy before it is worth a word."""
 MAX_CONFUSION_CLASSES = 1_000
 """Beyond it the matrix would be larger than all else in a report."""
 MAX_RANKED_CLASSES = 200
@@ -173,9 +171,11 @@ class Classes(OutputKind):
         per_class = metrics.per_class_accuracy(truth, predictions, classes)
         shares = tuple(None if np.isnan(share) else float(share) for share in per_class)
         right = int(correct.sum())
-        too_sure = confidence.mean() > right / count + TOO_SURE
         findings: list[Finding] = [
-            Figure("accuracy", right / count, "share", "", "higher", metrics.wilson_interval(right, count)),
+            Figure(
+                "accuracy", right / count, "share", _constant(predictions, names), "higher",
+                metrics.wilson_interval(right, count),
+            ),
             Figure(
                 "majority_share", float(np.bincount(truth).max() / count), "share",
                 "accuracy of always naming the most frequent class",
@@ -188,7 +188,7 @@ class Classes(OutputKind):
             Figure("ece", metrics.expected_calibration_error(bins), "number",
                    "mean gap between confidence and accuracy; 0 is perfect", "lower"),
             Figure("mean_confidence", float(confidence.mean()), "share",
-                   "above the accuracy: too sure of itself" if too_sure else "in the class that it names"),
+                   metrics.sureness(float(confidence.mean()), right / count)),
             Figure("nll", metrics.negative_log_likelihood(log_probs, truth), "nats", "of the true class", "lower"),
             Figure("brier", metrics.brier_score(log_probs, truth), "number",
                    "squared error of the probabilities, 0..2", "lower"),
@@ -213,6 +213,14 @@ class Classes(OutputKind):
 
     def signature(self) -> tuple[str, tuple[int, ...]]:
         return "logits", (self.spec.classes,)
+
+
+def _constant(predictions: np.ndarray, names: Sequence[str]) -> str:
+    """What must stand beside an accuracy where it takes no model to reach it."""
+    first = int(predictions[0])
+    if len(predictions) == 1 or (predictions != first).any():
+        return ""
+    return f"every answer is {repr(names[first]) if names else f'class {first}'}"
 
 
 def _rankings(log_probs: np.ndarray, truth: np.ndarray) -> list[Finding]:

@@ -1,0 +1,119 @@
+"""Tiny worlds to distil in, one per pair of kinds: teachers and tasks of which a whole run takes a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..decoding.image_pool import ImagePool
+from ..kinds.index import input_kind
+from ..models.build import architecture_of, build
+from ..network import Network
+from ..tasks import ClassesSpec, Column, ImageTask, PairTask, TableSpec, Task, TokensSpec
+from ..teachers.base import Teacher
+
+CLASSES = 4
+"""Of every world."""
+
+
+def make_task(shape: tuple[int, int, int] = (1, 8, 8)) -> ImageTask:
+    return ImageTask(shape=shape, classes=CLASSES, mean=(0.5,) * shape[0], std=(0.25,) * shape[0])
+
+
+def zoo(channels: int = 1, scale: float = 1.0) -> dict[str, Any]:
+    return {"kind": "zoo", "name": "resnet8", "args": {"channels": channels, "classes": CLASSES, "scale": scale}}
+
+
+def make_module(shape: tuple[int, int, int] = (1, 8, 8), seed: int = 0) -> nn.Module:
+    """A ResNet-8 whose BatchNorm has seen a few batches and whose answers differ from class to class."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module: Any = build(zoo(shape[0])).train()
+        with torch.no_grad():
+            for _ in range(30):
+                module(torch.randn(32, *shape))
+            module.linear.weight.mul_(4)
+    return module.eval()
+
+
+def make_student(channels: int = 1, seed: int = 1) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(zoo(channels, 0.25))
+
+
+def make_table_task() -> PairTask:
+    """Every sort of column: any number, a whole one, one that may be missing, two categories."""
+    columns = (
+        Column(name="size", range=(-2.0, 6.0)), Column(name="count", range=(0, 9), whole=True),
+        Column(name="doubt", range=(0.0, 1.0), missing=True), Column(name="colour", levels=("red", "green", "blue")),
+        Column(name="shape", levels=("round", "square"), missing=True),
+    )  # fmt: skip
+    return PairTask(inputs=TableSpec(columns=columns), outputs=ClassesSpec(classes=CLASSES))
+
+
+def make_tokens_task() -> PairTask:
+    return PairTask(inputs=TokensSpec(vocabulary=40, length=12), outputs=ClassesSpec(classes=CLASSES))
+
+
+@dataclass(frozen=True)
+class World:
+    """A pair of kinds, small. network: the zoo's name of the teacher's architecture."""
+
+    task: Task
+    network: str
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        """Answers differ from input to input; BatchNorm, where there is some, has seen a few batches."""
+        architecture = architecture_of(self.network, self.task)
+        architecture["args"]["scale"] = scale
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module: Any = build(architecture).train()
+            network, kind = Network.of(module, self.task), input_kind(self.task)
+            with torch.no_grad():
+                for number in range(30):
+                    network(kind.draw(32, torch.Generator().manual_seed(number)))
+                module.head.weight.mul_(8)
+        return module.eval()
+
+    def teacher(self) -> Teacher:
+        return Teacher.from_module(self.module(), self.task)
+
+    def student(self) -> nn.Module:
+        return self.module(0.25, seed=1)
+
+
+@dataclass(frozen=True)
+class ImageWorld(World):
+    """The world of most methods; its teacher is as old as the tests."""
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        return make_module() if scale == 1 else make_student()
+
+
+WORLDS: dict[str, World] = {
+    "image": ImageWorld(make_task(), "resnet8"),
+    "table": World(make_table_task(), "mlp-small"),
+    "tokens": World(make_tokens_task(), "bag"),
+}
+
+
+def pool_images(shape: tuple[int, int, int], count: int = 48) -> np.ndarray:
+    """uint8 (N, H, W, C): bars and noise, which the tiny teachers do not all take for one class."""
+    channels, height, width = shape
+    random = np.random.default_rng(3)
+    images = random.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+    images[::2, : height // 2] //= 4
+    images[::3, :, width // 2 :] = 255 - images[::3, :, width // 2 :] // 8
+    return images
+
+
+def make_pool(shape: tuple[int, int, int] = (1, 8, 8), count: int = 48) -> ImagePool:
+    images = torch.from_numpy(pool_images(shape, count)).permute(0, 3, 1, 2).contiguous()
+    return ImagePool(Path("pool"), images, count, 0, "none", 0)
