@@ -1,7 +1,7 @@
 """Each field of a reply of each method, spoiled in every way of a table: it is refused or taken, and the run lives.
 
-A refused reply leaves no trace. One that is taken leaves the server finite and near to where honest clients lead it, and
-in the next round every honest client is taken.
+A refused reply leaves no trace. One that is taken leaves the server finite and near to where honest clients lead it, and in
+the next round every honest client is taken.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ FACTS: list[Any] = [
 
 
 def spoiled(reply: Payload, other: Payload, old: Payload) -> Iterator[tuple[str, Payload]]:
-    """(name, reply) for every field and every way. other: an honest client's of this round; old: its own of the last."""
+    """(name, reply) for every field and way. other: an honest client's of this round; old: its own of the last."""
     for part, tensors in reply.parts.items():
         for name in tensors:
             for way, change in TENSORS.items():

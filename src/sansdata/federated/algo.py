@@ -25,6 +25,8 @@ from .settings import BatchNorm
 
 LABELS, COUNTS = "labels", "counts"
 ASK = "ask"
+OWN = "model/"
+"""Before the names, in a client's memory, of the tensors of a model of its own."""
 
 Memory = dict[str, Tensor]
 """What a client keeps from round to round, by name; it never leaves the client."""
@@ -77,6 +79,11 @@ class ClientAlgo(ABC):
         Default: what training for one more round from `payload` gives.
         """
         self.fit(payload, data, dict(memory), streams)
+
+    def own_model(self, memory: Memory) -> dict[str, Tensor]:
+        """The state of the model that a client has for itself, of a method without a global one; empty before its first
+        round."""
+        return {name.removeprefix(OWN): value for name, value in memory.items() if name.startswith(OWN)}
 
 
 class ServerAlgo(ABC):

@@ -138,4 +138,3 @@ class FedAvg(ServerAlgo):
 
     def state(self) -> Mapping[str, Stateful]:
         return {"model": self.context.model, "examples": self.examples}
-

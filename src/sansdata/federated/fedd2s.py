@@ -30,7 +30,7 @@ from ..network import Network
 from ..objectives.logits import cross_entropy, soft_cross_entropy
 from ..streams import Streams
 from .aggregate import state_of
-from .algo import ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
+from .algo import OWN, ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
 from .census import Census, Sizes
 from .checks import MAX_EXAMPLES, Form, outliers
 from .data import ClientData
@@ -114,7 +114,7 @@ class FedD2SClient(ClientAlgo):
                 self.distil(losses, payload, data, memory, streams)
 
         training.run(data, facts["round"], streams, add_terms)
-        memory |= {f"model/{name}": value for name, value in state_of(context.model).items()}
+        memory |= {f"{OWN}{name}": value for name, value in state_of(context.model).items()}
         return Payload({FEATURES: self.upload(facts["cut"], data, memory, streams)})
 
     def distil(self, losses: Losses, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
@@ -161,7 +161,7 @@ class FedD2SClient(ClientAlgo):
     def personalise(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
         """The client's own model as it is; before its first round the common start."""
         self.context.model.load_state_dict({
-            name: memory.get(f"model/{name}", value) for name, value in self.first.items()
+            name: memory.get(f"{OWN}{name}", value) for name, value in self.first.items()
         })  # fmt: skip
 
 
@@ -268,8 +268,9 @@ class FedD2S(ServerAlgo):
         """The longest feature of each client; features whose numbers are 1 on average harm nobody."""
         features = {client: reply.parts[FEATURES]["h"].flatten(1) for client, reply in replies.items()}
         longest = {client: float(h.norm(dim=1).max()) for client, h in features.items()}
-        return outliers("longest feature", longest, max(h.shape[1] for h in features.values()) ** 0.5,
-            ratio=FEATURES_RATIO)
+        return outliers(
+            "longest feature", longest, max(h.shape[1] for h in features.values()) ** 0.5, ratio=FEATURES_RATIO
+        )
 
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
         """Trains the head on all uploads of the round, then answers each client on its own."""

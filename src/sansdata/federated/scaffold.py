@@ -77,12 +77,12 @@ class Scaffold(FedAvg):
         """A change of control follows from the weights: c_k' - c_k = (w_t - w_k) / (K r) - c."""
         super().check(client, round, reply)
         reach = self.config.local.reach(reply.facts["examples"], round)
-        model, change = reply.parts[MODEL], reply.parts[CONTROL]
-        expected = {name: (self.sent[name] - model[name]).double() / reach - common for name, common in
-                    self.control.values.items()}  # fmt: skip
-        off, scale = distance(change, expected, expected), length(expected, expected) + length(self.control.values, expected)
-        if off > MAX_ERROR * max(1.0, scale):
-            raise ReplyRefused(f"its control is {off:.4g} away from what follows from its weights, of length {scale:.4g}")
+        common, model = self.control.values, reply.parts[MODEL]
+        expected = {name: (self.sent[name] - model[name]).double() / reach - c for name, c in common.items()}
+        off = distance(reply.parts[CONTROL], expected, expected)
+        scale = max(1.0, length(expected, expected) + length(common, common))
+        if off > MAX_ERROR * scale:
+            raise ReplyRefused(f"its control is {off:.4g} away from what its weights say, of length {scale:.4g}")
 
     def combine(self, replies: Mapping[int, Payload]) -> dict[str, Tensor]:
         changes = [reply.parts[CONTROL] for reply in replies.values()]

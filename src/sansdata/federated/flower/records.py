@@ -63,7 +63,7 @@ def from_records(records: Any, most: int = MAX_MESSAGE_BYTES) -> Payload:
 
 
 def _tensor(array: Any) -> Tensor:
-    """Of an Array of Flower's, whose bytes are a .npy file: its header is believed only where that many bytes follow."""
+    """Of an Array of Flower's, a .npy file: its header is believed only where that many bytes follow."""
     if array.stype != NUMPY:
         raise ValueError(f"serialised as {array.stype!r:.40}")
     file = io.BytesIO(array.data)
