@@ -244,7 +244,8 @@ def test_flowers_count_of_bytes_is_ours_and_headers():
 @pytest.mark.parametrize(
     "facts",
     [None, "{", "[1]", '{"round": NaN}', '{"round": 1e999}', '{"round": Infinity}', "[" * 100_000,
-     '{"round": ' + "[" * 100_000, '{"round": {"a": 1}}', '{"\\ud800": 1}', '{"round": 1' + "0" * 400 + "}", "x" * 70_000, 3],
+     '{"round": ' + "[" * 100_000, '{"round": {"a": 1}}', '{"\\ud800": 1}', '{"round": 1' + "0" * 400 + "}",
+     "x" * 70_000, 3],
     ids=range(13),
 )  # fmt: skip
 def test_records_that_are_no_payload(facts):

@@ -1,7 +1,7 @@
 """Each field of a reply of each method, spoiled in every way of a table: it is refused or taken, and the run lives.
 
-A refused reply leaves no trace. One that is taken leaves the server finite and near to where honest clients lead it, and
-in the next round every honest client is taken.
+A refused reply leaves no trace. One that is taken leaves the server finite and near to where honest clients lead it,
+and in the next round every honest client is taken.
 """
 
 from __future__ import annotations
