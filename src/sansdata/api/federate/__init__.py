@@ -42,6 +42,8 @@ def federate(
     own = None if isinstance(clients, int) else clients
     if (data is None) == (own is None):
         raise ConfigError("federate: give one of both: a set that is dealt out, or clients={name: images} of their own")
+    if own is not None and not len(own):
+        raise ConfigError("federate: at least one client is needed, as {name: images}, or a list of images")
     if own is not None and "partition" in given:
         raise ConfigError("federate: own clients are not dealt out; leave partition out")
     module = network if isinstance(network, nn.Module) else None

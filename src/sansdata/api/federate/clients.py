@@ -13,7 +13,7 @@ import torch
 
 from ...datasets.images import holdout, load_images
 from ...datasets.imageset import ImageSet
-from ...errors import ConfigError, DataError
+from ...errors import DataError
 from ...federated.partitions import Partition
 from ...federated.scores import TestSet
 from ...tasks import Task
@@ -45,12 +45,10 @@ class Dealt:
 
 
 def own_clients(clients: Clients, task: Task) -> Dealt:
-    """Raises DataError, with the client's name, for images that cannot be read or do not fit the task; ConfigError for
-    no client at all."""
+    """clients: at least one. Raises DataError, with the client's name, for images that cannot be read or do not fit the
+    task."""
     names = list(clients) if isinstance(clients, Mapping) else [f"client {n}" for n in range(len(clients))]
     given = list(clients.values()) if isinstance(clients, Mapping) else list(clients)
-    if not given:
-        raise ConfigError("clients: at least one is needed, as {name: images}, or as a list of images")
     train, tests = [], []
     for name, one in zip(names, given):
         own = one if isinstance(one, Client) else Client(one)

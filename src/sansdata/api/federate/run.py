@@ -209,7 +209,9 @@ def write_models(world: World, directory: RunDirectory) -> None:
         "sansdata": __version__, "method": world.settings.method, "seed": world.settings.seed, "rounds": run.round,
     }  # fmt: skip
     if server.has_global_model:
-        write_model(directory.path / "student.safetensors", server.context.model, world.architecture, world.task, provenance)
+        write_model(
+            directory.path / "student.safetensors", server.context.model, world.architecture, world.task, provenance
+        )
         return
     folder, work, owners = directory.folder("clients"), run.client.context.model, world.partition.manifest["clients"]
     for client, memory in sorted(run.memories.items()):
