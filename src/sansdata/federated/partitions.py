@@ -124,7 +124,7 @@ def _manifest(
     labels: np.ndarray, indices: Sequence[np.ndarray], settings: PartitionSettings, seed: int, tried: int, owners: Any
 ) -> dict[str, Any]:
     classes = int(labels.max()) + 1
-    named = owners is not None and settings.scheme == "natural"
+    names = owners if settings.scheme == "natural" else None
     return {
         "scheme": settings.scheme,
         "alpha": settings.alpha if settings.scheme in ("dirichlet-class", "dirichlet-client", "quantity") else None,
@@ -133,7 +133,7 @@ def _manifest(
         "seed": seed,
         "draws": tried,
         "clients": [
-            ({"owner": str(owners[own[0]])} if named else {})
+            ({} if names is None else {"owner": str(names[own[0]])})
             | {
                 "images": len(own),
                 "classes": np.bincount(labels[own], minlength=classes).tolist(),

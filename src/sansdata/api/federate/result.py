@@ -20,8 +20,8 @@ from ..result import fill, generator_kept
 
 @dataclass
 class FederatedRun:
-    """A finished federated run. network: what was trained, a module of the user's or as they named it: code that made it
-    is imported again only then."""
+    """A finished federated run. network: what was trained, a module of the user's, or as they named it: code that made
+    it is imported again only then."""
 
     run_dir: Path
     task: Task

@@ -86,7 +86,8 @@ def _networks(
     if settings.batch_norm == "group":
         architecture = {"kind": "group-norm", "of": architecture}
     with streams.as_global("network"):
-        return architecture, *(build(architecture, code=[settings.network]) for _ in range(2))
+        model, work = (build(architecture, code=[settings.network]) for _ in range(2))
+    return architecture, model, work
 
 
 def _deal(settings: FederateSettings, task: Task) -> Dealt:

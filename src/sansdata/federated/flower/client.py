@@ -35,7 +35,7 @@ class Node:
     data: ClientData
     seed: int
     test: ClientData | None = None
-    folder: Path | None = None
+    folder: str | Path | None = None
     architecture: Mapping[str, Any] | None = None
 
 

@@ -18,7 +18,7 @@ from ..algo import ClientContext, Memory
 class Home:
     """A folder of one node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def keep(self, run: str, memory: Memory) -> None:

@@ -32,7 +32,7 @@ def make_strategy(
     wait: float = 60.0,
     *,
     evaluate_every: int = 0,
-    checkpoints: Path | None = None,
+    checkpoints: str | Path | None = None,
     checkpoint_every: int = 5,
     resume: bool = False,
 ) -> Any:
