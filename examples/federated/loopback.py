@@ -104,7 +104,7 @@ def main() -> int:
     superlink = ["flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(port)]
     config = (
         f'method="{given.method}" clients={given.clients} active={given.clients} rounds={given.rounds} '
-        f'timeout={given.timeout:.1f} out="{out}"'
+        f'timeout={given.timeout:.1f} out="{out}" folder="{out / "nodes"}"'
     )
     run = ["flwr", "run", ".", "loopback", "--stream", "--run-config", config]
     with Processes(out, port) as processes:
@@ -129,8 +129,7 @@ def watch(run: subprocess.Popen, out: Path, given: argparse.Namespace, victim: s
     """Shows the rounds as they come, kills the victim after half of them; gives the exit code."""
     until, alive, shown, done = time.monotonic() + given.limit, victim, 0, False
     while not done:
-        # Before the lines are read: the model is written after the last of them.
-        done = len(lines(out)) >= given.rounds and (out / "student.safetensors").is_file()
+        done = (out / "finished").is_file()  # before the lines are read: it is the last file that is written
         if time.monotonic() > until or run.poll() not in (None, 0):
             print((out / "run.log").read_text()[-2000:], file=sys.stderr)
             return 1

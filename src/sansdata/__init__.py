@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .api.distill import distill
     from .api.evaluate import attack_success, evaluate, transferability
     from .api.export import export
-    from .api.federate import FederatedRun, federate
+    from .api.federate import Client, FederatedRun, federate
     from .api.report import report
     from .api.result import Result, load
     from .config import Strict
@@ -41,6 +41,7 @@ _HOMES = {
     "evaluate": "api.evaluate",
     "transferability": "api.evaluate",
     "export": "api.export",
+    "Client": "api.federate",
     "FederatedRun": "api.federate",
     "federate": "api.federate",
     "report": "api.report",
@@ -66,6 +67,7 @@ _HOMES = {
 __all__ = [
     "Access",
     "Batch",
+    "Client",
     "Column",
     "Compressed",
     "Context",

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import pickle
 import re
+import time
 
 import numpy as np
 import pytest
 import torch
-from tiny import differing
-from tiny_clients import make_net, make_run, model_of
+from tiny import WORLDS, differing
+from tiny_clients import OPTIONS, make_data, make_net, make_run, model_of
 
 flwr_app = pytest.importorskip(
     "flwr.app", reason="flwr is not installed, so nothing was tested of the algorithms on Flower: pip install .[flower]"
 )
 
 from flwr.app import Array, Context, Error, Message, RecordDict  # noqa: E402  # pyright: ignore
+from flwr.clientapp.mod import LocalDpMod  # noqa: E402  # pyright: ignore
 from flwr.common.constant import SType  # noqa: E402  # pyright: ignore
 from flwr.serverapp import Grid  # noqa: E402  # pyright: ignore
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402  # pyright: ignore
 
-from sansdata.errors import ReplyRefused  # noqa: E402
-from sansdata.federated.flower.client import make_client_app  # noqa: E402
+from sansdata.errors import ClientLost, MethodError, ReplyRefused, ResumeError  # noqa: E402
+from sansdata.federated.algo import ServerContext  # noqa: E402
+from sansdata.federated.flower.client import Node, make_client_app  # noqa: E402
+from sansdata.federated.flower.nodes import count_nodes  # noqa: E402
 from sansdata.federated.flower.records import from_records, to_records  # noqa: E402
 from sansdata.federated.flower.strategy import make_strategy  # noqa: E402
-from sansdata.federated.index import FEDERATED  # noqa: E402
+from sansdata.federated.index import FEDERATED, federated_config, find_server  # noqa: E402
 from sansdata.federated.payload import Payload  # noqa: E402
+from sansdata.federated.scores import TestSet  # noqa: E402
+from sansdata.models.saved import read_model  # noqa: E402
+from sansdata.runtime import Runtime  # noqa: E402
+from sansdata.streams import Streams  # noqa: E402
 
 ROUNDS = 3
 
@@ -81,10 +89,21 @@ def identity(monkeypatch):
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 
 
+def node_of(run, **kept):
+    """load(context) of a node of this run; kept: further fields of Node, as functions of the client's number."""
+
+    def load(context) -> Node:
+        client = int(context.node_config["partition-id"])
+        more = {name: value(client) for name, value in kept.items()}
+        return Node(run.client, run.data[client], run.seed, **more)
+
+    return load
+
+
 def federate(method: str, broken: tuple[int, int] | None = None, **options):
     """A run through Flower's records: server, grid and the lines of metrics."""
     run = make_run(method, **options)
-    app = make_client_app(lambda context: (run.client, run.data[int(context.node_config["partition-id"])], run.seed))
+    app = make_client_app(node_of(run))
     grid, lines = DirectGrid(app, len(run.data), broken), []
     strategy = make_strategy(run.server, run.active, run.seed, lines.append)
     result = strategy.start(grid, strategy.initial_arrays(), ROUNDS)
@@ -114,7 +133,7 @@ def test_a_crashed_client_is_lost_and_the_round_goes_on():
 
 def test_a_node_that_is_gone_is_not_asked():
     run = make_run(active=4)
-    app = make_client_app(lambda context: (run.client, run.data[int(context.node_config["partition-id"])], 0))
+    app = make_client_app(node_of(run))
     grid, lines = DirectGrid(app, 4), []
 
     def gone(line) -> None:
@@ -138,7 +157,27 @@ def spoiled(value):
     return spoil
 
 
+def npy(header: bytes, data: bytes = b"") -> Array:
+    """An Array whose bytes are a .npy file with this header."""
+    header = header.ljust(118) + b"\n"
+    return Array("float32", (1,), SType.NUMPY, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data)
+
+
 HOSTILE = {
+    "a header of 4e13 numbers": (
+        npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (40000000000000,)}"),
+        "header",
+    ),
+    "a header of 1e400 numbers": (
+        npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1" + b"0" * 400 + b",)}"),
+        "pay",
+    ),
+    "a negative shape": (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", b"1234"), "shape"),
+    "a nested header": (npy(b"(" * 9000), "no payload"),
+    "another nested header": (npy(b"-" * 9000 + b"1"), "no payload"),
+    "objects": (npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"12345678"), "objects"),
+    "another serialisation": (Array("float32", (1,), "torch", b"1234"), "serialised as 'torch'"),
+    "more bytes than the form": (Array(np.zeros(100_000, dtype=np.float32)), "more than the"),
     "nan": (Array(np.full((6, 1, 3, 3), np.nan, dtype=np.float32)), "shape|nan"),
     "text": (Array(np.array(["a", "b"])), "no payload"),
     "a pickle": (Array("float32", (1,), SType.NUMPY, pickle.dumps(print)), "no payload"),
@@ -150,7 +189,7 @@ HOSTILE = {
 def test_a_hostile_reply_is_refused_by_client_and_reason(case):
     value, reason = HOSTILE[case]
     run = make_run(active=4)
-    app = make_client_app(lambda context: (run.client, run.data[int(context.node_config["partition-id"])], 0))
+    app = make_client_app(node_of(run))
     change, lines = spoiled(value), []
 
     def answer(message: Message, context: Context) -> Message:
@@ -168,7 +207,7 @@ def test_a_hostile_reply_is_refused_by_client_and_reason(case):
 @pytest.mark.parametrize("claim", [0, 4, -1, True, "1", None])
 def test_a_node_that_claims_a_wrong_client_is_left_out(claim):
     run = make_run(active=4)
-    app = make_client_app(lambda context: (run.client, run.data[int(context.node_config["partition-id"])], 0))
+    app = make_client_app(node_of(run))
     lines: list[dict] = []
 
     def answer(message: Message, context: Context) -> Message:
@@ -182,10 +221,10 @@ def test_a_node_that_claims_a_wrong_client_is_left_out(claim):
     strategy.start(grid, strategy.initial_arrays(), 1)
     assert lines[0]["taken"] == 4
     if claim == 0:  # two nodes say so, and the first one is believed
-        assert sorted([strategy.names[900], strategy.names[1899]], key=str) == [0, None]
+        assert sorted([strategy.nodes.names[900], strategy.nodes.names[1899]], key=str) == [0, None]
     else:
-        assert strategy.names[1899] is None
-        assert sorted(strategy.nodes.values()) == [897, 898, 899, 900]
+        assert strategy.nodes.names[1899] is None
+        assert sorted(strategy.nodes.node.values()) == [897, 898, 899, 900]
 
 
 def test_records_and_back():
@@ -202,10 +241,185 @@ def test_flowers_count_of_bytes_is_ours_and_headers():
     assert payload.nbytes()["model"] <= counted <= payload.nbytes()["model"] + 200
 
 
-@pytest.mark.parametrize("facts", [None, "{", "[1]"])
+@pytest.mark.parametrize(
+    "facts",
+    [None, "{", "[1]", '{"round": NaN}', '{"round": 1e999}', '{"round": Infinity}', "[" * 100_000,
+     '{"round": ' + "[" * 100_000, '{"round": {"a": 1}}', '{"\\ud800": 1}', '{"round": 1' + "0" * 400 + "}",
+     "x" * 70_000, 3],
+    ids=range(13),
+)  # fmt: skip
 def test_records_that_are_no_payload(facts):
     records = RecordDict()
     if facts is not None:
         records["facts"] = flwr_app.ConfigRecord({"json": facts})
     with pytest.raises(ReplyRefused):
         from_records(records)
+
+
+@pytest.mark.parametrize("text", ['{"round": NaN}', '{"round": ' + "[" * 100_000, '{"round": 1e999}'], ids=range(3))
+def test_hostile_facts_are_refused_and_the_round_goes_on(text):
+    def spoil(reply: Message) -> Message:
+        reply.content.config_records["facts"]["json"] = text
+        return reply
+
+    (line,) = spoiled_run(spoil)
+    assert line["taken"] == 3
+    assert [one["client"] for one in line["refused"]] == [1]
+
+
+def spoiled_run(change, rounds: int = 1, **options) -> list[dict]:
+    """The lines of a run in which client 1's replies are changed."""
+    run = make_run(active=4, **options)
+    app, lines = make_client_app(node_of(run)), []
+
+    def answer(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        bad = context.node_config["partition-id"] == 1 and message.metadata.message_type == "train"
+        return change(reply) if bad else reply
+
+    strategy = make_strategy(run.server, 4, 0, lines.append)
+    strategy.start(DirectGrid(answer, 4), strategy.initial_arrays(), rounds)
+    return lines
+
+
+@pytest.mark.parametrize("seconds", [1e9, -1.0, float("nan"), float("inf"), 3])
+def test_seconds_are_those_of_training_and_no_more_than_have_passed(seconds):
+    def lie(reply: Message) -> Message:
+        reply.content.metric_records["timing"]["seconds"] = seconds
+        return reply
+
+    (line,) = spoiled_run(lie)
+    assert 0 < line["client_seconds"] < 60
+
+
+def test_seconds_are_measured_at_the_client(monkeypatch):
+    run = make_run(active=4)
+    answer = run.client.answer
+    monkeypatch.setattr(run.client, "answer", lambda *given: (time.sleep(0.05), answer(*given))[1])
+    lines: list[dict] = []
+    strategy = make_strategy(run.server, 4, 0, lines.append)
+    strategy.start(DirectGrid(make_client_app(node_of(run)), 4), strategy.initial_arrays(), 1)
+    assert lines[0]["client_seconds"] >= 4 * 0.05
+
+
+# -- measured at the clients, stopped and resumed
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fedd2s"])
+def test_clients_are_measured_as_in_process(method):
+    run, lines = make_run(method, active=4), []
+    app = make_client_app(node_of(run, test=lambda client: make_data(client, 20)))
+    strategy = make_strategy(run.server, 4, 0, lines.append, evaluate_every=2)
+    strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), 4)
+    assert ["personal_accuracy" in line for line in lines] == [False, True, False, True]
+    plain = make_run(method, active=4)
+    for _ in range(4):
+        plain.run_round()
+    tests = [make_data(client, 20) for client in range(4)]
+    found = plain.measure(
+        TestSet(
+            torch.cat([one.images for one in tests]), torch.cat([one.labels for one in tests]),
+            tuple(np.arange(20 * n, 20 * n + 20) for n in range(4)),
+        ),
+        personal=True,
+    )  # fmt: skip
+    for name in ("clients_accuracy", "personal_accuracy", "majority_accuracy"):
+        assert (name in lines[-1]) == (name in found) == (name != "clients_accuracy" or method == "fedavg")
+        if name in found:
+            assert lines[-1][name] == found[name]
+    assert not differing(model_of(plain), model_of(run))
+
+
+@pytest.mark.parametrize("value", [2.0, -0.1, "a lot", True, [0.5], None])
+def test_a_client_that_lies_of_its_accuracy_is_named(value):
+    run, lines = make_run(active=4), []
+    app = make_client_app(node_of(run, test=make_data))
+
+    def answer(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        if context.node_config["partition-id"] == 1 and message.metadata.message_type == "evaluate":
+            facts = from_records(reply.content).facts | {"personal": value}
+            return Message(to_records(Payload(facts=facts)), reply_to=message)
+        return reply
+
+    strategy = make_strategy(run.server, 4, 0, lines.append, evaluate_every=1)
+    strategy.start(DirectGrid(answer, 4), strategy.initial_arrays(), 1)
+    assert lines[0]["personal_accuracy"]["each"][1] is None
+    assert value is None or [one["client"] for one in lines[0]["unmeasured"]] == [1]
+
+
+@pytest.mark.parametrize("method", FEDERATED)
+def test_stopped_and_resumed_in_a_new_flower_run_is_bitwise_the_same(method, tmp_path):
+    whole, _, _, _ = federate(method)
+    for resume, rounds in ((False, 2), (True, 1)):
+        run = make_run(method)  # a new process: only what lies on disks is left
+        app = make_client_app(node_of(run, folder=lambda client: tmp_path / f"node-{client}"))
+        strategy = make_strategy(
+            run.server, run.active, run.seed, checkpoints=tmp_path / "server", checkpoint_every=1, resume=resume
+        )
+        assert strategy.done == (2 if resume else 0)
+        strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), rounds)
+    assert not differing(model_of(whole), model_of(run))
+    fresh = make_run(method)  # and a run that is another's keeps nothing of it
+    app = make_client_app(node_of(fresh, folder=lambda client: tmp_path / f"node-{client}"))
+    strategy = make_strategy(fresh.server, fresh.active, fresh.seed)
+    strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), ROUNDS)
+    assert not differing(model_of(whole), model_of(fresh))
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(ResumeError, match="no checkpoint"):
+        make_strategy(make_run().server, 2, 0, checkpoints=tmp_path, resume=True)
+
+
+def test_clients_keep_their_own_models(tmp_path):
+    """FedD2S has no global model: what the server holds are heads over untrained blocks."""
+    run = make_run("fedd2s", active=4, rounds=2)
+    app = make_client_app(node_of(run, folder=lambda client: tmp_path / f"node-{client}"))
+    strategy = make_strategy(run.server, 4, 0, evaluate_every=5)
+    strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), 2)
+    plain = make_run("fedd2s", active=4, rounds=2)
+    plain.run_round(), plain.run_round()
+    for client in range(4):
+        saved = read_model(tmp_path / f"node-{client}" / "model.safetensors")
+        assert not differing(saved.tensors, plain.client.own_model(plain.memories[client]))
+        assert saved.provenance["client"] == client
+
+
+# -- mods
+
+
+def test_local_differential_privacy_by_a_mod():
+    """Flower's own mod clips the update and adds noise; counters it cannot scale go past it."""
+    clip, noise = 0.05, 1e-4
+    run, lines = make_run(active=4), []
+    before = model_of(run)
+    sensitivity = noise * 1e3 / float(np.sqrt(2 * np.log(1.25 / 1e-5)))
+    app = make_client_app(node_of(run), [LocalDpMod(clip, sensitivity, 1e3, 1e-5)])
+    strategy = make_strategy(run.server, 4, 0, lines.append)
+    strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), 1)
+    assert lines[0]["taken"] == 4
+    after = model_of(run)
+    moved = sum(float((after[k] - before[k]).square().sum()) for k in after if after[k].is_floating_point()) ** 0.5
+    assert 0 < moved < 2 * clip
+    assert int(after["0.1.num_batches_tracked"]) == 3
+    for _ in range(2):
+        assert strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), 1)
+
+
+# -- the server half
+
+
+@pytest.mark.parametrize("method", FEDERATED)
+def test_a_server_built_by_hand_is_of_its_kind(method):
+    config = federated_config(method, options=OPTIONS[method])
+    task = WORLDS["table"].task
+    with pytest.raises(MethodError, match="its inputs are image, and the task's are table"):
+        find_server(method)(config, ServerContext(task, make_net(), 4, 4, Streams(0), Runtime()))
+
+
+def test_the_number_of_nodes_is_the_grids():
+    run = make_run()
+    assert count_nodes(DirectGrid(make_client_app(node_of(run)), 3), settle=0.0) == 3
+    with pytest.raises(ClientLost, match="no node"):
+        count_nodes(DirectGrid(None, 0), wait=0.0)

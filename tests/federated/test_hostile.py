@@ -10,6 +10,7 @@ from tiny import differing
 from tiny_clients import make_run, model_of
 
 from sansdata.errors import ClientLost
+from sansdata.federated.local import LocalSettings
 from sansdata.federated.payload import Payload
 
 BAD = 2
@@ -58,6 +59,9 @@ HOSTILE = {
     "infinity": (put(one(float("-inf"))), "infinity"),
     "nan in a buffer": (put(one(float("nan")), "0.1.running_mean"), "nan"),
     "negative variance": (put(one(-1.0), "0.1.running_var"), "negative variance"),
+    "counter at its end": (put(lambda v: v * 0 + 2**63 - 1, "0.1.num_batches_tracked"), "counts 9,223"),
+    "counter of another life": (put(lambda v: v + 10_000_000, "0.1.num_batches_tracked"), "counts 10,000"),
+    "huge statistics": (put(lambda v: v * 0 + 9e5, "0.1.running_var"), "BatchNorm statistics"),
     "negative counter": (put(lambda v: v - 9, "0.1.num_batches_tracked"), "counts -"),
     "huge number": (put(one(1e30)), "above"),
     "huge norm": (put(lambda v: v + 1e4), "norm"),
@@ -164,3 +168,94 @@ def test_a_fault_of_our_own_is_no_refusal():
     run.client.fit = lambda *given: 1 / 0
     with pytest.raises(ZeroDivisionError):
         run.run_round()
+
+
+def test_one_counter_does_not_end_the_rounds_after_it():
+    """The specimen: 2**63 - 1 once, and from then on every honest counter ran over."""
+    run = make_run(active=4, wire=edited(put(lambda v: v * 0 + 2**63 - 1, "0.1.num_batches_tracked")))
+    for _ in range(3):
+        line = run.run_round()
+        assert [fault["client"] for fault in line["refused"]] == [BAD]
+    assert int(model_of(run)["0.1.num_batches_tracked"]) == 9
+
+
+@pytest.mark.parametrize(("method", "change", "reason"), [
+    ("scaffold", lambda r: r.parts["control"][NAME].fill_(9e5), "control"),
+    ("scaffold", lambda r: r.parts["control"][NAME].mul_(-1), "control"),
+    ("fedd2s", lambda r: r.parts["features"]["h"].fill_(9e5), "longest feature"),
+    ("fedgen", lambda r: r.parts["labels"]["counts"].copy_(torch.tensor([16, 0, 0, 0])), "a label counts 0"),
+    ("fedgen", lambda r: r.parts["labels"]["counts"].add_(1), "add up"),
+    ("fedftg", lambda r: r.parts["labels"]["counts"].add_(1), "add up"),
+])  # fmt: skip
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_what_once_ended_a_run(method, change, reason, preset):
+    if preset == "paper" and method != "fedgen":
+        preset = "default"
+    run = make_run(method, active=4, wire=edited(change), preset=preset)
+    for _ in range(3):
+        line = run.run_round()
+        assert [fault["client"] for fault in line["refused"]] == [BAD]
+        assert reason in line["refused"][0]["reason"]
+        assert "undone" not in line
+
+
+def test_labels_of_one_round_must_fit_those_of_another():
+    """FedGen: a client that has 7 images of two classes cannot have 7 of a third in the next round."""
+
+    def wire(round: int, client: int, data: bytes) -> bytes:
+        reply = Payload.from_bytes(data)
+        if client == BAD and round == 1:
+            counts = reply.parts["labels"]["counts"]
+            counts.copy_(counts.roll(2))
+        return reply.to_bytes()
+
+    run = make_run("fedgen", active=4, wire=wire)
+    assert run.run_round()["refused"] == []
+    assert "need" in run.run_round()["refused"][0]["reason"]
+    assert run.run_round()["refused"] == []
+
+
+def test_clipped_gradients_bound_the_update():
+    run = make_run(active=4, options={"local": {"clip": 0.1}}, wire=edited(put(lambda v: v + 0.1)))
+    line = run.run_round()
+    assert [fault["client"] for fault in line["refused"]] == [BAD]
+    assert "norm" in line["refused"][0]["reason"]
+
+
+def test_a_round_that_comes_to_nan_is_undone(monkeypatch):
+    """Whatever slips through: the server is as it was before, and says so."""
+    run = make_run(active=4)
+    before = model_of(run)
+    combine = run.server.combine
+    monkeypatch.setattr(run.server, "combine", lambda replies: {k: v / 0 for k, v in combine(replies).items()})
+    line = run.run_round()
+    assert (line["taken"], line["undone"]) == (0, "what the replies come to is not finite")
+    assert not differing(before, model_of(run))
+    monkeypatch.undo()
+    assert run.run_round()["taken"] == 4
+
+
+def test_a_reason_is_one_line_that_any_log_can_hold():
+    bad = edited(lambda r: r.parts["model"].update({"x\n2026-01-01 saved\x1b[31m\u202e": torch.zeros(1)}))
+    reason = make_run(active=4, wire=bad).run_round()["refused"][0]["reason"]
+    assert reason.isprintable()
+    assert "\u202e" not in reason
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+def test_scaffold_with_momentum_is_not_refused(momentum):
+    """The length of its steps counts the momentum too: else controls grow until every reply is refused."""
+    run = make_run("scaffold", {"local": {"momentum": momentum, "steps": 8}}, active=4, rounds=12)
+    lines = [run.run_round() for _ in range(12)]
+    assert [line["taken"] for line in lines] == [4] * 12
+
+
+def test_how_far_steps_with_momentum_reach():
+    for momentum, steps in ((0.0, 5), (0.9, 1), (0.9, 7)):
+        settings = LocalSettings(steps=steps, lr=0.5, momentum=momentum, lr_decay=1.0)
+        weight = torch.nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([weight], lr=0.5, momentum=momentum)
+        for _ in range(steps):
+            weight.grad = torch.ones(1)
+            optimizer.step()
+        assert settings.reach(100, 0) == pytest.approx(-float(weight.detach()), rel=1e-6)

@@ -74,8 +74,14 @@ def pickled() -> bytes:
         header({"__metadata__": {"facts": "[" * 5000}}),
         header({"__metadata__": {"facts": json.dumps({"x": "y" * 70_000})}}),
         header({"__metadata__": 3}),
+        header({"__metadata__": {"facts": '{"round": 1e999}'}}),
+        header({"__metadata__": {"facts": '{"round": 1' + "0" * 400 + "}"}}),
+        header({"__metadata__": {"facts": '{"round": {"a": 1}}'}}),
+        header({"__metadata__": {"facts": '{"round": [[1]]}'}}),
+        header({"__metadata__": {"facts": '{"\\ud800": 1}'}}),
+        struct.pack("<Q", 200_000) + b"[" * 200_000,
     ],
-    ids=range(18),
+    ids=range(24),
 )
 def test_anything_else_is_refused(data):
     with pytest.raises(ReplyRefused):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,22 @@ import sansdata
 from sansdata.cli.main import app
 from sansdata.contracts import Requirements
 from sansdata.engine.checkpoint import Checkpoints
-from sansdata.errors import ConfigError, DataError, MethodError, ResumeError, RunDirectoryError
+from sansdata.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    Interrupted,
+    MethodError,
+    ResumeError,
+    RunDirectoryError,
+    SansdataError,
+    StudentError,
+)
+from sansdata.federated.fedavg import FedAvgClient
 from sansdata.federated.index import FEDERATED, federated_config, find_server, require_task
+from sansdata.federated.local_only import local_only_model
 from sansdata.federated.round import select
-from sansdata.federated.scores import TestSet
+from sansdata.federated.scores import TestSet, majority_share
 from sansdata.report.federated import reached, traffic
 from sansdata.runtime import Runtime
 
@@ -261,3 +274,96 @@ def test_group_norm_in_place_of_batch_norm(tmp_path):
     assert "GroupNorm" in kinds
     assert "BatchNorm2d" not in kinds
     assert done.metrics[-1]["taken"] == 1
+
+
+# -- a measurement never ends a run, and a run that learned nothing is not done
+
+FEW = {"data": "digits", "clients": 3, "active": 3, "rounds": 2, "threads": 1, "partition": {"scheme": "iid"},
+       "options": {"local": {"steps": 2, "lr": 0.1}}, "evaluate_every": 1}  # fmt: skip
+
+
+def test_clients_that_diverge_when_measured_are_left_out(tmp_path, monkeypatch):
+    """The specimen: the last measurement trains once more, and that killed a finished run for good."""
+    personalise, calls = FedAvgClient.personalise, []
+
+    def diverge(self, payload, data, memory, streams):
+        calls.append(len(data))
+        if len(calls) == 2:
+            raise DivergedError("the client's loss is not finite")
+        personalise(self, payload, data, memory, streams)
+
+    monkeypatch.setattr(FedAvgClient, "personalise", diverge)
+    done = sansdata.federate(out=tmp_path / "run", **FEW)
+    assert [one["client"] for one in done.metrics[-1]["unmeasured"]] == [1]
+    assert [value is None for value in done.summary["personal_accuracy"]["each"]] == [False, True, False]
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "done"
+    assert "not finite" in (tmp_path / "run/report.html").read_text()
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("cuda"), MemoryError(), StudentError("odd")], ids=range(3))
+def test_a_measurement_that_fails_ends_nothing(fault, tmp_path, monkeypatch):
+    def fail(*given, **named):
+        raise fault
+
+    monkeypatch.setattr(TestSet, "correct", fail)
+    done = sansdata.federate(out=tmp_path / "run", **FEW)
+    assert done.student is not None
+    assert done.metrics[-1]["taken"] == 3
+    assert done.metrics[-1]["unmeasured"][0]["client"] is None
+    assert type(fault).__name__ in (tmp_path / "run/events.log").read_text()
+
+
+def test_a_kill_during_the_last_measurement_loses_only_that(tmp_path, monkeypatch):
+    whole = sansdata.federate(out=tmp_path / "whole", **FEW)
+
+    def killed(*given, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sansdata.federated.in_process.InProcess._personal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sansdata.federate(out=tmp_path / "run", **FEW)
+    done = sansdata.federate(out=tmp_path / "run", resume=True, **FEW)
+    assert not differing(whole.student.state_dict(), done.student.state_dict())
+    for name in ("accuracy", "personal_accuracy", "local_only_accuracy"):
+        assert done.summary[name] == whole.summary[name]
+
+
+def test_a_signal_during_the_last_measurement_is_heard(tmp_path, monkeypatch):
+    personalise = FedAvgClient.personalise
+
+    def signalled(self, *given):
+        signal.raise_signal(signal.SIGTERM)
+        personalise(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FedAvgClient, "personalise", signalled)
+        with pytest.raises(Interrupted, match="saved"):
+            sansdata.federate(out=tmp_path / "run", **FEW)
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
+    assert "personal_accuracy" in sansdata.federate(out=tmp_path / "run", resume=True, **FEW).summary
+
+
+def test_a_run_in_which_nothing_was_taken_is_not_done(tmp_path):
+    with pytest.raises(SansdataError, match=r"no reply was taken in any of 2 rounds.*not finite") as fault:
+        sansdata.federate(out=tmp_path / "run", **FEW | {"options": {"local": {"steps": 4, "lr": 1e20}}})
+    assert fault.value.exit_code == 1
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+    assert "Nothing was learned" in (tmp_path / "run/report.html").read_text()
+
+
+def test_local_only_is_training_by_oneself():
+    """FedD2S without its exchange is the same thing, step by step."""
+    run = make_run("fedd2s", {"client_weight": 0.0}, active=3)
+    for _ in range(4):
+        run.run_round()
+    alone = local_only_model(run, True)
+    for client in range(4):
+        alone(client)
+        own = run.client.own_model(run.memories[client])
+        assert not differing(own, dict(run.client.context.model.state_dict()))
+
+
+def test_the_majority_class():
+    assert majority_share(torch.tensor([3, 5, 0]), torch.tensor([1, 1, 0, 2])) == 0.5
+    assert majority_share(torch.tensor([0, 5, 0]), torch.tensor([0, 2])) == 0.0

@@ -186,8 +186,11 @@ def test_a_class_that_is_no_whole_method_is_refused_before_anything_is_read() ->
     class Sizeless(Drawn):
         Config: ClassVar[type] = type("Empty", (Strict,), {})
 
-    for wrong, words in ((Half, "does not define next_move, plan"), (Loose, "must be a subclass of sansdata.Strict"),
-                         (Sizeless, "Config lacks steps and transfer"), (object, "which is no sansdata Method")):  # fmt: skip
+    wrongs = {
+        Half: "does not define next_move, plan", Loose: "must be a subclass of sansdata.Strict",
+        Sizeless: "Config lacks steps and transfer", object: "which is no sansdata Method",
+    }  # fmt: skip
+    for wrong, words in wrongs.items():
         with pytest.raises(MethodError, match=words):
             sansdata.distill("resnet8@nowhere", method=wrong, task="digits")  # type: ignore[arg-type]
 

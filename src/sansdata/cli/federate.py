@@ -67,24 +67,24 @@ def federate(
         raise RunDirectoryError("--out DIR is needed: where the run and the model go")
     if exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
-    from ..api.federate import run
+    from ..api.federate.run import run
+    from ..api.federate.summary import SPREADS
 
     done = run(settings, out, resume, shlex.join(["sansdata", *sys.argv[1:]]))
     summary = done.summary
     if "accuracy" in summary:
-        print(f"accuracy  {words.percent(summary['accuracy'])} of the global model (last 3 evaluations: "
+        print(f"accuracy       {words.percent(summary['accuracy'])} of the global model (last 3 evaluations: "
               f"{words.percent(summary['accuracy_last_3'])})")  # fmt: skip
-    for name in ("clients_accuracy", "personal_accuracy"):
+    for name, title in SPREADS.items():
         if name in summary:
             one = summary[name]
-            print(
-                f"{name.split('_')[0]:<9} {words.percent(one['mean'])}, worst tenth {words.percent(one['worst_tenth'])}"
-            )
+            print(f"{title:<14} {words.percent(one['mean'])}, worst tenth {words.percent(one['worst_tenth'])}")
     down, up = sum(summary["down"].values()), sum(summary["up"].values())
-    print(f"traffic   {down:,} bytes down, {up:,} up")
-    if summary["refused"] or summary["lost"]:
-        print(f"warning   {summary['refused']} replies refused, {summary['lost']} lost: see {out / 'events.log'}")
-    print(f"report    {out / 'report.html'}")
+    print(f"traffic        {down:,} bytes down, {up:,} up")
+    if summary["refused"] or summary["lost"] or summary["undone"]:
+        faults = f"{summary['refused']} replies refused, {summary['lost']} lost, {summary['undone']} rounds undone"
+        print(f"warning        {faults}: see {out / 'events.log'}")
+    print(f"report         {out / 'report.html'}")
 
 
 def resolve(file: Path | None, given: dict[str, Any], overrides: list[str]) -> FederateSettings:

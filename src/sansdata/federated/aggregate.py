@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,12 @@ def parameter_names(module: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, _ in module.named_parameters())
 
 
+def weight_names(module: nn.Module) -> tuple[str, ...]:
+    """What of its state learns, tied weights by each of their names."""
+    buffers = buffer_names(module)
+    return tuple(name for name in module.state_dict() if name not in buffers)
+
+
 def buffer_names(module: nn.Module) -> tuple[str, ...]:
-    names = set(parameter_names(module))
-    return tuple(name for name in module.state_dict() if name not in names)
-
-
-def only(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    return {name: state[name] for name in names}
+    names = {name for name, _ in module.named_buffers(remove_duplicate=False)}
+    return tuple(name for name in module.state_dict() if name in names)

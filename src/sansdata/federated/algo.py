@@ -14,17 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts import Requirements, Stateful
-from ..errors import ReplyRefused
+from ..errors import MethodError, ReplyRefused
 from ..runtime import Runtime
 from ..streams import Streams
 from ..tasks import Task
-from .checks import Form, require_form, require_numbers
+from .checks import MAX_EXAMPLES, Form, require_counts, require_form, require_numbers
 from .data import ClientData
 from .payload import Payload
 from .settings import BatchNorm
 
 LABELS, COUNTS = "labels", "counts"
 ASK = "ask"
+OWN = "model/"
+"""Before the names, in a client's memory, of the tensors of a model of its own."""
 
 Memory = dict[str, Tensor]
 """What a client keeps from round to round, by name; it never leaves the client."""
@@ -78,6 +80,11 @@ class ClientAlgo(ABC):
         """
         self.fit(payload, data, dict(memory), streams)
 
+    def own_model(self, memory: Memory) -> dict[str, Tensor]:
+        """The state of the model that a client has for itself, of a method without a global one; empty before its first
+        round."""
+        return {name.removeprefix(OWN): value for name, value in memory.items() if name.startswith(OWN)}
+
 
 class ServerAlgo(ABC):
     """What happens at the server. Holds the global model in `context.model`."""
@@ -90,6 +97,10 @@ class ServerAlgo(ABC):
     """What a client shows to the server, in plain words."""
 
     def __init__(self, config: Any, context: ServerContext) -> None:
+        """Raises MethodError for a task of other kinds than it works on."""
+        reason = self.requires(config).unmet_by(context.task.pair)
+        if reason:
+            raise MethodError(f"{type(self).__name__} cannot work on this task: {reason}")
         self.config, self.context = config, context
 
     @classmethod
@@ -112,9 +123,13 @@ class ServerAlgo(ABC):
         """What this client's reply must hold in the present round."""
 
     def check(self, client: int, round: int, reply: Payload) -> None:
-        """Judges a reply before it is used. Raises ReplyRefused with the reason."""
+        """Judges a reply by itself, before it is used. Raises ReplyRefused with the reason."""
         require_form(reply, self.form(client), round)
         require_numbers(reply)
+
+    def outliers(self, replies: Mapping[int, Payload]) -> dict[int, str]:
+        """Judges the replies that passed `check` beside one another: client -> reason, of those to refuse."""
+        return {}
 
     @abstractmethod
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
@@ -134,7 +149,8 @@ def labels_form(classes: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     return {COUNTS: ((classes,), torch.int32)}
 
 
-def require_sum(counts: Tensor, expected: int, what: str) -> None:
-    """Raises ReplyRefused where label counts do not add up."""
+def require_labels(counts: Tensor, least: int, expected: int, what: str) -> None:
+    """Raises ReplyRefused where label counts (K,) are below `least` or do not add up."""
+    require_counts("a label", counts, least, MAX_EXAMPLES)
     if int(counts.sum()) != expected:
         raise ReplyRefused(f"its label counts add up to {int(counts.sum()):,}, {what} is {expected:,}")

@@ -10,20 +10,22 @@ from torch import Tensor
 
 from ..config import Strict
 from ..contracts import Stateful
-from ..errors import ReplyRefused
 from ..streams import Streams
-from .aggregate import average, buffer_names, state_of
+from .aggregate import average, buffer_names, state_of, weight_names
 from .algo import ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
-from .checks import Form, form_of, require_near
+from .census import Sizes
+from .checks import Form, distance, form_of, length, outliers, require_counters, require_near
 from .data import ClientData
 from .local import AddTerms, LocalSettings, LocalTraining
 from .payload import Payload
 
 MODEL = "model"
+STATISTICS_RATIO = 1000.0
+"""As `checks.HARMLESS_RATIO`, of BatchNorm's statistics."""
 
 
 class FedAvgConfig(Strict):
-    """max_update: a reply whose update is longer than so many times the model that was sent is refused (ours)."""
+    """max_update: a reply whose weights moved by more than so many times the length of those sent is refused (ours)."""
 
     local: LocalSettings = LocalSettings()
     max_update: float = pydantic.Field(default=10.0, gt=0)
@@ -77,8 +79,8 @@ class FedAvg(ServerAlgo):
         super().__init__(config, context)
         self.sent: dict[str, Tensor] = {}
         """The model that went out in this round: what updates are counted from."""
-        self.examples: dict[int, int] = {}
-        """What each client said of its size at first; a client cannot grow to outvote the others."""
+        self.examples = Sizes()
+        self.weights = weight_names(context.model)
 
     @classmethod
     def client(cls, config: Any, context: ClientContext) -> ClientAlgo:
@@ -92,14 +94,40 @@ class FedAvg(ServerAlgo):
         return Form({MODEL: form_of(self.sent)})
 
     def check(self, client: int, round: int, reply: Payload) -> None:
+        """Beside form and numbers: counters and weights lie where so many steps from what was sent can lead."""
         super().check(client, round, reply)
-        require_near(reply.parts[MODEL], self.sent, self.config.max_update)
-        known = self.examples.get(client, reply.facts["examples"])
-        if reply.facts["examples"] != known:
-            raise ReplyRefused(f"it now counts {reply.facts['examples']:,} examples, it had {known:,}")
+        examples = self.examples.require(client, reply)
+        # A client that keeps its own statistics also keeps its counters, over rounds that the server may have missed.
+        require_counters(reply.parts[MODEL], self.sent, (round + 1) * self.config.local.steps_for(examples))
+        update = distance(reply.parts[MODEL], self.sent, self.weights)
+        require_near(update, self.farthest(round, examples))
+
+    def farthest(self, round: int, examples: int) -> float:
+        """How far from what was sent the weights of an honest client can be: `max_update` times their length, which
+        counts as at least 1, and with `local.clip` no farther than clipped gradients carry them."""
+        local = self.config.local
+        start = length(self.sent, self.weights)
+        limit = self.config.max_update * max(1.0, start)
+        if local.clip is None:
+            return limit
+        return min(limit, 1.01 * local.reach(examples, round) * (local.clip + local.weight_decay * (start + limit)))
+
+    def outliers(self, replies: Mapping[int, Payload]) -> dict[int, str]:
+        """Weights, per step, and BatchNorm's statistics that moved much farther than those of the others. Statistics
+        follow the images, and where training is about to diverge they are far apart among honest clients too."""
+        steps = {client: self.config.local.steps_for(reply.facts["examples"]) for client, reply in replies.items()}
+        buffers = buffer_names(self.context.model)
+        refused = outliers("BatchNorm statistics", *self.moved(buffers, replies), ratio=STATISTICS_RATIO)
+        return refused | outliers("update", *self.moved(self.weights, replies), steps)
+
+    def moved(self, names: Sequence[str], replies: Mapping[int, Payload]) -> tuple[dict[int, float], float]:
+        """client -> how far these tensors are from what was sent, and how long that was, at least 1."""
+        moved = {client: distance(reply.parts[MODEL], self.sent, names) for client, reply in replies.items()}
+        return moved, max(1.0, length(self.sent, names))
 
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
-        self.examples |= {client: reply.facts["examples"] for client, reply in replies.items()}
+        for client, reply in replies.items():
+            self.examples.keep(client, reply)
         self.context.model.load_state_dict(self.combine(replies))
         return {}
 
@@ -109,18 +137,4 @@ class FedAvg(ServerAlgo):
         return average(models, [reply.facts["examples"] for reply in replies.values()])
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"model": self.context.model, "examples": _Sizes(self.examples)}
-
-
-class _Sizes:
-    """The sizes that clients named."""
-
-    def __init__(self, values: dict[int, int]) -> None:
-        self.values = values
-
-    def state_dict(self) -> dict[str, int]:
-        return {str(client): size for client, size in self.values.items()}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        self.values.clear()
-        self.values.update({int(client): size for client, size in state.items()})
+        return {"model": self.context.model, "examples": self.examples}

@@ -30,14 +30,17 @@ from ..network import Network
 from ..objectives.logits import cross_entropy, soft_cross_entropy
 from ..streams import Streams
 from .aggregate import state_of
-from .algo import ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
-from .checks import Form
+from .algo import OWN, ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
+from .census import Census, Sizes
+from .checks import MAX_EXAMPLES, Form, outliers
 from .data import ClientData
 from .fedavg import FedAvgConfig
 from .local import LocalTraining
 from .payload import Payload
 
 FEATURES, HEAD, ANSWERS = "features", "head", "answers"
+FEATURES_RATIO = 100.0
+"""As `checks.HARMLESS_RATIO`; personal blocks grow apart, to some ten times the median."""
 
 
 class FedD2SConfig(FedAvgConfig):
@@ -111,7 +114,7 @@ class FedD2SClient(ClientAlgo):
                 self.distil(losses, payload, data, memory, streams)
 
         training.run(data, facts["round"], streams, add_terms)
-        memory |= {f"model/{name}": value for name, value in state_of(context.model).items()}
+        memory |= {f"{OWN}{name}": value for name, value in state_of(context.model).items()}
         return Payload({FEATURES: self.upload(facts["cut"], data, memory, streams)})
 
     def distil(self, losses: Losses, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
@@ -158,7 +161,7 @@ class FedD2SClient(ClientAlgo):
     def personalise(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
         """The client's own model as it is; before its first round the common start."""
         self.context.model.load_state_dict({
-            name: memory.get(f"model/{name}", value) for name, value in self.first.items()
+            name: memory.get(f"{OWN}{name}", value) for name, value in self.first.items()
         })  # fmt: skip
 
 
@@ -205,6 +208,7 @@ class FedD2S(ServerAlgo):
         self.answers = Slot()
         """client (as text) -> {'cut': int, 'q': (n, K)} of what it uploaded last."""
         self.at = Slot(cut=self.cuts[0])
+        self.examples, self.census = Sizes(), Census()
 
     @classmethod
     def client(cls, config: Any, context: ClientContext) -> ClientAlgo:
@@ -239,29 +243,43 @@ class FedD2S(ServerAlgo):
         with torch.no_grad(), fixed(self.context.model):
             device = self.context.runtime.device
             shape = tuple(run(self.blocks[:cut], torch.zeros(1, *task.shape, device=device)).shape[1:])
-        return Form({
-            FEATURES: {
-                "h": ((-1, *shape), torch.float32), "y": ((-1,), torch.int32), "p": ((-1, task.classes), torch.float32),
-            }
-        })  # fmt: skip
+        parts = {
+            "h": ((-1, *shape), torch.float32), "y": ((-1,), torch.int32), "p": ((-1, task.classes), torch.float32),
+        }  # fmt: skip
+        return Form({FEATURES: parts}, longest=self.uploads(self.examples.get(client, MAX_EXAMPLES)))
+
+    def uploads(self, examples: int) -> int:
+        """Images of which a client with so many shows features."""
+        return examples if self.config.upload is None else min(self.config.upload, examples)
 
     def check(self, client: int, round: int, reply: Payload) -> None:
         super().check(client, round, reply)
         h, y, p = (reply.parts[FEATURES][name] for name in ("h", "y", "p"))
-        examples = reply.facts["examples"]
-        most = examples if self.config.upload is None else min(self.config.upload, examples)
+        most, classes = self.uploads(self.examples.require(client, reply)), self.context.task.classes
         if not len(h) == len(y) == len(p) == most:
             raise ReplyRefused(f"{len(h)} features, {len(y)} labels and {len(p)} soft labels, expected {most} of each")
-        if int(y.max()) >= self.context.task.classes:
-            raise ReplyRefused(f"label {int(y.max())} of {self.context.task.classes} classes")
+        if not 0 <= int(y.min()) <= int(y.max()) < classes:
+            raise ReplyRefused(f"labels from {int(y.min())} to {int(y.max())}, of {classes} classes")
         if float(p.min()) < 0 or float((p.sum(1) - 1).abs().max()) > 1e-3:
             raise ReplyRefused("its soft labels are no probabilities")
+        self.census.require(client, torch.bincount(y, minlength=classes), reply.facts["examples"])
+
+    def outliers(self, replies: Mapping[int, Payload]) -> dict[int, str]:
+        """The longest feature of each client; features whose numbers are 1 on average harm nobody."""
+        features = {client: reply.parts[FEATURES]["h"].flatten(1) for client, reply in replies.items()}
+        longest = {client: float(h.norm(dim=1).max()) for client, h in features.items()}
+        return outliers(
+            "longest feature", longest, max(h.shape[1] for h in features.values()) ** 0.5, ratio=FEATURES_RATIO
+        )
 
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
         """Trains the head on all uploads of the round, then answers each client on its own."""
         cut, place = self.at["cut"], self.context.runtime.place
         uploads = {client: reply.parts[FEATURES] for client, reply in replies.items()}
         union = {name: torch.cat([one[name] for one in uploads.values()]) for name in ("h", "y", "p")}
+        for client, one in uploads.items():
+            self.examples.keep(client, replies[client])
+            self.census.keep(client, torch.bincount(one["y"], minlength=self.context.task.classes))
         last = self.train_head(cut, union)
         head = self.head(cut)
         with torch.no_grad(), fixed(head):
@@ -290,4 +308,7 @@ class FedD2S(ServerAlgo):
         return {name: float(value) for name, value in losses.values().items()}
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"heads": self.context.model, "answers": self.answers, "at": self.at}
+        return {
+            "heads": self.context.model, "answers": self.answers, "at": self.at,
+            "examples": self.examples, "census": self.census,
+        }  # fmt: skip

@@ -19,7 +19,7 @@ from ..objectives.federated import class_shares
 from ..synthesis.labels import proportional_labels
 from ..teachers.base import Teacher
 from .aggregate import state_of
-from .algo import ASK, COUNTS, LABELS, ClientAlgo, ClientContext, ServerAlgo, ServerContext, labels_form, require_sum
+from .algo import ASK, COUNTS, LABELS, ClientAlgo, ClientContext, ServerAlgo, ServerContext, labels_form, require_labels
 from .checks import Form
 from .fedavg import MODEL
 from .fedftg_distil import ServerDistillation
@@ -65,11 +65,13 @@ class FedFTG(ServerAlgo):
         return Form({**form.parts, LABELS: labels_form(self.context.task.classes)}, form.facts)
 
     def check(self, client: int, round: int, reply: Payload) -> None:
-        host = Payload({name: part for name, part in reply.parts.items() if name != LABELS}, reply.facts)
         super().check(client, round, reply)
-        self.host.check(client, round, host)
+        self.host.check(client, round, of_host(reply))
         if LABELS in reply.parts:
-            require_sum(reply.parts[LABELS][COUNTS], reply.facts["examples"], "its number of examples")
+            require_labels(reply.parts[LABELS][COUNTS], 0, reply.facts["examples"], "its number of examples")
+
+    def outliers(self, replies: Mapping[int, Payload]) -> dict[int, str]:
+        return self.host.outliers({client: of_host(reply) for client, reply in replies.items()})
 
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
         for client, reply in replies.items():
@@ -122,6 +124,11 @@ class FedFTG(ServerAlgo):
     def state(self) -> Mapping[str, Stateful]:
         host = {f"host.{name}": part for name, part in self.host.state().items()}
         return host | {"generator": self.generator, "counts": self.counts}
+
+
+def of_host(reply: Payload) -> Payload:
+    """What its host asked for of a reply."""
+    return Payload({name: part for name, part in reply.parts.items() if name != LABELS}, reply.facts)
 
 
 def host_config(config: FedFTGConfig) -> Any:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arithmetic import ceil_div
 from ..contracts import Losses, Outputs, Stateful
 from ..errors import StudentError
 from ..memory import Slot
@@ -27,7 +28,8 @@ from ..synthesis.labels import labels_by_weight
 from ..tasks import Task
 from ..teachers.base import dissect
 from .aggregate import state_of
-from .algo import COUNTS, LABELS, ClientAlgo, ClientContext, Memory, ServerContext, labels_form, require_sum
+from .algo import COUNTS, LABELS, ClientAlgo, ClientContext, Memory, ServerContext, labels_form, require_labels
+from .census import Census
 from .checks import Form, form_of
 from .data import ClientData
 from .fedavg import MODEL, FedAvg, FedAvgClient, FedAvgConfig
@@ -151,6 +153,7 @@ class FedGen(FedAvg):
         )
         self.known = Slot(counts=torch.zeros(context.task.classes, dtype=torch.int64))
         """(K,): images of each class that were trained on in all rounds so far."""
+        self.census = Census()
 
     @classmethod
     def client(cls, config: Any, context: ClientContext) -> ClientAlgo:
@@ -166,15 +169,27 @@ class FedGen(FedAvg):
         return Form({MODEL: form_of(self.sent), LABELS: labels_form(self.context.task.classes)})
 
     def check(self, client: int, round: int, reply: Payload) -> None:
-        """Counts begin at 1 for each label; the rest are the images of the client's mini-batches."""
+        """Counts begin at 1 for each label; the rest are the images of the client's mini-batches, which go through all
+        of its images again and again: what it once had of a class it has in every round."""
         super().check(client, round, reply)
-        local, classes = self.config.local, self.context.task.classes
-        seen = local.steps_for(reply.facts["examples"]) * local.batch + classes
-        require_sum(reply.parts[LABELS][COUNTS], seen, "what it trained on and one for each class")
+        expected = self.seen(reply) + self.context.task.classes
+        require_labels(reply.parts[LABELS][COUNTS], 1, expected, "what it trained on and one for each class")
+        self.census.require(client, self.fewest(reply), reply.facts["examples"])
+
+    def fewest(self, reply: Payload) -> Tensor:
+        """(K,): the fewest images of each class with which a client can have counted so."""
+        passes = ceil_div(self.seen(reply), reply.facts["examples"])
+        return (reply.parts[LABELS][COUNTS].long() - 1 + passes - 1) // passes
+
+    def seen(self, reply: Payload) -> int:
+        """Images in the mini-batches of this client's round."""
+        return self.config.local.steps_for(reply.facts["examples"]) * self.config.local.batch
 
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
         counts = torch.stack([reply.parts[LABELS][COUNTS] for reply in replies.values()])
         self.known["counts"] = self.known["counts"] + (counts - 1).sum(0)  # each client's began at 1
+        for client, reply in replies.items():
+            self.census.keep(client, self.fewest(reply))
         figures = self.train_generator(round, Heads(replies, self.path, self.context.runtime.device), counts)
         return super().aggregate(round, replies) | figures
 
@@ -225,6 +240,7 @@ class FedGen(FedAvg):
     def state(self) -> Mapping[str, Stateful]:
         return {
             **super().state(), "generator": self.generator, "optimizer": self.optimizer, "known": self.known,
+            "census": self.census,
         }  # fmt: skip
 
 

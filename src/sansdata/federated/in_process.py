@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from ..contracts import Stateful
+from ..errors import DivergedError
+from .aggregate import state_of
 from .algo import ClientAlgo, Memory, ServerAlgo
 from .data import ClientData
 from .payload import Payload
 from .round import Round, client_streams, select
-from .scores import TestSet, spread
+from .scores import TestSet, majority_share, spread
 
 Wire = Callable[[int, int, bytes], bytes]
 """(round, client, the reply's bytes) -> the bytes that arrive; raises ClientLost. For faults on purpose."""
@@ -34,6 +37,16 @@ class InProcess:
         self.wire = wire
         self.memories: dict[int, Memory] = {}
         self.round = 0
+        self.first = state_of(server.context.model)
+        """The common start."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the common start."""
+        digest = hashlib.sha256()
+        for name, value in self.first.items():
+            digest.update(name.encode() + value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def run_round(self) -> dict[str, Any]:
         """One round; gives its line of metrics. What a refused client kept for itself stays with it."""
@@ -55,41 +68,80 @@ class InProcess:
         sent = self.client.answer(received, self.data[client], memory, streams).to_bytes()
         return Payload.from_bytes(sent if self.wire is None else self.wire(round, client, sent))
 
-    def measure(self, tests: TestSet, personal: bool = False) -> dict[str, Any]:
-        """Accuracy of the global model, whole and by client; `personal`: also of each client's own model."""
-        context, found = self.server.context, {}
+    def measure(
+        self,
+        tests: TestSet,
+        personal: bool = False,
+        alone: Callable[[int], None] | None = None,
+        listen: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """Accuracy of the global model, whole and by client; `personal`: also of each client's own model, and of its
+        most frequent class. alone: leaves a client's local-only model in the work space, to be measured as well.
+        listen: called before each client; may raise to stop. Nothing of the run changes.
+
+        A client that cannot be measured, such as one whose training diverges, is left out and named in `unmeasured`.
+        """
+        context, figures = self.server.context, {}
         if self.server.has_global_model:
             right = tests.correct(context.model, context.task, context.runtime)
-            found["accuracy"] = float(right.mean())
-            found["clients_accuracy"] = spread([right[ids].mean() for ids in tests.per_client if len(ids)])
-            found |= {f"accuracy_{name}": self._accuracy_at(state, tests) for name, state in self._others().items()}
-        if personal or not self.server.has_global_model:
-            found["personal_accuracy"] = self._personal(tests)
-        return found
-
-    def _others(self) -> Mapping[str, Any]:
-        return self.server.other_models()
+            figures["accuracy"] = float(right.mean())
+            figures |= _spread("clients_accuracy", [right[ids].mean() for ids in tests.per_client if len(ids)])
+            others = self.server.other_models().items()
+            figures |= {f"accuracy_{name}": self._accuracy_at(state, tests) for name, state in others}
+        if not personal and self.server.has_global_model:
+            return figures
+        unmeasured: list[dict[str, Any]] = []
+        figures |= _spread("personal_accuracy", self._each(tests, self._personal(), unmeasured, listen))
+        figures |= _spread("majority_accuracy", [
+            majority_share(one.counts(context.task.classes), tests.labels[ids])
+            for one, ids in zip(self.data, tests.per_client) if len(ids)
+        ])  # fmt: skip
+        if alone is not None:
+            figures |= _spread("local_only_accuracy", self._each(tests, alone, unmeasured, listen))
+        return figures | ({"unmeasured": unmeasured} if unmeasured else {})
 
     def _accuracy_at(self, state: Mapping[str, torch.Tensor], tests: TestSet) -> float:
         context, model = self.client.context, self.client.context.model
         model.load_state_dict(state)
         return float(tests.correct(model, context.task, context.runtime).mean())
 
-    def _personal(self, tests: TestSet) -> dict[str, Any]:
-        """Each client's own model on its own mix; nothing of the run changes."""
-        accuracies, context = [], self.client.context
+    def _personal(self) -> Callable[[int], None]:
         messages = self.server.configure(self.round, range(len(self.data)))
+
+        def personalise(client: int) -> None:
+            streams = client_streams(self.seed, client, self.round)
+            self.client.personalise(messages[client], self.data[client], self.memories.get(client, {}), streams)
+
+        return personalise
+
+    def _each(
+        self, tests: TestSet, make: Callable[[int], None], unmeasured: list[dict[str, Any]], listen: Callable[[], None]
+    ) -> list[float | None]:
+        """Per client, the accuracy on its own mix of what `make` leaves in the work space; None where there is none."""
+        context, accuracies = self.client.context, []
         for client, ids in enumerate(tests.per_client):
-            if len(ids):
-                streams = client_streams(self.seed, client, self.round)
-                self.client.personalise(messages[client], self.data[client], self.memories.get(client, {}), streams)
-                accuracies.append(float(tests.correct(context.model, context.task, context.runtime, ids).mean()))
-        return spread(accuracies) | {"each": accuracies}
+            accuracies.append(None)
+            if not len(ids):
+                continue
+            listen()
+            try:
+                make(client)
+                accuracies[-1] = float(tests.correct(context.model, context.task, context.runtime, ids).mean())
+            except DivergedError as fault:
+                unmeasured.append({"client": client, "reason": str(fault)})
+        return accuracies
 
     def state(self) -> Mapping[str, Stateful]:
         """Everything that outlives a round."""
         parts: dict[str, Stateful] = {"run": _Position(self)}
         return parts | {f"server.{name}": part for name, part in self.server.state().items()}
+
+
+def _spread(name: str, accuracies: Sequence[float | None]) -> dict[str, Any]:
+    """The figure with its values by client, or nothing where no client has one."""
+    there = [one for one in accuracies if one is not None]
+    each = [None if one is None else float(one) for one in accuracies]
+    return {name: spread(there) | {"each": each}} if there else {}
 
 
 class _Position:

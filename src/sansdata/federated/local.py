@@ -42,6 +42,12 @@ class LocalSettings(Strict):
     def lr_at(self, round: int) -> float:
         return self.lr * self.lr_decay**round
 
+    def reach(self, images: int, round: int) -> float:
+        """How far a gradient of length 1 that never turns moves a weight in a round: rate times steps, and with
+        momentum m the sum over steps i = 1..n of (1 - m^i) / (1 - m), which a step goes on to count for."""
+        steps, m = self.steps_for(images), self.momentum
+        return (steps - m * (1 - m**steps) / (1 - m)) / (1 - m) * self.lr_at(round)
+
 
 AddTerms = Callable[[Losses, Tensor, Tensor, Outputs], None]
 """(losses, images (B, C, H, W) in unit space, labels (B,), the model's outputs on them): adds a method's own terms."""

@@ -36,7 +36,7 @@ def partition(
         parts = _deal(labels[order], clients, settings, random, None if owners is None else owners[order])
         if min(len(part) for part in parts) >= settings.smallest:
             indices = tuple(np.sort(order[part]) for part in parts)
-            return Partition(indices, _manifest(labels, indices, settings, seed, tried))
+            return Partition(indices, _manifest(labels, indices, settings, seed, tried, owners))
         if settings.scheme == "natural":
             break
     raise ConfigError(
@@ -121,9 +121,10 @@ def _natural(owners: np.ndarray | None, clients: int) -> list[np.ndarray]:
 
 
 def _manifest(
-    labels: np.ndarray, indices: Sequence[np.ndarray], settings: PartitionSettings, seed: int, tried: int
+    labels: np.ndarray, indices: Sequence[np.ndarray], settings: PartitionSettings, seed: int, tried: int, owners: Any
 ) -> dict[str, Any]:
     classes = int(labels.max()) + 1
+    names = owners if settings.scheme == "natural" else None
     return {
         "scheme": settings.scheme,
         "alpha": settings.alpha if settings.scheme in ("dirichlet-class", "dirichlet-client", "quantity") else None,
@@ -132,7 +133,8 @@ def _manifest(
         "seed": seed,
         "draws": tried,
         "clients": [
-            {
+            ({} if names is None else {"owner": str(names[own[0]])})
+            | {
                 "images": len(own),
                 "classes": np.bincount(labels[own], minlength=classes).tolist(),
                 "indices": own.tolist(),

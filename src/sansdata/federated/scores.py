@@ -52,6 +52,12 @@ def spread(accuracies: Sequence[float]) -> dict[str, float]:
     }
 
 
+def majority_share(counts: Tensor, labels: Tensor) -> float:
+    """How many of a client's test labels (N,) are of the class that it has most training images of, counts (K,): what
+    one gets without any network."""
+    return float((labels == int(counts.argmax())).float().mean())
+
+
 def rounds_to(lines: Sequence[Mapping], levels: Sequence[float]) -> dict[str, int | None]:
     """For each level of global accuracy, after how many rounds it was first measured; None where it never was."""
     measured = [(line["round"] + 1, line["accuracy"]) for line in lines if line.get("accuracy") is not None]

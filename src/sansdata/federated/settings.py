@@ -52,6 +52,7 @@ class FederateSettings(Strict):
     checkpoint_every: int = pydantic.Field(default=5, ge=1)
     test_per_client: int = pydantic.Field(default=200, ge=1, description="test images in each client's own class mix")
     holdout: int = pydantic.Field(default=0, ge=0, description="images of the training set to test on instead")
+    local_only: bool = pydantic.Field(default=True, description="at the end, also train each client by itself")
     seed: int = pydantic.Field(default=0, ge=0, lt=2**31)
     device: str = "auto"
     threads: int = pydantic.Field(default=0, ge=0, le=1024)

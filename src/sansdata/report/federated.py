@@ -13,6 +13,10 @@ from . import plots, words
 from .federated_files import FederatedFiles, read_federated
 from .page import environment, write_page
 
+EACH = {
+    "personal_accuracy": "personalised", "local_only_accuracy": "alone", "majority_accuracy": "majority class",
+}  # fmt: skip
+"""Figures of the last round that each client has, and their columns; in older runs, those with tests only."""
 COLOURS = ("blue", "orange", "green", "purple", "red")
 
 
@@ -44,11 +48,12 @@ def render(files: FederatedFiles) -> str:
             faults=[
                 (line["round"], one["client"], kind, one["reason"])
                 for line in lines
-                for kind in ("refused", "lost")
+                for kind in ("refused", "lost", "unmeasured")
                 for one in line[kind]
             ][:200],
-            personal=[round(100 * value, 1) for value in lines[-1].get("personal_accuracy", {}).get("each", [])]
-            if lines else [],
+            undone=[(line["round"], line["undone"]) for line in lines if line["undone"]],
+            clients=clients(files),
+            columns=[title for name, title in EACH.items() if name in (lines[-1] if lines else {})],
         )
     )  # fmt: skip
 
@@ -62,10 +67,28 @@ def tiles(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
         if key in summary:
             one = summary[key]
             note = f"std {100 * one['std']:.1f}, worst tenth {100 * one['worst_tenth']:.1f}"
+            beside = {"local_only_accuracy": "alone", "majority_accuracy": "majority class"}
+            if key == "personal_accuracy":
+                for other in (name for name in beside if name in summary):
+                    note += f"; {beside[other]} {100 * summary[other]['mean']:.1f}"
             found.append((name, words.percent(one["mean"]), note))
     moved = sum(summary["down"].values()) + sum(summary["up"].values())
     found.append(("traffic", words.size(moved), f"over {summary['rounds']} rounds, both ways"))
     return found
+
+
+def clients(files: FederatedFiles) -> list[tuple[str, str, list[str]]]:
+    """(owner, images, percent of each figure of the last round that has values by client) of the first 200 clients."""
+    last = files.lines[-1] if files.lines else {}
+    figures = [last[name]["each"] for name in EACH if name in last]
+    images = [] if files.counts is None else files.counts.sum(1).tolist()
+    rows = []
+    for number in range(max(map(len, figures), default=0))[:200]:
+        values = [each[number] if number < len(each) else None for each in figures]
+        owner = files.owners[number] if number < len(files.owners) else str(number)
+        shown = ["" if value is None else f"{100 * value:.1f}" for value in values]
+        rows.append((owner, f"{images[number]:,}" if number < len(images) else "", shown))
+    return rows
 
 
 def reached(rounds_to: dict[str, int | None]) -> list[tuple[str, int]]:

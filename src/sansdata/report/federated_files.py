@@ -15,20 +15,23 @@ from .tree import Tree
 from .words import NOTHING, clip
 
 KIND = "federated"
-TEXTS = ("method", "reveals", "command", "seed", "torch", "threads", "device")
+TEXTS = ("status", "method", "reveals", "command", "seed", "torch", "threads", "device")
+SPREADS = ("clients_accuracy", "personal_accuracy", "local_only_accuracy", "majority_accuracy")
 MAX_CLIENTS, MAX_CLASSES, MAX_NOTES = 10_000, 1_000, 200
 
 
 @dataclass
 class FederatedFiles:
     """run: texts of run.json. summary: as api.federate.summary makes it, without what is none. counts: int64 (clients,
-    K), None where partition.json has none. lines: of metrics.jsonl."""
+    K), None where partition.json has none. owners: names of the clients, their numbers where they have none. lines: of
+    metrics.jsonl."""
 
     directory: Path
     run: dict[str, Any]
     summary: dict[str, Any]
     dealt: dict[str, str]
     counts: np.ndarray | None
+    owners: list[str]
     lines: list[dict[str, Any]]
     faults: list[str] = field(default_factory=list)
 
@@ -55,9 +58,10 @@ def read_federated(directory: Path) -> FederatedFiles:
     counts = _counts(dealt)
     if counts is None and dealt:
         files.faults.append("partition.json: does not say how many images of each class a client has, left out")
+    owners = [clip(one.at("owner").text(str(n)), 60) for n, one in enumerate(dealt.at("clients").items()[:MAX_CLIENTS])]
     told = {name: tree.text() for name, tree in dealt.fields().items() if name != "clients" and tree.text()}
     shown = {clip(name, 40): clip(text, 40) for name, text in list(told.items())[:20]}
-    return FederatedFiles(directory, run, _summary(summary), shown, counts, lines, files.faults)
+    return FederatedFiles(directory, run, _summary(summary), shown, counts, owners, lines, files.faults)
 
 
 def _line(tree: Tree) -> dict[str, Any] | None:
@@ -67,7 +71,8 @@ def _line(tree: Tree) -> dict[str, Any] | None:
     line: dict[str, Any] = {"round": int(number), **_accuracies(tree)}
     for name in ("server_seconds", "client_seconds"):
         line[name] = _number(tree.at(name)) or 0.0
-    for name in ("refused", "lost"):
+    line["undone"] = clip(tree.at("undone").text(), 400)
+    for name in ("refused", "lost", "unmeasured"):
         line[name] = [
             {"client": clip(one.at("client").text(NOTHING), 20), "reason": clip(one.at("reason").text(NOTHING), 400)}
             for one in tree.at(name).items()[:MAX_NOTES]
@@ -90,10 +95,10 @@ def _accuracies(tree: Tree) -> dict[str, Any]:
     """Those of the global model and its other states, 0..1, and the spread over the clients."""
     several: dict[str, Any] = {}
     for name, value in tree.fields().items():
-        if name in ("clients_accuracy", "personal_accuracy"):
+        if name in SPREADS:
             spread = _numbers(value)
             if {"mean", "std", "lowest", "worst_tenth"} <= spread.keys():
-                each = [share for one in value.at("each").items()[:MAX_CLIENTS] if (share := _number(one)) is not None]
+                each = [_number(one) for one in value.at("each").items()[:MAX_CLIENTS]]
                 several[name] = {**spread, "each": each}
         elif name == "accuracy" or name.startswith("accuracy_"):
             share = _number(value)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from ...errors import ClientLost, ReplyRefused
+from ...engine.checkpoint import Checkpoints
+from ...errors import ClientLost, ReplyRefused, ResumeError
 from ..aggregate import state_of
 from ..algo import ServerAlgo
-from ..payload import Payload
+from ..payload import MAX_FACTS_BYTES, Payload
 from ..round import Round, select
-from .client import CLIENT
-from .records import flower, from_records, to_records
+from .answers import accuracies, client_of, payload_of, seconds_of
+from .client import LAST, RUN
+from .nodes import Nodes
+from .records import flower, to_records
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +25,26 @@ OnRound = Callable[[dict[str, Any]], None]
 
 
 def make_strategy(
-    server: ServerAlgo, active: int, seed: int, on_round: OnRound | None = None, wait: float = 60.0
+    server: ServerAlgo,
+    active: int,
+    seed: int,
+    on_round: OnRound | None = None,
+    wait: float = 60.0,
+    *,
+    evaluate_every: int = 0,
+    checkpoints: str | Path | None = None,
+    checkpoint_every: int = 5,
+    resume: bool = False,
 ) -> Any:
-    """The strategy; its `start(grid, initial_arrays(), num_rounds)` runs. on_round gets each round's line of metrics.
+    """The strategy; `start(grid, initial_arrays(), rounds - done)` runs it, where `done` is 0 but for a resumed run.
 
-    wait: seconds within which all clients must have connected for the first round; later rounds go on without those
-    that are gone, and take them back when they return. Flower counts rounds from 1, we from 0.
+    on_round gets each round's line of metrics, the clients' accuracies in it where they were measured. wait: seconds
+    within which all clients must have connected for the first round; later rounds go on without those that are gone,
+    and take them back when they return. evaluate_every: rounds between evaluations at the clients, and after the last
+    one of server.context.rounds; 0 is never. checkpoints: a folder that the server saves itself in, every
+    `checkpoint_every` rounds and after the last. Flower counts rounds from 1, we from 0.
+
+    Raises ResumeError where `resume` is asked for and the folder has no checkpoint of such a server.
     """
     from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord  # pyright: ignore
     from flwr.serverapp import Grid  # pyright: ignore[reportMissingImports]
@@ -38,11 +56,23 @@ def make_strategy(
         """Rounds of `server`."""
 
         def __init__(self) -> None:
-            self.nodes: dict[int, int] = {}
-            """client -> node, of those that have ever been seen."""
-            self.names: dict[int, int | None] = {}
-            """node -> its client, None where it is left out."""
+            self.nodes = Nodes(server.context.clients, wait)
+            self.keep = None if checkpoints is None else Checkpoints(Path(checkpoints), server.context.runtime)
+            if resume:
+                self._restore()
+            self.done = self.nodes.done
             self.round = Round(server, 0)
+            self.asked = time.monotonic()
+            self.line: dict[str, Any] = {}
+
+        def _state(self) -> dict[str, Any]:
+            return {"nodes": self.nodes} | {f"server.{name}": part for name, part in server.state().items()}
+
+        def _restore(self) -> None:
+            newest, faults = (None, []) if self.keep is None else self.keep.newest()
+            if self.keep is None or newest is None:
+                raise ResumeError(f"no checkpoint in {checkpoints} {'; '.join(faults)}".rstrip())
+            self.keep.load(newest, self._state())
 
         def initial_arrays(self) -> ArrayRecord:
             return ArrayRecord(state_of(server.context.model))
@@ -52,82 +82,72 @@ def make_strategy(
         def configure_train(
             self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
         ) -> Iterable[Message]:
-            number, clients = server_round - 1, server.context.clients
-            self.meet(grid, clients if number == 0 else 0)
-            there = set(grid.get_node_ids())
+            number, clients = self.done + server_round - 1, server.context.clients
+            self.meet(grid, clients if server_round == 1 else 0)
             chosen = select(seed, number, clients, active)
             self.round = Round(server, number)
             messages = self.round.ask(chosen)
-            reachable = [client for client in chosen if self.nodes.get(client) in there]
+            self.asked = time.monotonic()
             # A list: Flower's grid goes through the messages twice.
-            return [Message(to_records(messages[one]), self.nodes[one], MessageType.TRAIN) for one in reachable]
+            return [
+                Message(to_records(messages[client]), node, MessageType.TRAIN)
+                for client, node in self.nodes.reachable(grid, chosen)
+            ]
 
         def meet(self, grid: Grid, wanted: int) -> None:
-            """Asks nodes that are new which client they are, until `wanted` are known or `wait` is over.
+            """Asks new nodes which client they are, and tells them which run this is."""
 
-            A node that names no client, or one that another live node has, is left out of the run.
-            """
-            end = time.monotonic() + wait
-            while True:
-                there = set(grid.get_node_ids())
-                new = sorted(there - self.names.keys())
-                asked = [Message(to_records(Payload()), node, MessageType.QUERY) for node in new]
+            def ask(new: list[int]) -> Iterable[tuple[int, Callable[[], int]]]:
+                hello = Payload(facts={RUN: self.nodes.run})
+                asked = [Message(to_records(hello), node, MessageType.QUERY) for node in new]
                 for reply in grid.send_and_receive(asked, timeout=wait) if asked else ():
-                    node = reply.metadata.src_node_id
-                    try:
-                        client = _client_of(reply, server.context.clients)
-                    except ClientLost:  # perhaps it does better when it is asked again
-                        continue
-                    except ReplyRefused as fault:
-                        log.warning("node %s is left out: %s", node, fault)
-                        client = None
-                    if client is not None and self.nodes.get(client) in there:
-                        log.warning("node %s is left out: another node is client %s", node, client)
-                        client = None
-                    self.names[node] = client
-                    if client is not None:
-                        self.nodes[client] = node
-                if len(self.nodes) >= wanted or time.monotonic() > end:
-                    return
-                time.sleep(0.5)
+                    yield reply.metadata.src_node_id, lambda reply=reply: client_of(reply, server.context.clients)
+
+            self.nodes.meet(grid, wanted, ask)
 
         def aggregate_train(
             self, server_round: int, replies: Iterable[Message]
         ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-            came = {self.names.get(reply.metadata.src_node_id): reply for reply in replies}
+            came, passed = self.nodes.by_client(replies), time.monotonic() - self.asked
             for client in self.round.chosen:
-                self.round.take(client, lambda client=client: _payload(came.get(client)))
-            line = self.round.close()
-            if on_round is not None:
-                on_round(line)
+                reply = came.get(client)
+                most = server.form(client).nbytes
+                self.round.take(
+                    client, lambda reply=reply, most=most: payload_of(reply, most), seconds_of(reply, passed)
+                )
+            self.line = line = self.round.close()
+            self.nodes.done = line["round"] + 1
+            if self.keep is not None and (self._is_last() or self.nodes.done % checkpoint_every == 0):
+                self.keep.save(self.nodes.done, self._state(), {"round": self.nodes.done})
             numbers = {"taken": line["taken"], "refused": len(line["refused"]), "lost": len(line["lost"])}
             return self.initial_arrays(), MetricRecord(numbers)
+
+        def _is_last(self) -> bool:
+            return self.nodes.done >= server.context.rounds
 
         def configure_evaluate(
             self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
         ) -> Iterable[Message]:
-            return []
+            if not evaluate_every or not (self._is_last() or self.nodes.done % evaluate_every == 0):
+                return []
+            server.context.streams.begin(self.nodes.done)
+            reachable = self.nodes.reachable(grid, range(server.context.clients))
+            messages = server.configure(self.nodes.done, [client for client, _ in reachable])
+            for message in messages.values():
+                message.facts[LAST] = self._is_last()
+            return [Message(to_records(messages[client]), node, MessageType.EVALUATE) for client, node in reachable]
 
         def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-            return None
+            figures, unmeasured = {}, []
+            for client, reply in sorted(self.nodes.by_client(replies).items()):
+                try:
+                    figures[client] = payload_of(reply, MAX_FACTS_BYTES).facts
+                except (ClientLost, ReplyRefused) as fault:
+                    unmeasured.append({"client": client, "reason": str(fault)})
+            self.line |= accuracies(figures, unmeasured)
+            if on_round is not None:
+                on_round(self.line)
+            means = {name: one["mean"] for name, one in self.line.items() if name.endswith("_accuracy")}
+            return MetricRecord(means) if means else None
 
     return Sansdata()
-
-
-def _client_of(reply: Any, clients: int) -> int:
-    """Which client a node says it is. Raises ClientLost and ReplyRefused."""
-    client = _payload(reply).facts.get(CLIENT)
-    if type(client) is not int or not 0 <= client < clients:
-        raise ReplyRefused(f"it says it is client {str(client)[:50]}, not one of 0 to {clients - 1}")
-    return client
-
-
-def _payload(reply: Any) -> Payload:
-    """Raises ClientLost where nothing or an error came, ReplyRefused where it is no payload."""
-    if reply is None:
-        raise ClientLost("no reply: the node is gone, or too late")
-    if reply.has_error():
-        raise ClientLost(f"the node answered with an error: {str(reply.error.reason)[:200]}")
-    if not reply.has_content():
-        raise ReplyRefused("a reply without content")
-    return from_records(reply.content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ... import simulate
+from ...api.federate.run import run as federate
 from ...config import validate
 from ...federated.settings import FederateSettings
 from ..recipes.model import Arm, Recipe
@@ -24,10 +24,10 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     settings = validate(
         FederateSettings,
         {"data": recipe.data, "task": recipe.task, "network": recipe.student, "method": arm.method, "seed": seed,
-         "options": arm.options, "threads": recipe.threads, **given},
+         "options": arm.options, "threads": recipe.threads, "local_only": False, **given},
         f"arm {arm.name}",
     )  # fmt: skip
-    done = simulate.run(settings, folder / "run")
+    done = federate(settings, folder / "run")
     summary = done.summary
     found = summary[SCORES[score]]
     measures = measured(summary, done.metrics, settings.active_clients)
