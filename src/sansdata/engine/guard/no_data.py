@@ -141,7 +141,7 @@ class NoDataGuard:
         """A shared library that code opens for itself."""
         if os.sep not in name:
             self.not_followed("a native library", name)
-        elif not self.code.owns(os.path.realpath(name)):
+        elif self.role_of(os.path.realpath(name)) is None:
             self.refuse(os.path.realpath(name), "ctypes.dlopen")
 
     def refuse(self, what: str, event: str) -> None:
