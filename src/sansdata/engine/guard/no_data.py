@@ -65,12 +65,9 @@ class NoDataGuard:
             events.arm(self)
             stack.callback(events.disarm)
             with events.own_reads():
-                if self.mode == "strict":
-                    closed = stack.enter_context(kernel.closed_input())
-                    if closed is not None:
-                        self.not_followed("standard input, closed for the run", closed)
+                kept = stack.enter_context(kernel.closed_input()) if self.mode == "strict" else None
                 stack.enter_context(watched_readers())
-                self._remember_what_is_open()
+                self._remember_what_is_open(kept)
             self.began_at = utc_now()
             self._stack = stack.pop_all()
         return self
@@ -207,9 +204,12 @@ class NoDataGuard:
             return None
         return {"counted": now - self._bytes_before, "seen": self._bytes_seen}
 
-    def _remember_what_is_open(self) -> None:
+    def _remember_what_is_open(self, kept: int | None) -> None:
+        """kept: the descriptor behind which standard input waits for the end of the run."""
         self._inherited, self._mapped_before = kernel.descriptors(), kernel.mapped_files()
         for number, one in self._inherited.items():
+            if number == kept:
+                continue
             if one.is_file and self.role_of(one.target) is None:
                 self.not_followed("a file that was open before the watch", f"descriptor {number}: {one.target}")
             elif number == 0 and not one.target.startswith("/"):
