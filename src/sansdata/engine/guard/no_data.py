@@ -237,13 +237,13 @@ class NoDataGuard:
         }  # fmt: skip
 
     def _enter(self, path: str, role: str) -> None:
-        """The hash of a file is that of its first read; a file that has changed since gets another entry."""
+        """The hash of a file is that of its first read; one that others have changed since gets another entry."""
         if keeps_no_bytes(path):
             self.files.setdefault((path,), {"path": path, "role": role, "sha256": None, "bytes": None})
             return
         try:
             status = os.stat(path)
-            state = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+            state = (path,) if role == "run" else (path, status.st_ino, status.st_size, status.st_mtime_ns)
             if state not in self.files and os.path.isfile(path):
                 self._bytes_seen += status.st_size  # what is hashed is read once more
                 entry = {"path": path, "role": role, "sha256": sha256(Path(path)), "bytes": status.st_size}
