@@ -66,6 +66,13 @@ def test_cost_is_that_of_both(whole: Path) -> None:
     assert cost["student_backwards"] == 2 * 8 * steps + 2 * CASES["fm"].options["k"] * 8 * _warm_rounds(whole)
 
 
+def test_the_ledger_is_the_sum_over_both(whole: Path) -> None:
+    ledger = json.loads((whole / "ledger.json").read_text())
+    assert {process["rank"] for process in ledger["processes"]} == {0, 1}
+    assert all(process["ended"] and process["mode"] == "strict" for process in ledger["processes"])
+    assert ledger["violations"] == []
+
+
 def _warm_rounds(out: Path) -> int:
     """Rounds in which the adversarial term asked the student: all but those of the warm-up."""
     moves = json.loads((out / "plan.json").read_text())["moves"]

@@ -291,6 +291,17 @@ def test_violations_are_red_and_counted(run: Path):
     assert "clean" not in done.text["ledger"]
 
 
+def test_what_could_not_be_followed_and_processes_without_an_end_are_on_the_page(run: Path):
+    unwatched = [{"what": "a native library", "name": "libreader.so", "when": "then"}]
+    ended = {"ended": "then", "bytes_read": {"counted": 2_500_000, "seen": 3_000_000}}
+    real_run.change(run, "ledger.json", unwatched=unwatched, processes=[{"ended": None, "bytes_read": None}, ended])
+    done = page(run)
+    assert "strict, clean as far as seen" in done.text["verdict"]
+    for text in ("libreader.so", "1 thing happened that it could not follow", "sum of 2 processes, of which 1 did not",
+                 "2.5 MB", "3.0 MB", "It does not see"):  # fmt: skip
+        assert text in done.text["ledger"], text
+
+
 def test_everything_large_at_once_stays_below_three_megabytes(tmp_path: Path):
     run = real_run.build(tmp_path / "large")
     for path in (run / "samples").iterdir():

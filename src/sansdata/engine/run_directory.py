@@ -37,8 +37,8 @@ FILES = (
     "student.safetensors", "student.best.safetensors", "summary.json", "images.npz", "kept.npz", "tokenizer.json",
     "report.html",
 )  # fmt: skip
-FOLDERS = ("checkpoints", "snapshots", "samples", "clients", "tensorboard")
-BEGUN = {"lock", "config.yaml", "partition.json"}
+FOLDERS = ("checkpoints", "snapshots", "samples", "clients", "tensorboard", "ledger")
+BEGUN = {"lock", "config.yaml", "partition.json", "ledger", "ledger.json"}
 """What stands there before run.json does."""
 MAX_LOG_BYTES = 256_000_000
 """Of metrics.jsonl."""

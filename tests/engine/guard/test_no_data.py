@@ -395,6 +395,7 @@ def test_a_read_of_an_open_file_shows_in_its_position_and_standard_input_is_clos
         ("x.csv", "read through an inherited descriptor")
     ]
     assert [Path(v["path"]).name for v in recorded.violations] == ["x.bin"]
+    assert [entry["name"].rpartition("/")[2] for entry in guard.unwatched] == ["x.csv", "x.bin"]  # not what is closed
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="Linux tells what is mapped")
@@ -472,6 +473,10 @@ def test_a_file_that_is_moved_in_is_not_the_runs(move, data, run_dir):
         (run_dir / "own.bin").write_bytes(b"1")
         with pytest.raises(NoDataViolation, match=r"x\.npz"):
             move(data / "x.npz", run_dir / "samples.npz")
+        folder = os.open(data, os.O_RDONLY)
+        with pytest.raises(NoDataViolation, match=r"x\.csv"):
+            move("x.csv", run_dir / "samples.csv", src_dir_fd=folder)
+        os.close(folder)
         os.replace(run_dir / "own.bin", run_dir / "renamed.bin")
         assert (run_dir / "renamed.bin").read_bytes() == b"1"
         (run_dir / "work").mkdir()

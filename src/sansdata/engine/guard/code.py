@@ -21,8 +21,9 @@ from .paths import below
 
 IMPORTED = tuple(all_suffixes())
 SHARED_LIBRARY = re.compile(r".+\.(so(\.\d+)*|dylib|dll|pyd)", re.DOTALL)
-SYSTEM_LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib",
-                    "/usr/local/lib64", "/usr/local/cuda")  # fmt: skip
+NATIVE = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
+          "/usr/local/cuda", os.path.join(sys.prefix, "lib"), os.path.join(sys.base_prefix, "lib"))  # fmt: skip
+"""Folders of shared libraries."""
 METADATA = {"METADATA", "PKG-INFO", "RECORD", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json", "entry_points.txt",
             "top_level.txt", "requires.txt", "namespace_packages.txt"}  # fmt: skip
 """Files of a folder NAME.dist-info or NAME.egg-info that say what is installed."""
@@ -41,6 +42,7 @@ class Code:
         installed += [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
         self.libraries = {os.path.realpath(folder) for folder in installed}
         self.paths = {os.path.realpath(entry) for entry in sys.path}
+        self.native = {os.path.realpath(folder) for folder in NATIVE}
         self.settings = {os.path.realpath(Path(prefix) / "pyvenv.cfg") for prefix in (sys.prefix, sys.base_prefix)}
 
     def owns(self, path: str) -> bool:
@@ -50,7 +52,7 @@ class Code:
             return True
         if name in METADATA and folder.endswith((".dist-info", ".egg-info")):
             return os.path.dirname(folder) in self.paths | self.libraries
-        if SHARED_LIBRARY.fullmatch(name) and any(below(path, root) for root in SYSTEM_LIBRARIES):
+        if SHARED_LIBRARY.fullmatch(name) and any(below(path, root) for root in self.native):
             return True
         if not (name.endswith((*IMPORTED, ".pyi")) or SHARED_LIBRARY.fullmatch(name)):
             return False

@@ -102,10 +102,11 @@ def _map(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:
 
 
 def _move(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:
-    source, target = (os.fsdecode(name) for name in args[:2])
-    folders = args[2:4] if len(args) >= 4 else (-1, -1)
-    if folders == (-1, -1):
-        watcher.moved(source, target, event)
+    names = [os.fsdecode(name) for name in args[:2]]
+    for position, folder in enumerate(args[2:4]):
+        if folder != -1:
+            names[position] = os.path.join(os.path.realpath(f"/proc/self/fd/{folder}"), names[position])
+    watcher.moved(names[0], names[1], event)
 
 
 def _process(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:

@@ -72,8 +72,8 @@ def bytes_read() -> int | None:
 
 
 @contextlib.contextmanager
-def closed_input() -> Iterator[str | None]:
-    """Standard input gives nothing while this holds, where it is a pipe or a file; gives what it was.
+def closed_input() -> Iterator[int | None]:
+    """Standard input gives nothing while this holds, where it is a pipe or a file; gives the number that keeps it.
 
     A read of it raises no event: neither `sys.stdin.read()` nor `os.read(0, n)`. A terminal is left alone.
     """
@@ -86,7 +86,7 @@ def closed_input() -> Iterator[str | None]:
     os.dup2(nothing, 0)
     os.close(nothing)
     try:
-        yield before.target
+        yield kept
     finally:
         os.dup2(kept, 0)
         os.close(kept)

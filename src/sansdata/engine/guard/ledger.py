@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import read_json, utc_now, write_json
+from ...files import own_folder, read_json, utc_now, write_json
 from .no_data import NoDataGuard
 
 RECORDS = "[!.]*.json"
@@ -31,8 +31,8 @@ class Ledger:
         """Entries in the file."""
 
     def begin(self, continued: bool) -> None:
-        """Writes for the first time. continued: other processes of this run went before."""
-        self.parts.mkdir(exist_ok=True)
+        """Writes for the first time. continued: other processes of this run went before. Raises OSError."""
+        own_folder(self.parts)
         if continued and self.rank == 0 and not any(self.parts.glob(RECORDS)):
             write_json(self.parts / "0-earlier.json", _read(self.directory / "ledger.json"))  # of version 0.1
         self.write()
@@ -98,9 +98,16 @@ def _distinct(records: list[Mapping[str, Any]], kind: str, names: tuple[str, ...
 def _read(path: Path) -> dict[str, Any]:
     try:
         record = read_json(path)
-        return record if {"mode", "violations"} <= record.keys() else _lost(path.name)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return _lost(path.name)
+    return record if _is_record(record) else _lost(path.name)
+
+
+def _is_record(value: Any) -> bool:
+    if not isinstance(value, dict) or not {"mode", "files", "violations"} <= value.keys():
+        return False
+    lists = [value.get(kind, []) for kind in ("files", "violations", "unwatched")]
+    return all(isinstance(one, list) and all(isinstance(entry, dict) for entry in one) for one in lists)
 
 
 def _lost(name: str) -> dict[str, Any]:

@@ -65,12 +65,9 @@ class NoDataGuard:
             events.arm(self)
             stack.callback(events.disarm)
             with events.own_reads():
-                if self.mode == "strict":
-                    closed = stack.enter_context(kernel.closed_input())
-                    if closed is not None:
-                        self.not_followed("standard input, closed for the run", closed)
+                kept = stack.enter_context(kernel.closed_input()) if self.mode == "strict" else None
                 stack.enter_context(watched_readers())
-                self._remember_what_is_open()
+                self._remember_what_is_open(kept)
             self.began_at = utc_now()
             self._stack = stack.pop_all()
         return self
@@ -141,7 +138,7 @@ class NoDataGuard:
         """A shared library that code opens for itself."""
         if os.sep not in name:
             self.not_followed("a native library", name)
-        elif not self.code.owns(os.path.realpath(name)):
+        elif self.role_of(os.path.realpath(name)) is None:
             self.refuse(os.path.realpath(name), "ctypes.dlopen")
 
     def refuse(self, what: str, event: str) -> None:
@@ -207,9 +204,12 @@ class NoDataGuard:
             return None
         return {"counted": now - self._bytes_before, "seen": self._bytes_seen}
 
-    def _remember_what_is_open(self) -> None:
+    def _remember_what_is_open(self, kept: int | None) -> None:
+        """kept: the descriptor behind which standard input waits for the end of the run."""
         self._inherited, self._mapped_before = kernel.descriptors(), kernel.mapped_files()
         for number, one in self._inherited.items():
+            if number == kept:
+                continue
             if one.is_file and self.role_of(one.target) is None:
                 self.not_followed("a file that was open before the watch", f"descriptor {number}: {one.target}")
             elif number == 0 and not one.target.startswith("/"):
@@ -237,13 +237,13 @@ class NoDataGuard:
         }  # fmt: skip
 
     def _enter(self, path: str, role: str) -> None:
-        """The hash of a file is that of its first read; a file that has changed since gets another entry."""
+        """The hash of a file is that of its first read; one that others have changed since gets another entry."""
         if keeps_no_bytes(path):
             self.files.setdefault((path,), {"path": path, "role": role, "sha256": None, "bytes": None})
             return
         try:
             status = os.stat(path)
-            state = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+            state = (path,) if role == "run" else (path, status.st_ino, status.st_size, status.st_mtime_ns)
             if state not in self.files and os.path.isfile(path):
                 self._bytes_seen += status.st_size  # what is hashed is read once more
                 entry = {"path": path, "role": role, "sha256": sha256(Path(path)), "bytes": status.st_size}

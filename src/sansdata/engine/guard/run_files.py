@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-NAMES = re.compile(
-    r"""lock | (config\.yaml) | ((run|plan|ledger|summary|evaluation)\.json) | (metrics\.jsonl) | (events\.log)
-    | (student(\.best)?\.safetensors) | ((images|kept)\.npz)
-    | ledger/[^/]+\.json
-    | snapshots/step-\d+\.safetensors | samples/step-\d+\.npz
+from ..run_directory import FILES
+
+BELOW = re.compile(
+    r"""ledger/[^/]+\.json
+    | snapshots/step-[\d-]+\.safetensors | samples/step-[\d-]+\.npz
     | checkpoints/LATEST
     | checkpoints/(\.tmp-[^/]+-)?step-[\d-]+/(MANIFEST\.json | rank-\d+\.(json|safetensors))
     """,
@@ -18,4 +18,4 @@ NAMES = re.compile(
 
 def is_run_file(name: str) -> bool:
     """Of a path relative to the run directory."""
-    return NAMES.fullmatch(name) is not None
+    return name in FILES or BELOW.fullmatch(name) is not None
