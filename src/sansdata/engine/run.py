@@ -180,8 +180,8 @@ def _begin(
 
 
 def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
-    """The first process scores and writes what all steps have made while the others wait; a fault or a signal here costs
-    no step."""
+    """The first process scores and writes what all steps have made while the others wait. A fault or a signal here
+    costs no step."""
     first = prepared.runtime.rank == 0
     if first and prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
