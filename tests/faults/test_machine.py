@@ -4,6 +4,7 @@ and what could be saved is."""
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -160,3 +161,20 @@ def test_a_broken_package_of_methods_is_named_and_the_rest_works(tiny: Tiny, tmp
     assert "does not load" in job.output
     job = nursery().run(["list", "methods"], tmp_path, [("third_party", "theirs", "Losses")])
     assert "no sansdata Method" in job.output
+
+
+@pytest.mark.long
+def test_ten_thousand_steps_hold_no_more_than_a_quarter_of_them(tiny: Tiny, tmp_path: Path) -> None:
+    """Memory and descriptors; with a checkpoint every few seconds."""
+    engine = {"snapshots": 6, "sample_grids": 6, "log_every": 10, "checkpoint_seconds": 5}
+    settings = tiny.settings("noise", CASES["noise"].options, budget="10000steps", engine=engine)
+    held: dict[int, tuple[float, int]] = {}
+
+    def look(step: int, _: object) -> None:
+        if step % 2500 == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            held[step] = (pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir("/proc/self/fd")))
+
+    run(settings, tmp_path / "run", on_step=look)
+    assert held[10_000][0] - held[2500][0] < 16
+    assert held[10_000][1] == held[2500][1]

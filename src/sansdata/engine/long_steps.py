@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Iterator
 
 from ..runtime import is_first_process
+from .monitor import announce
 
 PATIENCE = 3.0
 """Seconds without a word."""
@@ -21,7 +21,7 @@ def long_step(what: str) -> Iterator[None]:
 
     def speak() -> None:
         while not done.wait(PATIENCE):
-            print(f"{what}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+            announce(f"{what}: {time.perf_counter() - start:.0f} s")
 
     speaker = threading.Thread(target=speak, daemon=True)
     if is_first_process():

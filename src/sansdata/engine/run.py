@@ -84,8 +84,7 @@ def run(
             with _explained(request, prepared):
                 loop = _begin(prepared, directory, ledger, continued, force, command, on_step)
                 status = loop.run(request)
-                if first:
-                    _finish(prepared, directory, loop)
+                _finish(prepared, directory, loop)
         except BaseException as fault:
             if first and loop is not None:
                 _close(directory, ledger, loop, fault)
@@ -103,7 +102,7 @@ def run(
         ended = {"status": status, "ended": utc_now(), "seconds": round(loop.elapsed, 3)}
         directory.write_json("run.json", directory.manifest() | ended)
         directory.event(f"sealed: {status}")
-    prepared.runtime.barrier(math.inf)  # the others may read the student now
+    prepared.runtime.barrier()  # the others may read the student now
     prepared.runtime.leave()
     directory.release()
     return out
@@ -183,13 +182,17 @@ def _begin(
 
 
 def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
-    """Scores and writes what all steps have made; a fault or a signal here costs no step."""
-    if prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
+    """The first process scores and writes what all steps have made while the others wait. A fault or a signal here
+    costs no step."""
+    first = prepared.runtime.rank == 0
+    if first and prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
     again = "All steps are saved: --resume scores and writes the student without making them again."
     try:
-        finish(prepared, directory, loop)
-        keep_samples(directory, loop.session, loop.reservoir, prepared.settings.engine.images)
+        if first:
+            finish(prepared, directory, loop)
+            keep_samples(directory, loop.session, loop.reservoir, prepared.settings.engine.images)
+        prepared.runtime.barrier(math.inf)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped by {stop} after the last step, before the student was written. {again}") from None
     except OSError as fault:

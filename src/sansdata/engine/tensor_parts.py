@@ -34,4 +34,4 @@ def safetensors_parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryv
     text += b" " * (-len(text) % ALIGNMENT)
     yield len(text).to_bytes(8, "little") + text
     for name in names:
-        yield memoryview(tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+        yield tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
