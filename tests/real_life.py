@@ -199,6 +199,17 @@ def parametrised() -> nn.Module:
     return module
 
 
+def made_for_inference() -> nn.Module:
+    with torch.inference_mode():
+        return Head().eval()
+
+
+def compiled_inside() -> nn.Module:
+    module = Head()
+    module.stem = torch.compile(module.stem, backend="eager")  # type: ignore[assignment]
+    return module
+
+
 def quantised() -> nn.Module:
     return torch.ao.quantization.quantize_dynamic(Head().eval(), {nn.Linear})
 
@@ -288,6 +299,8 @@ TEACHERS: dict[str, Row] = {
     "half": Row(lambda: Head().half(), norms=1),
     "double": Row(lambda: Head().double(), norms=1),
     "compiled": Row(lambda: torch.compile(Head()), norms=1),
+    "compiled inside": Row(compiled_inside, norms=1),
+    "made in inference mode": Row(made_for_inference),
     "parallel": Row(lambda: nn.DataParallel(Head()), norms=1),
     "TorchScript": Row(lambda: torch.jit.trace(Head().eval(), torch.zeros(2, 3, 8, 8)), refused="it was made from"),
     "lazy": Row(lazy, refused="run the module once"),
@@ -309,6 +322,7 @@ STUDENTS: dict[str, Row] = {
     "BatchNorm3d": Row(Volume),
     "SyncBatchNorm": Row(lambda: Head(nn.SyncBatchNorm(4))),
     "compiled": Row(lambda: torch.compile(Head())),
+    "compiled inside": Row(compiled_inside),
     "parallel": Row(lambda: nn.DataParallel(Head())),
     "transformer of patches": Row(Patches),
     "logits and features": Row(lambda: Returns(lambda y, h: (y, h), cholesky), FLOAT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import json
 import os
@@ -122,11 +123,13 @@ class Runtime:
 
     def _manners(self) -> list[Runtime]:
         """This runtime, then with less and less of its own."""
-        return [
-            Runtime(str(self.device), precision, self.rank, self.world, layout)
-            for precision in dict.fromkeys((self.precision, "fp32"))
-            for layout in dict.fromkeys((self.layout, torch.contiguous_format))
-        ]
+        manners = []
+        for precision in dict.fromkeys((self.precision, "fp32")):
+            for layout in dict.fromkeys((self.layout, torch.contiguous_format)):
+                manner = copy.copy(self)
+                manner.precision, manner.layout = precision, layout
+                manners.append(manner)
+        return manners
 
     def _left_off(self, manner: Runtime, why: str) -> list[str]:
         left = []

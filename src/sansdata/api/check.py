@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from ..engine.long_steps import long_step
 from ..engine.prepare import choose, examine, runtime_for, settle
 from ..errors import MethodError, StudentError
 from ..methods.index import find_method, method_names
@@ -30,7 +31,8 @@ def check(teacher: str | Teacher, task: TaskLike = None, student: str | nn.Modul
     lent = contextlib.ExitStack()
     with lent, generator_kept():
         if isinstance(teacher, str):
-            teacher = load_teacher(teacher, load_task(task_field(task)))
+            with long_step("reading the teacher"):
+                teacher = load_teacher(teacher, load_task(task_field(task)))
         else:
             lent.enter_context(teacher.lent())
         if isinstance(student, nn.Module):

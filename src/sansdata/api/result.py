@@ -91,7 +91,7 @@ def read_student(file: Path, student: nn.Module | str = "") -> tuple[nn.Module, 
             student = materialised(unwrapped(student), saved.task)
         try:
             fill(student, saved.tensors, saved.task, type(student).__name__, str(file))
-        except TeacherError as fault:
+        except (TeacherError, RuntimeError) as fault:  # torch's own: a module that cannot be written to
             raise StudentError(f"{file} does not fit {type(student).__name__}: {fault}") from None
         return student.eval(), saved.task
     if saved.architecture is None:
