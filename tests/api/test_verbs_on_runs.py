@@ -1,4 +1,4 @@
-"""Every verb knows every kind of run, or refuses it; what a verb measured is not lost and is recorded where it belongs."""
+"""Every verb knows every kind of run, or refuses it; what it measured is not lost, and recorded where it belongs."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def test_figures_that_cannot_be_kept_are_still_given(run: Path, capsys: pytest.C
 
 
 def test_an_attack_has_a_row(run: Path):
-    sansdata.attack_success(run, str(real_run.tiny().data), "badnets-white", target=1)
-    sansdata.attack_success(run, str(real_run.tiny().data), "badnets-white", target=2)
+    sansdata.attack_success(run, str(real_run.tiny().data), "badnets-grid", target=1)
+    sansdata.attack_success(run, str(real_run.tiny().data), "badnets-grid", target=2)
     page = sansdata.report(run).read_text()
-    assert "attack badnets-white to class 1" in page
-    assert "attack badnets-white to class 2" in page
+    assert "attack badnets-grid to class 1" in page
+    assert "attack badnets-grid to class 2" in page
 
 
 def test_what_is_not_there_is_said(tmp_path: Path):

@@ -62,7 +62,7 @@ def test_a_damaged_file_is_set_aside_and_a_link_is_replaced(tmp_path: Path):
     (tmp_path / "evaluation.json").write_text("{torn")
     keep_figures(tmp_path, {"accuracy": 0.7})
     assert kept(tmp_path) == {"accuracy": 0.7}
-    assert [p.read_text() for p in tmp_path.glob(".tmp-*.damaged")] == ["{torn"]
+    assert [p.read_text() for p in tmp_path.glob("evaluation.json.damaged-*")] == ["{torn"]
     (tmp_path / "evaluation.json").unlink()
     (tmp_path / "mine").write_text("{}")
     (tmp_path / "evaluation.json").symlink_to(tmp_path / "mine")
