@@ -41,7 +41,8 @@ def checkpoint(run: Path) -> Path:
 def inside(name: str) -> Callable[[Path], Path]:
     """Where a file of a run lies, by a word for it."""
     places = {
-        "sample": sample, "snapshot": snapshot, "MANIFEST.json": lambda run: checkpoint(run) / "MANIFEST.json",
+        "sample": sample, "snapshot": snapshot, "a record": lambda run: sorted((run / "ledger").iterdir())[0],
+        "MANIFEST.json": lambda run: checkpoint(run) / "MANIFEST.json",
         "rank-0.json": lambda run: checkpoint(run) / "rank-0.json",
         "rank-0.safetensors": lambda run: checkpoint(run) / "rank-0.safetensors", "a checkpoint": checkpoint,
     }  # fmt: skip
@@ -293,7 +294,7 @@ def hostile() -> dict[str, Change]:
     for name in RECORDS:
         cases[f"{name} is a link to the canary"] = link(name)
         cases[f"{name} is a link to /etc/passwd"] = link(name, "/etc/passwd")
-    for name in ("samples", "snapshots", "checkpoints", "sample", "snapshot", "MANIFEST.json", "rank-0.json",
+    for name in ("samples", "snapshots", "checkpoints", "ledger", "sample", "snapshot", "MANIFEST.json", "rank-0.json",
                  "rank-0.safetensors", "a checkpoint"):  # fmt: skip
         cases[f"{name} is a link to the canary"] = link(name)
     for name in ("lock", "events.log", "metrics.jsonl"):
@@ -305,7 +306,7 @@ def hostile() -> dict[str, Change]:
         cases[f"{name} is a link to /dev/zero"] = link(name, "/dev/zero")
     for name in (*RECORDS, "sample", "snapshot", "MANIFEST.json", "rank-0.safetensors"):
         cases[f"{name} is a folder"] = folder(name)
-    for name in ("samples", "snapshots", "checkpoints"):
+    for name in ("samples", "snapshots", "checkpoints", "ledger"):
         cases[f"{name} is a file"] = file(name)
     for name in ("run.json", "config.yaml", "metrics.jsonl", "evaluation.json", "student.safetensors", "sample",
                  "snapshot", "rank-0.json", "rank-0.safetensors"):  # fmt: skip
@@ -323,6 +324,9 @@ def hostile() -> dict[str, Change]:
             f"{name} has thousands of arrays": archive(name, b"", 3_000),
         }
     return cases | {"sample is a bomb": bomb} | trees() | forgeries() | {
+        "a record has other types": content("a record", '{"mode": "strict", "violations": 3, "files": [[]]}'),
+        "a record has entries that are none": content("a record", '{"mode": [], "violations": [{"path": {}}, 3]}'),
+        "a record is a link to the canary": link("a record"),
         "student.safetensors names code": student_of(FACTORY),
         "student.safetensors names code inside": student_of(GROUPED),
         "run.json names code as its task": changed("run.json", lambda tree: tree | {"task": {"kind": "payload:make"}}),

@@ -37,7 +37,7 @@ FILES = (
     "student.safetensors", "student.best.safetensors", "summary.json", "images.npz", "kept.npz", "tokenizer.json",
     "report.html",
 )  # fmt: skip
-FOLDERS = ("checkpoints", "snapshots", "samples", "clients", "tensorboard")
+FOLDERS = ("checkpoints", "ledger", "snapshots", "samples", "clients", "tensorboard")
 BEGUN = {"lock", "config.yaml", "partition.json"}
 """What stands there before run.json does."""
 MAX_LOG_BYTES = 256_000_000

@@ -98,9 +98,18 @@ def _distinct(records: list[Mapping[str, Any]], kind: str, names: tuple[str, ...
 def _read(path: Path) -> dict[str, Any]:
     try:
         record = read_json(path)
-        return record if {"mode", "violations"} <= record.keys() else _lost(path.name)
+        return record if {"mode", "violations"} <= record.keys() and _sound(record) else _lost(path.name)
     except (OSError, ValueError, AttributeError):
         return _lost(path.name)
+
+
+def _sound(record: Mapping[str, Any]) -> bool:
+    """Whether its lists hold entries of plain values, as a process writes them."""
+    entries = [record.get(kind, []) for kind in ("files", "violations", "unwatched")]
+    return all(isinstance(several, list) for several in entries) and all(
+        isinstance(entry, dict) and not any(isinstance(value, (list, dict)) for value in entry.values())
+        for several in entries for entry in several
+    )  # fmt: skip
 
 
 def _lost(name: str) -> dict[str, Any]:
