@@ -25,7 +25,7 @@ from .errors import RunDirectoryError
 
 CHUNK = 1 << 20
 MAX_JSON_BYTES = 64_000_000
-MAX_JSON_PARTS = 4_000_000
+MAX_JSON_PARTS = 1_000_000
 """Marks in a file that begin a list or a mapping, or begin or end a text: each costs many times its byte in memory."""
 STEP = re.compile(r"step-(\d{1,15})(?:-(\d{1,15}))?")
 
@@ -129,6 +129,11 @@ def read_regular(path: Path, most: int) -> bytes:
 def is_regular(path: Path) -> bool:
     """Whether `path` is a file of its own: no link, pipe, device or folder."""
     return stat.S_ISREG(_mode(path))
+
+
+def is_own(path: Path) -> bool:
+    """Whether `path` is a file of its own that no other name (a hard link) leads to: it can be written in place."""
+    return is_regular(path) and os.lstat(path).st_nlink == 1
 
 
 def is_folder(path: Path) -> bool:

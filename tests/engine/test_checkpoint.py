@@ -90,6 +90,18 @@ def test_saves_of_one_step_stand_beside_one_another_until_the_older_goes(tmp_pat
     assert loaded_step(tmp_path) == 1
 
 
+def test_the_thousandth_save_of_one_step_is_the_newest(tmp_path):
+    """As text -1000 stands before -999, and the newest would be deleted."""
+    held = checkpoints(tmp_path)
+    first = held.save(0, state_at(1), {"elapsed": 1.0})
+    first.rename(first.with_name("step-000000000-999"))
+    newest = held.save(0, state_at(2), {"elapsed": 2.0})
+    assert newest.name == "step-000000000-1000"
+    held.save(0, state_at(3), {"elapsed": 3.0})
+    assert names(tmp_path) == ["LATEST", "step-000000000-1000", "step-000000000-1001"]
+    assert loaded_step(tmp_path) == 3
+
+
 def test_a_sweep_takes_only_what_crashes_left(tmp_path):
     save(tmp_path, 1)
     folder = tmp_path / "checkpoints"

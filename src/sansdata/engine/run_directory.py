@@ -18,7 +18,7 @@ from ..errors import RunDirectoryError
 from ..files import (
     exists,
     is_folder,
-    is_regular,
+    is_own,
     open_in_place,
     own_folder,
     parse_json,
@@ -123,7 +123,7 @@ class RunDirectory:
                     continue
                 if is_folder(path) and path.name not in FILES:
                     folders.append(path)
-                elif not is_regular(path) or (folder == self.path and path.name in FOLDERS):
+                elif not is_own(path) or (folder == self.path and path.name in FOLDERS):
                     raise RunDirectoryError(
                         f"{path}: {_sort(path)}; a run is continued only where its files and folders are plain ones. "
                         "Nothing was changed"
@@ -244,5 +244,8 @@ def at(tree: Any, *path: str) -> Any:
 
 def _sort(path: Path) -> str:
     mode = os.lstat(path).st_mode
-    sorts = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISREG, "a file"))
+    sorts = (
+        (stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISREG, "a file with a second name, or in the "
+        "place of a folder"),
+    )  # fmt: skip
     return next((name for test, name in sorts if test(mode)), "a pipe or a device")

@@ -9,11 +9,12 @@ an earlier one had of it.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..files import exclusive, is_regular, read_json, reason, temporary_name, write_json
+from ..files import exclusive, is_regular, read_json, reason, write_json
 
 NAME = "evaluation.json"
 EARLIER = "earlier"
@@ -100,5 +101,5 @@ def _read(path: Path) -> Figures:
         return value
     if is_regular(path):
         with contextlib.suppress(OSError):
-            path.rename(temporary_name(path).with_suffix(".damaged"))
+            path.rename(path.with_name(f"{NAME}.damaged-{os.urandom(4).hex()}"))
     return {}

@@ -7,9 +7,10 @@ import json
 import os
 import platform
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
     print(f"{name}: {len(missing)} runs are missing of {len(wanted)}", flush=True)
     workers = max(1, min(len(missing), (os.cpu_count() or 1) // recipe.threads))
     if missing:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
             jobs = {pool.submit(run_arm, recipe.name, arm, seed, teacher): (arm, seed) for arm, seed in missing}
             for job in as_completed(jobs):
                 arm, seed = jobs[job]
@@ -52,6 +53,13 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
     return write_page(docs)
 
 
+def end_with_parent() -> None:
+    """In a worker: a parent that was killed leaves nobody who would tell it to end."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
 class Store:
     """The figures of one recipe at one scale."""
 
@@ -60,7 +68,8 @@ class Store:
         self.value: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"runs": []}
 
     def has(self, arm: Arm, seed: int, teacher: str) -> bool:
-        return any(run["key"] == key(arm, seed, teacher) for run in self.value["runs"])
+        """Whether it came to its end: a run that failed is tried again."""
+        return any(run["key"] == key(arm, seed, teacher) and "failed" not in run for run in self.value["runs"])
 
     def describe(self, recipe: Recipe, scale: str, teacher: dict[str, Any]) -> None:
         arms = recipe.arms[scale]
@@ -74,7 +83,9 @@ class Store:
         self._write()
 
     def add(self, arm: Arm, seed: int, teacher: str, figures: dict[str, Any]) -> None:
-        self.value["runs"].append({"arm": arm.name, "seed": seed, "key": key(arm, seed, teacher), **figures})
+        own = key(arm, seed, teacher)
+        self.value["runs"] = [run for run in self.value["runs"] if run["key"] != own]
+        self.value["runs"].append({"arm": arm.name, "seed": seed, "key": own, **figures})
         self.value["runs"].sort(key=lambda run: (run["arm"], run["seed"]))
         self._write()
 

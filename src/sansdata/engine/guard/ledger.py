@@ -104,10 +104,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_record(value: Any) -> bool:
+    """Whether its lists hold entries of plain values, as a process writes them."""
     if not isinstance(value, dict) or not {"mode", "files", "violations"} <= value.keys():
         return False
     lists = [value.get(kind, []) for kind in ("files", "violations", "unwatched")]
-    return all(isinstance(one, list) and all(isinstance(entry, dict) for entry in one) for one in lists)
+    return all(isinstance(several, list) and all(map(_is_plain, several)) for several in lists)
+
+
+def _is_plain(entry: Any) -> bool:
+    return isinstance(entry, dict) and not any(isinstance(value, (list, dict)) for value in entry.values())
 
 
 def _lost(name: str) -> dict[str, Any]:

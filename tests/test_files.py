@@ -1,0 +1,91 @@
+"""Writing whole or not at all, reading only what is a file of its own, names sorted by their numbers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sansdata import files
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    (tmp_path / "canary").write_text("mine")
+    return tmp_path / "canary"
+
+
+def test_a_link_is_replaced_and_never_written_through(tmp_path: Path, canary: Path):
+    (tmp_path / "link").symlink_to(canary)
+    files.write_atomic(tmp_path / "link", "ours")
+    assert (tmp_path / "link").read_text() == "ours"
+    assert canary.read_text() == "mine"
+
+
+def test_a_new_file_takes_nobody_elses_place(tmp_path: Path, canary: Path):
+    (tmp_path / "link").symlink_to(canary)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for path in (canary, tmp_path / "link", tmp_path / "dangling"):
+        with pytest.raises(FileExistsError):
+            files.write_synced(path, b"ours")
+    assert canary.read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_only_a_file_of_its_own_is_appended_to(tmp_path: Path, canary: Path):
+    with files.open_in_place(tmp_path / "log") as log:
+        log.write(b"one\n")
+    with files.open_in_place(tmp_path / "log") as log:
+        log.write(b"two\n")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+    (tmp_path / "link").symlink_to(canary)
+    (tmp_path / "hard").hardlink_to(canary)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "hard", "pipe"):
+        with pytest.raises(OSError, match=name):
+            files.open_in_place(tmp_path / name)
+    assert canary.read_text() == "mine"
+
+
+def test_only_regular_files_within_the_bound_are_read(tmp_path: Path, canary: Path):
+    assert files.read_regular(canary, 4) == b"mine"
+    (tmp_path / "link").symlink_to(canary)
+    os.mkfifo(tmp_path / "pipe")
+    for path, most, why in ((canary, 3, "larger than 3 bytes"), (tmp_path / "link", 9, "a link"),
+                            (tmp_path / "pipe", 9, "no regular file"), (tmp_path, 9, "no regular file")):  # fmt: skip
+        with pytest.raises(OSError, match=why):
+            files.read_regular(path, most)
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'{"a": ' + b"9" * 5_000 + b"}", b'""' + b',""' * 600_000, b"{"])
+def test_json_that_is_built_to_hurt_is_a_value_error(data: bytes):
+    with pytest.raises(ValueError):
+        files.parse_json(data)
+
+
+def test_steps_are_numbers(tmp_path: Path):
+    for name in (
+        "step-000000002",
+        "step-000000002-999",
+        "step-000000002-1000",
+        "step-1000000000",
+        "step-x",
+        "step-1.npz",
+    ):
+        (tmp_path / name).mkdir()
+    assert [path.name for _, path in files.by_step(tmp_path)] == [
+        "step-000000002", "step-000000002-999", "step-000000002-1000", "step-1000000000",
+    ]  # fmt: skip
+    assert [step for step, _ in files.by_step(tmp_path, ".npz")] == [1]
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert files.by_step(tmp_path / "link") == []
+
+
+def test_removing_goes_through_no_link(tmp_path: Path, canary: Path):
+    (tmp_path / "doomed" / "inner").mkdir(parents=True)
+    (tmp_path / "doomed" / "inner" / "link").symlink_to(canary)
+    (tmp_path / "doomed" / "folder").symlink_to(tmp_path)
+    files.remove(tmp_path / "doomed")
+    assert not (tmp_path / "doomed").exists()
+    assert canary.read_text() == "mine"
