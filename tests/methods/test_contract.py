@@ -187,7 +187,7 @@ def test_a_class_that_is_no_whole_method_is_refused_before_anything_is_read() ->
         Config: ClassVar[type] = type("Empty", (Strict,), {})
 
     for wrong, words in ((Half, "does not define next_move, plan"), (Loose, "must be a subclass of sansdata.Strict"),
-                         (Sizeless, "Config lacks steps and transfer"), (object, "which is no sansdata Method")):  # fmt: skip
+                         (Sizeless, "lacks steps and transfer"), (object, "which is no sansdata Method")):  # fmt: skip
         with pytest.raises(MethodError, match=words):
             sansdata.distill("resnet8@nowhere", method=wrong, task="digits")  # type: ignore[arg-type]
 
