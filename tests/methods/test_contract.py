@@ -188,7 +188,7 @@ def test_a_class_that_is_no_whole_method_is_refused_before_anything_is_read() ->
 
     wrongs = {
         Half: "does not define next_move, plan", Loose: "must be a subclass of sansdata.Strict",
-        Sizeless: "Config lacks steps and transfer", object: "which is no sansdata Method",
+        Sizeless: "lacks steps and transfer", object: "which is no sansdata Method",
     }  # fmt: skip
     for wrong, words in wrongs.items():
         with pytest.raises(MethodError, match=words):

@@ -243,10 +243,10 @@ class MethodContract(Runs):
 
 
 def frozen_state(session: Session) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a checkpoint would hold: JSON and tensors."""
+    """What a checkpoint would hold: JSON and tensors, which no longer follow the session."""
     tensors: dict[str, Tensor] = {}
     tree = {part: encode(dict(value.state_dict()), part, tensors) for part, value in session.state().items()}
-    return json.loads(json.dumps(tree)), tensors
+    return json.loads(json.dumps(tree)), {name: value.contiguous().clone() for name, value in tensors.items()}
 
 
 def restore(session: Session, tree: dict[str, Any], tensors: dict[str, Tensor]) -> None:
