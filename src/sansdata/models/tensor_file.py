@@ -17,7 +17,7 @@ from .limits import MAX_ELEMENTS, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_METADATA
 
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
-    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
+    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "F64": 8, "C64": 8, "U64": 8,
 }  # fmt: skip
 
 
