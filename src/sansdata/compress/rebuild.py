@@ -17,6 +17,8 @@ from .shrink import resize
 MAX_NESTING = 8
 MAX_SIDE = 8_192
 MAX_WIDTH = 65_536
+MAX_MAP = 1_024
+"""Of the sides of a feature map."""
 ROOM = 16 * 1024**2
 """Elements that a network may need beside those of its file: buffers that are not saved."""
 ROOM_OF_ORIGIN = 128 * 1024**2
@@ -96,7 +98,9 @@ def _with_projector(architecture: Mapping[str, Any], depth: int, code: Collectio
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_width(one) for one in value)
+    return (
+        isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_width(one) and one <= MAX_MAP for one in value)
+    )
 
 
 def _is_width(value: object) -> bool:
