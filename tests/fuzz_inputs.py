@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ WORDS = (
 
 
 def edits() -> st.SearchStrategy[list[tuple[str, float, bytes]]]:
-    """(what, where as a share of the file, with which bytes), up to six of them."""
+    """(what, where as a share of the file, with which bytes), up to three of them."""
     what = st.sampled_from(("flip", "set", "insert", "delete", "double", "cut", "number"))
     content = st.one_of(
         st.binary(min_size=1, max_size=12),
@@ -44,7 +44,7 @@ def edits() -> st.SearchStrategy[list[tuple[str, float, bytes]]]:
         st.sampled_from([struct.pack("<I", n % 2**32) for n in NUMBERS]),
         st.sampled_from([word.encode(errors="surrogatepass")[:60] for word in WORDS if word]),
     )
-    return st.lists(st.tuples(what, st.floats(0, 1), content), min_size=1, max_size=6)
+    return st.lists(st.tuples(what, st.floats(0, 1), content), min_size=1, max_size=3)
 
 
 def edited(raw: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
@@ -72,10 +72,12 @@ def trees() -> st.SearchStrategy[Any]:
     leaves = st.one_of(
         st.none(), st.booleans(), st.sampled_from(NUMBERS), st.floats(), st.sampled_from(WORDS), st.text(max_size=6)
     )
-    return st.recursive(
-        leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=6), inner, max_size=4),
-        max_leaves=8,
-    )  # fmt: skip
+    names = st.sampled_from(WORDS) | st.text(max_size=6)
+
+    def branches(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4)
+
+    return st.recursive(leaves, branches, max_leaves=8)
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -95,7 +97,7 @@ def put(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 def changed_trees(tree: Any) -> st.SearchStrategy[Any]:
     """A JSON tree with up to three of its values replaced."""
-    ways = places(tree)
+    ways = places(tree)[1:]
 
     def apply(changes: list[tuple[tuple[Any, ...], Any]]) -> Any:
         new = tree
@@ -107,6 +109,40 @@ def changed_trees(tree: Any) -> st.SearchStrategy[Any]:
         return new
 
     return st.lists(st.tuples(st.sampled_from(ways), trees()), min_size=1, max_size=3).map(apply)
+
+
+def changed_parts(raw: bytes) -> st.SearchStrategy[bytes]:
+    """A zip archive that is whole, and one of whose parts is not: its edits get past the archive's check sums."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        parts = {entry.filename: (archive.read(entry), entry.compress_type) for entry in archive.infolist()}
+
+    def packed(name: str, content: bytes) -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for part, (old, compression) in parts.items():
+                archive.writestr(part, content if part == name else old, compression)
+        return out.getvalue()
+
+    def change(name: str) -> st.SearchStrategy[bytes]:
+        old = parts[name][0]
+        changed = st.builds(edited, st.just(old), edits())
+        if name.endswith(".json"):
+            changed |= changed_trees(json.loads(old)).map(lambda tree: json.dumps(tree).encode())
+        return changed.map(lambda content: packed(name, content))
+
+    mostly = [name for name in parts if name.endswith((".pkl", ".npy", ".json"))]
+    return st.sampled_from([*parts, *mostly * len(parts)]).flatmap(change)
+
+
+def changed_header(raw: bytes) -> st.SearchStrategy[bytes]:
+    """A safetensors file whose header says something else, in as many bytes as it says."""
+    length = struct.unpack("<Q", raw[:8])[0]
+
+    def packed(header: Any) -> bytes:
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + raw[8 + length :]
+
+    return changed_trees(json.loads(raw[8 : 8 + length])).map(packed)
 
 
 # -- seeds
@@ -171,22 +207,29 @@ def npz(compressed: bool) -> bytes:
     return out.getvalue()
 
 
+IMAGES = {
+    "kind": "image",
+    "shape": [1, 8, 8],
+    "classes": 3,
+    "mean": [0.5],
+    "std": [0.25],
+    "class_names": ["a", "b", "c"],
+}
 SETTINGS = {
-    "teacher": "resnet8@w.pt", "task": {"kind": "image", "shape": [1, 8, 8], "classes": 4, "mean": [0.5], "std": [0.25]},
-    "student": "shrink:0.5", "method": "fm", "budget": "10steps", "seed": 3, "helpers": ["resnet8@x.pt"],
-    "options": {"k": 5, "transfer": {"lr": 0.1}}, "engine": {"images": 3}, "retain": {"share": 0.5},
+    "teacher": "resnet8@w.pt", "task": IMAGES, "student": "shrink:0.5", "method": "fm", "budget": "10steps", "seed": 3,
+    "helpers": ["resnet8@x.pt"], "options": {"k": 5, "transfer": {"lr": 0.1}}, "engine": {"images": 3},
+    "retain": {"share": 0.5},
 }  # fmt: skip
+COLUMNS = [{"name": "n", "range": [0, 1]}, {"name": "c", "levels": ["x", "y"]}]
 TASKS = (
-    {"kind": "image", "shape": [3, 8, 8], "classes": 3, "mean": [0.5, 0.5, 0.5], "std": [1, 1, 1], "class_names": ["a", "b", "c"]},
-    {"kind": "table-classification", "classes": 2, "columns": [{"name": "n", "range": [0, 1]}, {"name": "c", "levels": ["x", "y"]}]},
+    IMAGES,
+    {"kind": "table-classification", "classes": 2, "columns": COLUMNS},
     {"kind": "text-classification", "classes": 2, "vocabulary": 10, "length": 8},
     {"inputs": {"kind": "image", "shape": [1, 8, 8]}, "outputs": {"kind": "classes", "classes": 2}},
 )  # fmt: skip
+ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 TOKENIZER = {
-    "version": "1.0", "added_tokens": [{"id": 4, "content": "[X]", "single_word": False, "lstrip": False, "rstrip": False,
-                                        "normalized": False, "special": True}],
+    "version": "1.0", "added_tokens": [{"id": 4, "content": "[X]", **ADDED}],
     "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None, "decoder": None,
     "model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3}, "unk_token": "[UNK]"},
 }  # fmt: skip
-
-Reader = Callable[[Path], Any]
