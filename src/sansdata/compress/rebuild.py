@@ -46,8 +46,8 @@ def rebuild(
 
 def _room(architecture: Mapping[str, Any], elements: int) -> int:
     """How many elements may be made on the way to a network of so many."""
-    kinds = {part.get("kind") for part in _parts(architecture)}
-    return 16 * elements + ROOM_OF_ORIGIN if kinds & {"shrink", "quantized"} else 2 * elements + ROOM
+    made_of_another = any(part.get("kind") in ("shrink", "quantized") for part in _parts(architecture))
+    return 16 * elements + ROOM_OF_ORIGIN if made_of_another else 2 * elements + ROOM
 
 
 def _rebuild(architecture: Mapping[str, Any], depth: int, code: Collection[str]) -> nn.Module:
