@@ -21,8 +21,8 @@ PACKAGES = {
     "gone": ("nowhere_at_all:Method", "No module named 'nowhere_at_all'"),
     "leaves": ("leaving:Method", "SystemExit"),
     "fails": ("failing:Method", "ZeroDivisionError"),
-    "number": ("odd:NUMBER", "is no Method"),
-    "bare": ("odd:Bare", "does not load"),
+    "number": ("odd:NUMBER", "no sansdata Method"),
+    "bare": ("odd:Bare", "does not define"),
     "nameless": ("odd:Absent", "does not load"),
 }
 

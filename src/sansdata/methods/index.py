@@ -71,8 +71,8 @@ def find_method(name: str | type[Method]) -> type[Method]:
             return _of_third_party(entry)
     if ":" in name:
         raise MethodError(
-            f"method '{name[:100]}' is a class that was given in Python: give it again, sansdata.distill(method=...), or "
-            "put it into a package (docs/adding-a-method.md)"
+            f"method '{name[:100]}' is a class that was given in Python: give it again, sansdata.distill(method=...), "
+            "or put it into a package (docs/adding-a-method.md)"
         )
     raise MethodError(f"unknown method '{name[:100]}'. {did_you_mean(name[:100], method_names())}")
 
@@ -83,8 +83,6 @@ def _of_third_party(entry: EntryPoint) -> type[Method]:
     try:
         loaded = require_class(entry.load(), where)
         loaded.requires(loaded.Config())
-    except MethodError:
-        raise
     except (Exception, SystemExit) as fault:
         raise MethodError(f"{where} does not load: {first_line(fault)}") from fault
     return loaded
