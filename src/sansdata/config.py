@@ -92,14 +92,17 @@ class _PlainLoader(yaml.SafeLoader):
     """YAML as data only: no tags beyond the plain ones, no aliases (which can blow up), no repeated keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not accepted")
+        if event.tag is not None:  # what a value is stands in the text itself; a tag can claim that 1 is a date
+            raise yaml.YAMLError(f"tags ({_short(event.tag)[1:-1]}) are not accepted")
         return super().compose_node(parent, index)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except ValueError as fault:  # a 13th month, a number of 5,000 digits
+        except (ValueError, AttributeError, KeyError) as fault:  # a 13th month, a number of 5,000 digits
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {fault}") from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -121,7 +124,7 @@ def parse_yaml(text: str, where: str, error: type[UserError] = ConfigError) -> A
         value = yaml.load(text, Loader=_PlainLoader)
     except yaml.YAMLError as fault:
         raise error(f"{where}: not valid YAML: {' '.join(str(fault).split())}") from None
-    except (RecursionError, ValueError, TypeError) as fault:
+    except (RecursionError, ValueError, TypeError, IndexError) as fault:
         raise error(f"{where}: cannot be read as settings ({type(fault).__name__}: {_short(str(fault))})") from None
     _check_plain(value, where, "", error)
     return value
@@ -135,6 +138,8 @@ def _check_plain(value: Any, where: str, path: str, error: type[UserError], dept
     if isinstance(value, str):
         if any("\ud800" <= letter <= "\udfff" for letter in value):
             raise error(f"{place} holds half a character (a lone surrogate): {_short(value)}")
+        if "\0" in value:  # no name and no path has one
+            raise error(f"{place} holds a NUL: {_short(value)}")
     elif isinstance(value, int):
         if value.bit_length() > MAX_BITS:
             raise error(f"{place} is a number of more than {MAX_BITS} bits")

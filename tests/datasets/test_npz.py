@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from memory_limit import memory_within
 
 from sansdata.datasets.images import load_images
 from sansdata.decoding.arrays import read_arrays
@@ -107,12 +108,14 @@ class Canary:
         (header((-6, 8, 8)) + bytes(384), "no shape"),
         (header((-6, -8, 8)) + bytes(384), "no shape"),
         (header((6, 8, 8), "|S99999999999999999999")[:60], "cannot be read"),
-        (header((6, 8, 8)) + bytes(383), "cannot be read"),
+        (header((6, 8, 8)) + bytes(383), "shorter than its shape"),
         (header((6, 8, 8)) + bytes(385), "longer than its shape"),
         (header((6, 8, 8), version=(9, 9)) + bytes(384), r"version 9\.9"),
         (header("six") + bytes(384), "cannot be read"),
         (header((6, 8, 8), "nonsense") + bytes(384), "cannot be read"),
-        (b"\x93NUMPY\x01\x00\xff\xff{" + b"(" * 60_000, "cannot be read"),
+        (b"\x93NUMPY\x01\x00\xff\xff{" + b"(" * 60_000, "description of 65,535 bytes"),
+        (header((6, 8, 8), [("a", "|u1", (8, 8))]) + bytes(384), "save a plain array"),
+        (header((6, 8, 8), "|S0"), "save a plain array"),
         (b"\x93NUMPY\x01\x00\x10\x00", "cannot be read"),
         (b"no array at all", "cannot be read"),
         (b"", "cannot be read"),
@@ -123,6 +126,21 @@ def test_arrays_that_lie(tmp_path, x, words):
         archive.writestr("x.npy", x)
         archive.writestr("y.npy", member(Y))
     with pytest.raises(DataError, match=words):
+        load_images(tmp_path / "x.npz", TASK)
+
+
+def test_a_long_description_and_a_long_table_of_contents_are_not_read(tmp_path):
+    """800 MB of description took 1.5 GB, in a file of 3.5 MB."""
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        length = 200 * 2**20
+        archive.writestr("x.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", length) + b" " * length)
+        archive.writestr("y.npy", member(Y))
+    with memory_within(30), pytest.raises(DataError, match="description of 209,715,200 bytes"):
+        load_images(tmp_path / "x.npz", TASK)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        for i in range(20_000):
+            archive.writestr(f"{i:0100d}.npy", b"")
+    with pytest.raises(DataError, match="table of contents is far too long"):
         load_images(tmp_path / "x.npz", TASK)
 
 

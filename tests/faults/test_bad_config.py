@@ -48,7 +48,8 @@ TAGS = ["!!python/object/apply:os.system [{}]", "!!python/object/apply:subproces
         "!!python/name:os.system", "!!python/module:os", "!!python/object:builtins.object {{}}", "!!python/tuple [1]",
         "!!python/bytes aGk=", "!!python/complex 1j", "!ours x", "!!js/function 'x'", "!!binary aGVsbG8=",
         "!!set {{a, b}}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!timestamp 2001-01-01",
-        "!<tag:yaml.org,2002:float> x"]  # fmt: skip
+        "!<tag:yaml.org,2002:float> x", "!!timestamp 1", "!!bool maybe", "!!int x", "!!float []", "!!null {{}}",
+        "!!str 1", "! 1"]  # fmt: skip
 
 
 def field_rows() -> list[Bad]:
@@ -153,7 +154,10 @@ def others() -> list[Bad]:
         ("empty", "", "key=value"), ("no equals", "seed", "key=value"), ("no key", "=3", "key=value"),
         ("no first part", ".seed=3", "key=value"), ("no last part", "engine.=3", "key=value"),
         ("empty part", "engine..log_every=3", "key=value"), ("blank", " =3", "key=value"),
-        ("a tag", "seed=!!python/object/apply:os.system [{}]", "seed"), ("an alias", "seed=*a", "seed"),
+        ("a tag", "seed=!!python/object/apply:os.system [{}]", "seed"),
+        ("a false date", "seed=!!timestamp 1", "tags"),
+        ("a NUL", 'student="resnet8@a\\0.pt"', "NUL"),
+        ("an alias", "seed=*a", "seed"),
         ("open", "seed=[1", "seed"), ("wrong type", "seed=abc", "'seed'"), ("negative", "seed=-1", "'seed'"),
         ("endless", f"seed={HEX}", "seed"), ("not finite", "features.hint=.inf", "'features.hint'"),
         ("nan", "engine.checkpoint_seconds=nan", "'engine.checkpoint_seconds'"),

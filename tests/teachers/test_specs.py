@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
-from sansdata.errors import MissingLibraryError, StudentError, TeacherError, UnsafeFileError
+import sansdata
+from sansdata.errors import MissingLibraryError, StudentError, TeacherError, UnsafeFileError, UserError
 from sansdata.files import sha256
 from sansdata.models.build import architecture_of, build
 from sansdata.models.saved import write_model
@@ -98,6 +100,38 @@ def test_the_files_preprocessing_goes_with_the_teacher(here):
     assert load_student("run", load_teacher("run", CIFAR), other).task.mean == CIFAR.mean
     fresh = load_student("resnet8", load_teacher("run", other), other)
     assert fresh.task.mean == CIFAR.mean  # a student inherits its teacher's, not the task's
+
+
+@pytest.mark.parametrize(("dtype", "word"), [(torch.complex64, "is complex"), (torch.int8, "whole numbers")])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_numbers_that_would_lose_their_meaning_are_refused(here, dtype, word, suffix):
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in NET.state_dict().items()}
+    save_file(state, "n.safetensors") if suffix == ".safetensors" else torch.save(state, "n.pt")
+    with pytest.raises(TeacherError, match=word):
+        load_teacher(f"resnet8@n{suffix}", CIFAR)
+
+
+def test_eight_bit_floats_are_read(here):
+    torch.save({k: v.to(torch.float8_e4m3fn) if v.ndim == 4 else v for k, v in NET.state_dict().items()}, "n.pt")
+    found = load_teacher("resnet8@n.pt", CIFAR).module.conv1.weight
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, NET.conv1.weight, atol=0.1)
+
+
+LONG = [
+    "x" * 5000, "a/" * 3000, "resnet8@" + "y" * 5000, "z" * 300 + ".skops", "timm:" + "n" * 5000, "m:" + "f" * 5000,
+    "shrink:" + "1" * 5000, "a\0b", "resnet8@x\0.pt", "\ud800", "x" * 5000 + "@w.pt",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", LONG, ids=range(len(LONG)))
+def test_no_text_is_too_odd_to_be_refused(here, spec):
+    with pytest.raises((TeacherError, MissingLibraryError)):
+        load_teacher(spec, CIFAR)
+    with pytest.raises((StudentError, TeacherError, MissingLibraryError)):
+        load_student(spec, load_teacher("run", CIFAR), CIFAR)
+    with pytest.raises(UserError):
+        sansdata.evaluate(spec, "digits", task="digits")
 
 
 WRONG = {

@@ -131,3 +131,23 @@ def test_another_number_of_classes_is_said(folder: Path) -> None:
     fields["outputs"] |= {"classes": 3, "class_names": []}
     with pytest.raises(TeacherError, match="gives 2 classes and the task has 3"):
         load_teacher(str(folder / "bert"), load_task(fields))
+
+
+def test_a_folder_fetches_no_code_and_takes_no_more_memory_than_its_weights(folder):
+    task = load_task(folder / "task.yaml")
+    for fields, word in [
+        ({"attn_implementation": "someone/kernels"}, "asks for the code someone/kernels"),
+        ({"text_config": {"_attn_implementation": "someone/kernels"}}, "asks for the code"),
+        ({"text_config": {"auto_map": {"AutoModel": "x.Net"}}}, "auto_map"),
+    ]:
+        before = (folder / "bert" / "config.json").read_text()
+        change_config(folder, **fields)
+        with pytest.raises(UnsafeFileError, match=word):
+            load_teacher(str(folder / "bert"), task)
+        (folder / "bert" / "config.json").write_text(before)
+    change_config(folder, num_hidden_layers=2, hidden_size=16, intermediate_size=4_000_000)
+    with pytest.raises(TeacherError, match="asks for more than"):
+        load_teacher(str(folder / "bert"), task)
+    (folder / "bert" / "adapter_config.json").write_text("{}")
+    with pytest.raises(UnsafeFileError, match="adapter"):
+        load_teacher(str(folder / "bert"), task)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import io
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
+from sansdata.errors import UnsafeFileError
 from sansdata.models.build import architecture_of, build
 from sansdata.tasks import load_task
 from sansdata.teachers.weights import read_weights
@@ -45,7 +50,29 @@ def test_safetensors(tmp_path):
     assert read_weights(tmp_path / "w.safetensors")[""].keys() == STATE.keys()
 
 
-DTYPES = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
+def test_settings_beside_the_weights_are_passed_over(tmp_path):
+    settings = argparse.Namespace(lr=0.1, out=Path("runs"), began=datetime.datetime(2026, 1, 2), names={"a", "b"})
+    value = {"state_dict": STATE, "args": settings, "best": np.float64(0.9), "rng": np.random.default_rng(0).random(3)}
+    torch.save(value | {"seen": defaultdict(list, {"a": [np.int64(3)]})}, tmp_path / "w.ckpt")
+    assert read_weights(tmp_path / "w.ckpt")["state_dict"].keys() == STATE.keys()
+
+
+def test_other_code_is_refused_and_convert_is_named(tmp_path):
+    torch.save({"state_dict": STATE, "optimizer": torch.optim.SGD(NET.parameters())}, tmp_path / "w.ckpt")
+    with pytest.raises(UnsafeFileError, match=r"needs the code torch\.optim.*sansdata convert"):
+        read_weights(tmp_path / "w.ckpt")
+
+
+DTYPES = [
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -53,7 +80,9 @@ DTYPES = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8
 def test_types(tmp_path, dtype, suffix):
     value, path = torch.arange(6).reshape(2, 3).to(dtype), tmp_path / f"w{suffix}"
     safetensors.torch.save_file({"w": value}, path) if suffix == ".safetensors" else torch.save({"w": value}, path)
-    assert torch.equal(read_weights(path)[""]["w"], value)
+    found = read_weights(path)[""]["w"]
+    assert found.dtype == dtype
+    assert torch.equal(found.double(), value.double())
 
 
 def test_tied_strided_and_empty(tmp_path):

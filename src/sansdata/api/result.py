@@ -106,7 +106,7 @@ def read_student(file: Path, student: nn.Module | str = "") -> tuple[nn.Module, 
 def split_run(run: str | Path) -> tuple[Path, str]:
     """(the directory, the code that the user named or '') of 'DIR' or 'package.module:function@DIR'."""
     code, at, directory = str(run).partition("@")
-    return (Path(directory), code) if at and code_of(code) and not Path(run).exists() else (Path(run), "")
+    return (Path(directory), code) if at and code_of(code) and not os.path.exists(run) else (Path(run), "")
 
 
 def _stands(file: Path) -> bool:

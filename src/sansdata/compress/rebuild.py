@@ -17,6 +17,8 @@ from .shrink import resize
 MAX_NESTING = 8
 MAX_SIDE = 8_192
 MAX_WIDTH = 65_536
+MAX_MAP = 1_024
+"""Of the sides of a feature map."""
 ROOM = 16 * 1024**2
 """Elements that a network may need beside those of its file: buffers that are not saved."""
 ROOM_OF_ORIGIN = 128 * 1024**2
@@ -44,8 +46,8 @@ def rebuild(
 
 def _room(architecture: Mapping[str, Any], elements: int) -> int:
     """How many elements may be made on the way to a network of so many."""
-    kinds = {part.get("kind") for part in _parts(architecture)}
-    return 16 * elements + ROOM_OF_ORIGIN if kinds & {"shrink", "quantized"} else 2 * elements + ROOM
+    made_of_another = any(part.get("kind") in ("shrink", "quantized") for part in _parts(architecture))
+    return 16 * elements + ROOM_OF_ORIGIN if made_of_another else 2 * elements + ROOM
 
 
 def _rebuild(architecture: Mapping[str, Any], depth: int, code: Collection[str]) -> nn.Module:
@@ -96,7 +98,9 @@ def _with_projector(architecture: Mapping[str, Any], depth: int, code: Collectio
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_width(one) for one in value)
+    return (
+        isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_width(one) and one <= MAX_MAP for one in value)
+    )
 
 
 def _is_width(value: object) -> bool:

@@ -11,7 +11,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -40,6 +40,7 @@ END, SECOND = b"PK\x05\x06", b"PK\x06\x07"
 """How an archive's end begins, and what points from there to a table of contents in the long form."""
 END_BYTES = 22 + 0xFFFF + 20
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+CHUNK = 1 << 20
 
 
 def read_images(path: Path) -> np.ndarray:
@@ -65,7 +66,7 @@ def name_in(path: Path, key: str) -> str:
     Raises DataError where there is none or several to choose from, or where the file cannot be read.
     """
     try:
-        with open(path, "rb") as file, _archive(file, str(path)) as archive:
+        with open(path, "rb") as file, archive_of(file, str(path)) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()[: MAX_ARCHIVE_MEMBERS + 1]]
     except (*_FAULTS, zipfile.BadZipFile) as fault:
         raise DataError(f"{path}: cannot be read as an .npz file ({_reason(fault)})") from None
@@ -83,7 +84,7 @@ def read_array(path: Path, key: str, most: int = MAX_SET_BYTES) -> np.ndarray:
     """The array `key`, of at most `most` bytes, of an .npz file. Raises DataError where it is missing, too large,
     broken, or of objects."""
     try:
-        with open(path, "rb") as file, _archive(file, str(path)) as archive:
+        with open(path, "rb") as file, archive_of(file, str(path)) as archive:
             names = archive.namelist()
             if len(names) > MAX_ARCHIVE_MEMBERS:
                 raise DataError(f"{path}: {len(names):,} arrays; at most {MAX_ARCHIVE_MEMBERS:,} are accepted")
@@ -102,7 +103,7 @@ def read_arrays(file: BinaryIO, where: str, most: int) -> dict[str, np.ndarray]:
     """
     arrays: dict[str, np.ndarray] = {}
     try:
-        with _archive(file, where) as archive:
+        with archive_of(file, where) as archive:
             names = archive.namelist()
             if len(names) > MAX_ARCHIVE_MEMBERS or len(set(names)) < len(names):
                 raise DataError(f"{where}: {len(names):,} arrays of {len(set(names)):,} names")
@@ -115,9 +116,9 @@ def read_arrays(file: BinaryIO, where: str, most: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _archive(file: BinaryIO, where: str) -> zipfile.ZipFile:
-    """An open archive. Python's reader makes an object of each line of its table of contents before anybody can count
-    them, so the table's length is judged first. Raises DataError."""
+def archive_of(file: BinaryIO, where: str, members: int = MAX_ARCHIVE_MEMBERS) -> zipfile.ZipFile:
+    """An open archive of about so many members at most. Python's reader makes an object of each line of its table of
+    contents before anybody can count them, so the table's length is judged first. Raises DataError."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - END_BYTES))
     tail = file.read(END_BYTES)
@@ -125,8 +126,8 @@ def _archive(file: BinaryIO, where: str) -> zipfile.ZipFile:
     end = last if tail[last : last + 4] == END and tail.endswith(b"\0\0") else tail.rfind(END)
     length = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
     second = end >= 20 and tail[end - 20 : end - 16] == SECOND and size < 2**31  # what larger files need
-    if length > MAX_ARCHIVE_MEMBERS * 1_000 or second:
-        raise DataError(f"{where}: its table of contents is far too long for at most {MAX_ARCHIVE_MEMBERS:,} arrays")
+    if length > members * 1_000 or second:
+        raise DataError(f"{where}: its table of contents is far too long for at most {members:,} parts")
     return zipfile.ZipFile(file)
 
 
@@ -136,24 +137,39 @@ def _reason(fault: BaseException) -> str:
 
 def _read_member(archive: zipfile.ZipFile, name: str, where: str, most: int = MAX_SET_BYTES) -> np.ndarray:
     with archive.open(name) as member:
-        start = io.BytesIO(member.read(MAX_NPY_HEADER))  # a header says itself how long it is
-        version = npy.read_magic(start)
-        if version not in _HEADERS:
-            raise DataError(f"{where} is in .npy version {version[0]}.{version[1]}; save it again with numpy.savez")
-        shape, _, dtype = _HEADERS[version](start)
-    if dtype.hasobject:
-        raise DataError(f"{where} holds Python objects, which are not read; save a plain array of numbers")
-    need = math.prod(shape) * dtype.itemsize
-    packed = archive.getinfo(name).compress_size
-    if min(shape, default=0) < 0 or need > most:
-        raise DataError(f"{where} claims shape {_short(shape)}: more than {most / 2**30:.2g} GiB or no shape")
-    if need > packed * MAX_DEFLATE_RATIO:
-        raise DataError(f"{where} claims shape {_short(shape)}, but its {packed:,} bytes cannot hold that")
-    with archive.open(name) as member:
-        array = npy.read_array(member, allow_pickle=False)
+        shape, fortran, dtype = _header(member, where)
+        need = math.prod(shape) * dtype.itemsize
+        packed = archive.getinfo(name).compress_size
+        if min(shape, default=0) < 0 or need > most:
+            raise DataError(f"{where} claims shape {_short(shape)}: more than {most / 2**30:.2g} GiB or no shape")
+        if need > packed * MAX_DEFLATE_RATIO:
+            raise DataError(f"{where} claims shape {_short(shape)}, but its {packed:,} bytes cannot hold that")
+        content = bytearray(need)
+        for start in range(0, need, CHUNK):
+            part = memoryview(content)[start : start + CHUNK]
+            if member.readinto(part) != len(part):  # type: ignore[attr-defined]
+                raise DataError(f"{where} is shorter than its shape {_short(shape)} says")
         if member.read(1):  # reading to the end also checks the archive's CRC
             raise DataError(f"{where} is longer than its shape {_short(shape)} says")
-    return array
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _header(member: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether columns come first, type of the numbers) from the start of an array; numpy parses the text, which
+    is measured before it is read. Raises DataError for what is no array of plain numbers or texts."""
+    version = npy.read_magic(member)
+    if version not in _HEADERS:
+        raise DataError(f"{where} is in .npy version {version[0]}.{version[1]}; save it again with numpy.savez")
+    size = member.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(size, "little")
+    if length > MAX_NPY_HEADER:
+        raise DataError(f"{where} has a description of {length:,} bytes; a plain array has fewer than 200")
+    shape, fortran, dtype = _HEADERS[version](io.BytesIO(size + member.read(length)))
+    if dtype.hasobject:
+        raise DataError(f"{where} holds Python objects, which are not read; save a plain array of numbers")
+    if dtype.kind not in "biufcSU" or not dtype.itemsize:
+        raise DataError(f"{where} is of type {str(dtype)[:60]}; save a plain array of numbers")
+    return shape, fortran, dtype
 
 
 def _short(shape: tuple[int, ...]) -> str:

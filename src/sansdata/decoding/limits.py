@@ -12,8 +12,8 @@ MAX_POOL_SKIPPED_SHARE = 0.5
 """The same of a pool, which may come from anywhere: broken images among good ones do no harm there."""
 MAX_ARCHIVE_MEMBERS = 1_000
 """Arrays in an .npz file."""
-MAX_NPY_HEADER = 1 << 16
-"""Bytes before an array's numbers: its type and shape; numpy itself reads 10,000 of them."""
+MAX_NPY_HEADER = 10_000
+"""Bytes of text before an array's numbers, its type and shape: as many as numpy reads."""
 MAX_DEFLATE_RATIO = 1_100
 """Deflate cannot shrink by more than 1,032: an array that claims more lies."""
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

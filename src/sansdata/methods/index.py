@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ..config import Strict, validate
@@ -52,7 +52,7 @@ def method_names() -> dict[str, str]:
     """Every known method and one line about it, our own first."""
     names = {name: line for name, (_, line) in METHODS.items()}
     for entry in entry_points(group=GROUP):
-        names.setdefault(entry.name, f"from the package {entry.dist.name if entry.dist else entry.module}")
+        names.setdefault(entry.name, f"from {entry.value}")
     return names
 
 
@@ -68,17 +68,24 @@ def find_method(name: str | type[Method]) -> type[Method]:
         return getattr(import_module(f".{module}", __package__), attribute)
     for entry in entry_points(group=GROUP):
         if entry.name == name:
-            try:
-                loaded = entry.load()
-            except (Exception, SystemExit) as fault:  # whatever a stranger's package dies of when it is imported
-                raise MethodError(f"method '{name}' of {entry.value} does not load: {first_line(fault)}") from fault
-            return require_class(loaded, f"method '{name}' of {entry.value}")
+            return _of_third_party(entry)
     if ":" in name:
         raise MethodError(
-            f"method '{name}' is a class that was given in Python: give it again, sansdata.distill(method=...), or put "
-            "it into a package (docs/adding-a-method.md)"
+            f"method '{name[:100]}' is a class that was given in Python: give it again, sansdata.distill(method=...), "
+            "or put it into a package (docs/adding-a-method.md)"
         )
-    raise MethodError(f"unknown method '{name}'. {did_you_mean(name, method_names())}")
+    raise MethodError(f"unknown method '{name[:100]}'. {did_you_mean(name[:100], method_names())}")
+
+
+def _of_third_party(entry: EntryPoint) -> type[Method]:
+    """Raises MethodError where the package is broken, whatever it does when it is imported."""
+    where = f"method '{entry.name}' of {entry.value}"
+    try:
+        loaded = require_class(entry.load(), where)
+        loaded.requires(loaded.Config())
+    except (Exception, SystemExit) as fault:
+        raise MethodError(f"{where} does not load: {first_line(fault)}") from fault
+    return loaded
 
 
 def name_of(method: str | type[Method]) -> str:

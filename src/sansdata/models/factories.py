@@ -33,7 +33,7 @@ def build_factory(name: str, args: Mapping[str, Any], code: Collection[str]) -> 
             takes_task = False
         module = factory(task=load_task(args["task"])) if takes_task else factory()
     if not isinstance(module, nn.Module):
-        raise StudentError(f"factory '{name}' returned {type(module).__name__}; expected a torch.nn.Module")
+        raise StudentError(f"factory '{name[:200]}' returned {type(module).__name__}; expected a torch.nn.Module")
     return module
 
 
@@ -44,16 +44,16 @@ def import_factory(name: str) -> Callable[..., Any]:
         module = importlib.import_module(path)
     except ModuleNotFoundError as fault:
         raise StudentError(
-            f"factory '{name}': no module named '{fault.name}' from {os.getcwd()}. "
+            f"factory '{name[:200]}': no module named '{fault.name}' from {os.getcwd()}. "
             "Write package.module:function and run from the folder that holds the package, or install it."
         ) from None
     except Exception as fault:
-        raise StudentError(f"factory '{name}': importing {path} failed with {first_line(fault)}") from fault
+        raise StudentError(f"factory '{name[:200]}': importing {path} failed with {first_line(fault)}") from fault
     factory = getattr(module, attribute, None)
     if not callable(factory):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        hint = did_you_mean(attribute, known) if known else f"{path} has no public function."
-        raise StudentError(f"factory '{name}': {path} has no function '{attribute}'. {hint}")
+        hint = did_you_mean(attribute[:100], known) if known else f"{path} has no public function."
+        raise StudentError(f"factory '{name[:200]}': {path} has no function '{attribute[:100]}'. {hint}")
     return factory
 
 

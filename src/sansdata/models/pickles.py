@@ -87,8 +87,8 @@ class Machine:
     def read(self) -> Any:
         """The value of the next pickle."""
         self.stack: list[Any] = []
-        self.below: list[list[Any]] = []
-        """The parts of the stack under each mark."""
+        self.marks: list[int] = []
+        """How high the stack was at each mark."""
         self.memo: dict[int, Any] = {}
         try:
             for code, argument, _ in pickletools.genops(self.stream):
@@ -112,13 +112,12 @@ class Machine:
             case "PROTO" | "FRAME" | "STOP":
                 pass
             case "MARK":
-                self.below.append(stack)
-                self.stack = []
+                self.marks.append(len(stack))
             case "POP":
-                if stack:
-                    stack.pop()
+                if self.marks and self.marks[-1] == len(stack):
+                    self.marks.pop()
                 else:
-                    self._marked()
+                    stack.pop()
             case "POP_MARK":
                 self._marked()
             case "DUP":
@@ -128,9 +127,9 @@ class Machine:
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(code == "NEWTRUE")
             case "EMPTY_LIST" | "LIST":
-                self._push([] if code == "EMPTY_LIST" else self._marked())
+                stack.append([] if code == "EMPTY_LIST" else self._marked())
             case "EMPTY_TUPLE" | "TUPLE":
-                self._push(() if code == "EMPTY_TUPLE" else tuple(self._marked()))
+                stack.append(() if code == "EMPTY_TUPLE" else tuple(self._marked()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 parts = [stack.pop() for _ in range(int(code[-1]))]
                 stack.append(tuple(reversed(parts)))
@@ -138,24 +137,24 @@ class Machine:
                 stack.append({})
             case "DICT":
                 pairs = self._marked()
-                self._push({})
-                self._set(self.stack[-1], pairs)
+                stack.append({})
+                self._set(stack[-1], pairs)
             case "EMPTY_SET":
                 stack.append(set())
             case "FROZENSET":
-                self._push(frozenset(map(self._key, self._marked())))
+                stack.append(frozenset(map(self._key, self._marked())))
             case "APPEND":
                 value = stack.pop()
                 self._extend(stack[-1], [value])
             case "APPENDS" | "ADDITEMS":
                 values = self._marked()
-                self._extend(self.stack[-1], values)
+                self._extend(stack[-1], values)
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
                 self._set(stack[-1], [key, value])
             case "SETITEMS":
                 pairs = self._marked()
-                self._set(self.stack[-1], pairs)
+                self._set(stack[-1], pairs)
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
             case "PUT" | "BINPUT" | "LONG_BINPUT":
@@ -170,15 +169,16 @@ class Machine:
             case "INST":
                 args = tuple(self._marked())
                 self._name(argument.replace(" ", ".", 1))
-                self._push(self._made(self.stack.pop(), args))
+                stack.append(self._made(stack.pop(), args))
             case "OBJ":
                 callee, *rest = self._marked()
-                self._push(self._made(callee, tuple(rest)))
+                stack.append(self._made(callee, tuple(rest)))
             case "REDUCE" | "NEWOBJ":
                 args, callee = stack.pop(), stack.pop()
                 stack.append(self._made(callee, args))
             case "NEWOBJ_EX":
                 named, args, callee = stack.pop(), stack.pop(), stack.pop()
+                self._spend(len(args))
                 stack.append(self._made(callee, (*args, named) if named else args))
             case "BUILD":
                 state = stack.pop()
@@ -195,12 +195,11 @@ class Machine:
                     raise ValueError(f"the instruction {code}")
                 stack.append(argument)
 
-    def _push(self, value: Any) -> None:
-        self.stack.append(value)
-
     def _marked(self) -> list[Any]:
         """What lies above the last mark, which is taken off."""
-        values, self.stack = self.stack, self.below.pop()
+        at = self.marks.pop()
+        values = self.stack[at:]
+        del self.stack[at:]
         return values
 
     def _name(self, name: str) -> None:
@@ -221,7 +220,9 @@ class Machine:
         maker = self.makers.get(callee.name)
         if maker is None:
             return Foreign(callee.name, args)
-        self._spend(sum(len(one) // 16 for one in args if isinstance(one, (str, bytes))))  # a text can be meant often
+        for one in args:  # a text or a list that stands there once can be meant often, and is copied each time
+            if isinstance(one, (str, bytes, list, tuple)):
+                self._spend(len(one) // (16 if isinstance(one, (str, bytes)) else 1))
         return maker(*args)
 
     def _extend(self, target: Any, values: list[Any]) -> None:

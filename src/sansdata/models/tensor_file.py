@@ -17,7 +17,7 @@ from .limits import MAX_ELEMENTS, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_METADATA
 
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
-    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
+    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "F64": 8, "C64": 8, "U64": 8,
 }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     """(tensors on the CPU, metadata). Raises TeacherError for a file that cannot be read or is cut,
     UnsafeFileError for one that lies about its contents."""
     path = Path(path)
-    metadata = _check(path, open_size(path))
+    _, metadata = _judged(path, open_size(path))
     try:
         with safetensors.safe_open(str(path), framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a dict
@@ -55,11 +55,18 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Only the metadata of a safetensors file; raises as read_safetensors."""
-    return _check(Path(path), open_size(path))
+    return _judged(Path(path), open_size(path))[1]
 
 
-def _check(path: Path, size: int) -> dict[str, str]:
-    """Judges length, JSON, names, shapes and offsets; gives the metadata."""
+def count_elements(path: str | Path) -> int:
+    """The numbers in a safetensors file, by its header; raises as read_safetensors."""
+    path = Path(path)
+    header, _ = _judged(path, open_size(path))
+    return sum(math.prod(entry["shape"]) for entry in header.values())
+
+
+def _judged(path: Path, size: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """(the entries of the tensors, the metadata), once length, JSON, names, shapes and offsets are judged."""
     with open(path, "rb") as file:
         start = file.read(8)
         length = int.from_bytes(start, "little")
@@ -82,7 +89,7 @@ def _check(path: Path, size: int) -> dict[str, str]:
     if sum(map(len, metadata.values())) > MAX_METADATA_BYTES:
         raise UnsafeFileError(f"{path}: more than {MAX_METADATA_BYTES:,} bytes of metadata")
     _check_tensors(path, header, size - 8 - length)
-    return metadata
+    return header, metadata
 
 
 def _parse(path: Path, raw: bytes) -> dict[str, Any]:

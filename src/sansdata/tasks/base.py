@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 
 from ..config import Strict, read_yaml, validate
-from ..errors import TaskError, did_you_mean
+from ..errors import TaskError, did_you_mean, first_line
 from .image import ImageSpec, require_sensible
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
@@ -224,12 +224,14 @@ def load_kind(name: str, kind: str, where: str = "the task") -> Any:
     broken, or one without a Spec."""
     theirs = {entry.name: entry for entry in entry_points(group=GROUP)}
     if kind not in theirs:
-        raise TaskError(f"{where}: unknown kind of {name} '{kind}'. {did_you_mean(kind, [*SPECS[name], *theirs])}")
+        raise TaskError(
+            f"{where}: unknown kind of {name} '{kind[:100]}'. {did_you_mean(kind[:100], [*SPECS[name], *theirs])}"
+        )
     entry = theirs[kind]
     try:
         found = entry.load()
     except (Exception, SystemExit) as fault:  # a third party's package may raise anything
-        raise TaskError(f"{where}: kind '{kind}' of {entry.value} does not load: {fault}") from fault
+        raise TaskError(f"{where}: kind '{kind}' of {entry.value} does not load: {first_line(fault)}") from fault
     spec = getattr(found, "Spec", None)
     if not (isinstance(spec, type) and issubclass(spec, Side) and "kind" in spec.model_fields):
         raise TaskError(f"{where}: kind '{kind}' of {entry.value} needs a Spec: a tasks.Side with the field 'kind'")
@@ -250,7 +252,7 @@ def load_task(spec: str | Path | Mapping[str, Any] | Task) -> Task:
     path = Path(name)
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise TaskError(
-            f"'{name}' is neither a known task nor a YAML file. {did_you_mean(name, KNOWN_TASKS)} "
+            f"'{name[:100]}' is neither a known task nor a YAML file. {did_you_mean(name[:100], KNOWN_TASKS)} "
             "For another task write a file: kind: image, shape: [3, 32, 32], classes: 10, mean: [...], std: [...]; "
             "or kind: table-classification, or text-classification."
         )

@@ -8,7 +8,8 @@ import pydantic
 
 from .side import Side
 
-MAX_PIXELS = 4096 * 4096
+MAX_PIXELS = 1024 * 1024
+"""Of one image of a task: eight of them at once, through a network, fit into the memory of a laptop."""
 
 
 class ImageSpec(Side):
@@ -29,4 +30,7 @@ def require_sensible(shape: tuple[int, int, int]) -> None:
     if channels not in (1, 3):
         raise ValueError(f"shape must be [channels, height, width] with 1 or 3 channels, got {list(shape)}")
     if min(height, width) < 4 or height * width > MAX_PIXELS:
-        raise ValueError(f"height and width in shape must be from 4 to 4096, got {height} x {width}")
+        raise ValueError(
+            f"height and width in shape must be at least 4, and {MAX_PIXELS:,} pixels together at most, got "
+            f"{height} x {width}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Literal
 
 import pydantic
@@ -86,8 +87,7 @@ class TableSpec(Side):
 
     @pydantic.model_validator(mode="after")
     def _distinct(self) -> TableSpec:
-        names = [column.name for column in self.columns]
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        twice = sorted(name for name, times in Counter(column.name for column in self.columns).items() if times > 1)
         if twice:
             raise ValueError(f"two columns are named '{twice[0]}'")
         if sum(max(1, len(column.levels)) for column in self.columns) > MAX_WIDTH:

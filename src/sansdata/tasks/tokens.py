@@ -12,7 +12,7 @@ import pydantic
 from .side import Side
 
 MAX_VOCABULARY = 2_000_000
-MAX_LENGTH = 100_000
+MAX_LENGTH = 16_384
 MAX_TOKENIZER_BYTES = 64_000_000
 
 

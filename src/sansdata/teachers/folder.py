@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ MAX_CONFIG_BYTES = 4_000_000
 
 def is_folder(path: Path) -> bool:
     """Whether a path is a folder of this kind."""
-    return path.is_dir() and (path / CONFIG).is_file() and not (path / "run.json").is_file()
+    return os.path.isfile(path / CONFIG) and not os.path.isfile(path / "run.json")
 
 
 def is_timm_folder(path: Path) -> bool:

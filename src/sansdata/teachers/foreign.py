@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -60,9 +61,9 @@ START = 300
 def refuse_foreign(path: Path) -> None:
     """Raises UnsafeFileError that says what the file is and what to do, unless it can be one of torch.save or of
     safetensors. A file that is not there raises nothing."""
-    if path.is_dir() and (path / "saved_model.pb").is_file():
+    if os.path.isfile(path / "saved_model.pb"):
         raise TeacherError(f"{path}: this is a TensorFlow SavedModel. {_sentence(REBUILT)}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         return
     with open(path, "rb") as file:
         start = file.read(START)

@@ -6,6 +6,7 @@ Nobody looks inside them; what they say are probabilities, or only the class.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts import Access
+from ..decoding.arrays import archive_of
 from ..errors import MissingLibraryError, TeacherError, UnsafeFileError
 from ..files import sha256
 from ..kinds.index import input_kind
@@ -31,6 +33,10 @@ PROBES = 64
 TRUSTED = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
 """Types beyond those that skops knows as data. Their arrays are pointers of compiled code, so they are checked."""
 MAX_SKOPS_BYTES = 2 * 2**30
+MAX_SCHEMA_BYTES = 64 * 2**20
+"""Of the part that says what is made of what; it is JSON."""
+MAX_SKOPS_PARTS = 30_000
+"""A forest has a few of them a tree."""
 
 Predict = Callable[[Any], Any]
 
@@ -182,11 +188,12 @@ def load_skops(path: Path, task: Task) -> Teacher:
         skops = import_module("skops.io")
     except ImportError as fault:
         raise MissingLibraryError(f"{path}: needs skops ({fault}): pip install skops") from None
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TeacherError(f"{path}: does not exist")
     if path.stat().st_size > MAX_SKOPS_BYTES:
         raise TeacherError(f"{path}: larger than {MAX_SKOPS_BYTES:,} bytes")
     try:
+        _require_room(path)
         foreign = sorted(set(skops.get_untrusted_types(file=str(path))) - set(TRUSTED))
         if foreign:
             raise UnsafeFileError(
@@ -194,7 +201,7 @@ def load_skops(path: Path, task: Task) -> Teacher:
                 "load it in Python and give it to sansdata.Teacher.from_scores"
             )
         estimator = skops.load(str(path), trusted=list(TRUSTED))
-    except UnsafeFileError:
+    except TeacherError:
         raise
     except Exception as fault:  # a broken zip, a broken schema, a type of another version
         raise TeacherError(
@@ -204,6 +211,14 @@ def load_skops(path: Path, task: Task) -> Teacher:
         if not _stays_inside(tree):
             raise UnsafeFileError(f"{path}: holds a tree whose nodes point out of it; the file was changed or broken")
     return from_scores(estimator, task, str(path), sha256(path))
+
+
+def _require_room(path: Path) -> None:
+    """Raises UnsafeFileError for an archive whose parts are larger than the file may be: skops unpacks them whole."""
+    with open(path, "rb") as file, archive_of(file, str(path), MAX_SKOPS_PARTS) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+    if sum(sizes.values()) > MAX_SKOPS_BYTES or sizes.get("schema.json", 0) > MAX_SCHEMA_BYTES:
+        raise UnsafeFileError(f"{path}: its parts take {sum(sizes.values()):,} bytes once unpacked, more than is read")
 
 
 def _trees_in(estimator: Any, depth: int = 0) -> Iterator[Any]:

@@ -15,6 +15,7 @@ FOLDER                     a classifier of texts or images of the library transf
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -75,7 +76,9 @@ class Model:
 def load_teacher(spec: str, task: Task) -> Teacher:
     """The teacher that `spec` names, frozen. Raises TeacherError or MissingLibraryError with the mend."""
     if spec.startswith("shrink:"):
-        raise TeacherError(f"'{spec}' is a student's spec; a teacher needs trained weights, for instance resnet56@FILE")
+        raise TeacherError(
+            f"'{spec[:40]}' is a student's spec; a teacher needs trained weights, for instance resnet56@FILE"
+        )
     if spec in ZOO:
         raise TeacherError(
             f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
@@ -189,15 +192,16 @@ def import_libraries(specs: Iterable[str]) -> None:
 
 
 def _split(spec: str) -> tuple[str, Path | None, str]:
-    """(architecture's name or '', file or None, key in the file or '')."""
+    """(architecture's name or '', file or None, key in the file or ''). Texts too long for a path are no path: os.path
+    says so without raising."""
     name, at, rest = spec.partition("@")
-    if at and rest and name and not Path(spec).exists():
+    if at and rest and name and not os.path.exists(spec):
         path, key = _without_key(rest)
-        return name, path / STUDENT_FILE if path.is_dir() else path, key
+        return name, path / STUDENT_FILE if os.path.isdir(path) else path, key
     if spec in ZOO:
         return spec, None, ""
     path, key = _without_key(spec)
-    if spec and path.is_dir():  # Path("") is the current folder
+    if spec and os.path.isdir(path):  # Path("") is the current folder
         return "", path / STUDENT_FILE, key
     if path.suffix.lower() in (".safetensors", ".skops"):
         return "", path, key
@@ -207,7 +211,7 @@ def _split(spec: str) -> tuple[str, Path | None, str]:
 def _without_key(text: str) -> tuple[Path, str]:
     """FILE#KEY in its two parts; a file whose own name has a '#' is found as it is."""
     file, mark, key = text.rpartition("#")
-    return (Path(file), key) if mark and file and not Path(text).exists() else (Path(text), "")
+    return (Path(file), key) if mark and file and not os.path.exists(text) else (Path(text), "")
 
 
 def _ratio(spec: str) -> float:
@@ -218,27 +222,29 @@ def _ratio(spec: str) -> float:
         ratio = 0.0
     if not 0 < ratio <= 1:
         raise StudentError(
-            f"'{spec}': shrink needs a ratio above 0 and at most 1, for instance shrink:0.5; got '{text}'"
+            f"'{spec[:100]}': shrink needs a ratio above 0 and at most 1, for instance shrink:0.5; got '{text[:40]}'"
         )
     return ratio
 
 
 def _explain_unknown(spec: str) -> None:
-    if spec in ZOO or (":" in spec and not Path(spec).exists()):
+    if spec in ZOO or (":" in spec and not os.path.exists(spec)):
         return
     file, _ = _without_key(spec)
     refuse_foreign(file)
-    if file.suffix.lower() in WEIGHT_SUFFIXES or file.is_file():
+    if file.suffix.lower() in WEIGHT_SUFFIXES or os.path.isfile(file):
         raise TeacherError(
-            f"'{spec}' is a file of weights; say which network they belong to: ARCH@{spec}, for instance "
-            f"resnet20@{spec}, timm:NAME@FILE or package.module:function@FILE"
+            f"'{spec[:100]}' is a file of weights; say which network they belong to: ARCH@{spec[:100]}, for instance "
+            f"resnet20@{spec[:100]}, timm:NAME@FILE or package.module:function@FILE"
         )
     if "/" in spec or "\\" in spec:
-        raise TeacherError(f"'{spec}' does not exist. Expected a run directory, a student file, ARCH@FILE or a name")
+        raise TeacherError(
+            f"'{spec[:100]}' does not exist. Expected a run directory, a student file, ARCH@FILE or a name"
+        )
 
 
 def _saved(file: Path, task: Task, spec: str) -> Model:
-    if file.name == STUDENT_FILE and not file.exists():
+    if file.name == STUDENT_FILE and not os.path.exists(file):
         refuse_foreign(file.parent)
         raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
     saved = read_model(file)

@@ -4,6 +4,7 @@ preprocessor_config.json. Nothing is fetched, and no code of the folder runs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,22 @@ from torch import Tensor, nn
 
 from ..errors import MissingLibraryError, TeacherError, UnsafeFileError
 from ..files import sha256
+from ..models.allocation import Allocation
+from ..models.tensor_file import count_elements
 from ..tasks import ImageTask, Task, TokensSpec
 from . import folder as folders
 from .base import Teacher, plain_copy
 from .folder import CONFIG, PROCESSOR, WEIGHTS
 from .trained_with import of_processor
 
-TOKENIZER = "tokenizer.json"
+ADAPTER, TOKENIZER = "adapter_config.json", "tokenizer.json"
 NAMES = ("input_ids", "attention_mask")
 HEADS = {"tokens": "ForSequenceClassification", "image": "ForImageClassification"}
 """Kind of input -> how the library calls its classifiers."""
 UNNAMED = "LABEL_"
 """What the library calls a class without a name."""
+ROOM = 32 * 2**20
+"""Elements that a network may need beside those of its files."""
 LONGEST = 512
 """Tokens that a network is given of a text where its own config names no limit."""
 
@@ -53,10 +58,9 @@ def load_transformer(folder: Path, task: Task) -> Teacher:
     if kind not in HEADS or output != "classes" or (named and not named[0].endswith(HEADS[kind])):
         what = named[0] if named else "a classifier of texts or images"
         raise TeacherError(f"{folder}: {what}, and this is a task of {' x '.join(task.pair)}")
-    if config.get("auto_map"):
-        raise UnsafeFileError(f"{folder}: its network is made by code of the folder (auto_map), which is not run")
+    _require_no_code(folder, config)
     files = folders.weight_files(folder)
-    module = _module(folder, f"AutoModel{HEADS[kind]}")
+    module = _module(folder, f"AutoModel{HEADS[kind]}", sum(map(count_elements, files)))
     labels = int(getattr(module.config, "num_labels", 0))
     if labels != task.classes:
         raise TeacherError(f"{folder}: gives {labels} classes and the task has {task.classes}")
@@ -70,6 +74,20 @@ def load_transformer(folder: Path, task: Task) -> Teacher:
     return Teacher(wrapped, own, None, str(folder), folders.fingerprint(files), notes=notes)
 
 
+def _require_no_code(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raises UnsafeFileError where the folder names code or weights that lie elsewhere: the library fetches them."""
+    if (folder / ADAPTER).exists():
+        raise UnsafeFileError(
+            f"{folder}: an adapter of another network ({ADAPTER}); give a folder of the whole network"
+        )
+    sections = [config, *(value for value in config.values() if isinstance(value, dict))]
+    for name, value in ((name, value) for section in sections for name, value in section.items()):
+        if name == "auto_map" and value:
+            raise UnsafeFileError(f"{folder}: its network is made by code of the folder (auto_map), which is not run")
+        if name.endswith("_implementation") and "/" in str(value):
+            raise UnsafeFileError(f"{folder}: asks for the code {str(value)[:100]} ({name[:60]}), which is not fetched")
+
+
 class Reordered(nn.Module):
     """A classifier whose classes are put into the order of the task."""
 
@@ -81,15 +99,18 @@ class Reordered(nn.Module):
         return self.module(*images, **columns).logits[:, self.order]
 
 
-def _module(folder: Path, auto: str) -> nn.Module:
+def _module(folder: Path, auto: str, elements: int) -> nn.Module:
+    """The network of the folder, whose files hold so many numbers: far more are not made for it."""
     try:
         library = import_module("transformers")
     except ImportError as fault:
         raise MissingLibraryError(f"{folder}: needs transformers ({fault}): pip install transformers") from None
     try:
-        module, loading = getattr(library, auto).from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-        )
+        with Allocation(2 * elements + ROOM, f"{elements:,} numbers in its files, and its network"):
+            module, loading = getattr(library, auto).from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True,
+                output_loading_info=True,
+            )  # fmt: skip
     except Exception as fault:  # an architecture without such a head, weights that do not fit, a broken file
         raise TeacherError(f"{folder}: cannot be read as {auto.removeprefix('Auto')} ({str(fault)[:300]})") from None
     if missing := sorted(loading["missing_keys"]):  # the library would draw them at random

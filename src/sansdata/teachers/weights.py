@@ -24,6 +24,8 @@ from .foreign import refuse_foreign
 
 MAX_DEPTH = 6
 """How deep in a checkpoint weights are looked for."""
+MAX_KEY = 500
+"""Letters of the way to them; a longer name, repeated for all that lies below it, would fill the memory."""
 HARMLESS = frozenset(
     [
         "argparse.Namespace", "types.SimpleNamespace", "collections.deque", "uuid.UUID", "decimal.Decimal",
@@ -99,7 +101,7 @@ def states_in(contents: Any) -> dict[str, dict[str, Tensor]]:
         waiting += [
             (f"{key}.{name}".lstrip("."), depth + 1, part)
             for name, part in parts.items()
-            if isinstance(part, (Mapping, list, tuple, Foreign))
+            if isinstance(part, (Mapping, list, tuple, Foreign)) and len(key) + len(name) < MAX_KEY
         ]
     return states
 
@@ -127,8 +129,13 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         # strides of 0 can claim any number of elements over a few bytes
         if value.numel() * value.element_size() > value.untyped_storage().nbytes() or total > MAX_ELEMENTS:
             raise UnsafeFileError(f"{where} claims {value.numel():,} elements; the file has fewer")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            bad = int((~torch.isfinite(value)).sum())
+        if (value.is_floating_point() or value.is_complex()) and (bad := _not_finite(value)):
             raise TeacherError(
                 f"{where} is not finite in {bad:,} of {value.numel():,} places; the training that made it diverged"
             )
+
+
+def _not_finite(value: Tensor) -> int:
+    """How many elements are not; types of one byte have no such operator of their own."""
+    finite = torch.isfinite(value.float() if value.dtype.itemsize == 1 else value)
+    return 0 if bool(finite.all()) else int((~finite).sum())
