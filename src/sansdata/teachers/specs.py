@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..compress.rebuild import factories_in, rebuild
 from ..compress.shrink import shrink
@@ -173,7 +173,10 @@ def declared_files(spec: str) -> list[Path]:
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     _, file, _ = _split(spec)
-    return [] if file is None else [file]
+    if file is None:
+        return []
+    beside = file.parent / CONFIG
+    return [file, beside] if file.name == WEIGHTS and beside.is_file() else [file]
 
 
 def import_libraries(specs: Iterable[str]) -> None:
@@ -260,8 +263,22 @@ def _with_weights(name: str, file: Path, key: str, task: Task, spec: str) -> Mod
         states, task = {"": saved.tensors}, _same_job(saved.task, task, file)
     else:
         states = read_weights(file)
+    return _chosen(name, file, states, key, task, spec)
+
+
+def _chosen(
+    name: str,
+    file: Path,
+    states: Mapping[str, Mapping[str, Tensor]],
+    key: str,
+    task: Task,
+    spec: str,
+    elements: int | None = None,
+) -> Model:
+    """The network `name` with those of the weights in `file` that are it. elements: as for `rebuild`, where the
+    name too is from a file."""
     architecture = architecture_of(name, task)
-    module = build(architecture, code=[name])
+    module = rebuild(architecture, [name], elements, f"{file}: a file of {elements} numbers whose network")
     choice = choose(states, module, key, name, str(file))
     check_tensors(file, choice.tensors)
     fill(module, choice.tensors, task, name, str(file), choice.notes)
@@ -283,10 +300,11 @@ def _as_its_folder_says(name: str, file: Path, task: Task) -> tuple[Task, list[s
 
 def _timm_folder(folder: Path, task: Task) -> Model:
     """A network as timm puts it on a hub: its config names the architecture, which is one of the library's own."""
-    name = str(read_json(folder / CONFIG)["architecture"])
+    name = str(read_json(folder / CONFIG)["architecture"])[:100]
     weight_files(folder)
-    model = _with_weights(f"timm:{name}", folder / WEIGHTS, "", task, f"timm:{name}@{folder / WEIGHTS}")
-    return replace(model, source=str(folder))
+    states = read_weights(folder / WEIGHTS)
+    elements = sum(value.numel() for value in states[""].values())
+    return _chosen(f"timm:{name}", folder / WEIGHTS, states, "", task, str(folder), elements)
 
 
 def _root_name(architecture: Mapping[str, Any]) -> str:
