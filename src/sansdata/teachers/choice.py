@@ -30,7 +30,9 @@ AVERAGES = frozenset(("ema", "shadow", "averaged", "average", "avg"))
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 ROOT = "."
 """The key of what lies in the file itself, without a name."""
-SHOWN = 12
+ENOUGH = 4
+"""What has less than this part of the network's parameters is not looked at as a set of its own."""
+SHOWN, LONGEST = 12, 80
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Candidate:
     @property
     def is_average(self) -> bool:
         return any(word.lower() in AVERAGES for word in WORD.findall(f"{self.key}.{self.prefix}"))
+
+    @property
+    def shown(self) -> str:
+        """The address in a message."""
+        return self.address if len(self.address) <= LONGEST else self.address[: LONGEST - 3] + "..."
 
     def answers_to(self, key: str) -> bool:
         """Whether a user who wrote `key` means this one: its address or the whole path, or the end of either."""
@@ -166,19 +173,21 @@ def _spoken(names: dict[str, str], parameters: list[str]) -> Iterable[tuple[str,
     yield "", names
     if len(names) == len(parameters) and all(name.isdigit() for name in names):
         yield "a list in the order of its parameters", dict(zip(parameters, names.values()))
+    if 2 * len(names) < len(parameters):  # too few for a network, in whatever words
+        return
     for dialect in DIALECTS:
         if (other := renamed(dialect, names)) is not None and other.keys() != names.keys():
             yield f"those of {dialect.origin}", other
 
 
 def _prefixes(names: list[str], least: int) -> list[str]:
-    """Beginnings, up to a dot, that enough names share to be a network with `least` parameters; the longest first, and
-    last the empty one, where what has gone into others is left out."""
+    """Beginnings, up to a dot, that enough names share to be much of a network with `least` parameters; the longest
+    first, and last the empty one, where what has gone into others is left out."""
     counts: Counter[str] = Counter()
     for name in names:
         parts = name.split(".")
         counts.update(".".join(parts[:length]) + "." for length in range(1, len(parts)))
-    enough = min(least, len(names))
+    enough = min(max(1, least // ENOUGH), len(names))
     return [*sorted((one for one in counts if counts[one] >= enough), key=len, reverse=True), ""]
 
 
@@ -211,14 +220,15 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 
 def _notes(chosen: Candidate, raw: list[Candidate], name: str, file: str, candidates: list[Candidate]) -> list[str]:
     """How the weights were chosen; empty for a file that holds nothing else, in the network's own names."""
-    parts = ["those of the file itself" if chosen.address == ROOT else f"'{chosen.address}'"]
+    parts = ["those of the file itself" if chosen.address == ROOT else f"'{chosen.shown}'"]
     if chosen.is_average:
         parts.append("a moving average")
     if chosen.prefix:
-        parts.append(f"without '{chosen.prefix}' before their names")
+        parts.append(f"without '{chosen.prefix[:LONGEST]}' before their names")
     if chosen.dialect:
         parts.append(f"which are {chosen.dialect}")
-    others = [one.address for one in raw] or [one.address for one in candidates if one.fits and one is not chosen]
+    alike = [one for one in candidates if one is not chosen and 2 * one.fits > chosen.fits]
+    others = [one.shown for one in raw or alike]
     if parts == ["those of the file itself"] and not others:
         return []
     line = f"{file}: the weights are {', '.join(parts)}"
@@ -233,5 +243,5 @@ def _listing(candidates: list[Candidate], module: nn.Module, name: str, file: st
     """The keys there are, and how much of the network each has."""
     total = len([one for one in module.state_dict() if not one.endswith(COUNTERS)])
     ranked = sorted(candidates, key=lambda one: -one.fits)
-    rows = [f"#{one.address}: {one.fits} of {total} tensors fit" for one in ranked[:SHOWN]]
-    return f"Name one, for instance {name}@{file}#{ranked[0].address}\n  " + "\n  ".join(rows)
+    rows = [f"#{one.shown}: {one.fits} of {total} tensors fit" for one in ranked[:SHOWN]]
+    return f"Name one, for instance {name}@{file}#{ranked[0].shown}\n  " + "\n  ".join(rows)

@@ -243,6 +243,8 @@ def _explain_unknown(spec: str) -> None:
 def _saved(file: Path, task: Task, spec: str) -> Model:
     if file.name == STUDENT_FILE and not file.exists():
         refuse_foreign(file.parent)
+        if is_folder(file.parent):
+            raise TeacherError(f"{file.parent}: a model of the library transformers can be a teacher, no student")
         raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
     saved = read_model(file)
     return _restore(saved, _same_job(saved.task, task, file), spec, file)
