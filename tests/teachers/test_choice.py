@@ -318,6 +318,15 @@ def test_many_small_dicts_are_no_bomb():
     assert is_(tensors, RAW)
 
 
+def test_names_that_are_made_to_take_long():
+    """Deep ones, and very many of different beginnings, for a network with few parameters."""
+    small = nn.Linear(1, 1)
+    names = [f"{number}.{number % 7}.{'a.' * 50}weight" for number in range(5_000)]
+    state = dict.fromkeys([*names, "a." * 100_000 + "b"], torch.zeros(1)) | under("net.", dict(small.state_dict()))
+    choice = choose({"": state}, small, "", "small", "w.pt")
+    assert choice.tensors.keys() == {"weight", "bias"}
+
+
 def test_weiaicunzais_names():
     tensors = state(0, "resnet18")
     choice = choose({"": weiaicunzai(tensors)}, build(architecture_of("resnet18", TASK)), "", "resnet18", "w.pt")

@@ -10,7 +10,6 @@ writes the key behind the file: ARCH@FILE#KEY.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +29,10 @@ AVERAGES = frozenset(("ema", "shadow", "averaged", "average", "avg"))
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 ROOT = "."
 """The key of what lies in the file itself, without a name."""
-ENOUGH = 4
-"""What has less than this part of the network's parameters is not looked at as a set of its own."""
+FEW, ENOUGH = 8, 4
+"""What has fewer tensors than so many and than one in so many of the network's parameters is no set of its own."""
+DEEPEST = 8
+"""Most parts of a prefix."""
 SHOWN, LONGEST = 12, 80
 
 
@@ -132,11 +133,9 @@ def candidates_of(states: Mapping[str, Mapping[str, Tensor]], module: nn.Module)
     parameters = [name for name, _ in module.named_parameters()]
     listed: list[Candidate] = []
     for key, state in states.items():
-        names = list(state)
         taken: set[str] = set()
-        for prefix in _prefixes(names, len(parameters)):
-            left = {name[len(prefix) :]: name for name in names if name.startswith(prefix) and name not in taken}
-            if left:
+        for prefix, names in _prefixes(list(state), len(parameters)):
+            if left := {name[len(prefix) :]: name for name in names if name not in taken}:
                 candidate = _candidate(key, prefix, left, state, own, parameters)
                 listed.append(candidate)
                 taken |= set(left.values()) if candidate.complete or candidate.parameters_only else set()
@@ -154,7 +153,7 @@ def _candidate(
     """The names as they are, or in the dialect that fits better."""
     best = None
     needed = len([name for name in own if not name.endswith(COUNTERS)])
-    for origin, spoken in _spoken(names, parameters):
+    for origin, spoken in _spoken(names, parameters, len(own)):
         used = {name: there for name, there in spoken.items() if name in own or not name.endswith(COUNTERS)}
         weights = [name for name in used if not name.endswith(COUNTERS)]
         count = sum(name in own and state[used[name]].shape == own[name] for name in weights)
@@ -168,27 +167,29 @@ def _candidate(
     return best
 
 
-def _spoken(names: dict[str, str], parameters: list[str]) -> Iterable[tuple[str, dict[str, str]]]:
-    """(dialect or '', the names in it)."""
+def _spoken(names: dict[str, str], parameters: list[str], most: int) -> Iterable[tuple[str, dict[str, str]]]:
+    """(dialect or '', the names in it). most: tensors of the network, buffers too."""
     yield "", names
     if len(names) == len(parameters) and all(name.isdigit() for name in names):
         yield "a list in the order of its parameters", dict(zip(parameters, names.values()))
-    if 2 * len(names) < len(parameters):  # too few for a network, in whatever words
+    if not len(parameters) <= 2 * len(names) <= 4 * most:  # too few or too many for it, in whatever words
         return
     for dialect in DIALECTS:
         if (other := renamed(dialect, names)) is not None and other.keys() != names.keys():
             yield f"those of {dialect.origin}", other
 
 
-def _prefixes(names: list[str], least: int) -> list[str]:
-    """Beginnings, up to a dot, that enough names share to be much of a network with `least` parameters; the longest
-    first, and last the empty one, where what has gone into others is left out."""
-    counts: Counter[str] = Counter()
+def _prefixes(names: list[str], least: int) -> list[tuple[str, list[str]]]:
+    """Beginnings, up to a dot, that enough names share to be much of a network with `least` parameters, each with these
+    names; the longest first, and last the empty one, where what has gone into others is left out."""
+    sharing: dict[str, list[str]] = {}
     for name in names:
-        parts = name.split(".")
-        counts.update(".".join(parts[:length]) + "." for length in range(1, len(parts)))
-    enough = min(max(1, least // ENOUGH), len(names))
-    return [*sorted((one for one in counts if counts[one] >= enough), key=len, reverse=True), ""]
+        parts = name.split(".", DEEPEST)
+        for length in range(1, len(parts)):
+            sharing.setdefault(".".join(parts[:length]) + ".", []).append(name)
+    enough = min(least, max(FEW, least // ENOUGH), len(names))
+    shared = [(prefix, sharers) for prefix, sharers in sharing.items() if len(sharers) >= enough]
+    return [*sorted(shared, key=lambda one: len(one[0]), reverse=True), ("", names)]
 
 
 def _without_shells(listed: list[Candidate]) -> list[Candidate]:
