@@ -44,7 +44,7 @@ from ..report.federated import write_federated_report
 from ..runtime import Runtime, make_runtime
 from ..streams import Streams
 from ..tasks import KNOWN_TASKS, Task, load_task
-from ..teachers.specs import restore
+from ..teachers.student_file import restore
 
 LEVELS = tuple(round(0.05 * n, 2) for n in range(4, 20))
 """Accuracies whose first round is reported."""
