@@ -148,11 +148,14 @@ def test_a_plain_file_has_nothing_to_say():
 
 def test_wrong_keys_and_files_that_do_not_fit(tmp_path: Path):
     torch.save({"student": RAW, "teacher": EMA}, tmp_path / "two.pt")
+    torch.save(under("model.", RAW) | under("ema.", EMA), tmp_path / "prefixed.pt")
     with pytest.raises(TeacherError, match=r"no weights under 'best'(?s:.)*#student: 37 of 37(?s:.)*#teacher"):
         load_teacher(f"resnet8@{tmp_path}/two.pt#best", TASK)
     torch.save({"state_dict": under("model.backbone.", state(0, "lenet5"))}, tmp_path / "lenet.pt")
     with pytest.raises(TeacherError, match=r"missing(?s:.)*without 'model.backbone.' before(?s:.)*lenet5@"):
         load_teacher(f"resnet8@{tmp_path}/lenet.pt", TASK)
+    with pytest.raises(TeacherError, match=r"do not fit 'resnet20'\.\s+missing: layer1\.1\.(?s:.)*the zoo's 'resnet8'"):
+        load_teacher(f"resnet20@{tmp_path}/prefixed.pt", TASK)
     with pytest.raises(TeacherError, match="#student: 37 of 37"):
         load_teacher(f"resnet8@{tmp_path}/two.pt", TASK)
 
@@ -281,6 +284,47 @@ def test_the_fields_own_files_give_the_fields_own_answers(tmp_path: Path, name: 
         expected = theirs(teacher.network.preprocessor(images))
         assert torch.allclose(teacher(images).logits, expected, atol=1e-4)
     assert "which are those of" in " ".join(teacher.notes)
+
+
+@pytest.mark.parametrize("wrapper", ["module", "_orig_mod", "_fsdp_wrapped_module"])
+def test_parts_that_are_wrapped(wrapper: str):
+    """As the ImageNet example of PyTorch saves the features of a VGG, or a compiled part."""
+    wrapped = {
+        name.replace("layer1.", f"layer1.{wrapper}.").replace("layer2.0.", f"layer2.0.{wrapper}."): value
+        for name, value in RAW.items()
+    }
+    tensors, notes = chosen(wrapped)
+    assert is_(tensors, RAW)
+    assert "inside DataParallel" in notes
+
+
+def test_repdistillers_names():
+    tensors = state(0, "resnet8x4")
+    theirs = {name.replace("linear.", "fc."): value for name, value in tensors.items()}
+    choice = choose({"model": theirs}, build(architecture_of("resnet8x4", TASK)), "", "resnet8x4", "w.pt")
+    assert is_(choice.tensors, tensors)
+    assert "RepDistiller" in " ".join(choice.notes)
+
+
+def test_long_keys_are_cut_in_messages():
+    with pytest.raises(TeacherError) as fault:
+        chosen({"a" * 5000: RAW, "b" * 5000: EMA})
+    assert len(str(fault.value)) < 500
+
+
+def test_many_small_dicts_are_no_bomb():
+    contents: dict[str, Any] = {str(number): {"w": torch.zeros(1)} for number in range(5_000)}
+    tensors, _ = chosen(contents | {"model": RAW})
+    assert is_(tensors, RAW)
+
+
+def test_names_that_are_made_to_take_long():
+    """Deep ones, and very many of different beginnings, for a network with few parameters."""
+    small = nn.Linear(1, 1)
+    names = [f"{number}.{number % 7}.{'a.' * 50}weight" for number in range(5_000)]
+    state = dict.fromkeys([*names, "a." * 100_000 + "b"], torch.zeros(1)) | under("net.", dict(small.state_dict()))
+    choice = choose({"": state}, small, "", "small", "w.pt")
+    assert choice.tensors.keys() == {"weight", "bias"}
 
 
 def test_weiaicunzais_names():

@@ -13,7 +13,7 @@ import torch
 from tiny import ENGINE
 
 import sansdata
-from sansdata.errors import TeacherError, UnsafeFileError
+from sansdata.errors import StudentError, TeacherError, UnsafeFileError
 from sansdata.tasks import ImageTask
 from sansdata.teachers.base import Teacher
 from sansdata.teachers.specs import load_student, load_teacher
@@ -187,3 +187,14 @@ def test_a_folder_of_timms(timm_folder: Path):
     other = TASK.model_copy(update={"classes": 5})
     with pytest.raises(TeacherError, match="looks like 3 classes but the task has 5"):
         load_teacher(str(timm_folder), other)
+
+
+def test_a_folder_of_timms_may_not_choose_a_giant(timm_folder: Path):
+    """The name is from a file: the network gets no more memory than the weights explain."""
+    change(timm_folder / "config.json", architecture="vit_giant_patch14_224")
+    with pytest.raises((TeacherError, StudentError), match="a file of"):
+        load_teacher(str(timm_folder), TASK)
+    for name in ("no_such_model", "hf-hub:someone/model", "os:system"):
+        change(timm_folder / "config.json", architecture=name)
+        with pytest.raises(TeacherError, match="timm has no model"):
+            load_teacher(str(timm_folder), TASK)

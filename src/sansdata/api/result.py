@@ -23,7 +23,9 @@ from ..models.saved import read_model
 from ..network import Network
 from ..settings import code_of
 from ..tasks import Task, load_task
-from ..teachers.specs import STUDENT_FILE, fill, is_foreign, load_teacher, materialised, resolve, restore
+from ..teachers.fill import fill
+from ..teachers.specs import STUDENT_FILE, is_foreign, load_teacher, materialised, resolve
+from ..teachers.student_file import restore
 
 BEST_FILE = "student.best.safetensors"
 

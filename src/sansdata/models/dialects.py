@@ -54,6 +54,10 @@ DIALECTS = (
         ((r"\.shortcut\.(\d)", r".downsample.\1"),),
     ),
     Dialect(
+        "a network with parts inside DataParallel, torch.compile or FSDP",
+        ((r"(^|\.)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)", r""), (r"^\.", "")),
+    ),
+    Dialect(
         "torchvision's DenseNets of before 2019",
         ((r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2"),),
     ),

@@ -10,7 +10,6 @@ writes the key behind the file: ARCH@FILE#KEY.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +29,11 @@ AVERAGES = frozenset(("ema", "shadow", "averaged", "average", "avg"))
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 ROOT = "."
 """The key of what lies in the file itself, without a name."""
-SHOWN = 12
+FEW, ENOUGH = 8, 4
+"""What has fewer tensors than so many and than one in so many of the network's parameters is no set of its own."""
+DEEPEST = 8
+"""Most parts of a prefix."""
+SHOWN, LONGEST = 12, 80
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ class Candidate:
     @property
     def is_average(self) -> bool:
         return any(word.lower() in AVERAGES for word in WORD.findall(f"{self.key}.{self.prefix}"))
+
+    @property
+    def shown(self) -> str:
+        """The address in a message."""
+        return self.address if len(self.address) <= LONGEST else self.address[: LONGEST - 3] + "..."
 
     def answers_to(self, key: str) -> bool:
         """Whether a user who wrote `key` means this one: its address or the whole path, or the end of either."""
@@ -125,11 +133,9 @@ def candidates_of(states: Mapping[str, Mapping[str, Tensor]], module: nn.Module)
     parameters = [name for name, _ in module.named_parameters()]
     listed: list[Candidate] = []
     for key, state in states.items():
-        names = list(state)
         taken: set[str] = set()
-        for prefix in _prefixes(names, len(parameters)):
-            left = {name[len(prefix) :]: name for name in names if name.startswith(prefix) and name not in taken}
-            if left:
+        for prefix, names in _prefixes(list(state), len(parameters)):
+            if left := {name[len(prefix) :]: name for name in names if name not in taken}:
                 candidate = _candidate(key, prefix, left, state, own, parameters)
                 listed.append(candidate)
                 taken |= set(left.values()) if candidate.complete or candidate.parameters_only else set()
@@ -147,7 +153,7 @@ def _candidate(
     """The names as they are, or in the dialect that fits better."""
     best = None
     needed = len([name for name in own if not name.endswith(COUNTERS)])
-    for origin, spoken in _spoken(names, parameters):
+    for origin, spoken in _spoken(names, parameters, len(own)):
         used = {name: there for name, there in spoken.items() if name in own or not name.endswith(COUNTERS)}
         weights = [name for name in used if not name.endswith(COUNTERS)]
         count = sum(name in own and state[used[name]].shape == own[name] for name in weights)
@@ -161,25 +167,29 @@ def _candidate(
     return best
 
 
-def _spoken(names: dict[str, str], parameters: list[str]) -> Iterable[tuple[str, dict[str, str]]]:
-    """(dialect or '', the names in it)."""
+def _spoken(names: dict[str, str], parameters: list[str], most: int) -> Iterable[tuple[str, dict[str, str]]]:
+    """(dialect or '', the names in it). most: tensors of the network, buffers too."""
     yield "", names
     if len(names) == len(parameters) and all(name.isdigit() for name in names):
         yield "a list in the order of its parameters", dict(zip(parameters, names.values()))
+    if not len(parameters) <= 2 * len(names) <= 4 * most:  # too few or too many for it, in whatever words
+        return
     for dialect in DIALECTS:
         if (other := renamed(dialect, names)) is not None and other.keys() != names.keys():
             yield f"those of {dialect.origin}", other
 
 
-def _prefixes(names: list[str], least: int) -> list[str]:
-    """Beginnings, up to a dot, that enough names share to be a network with `least` parameters; the longest first, and
-    last the empty one, where what has gone into others is left out."""
-    counts: Counter[str] = Counter()
+def _prefixes(names: list[str], least: int) -> list[tuple[str, list[str]]]:
+    """Beginnings, up to a dot, that enough names share to be much of a network with `least` parameters, each with these
+    names; the longest first, and last the empty one, where what has gone into others is left out."""
+    sharing: dict[str, list[str]] = {}
     for name in names:
-        parts = name.split(".")
-        counts.update(".".join(parts[:length]) + "." for length in range(1, len(parts)))
-    enough = min(least, len(names))
-    return [*sorted((one for one in counts if counts[one] >= enough), key=len, reverse=True), ""]
+        parts = name.split(".", DEEPEST)
+        for length in range(1, len(parts)):
+            sharing.setdefault(".".join(parts[:length]) + ".", []).append(name)
+    enough = min(least, max(FEW, least // ENOUGH), len(names))
+    shared = [(prefix, sharers) for prefix, sharers in sharing.items() if len(sharers) >= enough]
+    return [*sorted(shared, key=lambda one: len(one[0]), reverse=True), ("", names)]
 
 
 def _without_shells(listed: list[Candidate]) -> list[Candidate]:
@@ -211,14 +221,15 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 
 def _notes(chosen: Candidate, raw: list[Candidate], name: str, file: str, candidates: list[Candidate]) -> list[str]:
     """How the weights were chosen; empty for a file that holds nothing else, in the network's own names."""
-    parts = ["those of the file itself" if chosen.address == ROOT else f"'{chosen.address}'"]
+    parts = ["those of the file itself" if chosen.address == ROOT else f"'{chosen.shown}'"]
     if chosen.is_average:
         parts.append("a moving average")
     if chosen.prefix:
-        parts.append(f"without '{chosen.prefix}' before their names")
+        parts.append(f"without '{chosen.prefix[:LONGEST]}' before their names")
     if chosen.dialect:
         parts.append(f"which are {chosen.dialect}")
-    others = [one.address for one in raw] or [one.address for one in candidates if one.fits and one is not chosen]
+    alike = [one for one in candidates if one is not chosen and 2 * one.fits > chosen.fits]
+    others = [one.shown for one in raw or alike]
     if parts == ["those of the file itself"] and not others:
         return []
     line = f"{file}: the weights are {', '.join(parts)}"
@@ -233,5 +244,5 @@ def _listing(candidates: list[Candidate], module: nn.Module, name: str, file: st
     """The keys there are, and how much of the network each has."""
     total = len([one for one in module.state_dict() if not one.endswith(COUNTERS)])
     ranked = sorted(candidates, key=lambda one: -one.fits)
-    rows = [f"#{one.address}: {one.fits} of {total} tensors fit" for one in ranked[:SHOWN]]
-    return f"Name one, for instance {name}@{file}#{ranked[0].address}\n  " + "\n  ".join(rows)
+    rows = [f"#{one.shown}: {one.fits} of {total} tensors fit" for one in ranked[:SHOWN]]
+    return f"Name one, for instance {name}@{file}#{ranked[0].shown}\n  " + "\n  ".join(rows)

@@ -17,18 +17,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..compress.rebuild import factories_in, rebuild
+from ..compress.rebuild import rebuild
 from ..compress.shrink import shrink
 from ..contracts import Access
-from ..errors import StudentError, TeacherError, UnsafeFileError, first_line
+from ..errors import StudentError, TeacherError, first_line
 from ..files import sha256
 from ..kinds.index import input_kind
 from ..models.build import DOORS, ZOO, architecture_of, build
@@ -37,7 +37,6 @@ from ..models.modes import in_mode
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
-from ..settings import code_of
 from ..tasks import Task
 from .base import Teacher, plain_copy
 from .choice import choose
@@ -45,6 +44,7 @@ from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
 from .scores import load_skops
+from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
@@ -176,7 +176,10 @@ def declared_files(spec: str) -> list[Path]:
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     _, file, _ = _split(spec)
-    return [] if file is None else [file]
+    if file is None:
+        return []
+    beside = file.parent / CONFIG
+    return [file, beside] if file.name == WEIGHTS and beside.is_file() else [file]
 
 
 def import_libraries(specs: Iterable[str]) -> None:
@@ -246,9 +249,11 @@ def _explain_unknown(spec: str) -> None:
 def _saved(file: Path, task: Task, spec: str) -> Model:
     if file.name == STUDENT_FILE and not os.path.exists(file):
         refuse_foreign(file.parent)
+        if is_folder(file.parent):
+            raise TeacherError(f"{file.parent}: a model of the library transformers can be a teacher, no student")
         raise TeacherError(f"{file.parent}: has no {STUDENT_FILE}; is it a finished run directory?")
     saved = read_model(file)
-    return _restore(saved, _same_job(saved.task, task, file), spec, file)
+    return _restore(saved, same_job(saved.task, task, file), spec, file)
 
 
 def _with_weights(name: str, file: Path, key: str, task: Task, spec: str) -> Model:
@@ -257,17 +262,31 @@ def _with_weights(name: str, file: Path, key: str, task: Task, spec: str) -> Mod
             raise TeacherError(f"{file}: holds one network; leave '#{key}' out")
         saved = read_model(file)
         if saved.architecture is not None:
-            own_name = _root_name(saved.architecture)
+            own_name = root_name(saved.architecture)
             if own_name != name:
                 raise TeacherError(
                     f"{file}: holds a '{own_name}', not a '{name}'. Write {own_name}@{file}, or {file} alone"
                 )
-            return _restore(saved, _same_job(saved.task, task, file), spec, file)
-        states, task = {"": saved.tensors}, _same_job(saved.task, task, file)
+            return _restore(saved, same_job(saved.task, task, file), spec, file)
+        states, task = {"": saved.tensors}, same_job(saved.task, task, file)
     else:
         states = read_weights(file)
+    return _chosen(name, file, states, key, task, spec)
+
+
+def _chosen(
+    name: str,
+    file: Path,
+    states: Mapping[str, Mapping[str, Tensor]],
+    key: str,
+    task: Task,
+    spec: str,
+    elements: int | None = None,
+) -> Model:
+    """The network `name` with those of the weights in `file` that are it. elements: as for `rebuild`, where the
+    name too is from a file."""
     architecture = architecture_of(name, task)
-    module = build(architecture, code=[name])
+    module = rebuild(architecture, [name], elements, f"{file}: a file of {elements} numbers whose network")
     choice = choose(states, module, key, name, str(file))
     check_tensors(file, choice.tensors)
     fill(module, choice.tensors, task, name, str(file), choice.notes)
@@ -289,59 +308,13 @@ def _as_its_folder_says(name: str, file: Path, task: Task) -> tuple[Task, list[s
 
 def _timm_folder(folder: Path, task: Task) -> Model:
     """A network as timm puts it on a hub: its config names the architecture, which is one of the library's own."""
-    name = str(read_json(folder / CONFIG)["architecture"])
+    name = str(read_json(folder / CONFIG)["architecture"])[:100]
     weight_files(folder)
-    model = _with_weights(f"timm:{name}", folder / WEIGHTS, "", task, f"timm:{name}@{folder / WEIGHTS}")
-    return replace(model, source=str(folder))
-
-
-def _root_name(architecture: Mapping[str, Any]) -> str:
-    while isinstance(architecture.get("of"), Mapping):
-        architecture = architecture["of"]
-    kind, name = architecture.get("kind"), str(architecture.get("name"))
-    return f"{kind}:{name}" if kind in ("timm", "torchvision") else name
-
-
-def _same_job(saved: Task, task: Task, file: Path) -> Task:
-    """The run's task with the file's preprocessing."""
-    if saved.pair != task.pair:
-        raise TeacherError(f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}")
-    for side in ("inputs", "outputs"):
-        came, expected = (getattr(one, side).model_dump() for one in (saved, task))
-        may_differ = ("class_names", "column", "answers", *getattr(saved, side).files)
-        for field in came:
-            if came[field] != expected.get(field) and field not in may_differ:
-                shown, wanted = (str(one[field])[:80] for one in (came, expected))
-                raise TeacherError(
-                    f"{file}: was made for {field} {shown}, the task has {wanted}. Choose the other task"
-                )
-    return task.seen_through(saved.own_preprocessing)
+    states = read_weights(folder / WEIGHTS)
+    elements = sum(value.numel() for value in states[""].values())
+    return _chosen(f"timm:{name}", folder / WEIGHTS, states, "", task, str(folder), elements)
 
 
 def _restore(saved: SavedModel, task: Task, spec: str, file: Path) -> Model:
     module = restore(saved, file, spec)
     return Model(module, dict(saved.architecture or {}), spec, sha256(file), task)
-
-
-def restore(saved: SavedModel, file: Path, spec: str = "") -> nn.Module:
-    """The network of a student file of ours, with its weights. spec: what the user wrote; only code that it names may
-    make the network, and it is allowed no more memory than the file's weights explain.
-
-    Raises TeacherError or StudentError for a network that the weights do not fit, UnsafeFileError for other code.
-    """
-    architecture = saved.architecture
-    if architecture is None:
-        raise TeacherError(
-            f"{file}: its network was given as a module in Python, so only your code can build it: "
-            f"package.module:function@{file}"
-        )
-    code = [name for name in [code_of(spec)] if name]
-    if unnamed := [name for name in factories_in(architecture) if name not in code]:
-        raise UnsafeFileError(
-            f"{file}: its network is made by the code {unnamed[0][:200]}. If you trust it, say so: "
-            f"{unnamed[0][:200]}@{file}"
-        )
-    elements = sum(value.numel() for value in saved.tensors.values())
-    module = rebuild(architecture, code, elements, f"{file}: a file of {elements:,} numbers whose network")
-    fill(module, saved.tensors, saved.task, _root_name(architecture), str(file))
-    return module

@@ -40,8 +40,8 @@ def is_transformer(path: Path) -> bool:
 
 def transformer_files(folder: Path) -> list[Path]:
     """The files that reading such a folder opens."""
-    shards = sorted(folder.glob("model-*.safetensors"))
-    return [folder / name for name in (CONFIG, WEIGHTS, folders.INDEX, TOKENIZER, PROCESSOR)] + shards
+    named = [folder / name for name in (CONFIG, WEIGHTS, folders.INDEX, TOKENIZER, PROCESSOR)]
+    return list(dict.fromkeys([*named, *sorted(folder.glob("*.safetensors"))]))
 
 
 def load_transformer(folder: Path, task: Task) -> Teacher:

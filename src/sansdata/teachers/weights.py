@@ -6,6 +6,7 @@ torch.save can write is refused by name, and `sansdata convert` takes the weight
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..models.limits import MAX_ELEMENTS, MAX_TENSORS
 from ..models.module_pickle import is_module, state_of
 from ..models.pickles import Foreign
 from ..models.tensor_file import open_size, read_safetensors
-from ..models.torch_file import RESAVE, read_plain
+from ..models.torch_file import read_plain
 from .foreign import refuse_foreign
 
 MAX_DEPTH = 6
@@ -61,9 +62,10 @@ def read_weights(path: str | Path) -> dict[str, dict[str, Tensor]]:
     states = states_in(contents)
     if not states:
         keys = ", ".join(str(key)[:40] for key in list(contents)[:6]) if isinstance(contents, Mapping) else ""
+        held = f"its keys: {keys}" if keys else type(contents).__name__
         raise TeacherError(
-            f"{path}: no tensors with names in it ({type(contents).__name__}{', its keys: ' if keys else ''}{keys}). "
-            f"{RESAVE}"
+            f"{path}: no tensors with names in it ({held}), so it holds no weights. Look for the file that does: it "
+            "has about four bytes a parameter"
         )
     return states
 
@@ -85,9 +87,9 @@ def states_in(contents: Any) -> dict[str, dict[str, Tensor]]:
     count as dicts of numbers, objects as dicts of their attributes."""
     states: dict[str, dict[str, Tensor]] = {}
     visited: set[int] = set()
-    waiting: list[tuple[str, int, Any]] = [("", 0, contents)]
+    waiting: deque[tuple[str, int, Any]] = deque([("", 0, contents)])
     while waiting:
-        key, depth, value = waiting.pop(0)
+        key, depth, value = waiting.popleft()
         if id(value) in visited or depth == MAX_DEPTH:
             continue
         visited.add(id(value))

@@ -1,0 +1,63 @@
+"""Networks out of student files of our own, which say how they are built, for which job and behind which door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..compress.rebuild import factories_in, rebuild
+from ..errors import TeacherError, UnsafeFileError
+from ..models.saved import SavedModel
+from ..settings import code_of
+from ..tasks import Task
+from .fill import fill
+
+
+def restore(saved: SavedModel, file: Path, spec: str = "") -> nn.Module:
+    """The network of a student file of ours, with its weights. spec: what the user wrote; only code that it names may
+    make the network, and it is allowed no more memory than the file's weights explain.
+
+    Raises TeacherError or StudentError for a network that the weights do not fit, UnsafeFileError for other code.
+    """
+    architecture = saved.architecture
+    if architecture is None:
+        raise TeacherError(
+            f"{file}: its network was given as a module in Python, so only your code can build it: "
+            f"package.module:function@{file}"
+        )
+    code = [name for name in [code_of(spec)] if name]
+    if unnamed := [name for name in factories_in(architecture) if name not in code]:
+        raise UnsafeFileError(
+            f"{file}: its network is made by the code {unnamed[0][:200]}. If you trust it, say so: "
+            f"{unnamed[0][:200]}@{file}"
+        )
+    elements = sum(value.numel() for value in saved.tensors.values())
+    module = rebuild(architecture, code, elements, f"{file}: a file of {elements:,} numbers whose network")
+    fill(module, saved.tensors, saved.task, root_name(architecture), str(file))
+    return module
+
+
+def same_job(saved: Task, task: Task, file: Path) -> Task:
+    """The run's task with the file's preprocessing."""
+    if saved.pair != task.pair:
+        raise TeacherError(f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}")
+    for side in ("inputs", "outputs"):
+        came, expected = (getattr(one, side).model_dump() for one in (saved, task))
+        may_differ = ("class_names", "column", "answers", *getattr(saved, side).files)
+        for field in came:
+            if came[field] != expected.get(field) and field not in may_differ:
+                shown, wanted = (str(one[field])[:80] for one in (came, expected))
+                raise TeacherError(
+                    f"{file}: was made for {field} {shown}, the task has {wanted}. Choose the other task"
+                )
+    return task.seen_through(saved.own_preprocessing)
+
+
+def root_name(architecture: Mapping[str, Any]) -> str:
+    while isinstance(architecture.get("of"), Mapping):
+        architecture = architecture["of"]
+    kind, name = architecture.get("kind"), str(architecture.get("name"))
+    return f"{kind}:{name}" if kind in ("timm", "torchvision") else name
