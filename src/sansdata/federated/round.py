@@ -99,7 +99,7 @@ class Round:
             if not all(is_finite(part.state_dict()) for part in self.server.state().values()):
                 undone = "what the replies come to is not finite"
         except DivergedError as fault:
-            undone = _plain(str(fault))
+            undone = plain(str(fault))
         if undone:
             for name, part in self.server.state().items():
                 part.load_state_dict(before[name])
@@ -125,10 +125,10 @@ def is_finite(value: object) -> bool:
 
 
 def _named(client: int, reason: str) -> dict[str, Any]:
-    return {"client": client, "reason": _plain(reason)}
+    return {"client": client, "reason": plain(reason)}
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What a client may have had a hand in, in one line that every log and page can hold."""
     return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))[:300]
 

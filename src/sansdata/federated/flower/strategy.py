@@ -13,7 +13,7 @@ from ...errors import ClientLost, ReplyRefused, ResumeError
 from ..aggregate import state_of
 from ..algo import ServerAlgo
 from ..payload import MAX_FACTS_BYTES, Payload
-from ..round import Round, select
+from ..round import Round, plain, select
 from .answers import accuracies, client_of, payload_of, seconds_of
 from .client import LAST, RUN
 from .nodes import Nodes
@@ -143,7 +143,7 @@ def make_strategy(
                 try:
                     figures[client] = payload_of(reply, MAX_FACTS_BYTES).facts
                 except (ClientLost, ReplyRefused) as fault:
-                    unmeasured.append({"client": client, "reason": str(fault)})
+                    unmeasured.append({"client": client, "reason": plain(str(fault))})
             self.line |= accuracies(figures, unmeasured)
             if on_round is not None:
                 on_round(self.line)
