@@ -39,7 +39,7 @@ from sansdata.settings import resolve_settings
 from sansdata.tasks import KNOWN_TASKS, load_task
 from sansdata.tasks.tokens import vocabulary_size
 from sansdata.teachers.scores import load_skops
-from sansdata.teachers.specs import restore
+from sansdata.teachers.student_file import restore
 from sansdata.teachers.transformer import load_transformer
 from sansdata.teachers.weights import read_weights
 

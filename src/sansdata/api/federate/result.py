@@ -14,7 +14,7 @@ from ...engine.run_directory import RunDirectory
 from ...errors import RunDirectoryError, StudentError, TeacherError
 from ...models.saved import read_model
 from ...tasks import Task
-from ...teachers.specs import restore
+from ...teachers.student_file import restore
 from ..result import fill, generator_kept
 
 
