@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import json
 import os
@@ -20,10 +19,7 @@ from . import columns
 from .columns import Inputs
 from .contracts import Counters, Outputs
 from .errors import ConfigError, PeerLost, first_line
-from .kinds.index import input_kind
-from .models.modes import buffers_kept, in_mode
 from .network import Network
-from .tasks import Task
 
 Placed = TypeVar("Placed", bound=nn.Module | Tensor | Mapping[str, Tensor])
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -33,10 +29,6 @@ LEAVING = 15.0
 """The same, once a signal has asked for the end."""
 POLL = timedelta(seconds=0.5)
 """Between looks at signals while waiting."""
-TRIED = 2
-"""Inputs on which it is found out what networks can stand; BatchNorm cannot be taught on one."""
-ROUGH = 0.1
-"""Of the largest answer: what bf16 may change in a trained network's answers. Deep networks stay within 0.03."""
 
 
 class Runtime:
@@ -97,78 +89,6 @@ class Runtime:
         if self.world == 1 and self.overdue():
             raise KeyboardInterrupt("the move was too long to be waited for")
         return outputs
-
-    # -- what the networks of a job can stand
-
-    def suited_to(self, networks: Mapping[str, Network], task: Task) -> tuple[Runtime, list[str]]:
-        """This runtime, or one in the plain layout, in float32, or both, where a network works in no other; and what
-        was left off, in a sentence each. The only place that decides how modules are run.
-
-        networks: by what they are called; those whose parameters ask for gradients are tried as they train. The modules
-        are moved; modes, buffers and torch's generator are as before. Where nothing works the plainest is given: who
-        asks next will hear what is wrong.
-        """
-        inputs, why = input_kind(task).draw(TRIED, torch.Generator().manual_seed(0)), ""
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            for backward in (True, False):  # a network without a backward pass can still be asked
-                for manner in self._manners():
-                    trouble = manner._trouble(networks, inputs, backward)
-                    if trouble is None:
-                        return manner, self._left_off(manner, why)
-                    why = why or trouble
-        plainest = self._manners()[-1]
-        for network in networks.values():
-            plainest.place(network.module)
-        return plainest, []
-
-    def _manners(self) -> list[Runtime]:
-        """This runtime, then with less and less of its own."""
-        manners = []
-        for precision in dict.fromkeys((self.precision, "fp32")):
-            for layout in dict.fromkeys((self.layout, torch.contiguous_format)):
-                manner = copy.copy(self)
-                manner.precision, manner.layout = precision, layout
-                manners.append(manner)
-        return manners
-
-    def _left_off(self, manner: Runtime, why: str) -> list[str]:
-        left = []
-        if manner.layout is not self.layout:
-            left.append("in torch's plain memory layout, not channels-last")
-        if manner.precision != self.precision:
-            left.append(f"in float32, not {self.precision}")
-        return [f"networks are run {' and '.join(left)}, in which {why}"] if left else []
-
-    def _trouble(self, networks: Mapping[str, Network], inputs: Inputs, backward: bool) -> str | None:
-        """What goes wrong when they are run in this manner, in a sentence; None where nothing does."""
-        for name, network in networks.items():
-            self.place(network.module)
-            try:
-                with buffers_kept(network.module):
-                    changed = self._change(network, inputs, backward)
-            except Exception as fault:  # a foreign module may raise anything
-                return f"{name} fails ({first_line(fault)})"
-            if not changed <= ROUGH:  # nan too
-                return f"{name} answers otherwise than in float32"
-        return None
-
-    def _change(self, network: Network, inputs: Inputs, backward: bool) -> float:
-        """How far bf16 moves a trained network's answers, as a share of the largest. Raises what a pass raises: in eval
-        mode, and of one that is to learn in train mode."""
-        module = network.module
-        learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        asked = columns.each(_asking, self.place(inputs)) if backward else self.place(inputs)
-        with in_mode(module, train=False), torch.set_grad_enabled(backward):
-            answers = self.forward(network, asked).value
-            _slopes(answers, columns.parts(asked))
-        if learning:
-            with in_mode(module, train=True), torch.set_grad_enabled(backward):
-                _slopes(self.forward(network, self.place(inputs)).value, learning)
-        if learning or self.precision == "fp32":
-            return 0.0
-        with in_mode(module, train=False), torch.no_grad():
-            exact = network(self.place(inputs)).value
-        return float((answers.detach() - exact).abs().max() / exact.abs().max().clamp_min(1e-12))
 
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """The only way to step: gradients averaged over ranks in a fixed order, clipped, applied, cleared."""
@@ -258,17 +178,6 @@ class Runtime:
         """Ends the process group that `make_runtime` joined."""
         if self.world > 1:
             dist.destroy_process_group()
-
-
-def _asking(column: Tensor) -> Tensor:
-    return column.clone().requires_grad_(True) if column.is_floating_point() else column
-
-
-def _slopes(answers: Tensor, sources: Iterable[Tensor]) -> None:
-    """Takes the gradients, and forgets them."""
-    wanted = [source for source in sources if source.requires_grad]
-    if answers.requires_grad and wanted:
-        torch.autograd.grad(answers.float().square().sum(), wanted, allow_unused=True)
 
 
 def is_first_process() -> bool:

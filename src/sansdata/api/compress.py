@@ -22,6 +22,7 @@ from ..engine.kept_samples import evenly
 from ..errors import ConfigError, DataError, StudentError
 from ..files import is_regular
 from ..kinds.index import input_kind
+from ..manner import suited
 from ..models.copying import private_copy
 from ..models.modes import fixed, single_precision
 from ..models.saved import read_model, write_model
@@ -134,7 +135,7 @@ class _Job:
         self.runtime = Runtime(resolve_device(device))
         self.network, self.task, self.architecture, self.source = _model(model, task)
         self.network = self.network.around(private_copy(self.network.module, StudentError).eval())
-        self.runtime, _ = self.runtime.suited_to({"the model": self.network}, self.task)
+        self.runtime, _ = suited(self.runtime, {"the model": self.network}, self.task)
         self.module = self.network.module
         self.images = _images(images, self.task)
         self.out = None if out is None else Path(out)

@@ -18,6 +18,7 @@ from ..evaluate.kept import keep_by_name, keep_figures
 from ..evaluate.labelled import Evaluation, LabelledSet, evaluate_model
 from ..evaluate.snapshots import predictor
 from ..evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure_transfer
+from ..manner import suited
 from ..models.modes import borrowed, single_precision
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher
@@ -83,7 +84,7 @@ def transferability(
     networks = {"the model": about.network} | ({} if beside is None else {"the ceiling": beside.network})
     ceiling = None if beside is None else (beside.module, beside.task)
     with borrowed(about.module):
-        runtime, _ = runtime.suited_to(networks, about.task)
+        runtime, _ = suited(runtime, networks, about.task)
         measured = measure_transfer(about.module, about.task, str(data), ceiling, runtime, steps)
     if about.run_dir is not None:
         _say(keep_by_name(about.run_dir, "transfer", str(data), measured.to_dict()))

@@ -20,6 +20,7 @@ from ..contracts import Requirements
 from ..decoding.image_pool import ImagePool, load_pool
 from ..errors import ConfigError, MethodError, TeacherError, UserError
 from ..kinds.index import input_kind
+from ..manner import suited
 from ..method import Method
 from ..methods.index import choose_method, find_method, method_config
 from ..models.copying import duplicate
@@ -182,7 +183,7 @@ def settle(runtime: Runtime, teacher: Teacher, student: Model | None) -> tuple[R
     if student is not None:
         networks["the student"] = student.network
     with long_step("asking how teacher and student can be run"):
-        runtime, left_off = runtime.suited_to(networks, teacher.task)
+        runtime, left_off = suited(runtime, networks, teacher.task)
         teacher.to(runtime)
     return runtime, left_off
 

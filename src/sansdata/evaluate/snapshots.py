@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import SansdataError
+from ..manner import suited
 from ..models.tensor_file import read_safetensors
 from ..network import Network
 from ..runtime import Runtime
@@ -15,7 +16,7 @@ from .labelled import LabelledSet, Predict, evaluate_model
 
 def predictor(network: Network, task: Task, runtime: Runtime) -> Predict:
     """`network` as a function of inputs as they travel (images in 0..1) that gives answers; its module is moved."""
-    runtime, _ = runtime.suited_to({"the model": network}, task)
+    runtime, _ = suited(runtime, {"the model": network}, task)
     return lambda inputs: runtime.forward(network, runtime.place(inputs)).value
 
 

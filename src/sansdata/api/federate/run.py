@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,13 @@ def run(
     Raises UserError for wrong input, Interrupted after a signal, SansdataError where no reply was taken in any round.
     """
     directory = RunDirectory(out, "federated")
-    with stop_on_signals() as request:
+    with stop_on_signals() as request, _heard(request):
         world = prepare(settings, wire, clients, module)
+        world.runtime.overdue = lambda: request.overdue
         continued = directory.open(resume)
         try:
-            _Rounds(world, directory, request).run(continued, command)
+            with request.waits_for_moves():
+                _Rounds(world, directory, request).run(continued, command)
             _finish(world, directory)
         except BaseException as fault:
             if isinstance(fault, UserError) and not continued and world.run.round == 0:
@@ -63,6 +65,17 @@ def run(
         finally:
             directory.release()
     return FederatedRun(out, world.task, module or settings.network)
+
+
+@contextlib.contextmanager
+def _heard(request: StopRequest) -> Iterator[None]:
+    """A signal that did not wait for the end of a round ends in a sentence; what was saved before stands."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if request.name is None:
+            raise
+        raise Interrupted(f"stopped by {request.name}; continue with --resume (resume=True in Python)") from None
 
 
 def _close(directory: RunDirectory, fault: BaseException) -> None:

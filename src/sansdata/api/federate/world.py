@@ -22,6 +22,7 @@ from ...federated.index import federated_config, find_server, require_task
 from ...federated.partitions import Partition, indices_like, partition
 from ...federated.scores import TestSet
 from ...federated.settings import FederateSettings
+from ...manner import suited
 from ...models.build import architecture_of, build
 from ...models.federated_nets import with_group_norm
 from ...network import Network
@@ -67,7 +68,7 @@ def prepare(
     dealt = _deal(settings, task) if clients is None else own_clients(clients, task)
     streams = Streams(settings.seed)
     architecture, model, work = _networks(settings, task, streams, module)
-    runtime, left_off = runtime.suited_to({"the network": Network.of(model, task)}, task)
+    runtime, left_off = suited(runtime, {"the network": Network.of(model, task)}, task)
     server = server_class(
         config, ServerContext(task, runtime.place(model), len(dealt.train), settings.rounds, streams, runtime)
     )

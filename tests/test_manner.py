@@ -7,13 +7,14 @@ import torch
 from real_life import TASK, Head, cholesky, flattened, one_type, seen
 from torch import Tensor, nn
 
+from sansdata.manner import suited
 from sansdata.models.modes import borrowed
 from sansdata.network import Network
 from sansdata.runtime import Runtime
 
 
-def suited(module: nn.Module, precision: str = "bf16") -> tuple[Runtime, list[str]]:
-    return Runtime("cpu", precision).suited_to({"the net": Network.of(module, TASK)}, TASK)
+def settled(module: nn.Module, precision: str = "bf16") -> tuple[Runtime, list[str]]:
+    return suited(Runtime("cpu", precision), {"the net": Network.of(module, TASK)}, TASK)
 
 
 PLAIN = torch.contiguous_format
@@ -32,7 +33,7 @@ PLAIN = torch.contiguous_format
 def test_what_does_not_work_is_left_off(change, precision: str, layout: torch.memory_format, learns: bool) -> None:
     module = seen(Head(change=change)).requires_grad_(learns)
     before, generator = {name: value.clone() for name, value in module.state_dict().items()}, torch.get_rng_state()
-    runtime, left_off = suited(module)
+    runtime, left_off = settled(module)
     assert torch.equal(generator, torch.get_rng_state())
     assert (runtime.precision, runtime.layout) == (precision, layout)
     assert len(left_off) == int((precision, layout) != ("bf16", torch.channels_last))
@@ -55,7 +56,7 @@ def test_answers_that_bf16_changes_are_given_in_float32() -> None:
             answers = self.linear(x.flatten(1))
             return (answers + 1e4) - 1e4
 
-    runtime, left_off = suited(Fine().eval().requires_grad_(False))
+    runtime, left_off = settled(Fine().eval().requires_grad_(False))
     assert runtime.precision == "fp32"
     assert "otherwise than in float32" in left_off[0]
 
@@ -72,7 +73,7 @@ def test_a_layout_fails_in_the_backward_pass_alone() -> None:
             return slope
 
     module = Head(change=lambda x: Backward.apply(x).mean((2, 3))).eval()
-    runtime, left_off = suited(module)
+    runtime, left_off = settled(module)
     assert runtime.precision == "fp32"
     assert "only float32 here" in left_off[0]
 
@@ -86,13 +87,13 @@ def test_a_network_that_never_works_is_no_business_of_the_runtime() -> None:
     ready = False
     module = Head(change=broken)
     ready = True
-    runtime, left_off = suited(module)
+    runtime, left_off = settled(module)
     assert (runtime.precision, runtime.layout, left_off) == ("fp32", PLAIN, [])
 
 
 def test_no_backward_pass_at_all_costs_nothing() -> None:
     module = Head(change=lambda x: x.detach().mean((2, 3))).eval().requires_grad_(False)
-    runtime, left_off = suited(module)
+    runtime, left_off = settled(module)
     assert (runtime.precision, runtime.layout, left_off) == ("bf16", torch.channels_last, [])
 
 
