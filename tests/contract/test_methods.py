@@ -252,6 +252,18 @@ def test_the_teacher_is_left_as_it_was(name: str, tiny: Tiny, tmp_path: Path) ->
 
 
 @every_method
+@pytest.mark.parametrize(
+    ("unit", "counter", "amount"),
+    [("samples", "samples", 150), pytest.param("queries", "teacher_forwards", 900, marks=pytest.mark.long)],
+)
+def test_a_counted_budget_is_kept(name: str, unit: str, counter: str, amount: int, tiny: Tiny, tmp_path: Path) -> None:
+    """And used: a plan that stops at a fraction of it would waste what was allowed."""
+    run(tiny.settings(name, CASES[name].options, budget=f"{amount}{unit}"), tmp_path / "run")
+    cost = json.loads((tmp_path / "run" / "summary.json").read_text())["cost"]
+    assert 0.6 * amount <= cost[counter] <= amount
+
+
+@every_method
 def test_a_budget_of_seconds_is_kept(name: str, tiny: Tiny, tmp_path: Path) -> None:
     run(tiny.settings(name, CASES[name].options, budget="1.5s"), tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -10,7 +10,7 @@ from tiny_clients import BATCH, STEPS, make_net, make_run, model_bytes, model_of
 from torch import nn
 
 from sansdata.errors import StudentError
-from sansdata.federated.fedgen import FedGenConfig, Heads, LatentGenerator, head_of
+from sansdata.federated.fedgen import FedGenConfig, Heads, LatentGenerator, head_of, label_weights
 from sansdata.federated.payload import Payload
 from sansdata.federated.round import client_streams
 from sansdata.objectives.diversity import mode_seeking
@@ -86,6 +86,20 @@ def test_finding_the_head_leaves_the_network_as_it_was():
     assert head_of(net, make_task()) == "2"
     assert net.training
     assert not differing(before, dict(net.state_dict()))
+
+
+def test_the_release_weighs_a_client_by_the_mean_of_its_shares():
+    """(B,) losses times (B, 1) shares, averaged over B x B: what the release computes."""
+    stream = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(3, 8, 4, generator=stream), torch.randint(4, (8,), generator=stream)
+    shares = torch.rand(3, 4, generator=stream)
+    released = sum(
+        (F.cross_entropy(own, labels, reduction="none") * share[labels][:, None]).mean()
+        for own, share in zip(logits, shares)
+    )
+    weights = label_weights(shares, labels, "mean")
+    torch.testing.assert_close(weighted_cross_entropy(logits, labels, weights).mean(), released)
+    assert torch.equal(label_weights(shares, labels, "own"), shares[:, labels])
 
 
 @pytest.mark.parametrize("teaching", ["per-client", "ensemble"])

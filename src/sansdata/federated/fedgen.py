@@ -44,6 +44,8 @@ class FedGenConfig(FedAvgConfig):
     teach, latent: weights at the clients, of CE on generated features and of the KL to the answer on a feature
     generated for the image's label; both fall by `decay` per round, not below `floor`. teaching: the generator is
     judged by each client's head on its own ('per-client', released) or by the mean of their logits ('ensemble', eq. 4).
+    label_weights: of a client's own judgement, its share of each label's images ('own'), or the mean of these over the
+    batch ('mean'), which is what the release's broadcast of (B,) by (B, 1) leaves of them.
     sampled: labels for the clients, 'even' over those that anyone has shown (released) or by their counts ('prior').
     generator_steps: per round; 0 leaves the generator as it was born, the ablation that must hurt. diversity: weight of
     the generator's spread. batch: of generated features, at clients and server.
@@ -54,6 +56,7 @@ class FedGenConfig(FedAvgConfig):
     decay: float = pydantic.Field(default=0.98, gt=0, le=1)
     floor: float = pydantic.Field(default=1e-4, ge=0)
     teaching: Literal["per-client", "ensemble"] = "per-client"
+    label_weights: Literal["own", "mean"] = "own"
     sampled: Literal["even", "prior"] = "even"
     noise: Literal["gaussian", "uniform"] = "gaussian"
     noise_size: int = pydantic.Field(default=32, ge=1)
@@ -138,7 +141,7 @@ class FedGen(FedAvg):
 
     Config: ClassVar[type] = FedGenConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "released": {"noise": "uniform"},
+        "released": {"noise": "uniform", "label_weights": "mean"},
         "paper": {"teach": 1.0, "latent": 0.0, "decay": 1.0, "teaching": "ensemble", "sampled": "prior"},
     }
     reveals = "single models of every active client, number of examples, label counts of every round"
@@ -222,7 +225,7 @@ class FedGen(FedAvg):
             if config.teaching == "ensemble":
                 losses.add("teach", 1, lambda logits=logits, labels=labels: ensemble_cross_entropy(logits, labels))
             else:
-                weights = shares[:, labels]
+                weights = label_weights(shares, labels, config.label_weights)
                 losses.add(
                     "teach",
                     1,
@@ -242,6 +245,12 @@ class FedGen(FedAvg):
             **super().state(), "generator": self.generator, "optimizer": self.optimizer, "known": self.known,
             "census": self.census,
         }  # fmt: skip
+
+
+def label_weights(shares: Tensor, labels: Tensor, how: Literal["own", "mean"]) -> Tensor:
+    """(S, B): what each client's judgement of labels (B,) counts for; shares (S, K) of the images of a class."""
+    weights = shares[:, labels]
+    return weights if how == "own" else weights.mean(1, keepdim=True).expand_as(weights)
 
 
 class Heads:

@@ -1,42 +1,49 @@
-"""FedGen against FedAvg where clients have few classes each, and once on CIFAR-10."""
+"""FedGen against FedAvg where clients have few classes each, on the paper's bed, and once on CIFAR-10."""
 
 from .model import Arm, Expectation, Recipe
 
 _SETTING = {
-    "clients": 10, "active": 5, "rounds": 40,
-    "partition": {"scheme": "dirichlet-class", "alpha": 0.05, "share": 0.5},
+    "clients": 20, "active": 10, "rounds": 40,
+    "partition": {"scheme": "dirichlet-class", "alpha": 0.05, "share": 0.25},
 }  # fmt: skip
-_STEPS = 40 * 5 * 20
+_STEPS = 40 * 10 * 20
+_RELEASED = _SETTING | {"preset": "released"}
 
 FEDGEN = Recipe(
     name="fedgen",
     claim="Features that a generator makes by class help clients with few classes, and only once it is trained.",
-    data="fashion-mnist",
-    task="fashion-mnist",
+    data="mnist",
+    task="mnist",
     teacher=None,
     student="fedgen-cnn",
     experiment="federated",
     arms={
         "small": (
             Arm(name="fedavg", role="floor", method="fedavg", steps=_STEPS, experiment=_SETTING,
-                paper="87.70 (FedGen, table 1, MNIST)"),
-            Arm(name="fedgen-released", role="method", method="fedgen", steps=_STEPS,
-                experiment=_SETTING | {"preset": "released"}, paper="91.30 (FedGen, table 1, MNIST)"),
+                paper="87.70 (table 1)"),
+            Arm(name="fedgen-released", role="method", method="fedgen", steps=_STEPS, experiment=_RELEASED,
+                paper="91.30 (table 1)"),
+            Arm(name="fedgen-own-weights", role="ablation", method="fedgen", steps=_STEPS, experiment=_RELEASED,
+                options={"label_weights": "own"}),
+            Arm(name="fedgen-no-latent", role="ablation", method="fedgen", steps=_STEPS, experiment=_RELEASED,
+                options={"latent": 0.0}),
             Arm(name="fedgen-paper", role="method", method="fedgen", steps=_STEPS,
                 experiment=_SETTING | {"preset": "paper"}),
-            Arm(name="fedgen-untrained", role="ablation", method="fedgen", steps=_STEPS,
-                experiment=_SETTING | {"preset": "released"}, options={"generator_steps": 0}),
+            Arm(name="fedgen-untrained", role="ablation", method="fedgen", steps=_STEPS, experiment=_RELEASED,
+                options={"generator_steps": 0}),
         ),
     },
+    matched="clients, their images, the rounds and every client's steps, rate and batches.",
     expected=(
-        Expectation(better="fedgen-released", worse="fedavg", margin=5),
-        Expectation(better="fedgen-paper", worse="fedavg", margin=1.5),
-        Expectation(better="fedavg", worse="fedgen-untrained", margin=3),
+        Expectation(better="fedgen-released", worse="fedavg", margin=3.6),
+        Expectation(better="fedgen-paper", worse="fedavg"),
+        Expectation(better="fedgen-released", worse="fedgen-no-latent"),
+        Expectation(better="fedavg", worse="fedgen-untrained"),
     ),
     tried=(
-        "The margins come from a quick re-implementation (62.7 FedAvg, 73.9 released, 66.9 paper); ours gains less "
-        "with the same settings. Labels that nobody of the round has are now taught too, which a client forgets "
-        "otherwise. No setting was tuned to reach the margins.",
+        "The bed is the paper's, at 40 of its 200 rounds; the partition is ours, where the release also caps the "
+        "images of a class that a client may get. An earlier recipe had Fashion-MNIST, 10 clients and 5 active: "
+        "4.8 ± 1.6 points above FedAvg.",
     ),
 )  # fmt: skip
 
