@@ -31,11 +31,11 @@ def main(out: str, training: int = 200, budget: str = "600steps") -> sansdata.Re
     torch.manual_seed(0)
     task = sansdata.load_task(Path(__file__).parent / "waves.yaml")
     teacher = sansdata.Teacher.from_module(trained(task, training), task)
-    small = "sansdata_series.waves:small"  # by name, so that the run's directory says how to build the student again
+    small = "sansdata_series.waves:small"  # by name, so that its file says how to build it again
     result = sansdata.distill(teacher, small, "noise", budget, out, strict=True, settings={"threads": 1})
     series, labels = waves(task, 1000, torch.Generator().manual_seed(1))
     labelled = KindSet(task, series, labels.numpy(), task.class_names, "1,000 waves of random phase")
-    found = sansdata.evaluate(out, labelled, teacher=teacher)
+    found = sansdata.evaluate(result, labelled, teacher=teacher)
     print(f"the student names {found.accuracy:.1%} of the waves, its teacher {found.teacher_accuracy:.1%}")
     return result
 

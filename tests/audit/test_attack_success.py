@@ -26,10 +26,11 @@ def test_the_command_and_the_function_say_the_same_and_keep_it(tiny: Tiny, tmp_p
     one = sansdata.attack_success(str(tmp_path / "run"), tiny.data, "blend", 1)
     assert found["blend"] == json.loads(json.dumps(one.to_dict()))
     kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert kept["attacks"] == found
+    by_name = {f"{name} to class 1 on {tiny.data}": value for name, value in found.items()}
+    assert kept["attacks"] == by_name
     assert 0 <= kept["accuracy"] <= 1
     sansdata.evaluate(str(tmp_path / "run"), tiny.data)
-    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["attacks"] == found
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["attacks"] == by_name
 
 
 def test_a_module_is_measured_without_a_run(tiny: Tiny) -> None:

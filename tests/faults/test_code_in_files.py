@@ -146,7 +146,6 @@ def test_a_small_file_takes_little_memory(here, name, monkeypatch):
         load_teacher("run", TASK)
 
 
-@pytest.mark.parametrize("shape", [[1, 8], [1, 8, 10**9], [1.5, 8, 8], ["a", "b", "c"], [1, 8, float("inf")], None, {}])
 @pytest.mark.parametrize("kind", [[], {}, 3, None, "x" * 5000])
 @pytest.mark.parametrize("field", ["kind", "name", "args"])
 def test_malformed_parts_are_one_sentence(here, field, kind):
@@ -158,6 +157,7 @@ def test_malformed_parts_are_one_sentence(here, field, kind):
         assert len(str(fault.value)) < 700
 
 
+@pytest.mark.parametrize("shape", [[1, 8], [1, 8, 10**9], [1.5, 8, 8], ["a", "b", "c"], [1, 8, float("inf")], None, {}])
 @pytest.mark.parametrize("kind", ["shrink", "quantized"])
 def test_malformed_shapes_are_one_sentence(here, kind, shape):
     of = {"kind": kind, "ratio": 0.5, "weights": 4, "inputs": 4, "classes": CLASSES, "of": zoo(), "shape": shape}

@@ -33,6 +33,10 @@ DRAWN = [name for name in CASES if name.endswith((" other types", " extreme numb
 """Those whose numbers come as far as the plots; of the others the plots are those of the real run."""
 
 
+class Late(BaseException):
+    """No OSError, as TimeoutError is one: what reads files takes those for a file that cannot be read."""
+
+
 class World:
     """One real run that was stopped before its seal, and each verb on a copy of it, in this process."""
 
@@ -80,10 +84,10 @@ def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Raises TimeoutError after SECONDS, MemoryError beyond ROOM more than now."""
+    """Raises Late after SECONDS, MemoryError beyond ROOM more than now."""
 
     def late(*_: object) -> None:
-        raise TimeoutError(f"no end after {SECONDS} s")
+        raise Late(f"no end after {SECONDS} s")
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGALRM, late)

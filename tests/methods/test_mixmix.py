@@ -104,6 +104,7 @@ def test_the_state_is_complete_with_helpers() -> None:
     first.advance(4)
     tensors: dict[str, torch.Tensor] = {}
     tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in first.state().items()}
+    tensors = {name: value.clone() for name, value in tensors.items()}  # those of the state are the live ones
     for name, part in second.state().items():
         part.load_state_dict(decode(tree[name], tensors, torch.device("cpu")))
     for one in (first, second):
@@ -152,9 +153,11 @@ def test_a_method_of_one_teacher_refuses_helpers(tiny: Tiny, helper: str) -> Non
 
 
 def test_a_helper_of_another_job_or_without_statistics_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    task = make_task().model_copy(update={"class_names": ("a", "b", "c", "d")})
+    tasks = [make_task().model_copy(update={"class_names": tuple(names)}) for names in ("abcd", "dcba")]
+    teacher, other = (Teacher.from_module(make_module(), task) for task in tasks)
     with pytest.raises(TeacherError, match="class_names"):
-        make_teacher().helped_by([Teacher.from_module(make_module(), task)])
+        teacher.helped_by([other])
+    make_teacher().helped_by([other])  # one that knows no names cannot tell
     plain = make_teacher().helped_by([Teacher.from_module(Plain(), make_task())])
     with pytest.raises(MethodError, match=r"helper.*BatchNorm"):
         prepare(tiny.settings("mixmix", TINY, teacher="here", student="here"), plain, make_student())

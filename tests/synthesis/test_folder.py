@@ -19,7 +19,7 @@ from tiny import Tiny, make_student, make_teacher
 
 from sansdata.decoding.image_pool import load_pool
 from sansdata.engine.run import run
-from sansdata.errors import DataError, MethodError, NoDataViolation, ResumeError
+from sansdata.errors import DataError, Interrupted, MethodError, NoDataViolation, ResumeError
 from sansdata.report import write_report
 
 GREY = (1, 8, 8)
@@ -250,7 +250,7 @@ def test_a_changed_pool_cannot_be_resumed(good: Path, tiny: Tiny, tmp_path: Path
         if step == 4:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         run(settings, out, on_step=stop)
     picture(77).save(good / "new.png")
     with pytest.raises(ResumeError, match="pool was"):

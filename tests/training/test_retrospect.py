@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
 from sansdata.method import Context
-from sansdata.models.modes import evaluating
+from sansdata.models.modes import in_mode
 from sansdata.network import Network
 from sansdata.objectives.logits import kl
 from sansdata.runtime import Runtime
@@ -180,7 +180,7 @@ def test_looking_back_makes_the_student_steadier_under_the_trigger() -> None:
 def test_the_divergences_have_the_temperature_of_the_run_or_their_own(temperature: float, own: dict) -> None:
     world, cold = World(host_temperature=temperature, marked=1.0, **own), World(marked=1.0)
     delta = torch.full((1, 1, 8, 8), 0.5)
-    with evaluating(world.student), torch.no_grad():
+    with in_mode(world.student, train=False), torch.no_grad():
         clean = world.forward(world.batch.inputs).logits.double()
         moved = world.forward(world.update._moved(world.batch.inputs, delta)).logits.double()
     p, q = (clean / 4).softmax(1), (moved / 4).softmax(1)

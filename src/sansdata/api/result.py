@@ -81,7 +81,7 @@ def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool
     file = path / BEST_FILE if best and _stands(path / BEST_FILE) else path / STUDENT_FILE
     if not _stands(file):
         raise RunDirectoryError(f"{path} has no {STUDENT_FILE}: it is no run, or not a finished one")
-    module, task = read_student(file, student or code)
+    module, task = read_student(file, code if student is None else student)
     return Result(module, task, path)
 
 

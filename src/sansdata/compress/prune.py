@@ -57,13 +57,14 @@ def kept_share(module: nn.Module, masks: Masks) -> float:
     return sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
 
 
+@torch.no_grad()
 def left_by_pruning(module: nn.Module) -> Masks:
     """What an earlier pruning kept of each layer's weight; nothing where the network was not pruned.
 
     A network counts as pruned where at least PRUNED of the weights of its convolutions and linear layers are exactly 0
     within layers that are not 0 altogether: layers that merely start at 0 are to be learnt.
     """
-    weights = {path: _stored_weight(part).detach() for path, part in module.named_modules() if isinstance(part, Layers)}
+    weights = _stored_weights(module)
     zeros = {path: weight.numel() - int(weight.count_nonzero()) for path, weight in weights.items()}
     within = sum(count for path, count in zeros.items() if count < weights[path].numel())
     if not zeros or within < PRUNED * sum(weight.numel() for weight in weights.values()):
@@ -73,22 +74,30 @@ def left_by_pruning(module: nn.Module) -> Masks:
 
 def hold_zeros(module: nn.Module, runtime: Runtime) -> None:
     """From here on `runtime.step` leaves at 0 what an earlier pruning set to 0."""
+    weights = _stored_weights(module)
     for path, mask in left_by_pruning(module).items():
-        layer = module.get_submodule(path)
-        assert isinstance(layer, Layers)
-        runtime.hold(_stored_weight(layer), mask)
+        runtime.hold(weights[path], mask)
 
 
 def pruned_share(module: nn.Module) -> float:
     """The share of the weights of all convolutions and linear layers that an earlier pruning set to 0."""
-    total = sum(_stored_weight(part).numel() for part in module.modules() if isinstance(part, Layers))
+    total = sum(weight.numel() for weight in _stored_weights(module).values())
     zeros = sum(mask.numel() - int(mask.count_nonzero()) for mask in left_by_pruning(module).values())
     return zeros / max(total, 1)
 
 
-def _stored_weight(layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """The weight that is learnt: below a view at few bits, the one in float."""
-    return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight  # type: ignore[union-attr]
+def _stored_weights(module: nn.Module) -> dict[str, Tensor]:
+    """path -> the weight that is learnt of each convolution and linear layer: below a view at few bits, the one in
+    float. Those that are made of several tensors, such as by `weight_norm`, have none."""
+    weights: dict[str, Tensor] = {}
+    for path, part in module.named_modules():
+        if not isinstance(part, Layers):
+            continue
+        if not parametrize.is_parametrized(part, "weight"):
+            weights[path] = part.weight
+        elif isinstance(original := getattr(part.parametrizations.weight, "original", None), Tensor):  # type: ignore[union-attr]
+            weights[path] = original
+    return weights
 
 
 @torch.no_grad()

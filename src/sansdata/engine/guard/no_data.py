@@ -19,6 +19,8 @@ from .run_files import is_run_file
 from .system import is_system, keeps_no_bytes
 
 Mode = Literal["strict", "record"]
+MAX_HASHED = 1 << 34
+"""Bytes: the limit of model files. What is larger is listed with its size alone: a file may be one large hole."""
 NATIVE_READERS = (
     "pyarrow", "h5py", "polars", "duckdb", "lmdb", "netCDF4", "tables", "cv2", "av", "decord", "torchcodec",
     "torchaudio", "soundfile", "rasterio", "osgeo", "tensorflow", "nvidia.dali", "kvikio", "xgboost", "lightgbm",
@@ -246,7 +248,8 @@ class NoDataGuard:
             state = (path,) if role == "run" else (path, status.st_ino, status.st_size, status.st_mtime_ns)
             if state not in self.files and os.path.isfile(path):
                 self._bytes_seen += status.st_size  # what is hashed is read once more
-                entry = {"path": path, "role": role, "sha256": sha256(Path(path)), "bytes": status.st_size}
+                content = sha256(Path(path)) if status.st_size <= MAX_HASHED else None
+                entry = {"path": path, "role": role, "sha256": content, "bytes": status.st_size}
                 if entry not in self.files.values():
                     self.files[state] = entry
         except OSError:
