@@ -175,8 +175,11 @@ def by_step(folder: Path, suffix: str = "") -> list[tuple[int, Path]]:
 def exists(path: Path) -> bool:
     """Raises RunDirectoryError for a path that the system cannot even look up, such as one too long."""
     try:
-        return path.exists()
-    except (OSError, ValueError) as fault:
+        os.stat(path)
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as fault:  # too long, a loop of links, a NUL, half a character
         raise RunDirectoryError(f"{str(path)[:80]}: not a usable path ({reason(fault)})") from None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import real_run
 import torch
 
 import sansdata
-from sansdata.errors import ConfigError, RunDirectoryError
+from sansdata.errors import ConfigError, RunDirectoryError, UserError
 
 
 @pytest.fixture
@@ -101,3 +102,15 @@ def test_what_is_not_there_is_said(tmp_path: Path):
     for verb in (sansdata.report, sansdata.export, sansdata.load):
         with pytest.raises(RunDirectoryError, match="found no directory there"):
             verb(tmp_path / "nosuchdir")
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 5000, "a/" * 3000, "a\0b", "\ud800", "m:" + "f" * 5000, "resnet8@x\0y.pt"], ids=range(6)
+)
+@pytest.mark.parametrize(
+    "verb", [sansdata.export, sansdata.report, sansdata.load, lambda run: sansdata.evaluate(run, "x")]
+)
+def test_what_cannot_be_a_path_is_one_error(verb: Any, name: str) -> None:
+    with pytest.raises(UserError) as fault:
+        verb(name)
+    assert len(str(fault.value)) < 700

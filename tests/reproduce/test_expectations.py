@@ -100,9 +100,34 @@ def test_measures_have_columns_with_their_spread(tmp_path: Path):
     assert "| arm | role | paper | ours, % | attack | seeds |" in text
     assert "| ours | method | - | 80.00 ± 0.00 | 20.00 ± 14.14 | 2 |" in text
     assert "| host | method | - | not run | - | 0 |" in text
-    row = "| [r](#r-small-scale) | attack of ours is at most 5 | - | 20.00 ± 10.00, 2 seeds | undecided |"
+    row = "| [r](#r-small-scale) | attack of ours is at most 5 | - | 20.00 ± 10.00, 2 seeds | undecided (earlier settings) |"
     assert row in text
     assert "0 holds, 0 fails, 1 undecided." in text
+
+
+def test_figures_of_settings_that_have_changed_say_so(tmp_path: Path):
+    """A run is kept under the hash of its settings; the page compares it with that of the recipe's present ones."""
+    current = RECIPES["fedgen"]
+    plain, released = (arm for arm in current.arms["small"] if arm.name in ("fedavg", "fedgen-released"))
+    runs = [
+        {"arm": arm.name, "seed": seed, "key": f"{key}/{seed}", "accuracy": 0.8 + gain, "measures": {}, "steps": 5,
+         "cost": {}, "cpu_seconds": 1, "date": "2026-01-01", "processor": "p", "cores": 2, "torch": "2"}
+        for arm, key, gain in ((plain, plain.key("t"), 0), (released, "another", 0.1)) for seed in range(3)
+    ]  # fmt: skip
+    value = {
+        "recipe": current.model_dump(mode="json", exclude={"arms"}), "scale": "small", "teacher": {"sha256": "t"},
+        "arms": [arm.model_dump(mode="json") for arm in current.arms["small"]], "runs": runs,
+    }  # fmt: skip
+    (tmp_path / "reproduction").mkdir()
+    file = tmp_path / "reproduction" / "fedgen-small.json"
+    file.write_text(json.dumps(value))
+    assert "| holds (earlier settings) |" in write_page(tmp_path).read_text()
+    for run in runs[3:]:
+        run["key"] = f"{released.key('t')}/{run['seed']}"
+    file.write_text(json.dumps(value))
+    page = write_page(tmp_path).read_text()
+    assert "| holds |" in page
+    assert "(earlier settings)" not in page
 
 
 @pytest.mark.parametrize("name", RECIPES)

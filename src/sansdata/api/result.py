@@ -16,7 +16,7 @@ from torch import nn
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
 from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TeacherError
-from ..files import is_regular
+from ..files import exists, is_regular
 from ..models.copying import unwrapped, without_shape
 from ..models.modes import single_precision
 from ..models.saved import read_model
@@ -106,9 +106,13 @@ def read_student(file: Path, student: nn.Module | str = "") -> tuple[nn.Module, 
 
 
 def split_run(run: str | Path) -> tuple[Path, str]:
-    """(the directory, the code that the user named or '') of 'DIR' or 'package.module:function@DIR'."""
+    """(the directory, the code that the user named or '') of 'DIR' or 'package.module:function@DIR'. Raises
+    RunDirectoryError for what cannot be a path."""
     code, at, directory = str(run).partition("@")
-    return (Path(directory), code) if at and code_of(code) and not os.path.exists(run) else (Path(run), "")
+    if exists(Path(run)) or not (at and code_of(code)):
+        return Path(run), ""
+    exists(Path(directory))
+    return Path(directory), code
 
 
 def _stands(file: Path) -> bool:
@@ -158,7 +162,7 @@ def _is_the_last(result: Result) -> bool:
 
 def is_student_file(model: str | Path) -> bool:
     """Whether `model` names a file that may say its own architecture and task."""
-    return Path(model).suffix == ".safetensors" and Path(model).is_file()
+    return Path(model).suffix == ".safetensors" and os.path.isfile(model)  # a text too long for a path is none
 
 
 def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..files import write_atomic
 from .expectations import BySeed, Judgement, Verdict, judgements
+from .recipes import RECIPES
 from .recipes.model import Expectation, Recipe
 
 HEAD = """# Reproduction
@@ -22,7 +23,8 @@ larger budget and the best epoch: for orientation, no like-for-like comparison.
 
 Both sides of a comparison are run with the same seeds. "Ours" is the mean difference (or, of a bound, the mean) with
 its standard error over those pairs. A claim **holds** or **fails** where the mean lies further from its bound than two
-standard errors; everything else, and whatever has one seed, is **undecided**.
+standard errors; everything else, and whatever has one seed, is **undecided**. Where the settings of an arm have changed
+since it was run, the row says so: the command runs it anew.
 """
 
 MARKS: dict[Verdict, str] = {"holds": "holds", "fails": "**fails**", "undecided": "undecided"}
@@ -43,21 +45,31 @@ def _claims(kept: list[dict[str, Any]]) -> str:
     for value in kept:
         recipe = _recipe(value)
         papers = {arm["name"]: arm["paper"] for arm in value["arms"]}
+        stale = _stale(value)
         for claim, judgement in judgements(recipe, _by_seed(value["runs"])):
             counts[judgement.verdict] += 1
-            rows.append(_claim(recipe.name, claim, judgement, papers))
+            rows.append(_claim(recipe.name, claim, judgement, papers, stale))
     total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     lines = [f"{total}.", "", "| recipe | claim | paper | ours | verdict |", "|---|---|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
 
 
-def _claim(recipe: str, claim: Expectation, judgement: Judgement, papers: dict[str, str]) -> str:
+def _stale(value: dict[str, Any]) -> set[str]:
+    """Arms with runs of other settings than the recipe has now, or that it has no longer."""
+    recipe, teacher = RECIPES.get(value["recipe"]["name"]), value["teacher"].get("sha256", "")
+    arms = {} if recipe is None else {arm.name: arm for arm in recipe.arms.get(value["scale"], ())}
+    current = {name: arm.key(teacher) for name, arm in arms.items()}
+    return {run["arm"] for run in value["runs"] if run.get("key", "").split("/")[0] != current.get(run["arm"])}
+
+
+def _claim(recipe: str, claim: Expectation, judgement: Judgement, papers: dict[str, str], stale: set[str]) -> str:
     """papers: arm -> its published accuracy; where every side has one, they stand for a claim that names none."""
     sides = [papers.get(arm) for arm in (claim.better, claim.worse) if arm is not None]
     published = " against ".join(filter(None, sides)) if all(sides) and claim.measure == "accuracy" else ""
     paper = claim.paper or published or "-"
     cells = [f"[{recipe}](#{recipe}-small-scale)", judgement.sentence, paper, judgement.measured]
-    return "| " + " | ".join([*cells, MARKS[judgement.verdict]]) + " |"
+    earlier = " (earlier settings)" if stale & {claim.better, claim.worse} else ""
+    return "| " + " | ".join([*cells, MARKS[judgement.verdict] + earlier]) + " |"
 
 
 def _recipe(value: dict[str, Any]) -> Recipe:
@@ -86,6 +98,8 @@ def _section(value: dict[str, Any]) -> str:
         failed = [row["failed"] for row in rows if "failed" in row]
         failures += [f"- {arm['name']}: {len(failed)} of {len(rows)} runs failed: {failed[0]}"] if failed else []
         lines.append(_row(arm, [row for row in rows if "failed" not in row], names))
+    if stale := sorted(_stale(value)):
+        lines += ["", f"Of settings that have changed since: {', '.join(stale)}."]
     if recipe.tried:
         lines += ["", "What was tried:", "", *(f"- {text}" for text in recipe.tried)]
     if failures:

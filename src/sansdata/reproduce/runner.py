@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -73,7 +72,7 @@ class Store:
 
     def describe(self, recipe: Recipe, scale: str, teacher: dict[str, Any]) -> None:
         arms = recipe.arms[scale]
-        valid = {(arm.name, key_of(arm, teacher["sha256"])) for arm in arms}
+        valid = {(arm.name, arm.key(teacher["sha256"])) for arm in arms}
         self.value = {
             "recipe": recipe.model_dump(mode="json", exclude={"arms"}), "scale": scale,
             "arms": [arm.model_dump(mode="json") for arm in arms],
@@ -94,13 +93,8 @@ class Store:
         write_json(self.path, self.value)
 
 
-def key_of(arm: Arm, teacher: str) -> str:
-    """Changes when the settings or the teacher do: then the run is missing again."""
-    return hashlib.sha256((json.dumps(arm.settings(), sort_keys=True) + teacher).encode()).hexdigest()[:16]
-
-
 def key(arm: Arm, seed: int, teacher: str) -> str:
-    return f"{key_of(arm, teacher)}/{seed}"
+    return f"{arm.key(teacher)}/{seed}"
 
 
 def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> dict[str, Any]:

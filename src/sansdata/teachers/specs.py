@@ -197,6 +197,8 @@ def import_libraries(specs: Iterable[str]) -> None:
 def _split(spec: str) -> tuple[str, Path | None, str]:
     """(architecture's name or '', file or None, key in the file or ''). Texts too long for a path are no path: os.path
     says so without raising."""
+    if "\0" in spec:
+        raise TeacherError(f"'{spec[:100]!r}' holds a NUL, which no name of a file can: a file or a name of a network")
     name, at, rest = spec.partition("@")
     if at and rest and name and not os.path.exists(spec):
         path, key = _without_key(rest)

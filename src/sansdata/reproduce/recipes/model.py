@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Literal
 
 import pydantic
@@ -41,6 +43,10 @@ class Arm(Strict):
             return said | {"method": self.method, "options": self.options}
         config = method_config(self.method, self.preset, self.options)
         return said | {"options": config.model_dump(mode="json", exclude_defaults=True)}
+
+    def key(self, teacher: str) -> str:
+        """Changes when the settings do or the teacher, of which this is the hash: then a run is of something else."""
+        return hashlib.sha256((json.dumps(self.settings(), sort_keys=True) + teacher).encode()).hexdigest()[:16]
 
 
 class Expectation(Strict):
