@@ -92,7 +92,7 @@ def pause_in_scoring(marker: str) -> None:
 def _paused(marker: str) -> Callable[..., Any]:
     def wait(*_: Any, **__: Any) -> None:
         Path(marker).touch()
-        time.sleep(60)
+        time.sleep(600)
 
     return wait
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +42,7 @@ HIDDEN = {
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
+def here(tmp_path, monkeypatch) -> Iterator[Path]:
     """A folder with code that leaves a trace when it is imported, and a run that looks finished."""
     (tmp_path / "payload.py").write_text(
         "from pathlib import Path\n"
@@ -52,8 +54,9 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(json.dumps({"status": "done", "method": "fm"}))
-    np.savez("set.npz", x=np.zeros((20, 8, 8), np.uint8), y=np.arange(20) % CLASSES)
-    return tmp_path
+    np.savez("set.npz", x=np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8), y=np.arange(20) % CLASSES)
+    yield tmp_path
+    sys.modules.pop("payload", None)
 
 
 def forge(path: str, architecture: dict) -> None:

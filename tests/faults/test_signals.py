@@ -106,7 +106,7 @@ def test_before_the_first_move_nothing_is_waited_for(config: Path, tmp_path: Pat
     job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, before)
     job.wait_until(preparing.is_file)
     job.signal(signal.SIGTERM)
-    assert job.wait(30) == 75, job.output  # it would last 60
+    assert job.wait(120) == 75, job.output  # it would last 600
     assert "stopped by SIGTERM before the first move" in job.output
     assert "Traceback" not in job.output
     assert not out.exists()
@@ -118,7 +118,7 @@ def test_scoring_is_not_waited_for(config: Path, finish: Callable[[Path], None],
     job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, before)
     job.wait_until(scoring.is_file)
     job.signal(signal.SIGINT)
-    assert job.wait(30) == 75, job.output
+    assert job.wait(120) == 75, job.output
     assert "All steps are saved" in job.output
     manifest = json.loads((out / "run.json").read_text())
     assert manifest["status"] == "interrupted"
