@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from tiny import ENGINE
 
 import sansdata
-from sansdata.errors import TeacherError, UnsafeFileError
+from sansdata.errors import TeacherError, UnsafeFileError, UserError
 from sansdata.kinds.index import input_kind
 from sansdata.tasks import load_task
 from sansdata.teachers.specs import load_teacher
@@ -124,6 +125,13 @@ def test_what_cannot_be_trusted_or_used_is_refused(folder: Path) -> None:
     (folder / "bert" / "config.json").write_text("[")
     with pytest.raises(TeacherError, match="cannot be read"):
         load_teacher(spec, task)
+
+
+def test_architectures_that_are_no_list_say_nothing(folder: Path) -> None:
+    """Fuzzing found a number there."""
+    change_config(folder, architectures=6.7e16)
+    with contextlib.suppress(UserError):  # the library may still refuse it
+        load_teacher(str(folder / "bert"), load_task(folder / "task.yaml"))
 
 
 def test_another_number_of_classes_is_said(folder: Path) -> None:

@@ -54,7 +54,9 @@ def load_transformer(folder: Path, task: Task) -> Teacher:
     """
     kind, output = task.pair
     config = folders.read_json(folder / CONFIG)
-    named = [str(name) for name in config.get("architectures") or [] if str(name).endswith(tuple(HEADS.values()))]
+    listed = config.get("architectures")
+    names = listed if isinstance(listed, list) else []
+    named = [str(name) for name in names if str(name).endswith(tuple(HEADS.values()))]
     if kind not in HEADS or output != "classes" or (named and not named[0].endswith(HEADS[kind])):
         what = named[0] if named else "a classifier of texts or images"
         raise TeacherError(f"{folder}: {what}, and this is a task of {' x '.join(task.pair)}")

@@ -50,12 +50,17 @@ class Tokenizer:
         return [place for place in sorted(self._loaded.get_vocab().values()) if place not in special | {unknown}]
 
     def ids(self, texts: Sequence[str], length: int, padding: int) -> tuple[Tensor, Tensor]:
-        """(tokens (B, length) int64, mask (B, length) bool); what is longer is cut, special tokens as the file says."""
+        """(tokens (B, length) int64, mask (B, length) bool); what is longer is cut, special tokens as the file says.
+        Raises TaskError for a text that the file has no ids for."""
         self._loaded.enable_truncation(length)
         self._loaded.no_padding()
         tokens = torch.full((len(texts), length), padding, dtype=torch.int64)
         mask = torch.zeros(len(texts), length, dtype=torch.bool)
-        for row, encoded in enumerate(self._loaded.encode_batch(list(texts))):
+        try:
+            batch = self._loaded.encode_batch(list(texts))
+        except Exception as fault:  # the library raises its own bare Exception, for a missing unknown token and such
+            raise TaskError(f"tokenizer {self.path}: cannot read a text ({str(fault)[:200]})") from None
+        for row, encoded in enumerate(batch):
             found = encoded.ids[:length] or [padding]  # a text without any token is one token of padding
             tokens[row, : len(found)] = torch.tensor(found)
             mask[row, : len(found)] = True
