@@ -72,14 +72,10 @@ def test_every_method_learns_and_retains(name: str, mode: str) -> None:
     assert memory["count" if mode == "vae" else "pushed"] >= 4
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [(name, mode) for name in ("cae-dfkd", "kd3") for mode in ("replay", "exact")]
-)
-@pytest.mark.parametrize("at_theta", [False, True])
+@pytest.mark.parametrize("name", ["cae-dfkd", "kd3"])
+@pytest.mark.parametrize(("mode", "at_theta"), [("replay", False), ("exact", False), ("exact", True)])
 def test_a_method_keeps_its_own_terms_on_the_new_inputs(name: str, mode: str, at_theta: bool) -> None:
     """Their contrast, which comes with the batch, is in every step, also where older images join it."""
-    if at_theta and mode == "replay":
-        pytest.skip("the samples join anyway")
     session, contrasts = make_session(name, mode, at_theta=at_theta), []
     while session.context.progress.steps < 8:
         kind, losses = session.move()
