@@ -69,7 +69,7 @@ def distill(
     else:
         named["student"] = f"a {type(student).__name__} in Python"
         student = private_copy(student, StudentError)
-    given = None if isinstance(method, str) else find_method(method)
+    method_class = None if isinstance(method, str) else find_method(method)
     others = _others(settings or {}, named)
     resolved_settings = validate(RunSettings, others | named, "distill")
     command = f"sansdata.distill(method={name_of(method)!r}, budget={budget!r}, seed={seed})"
@@ -80,7 +80,7 @@ def distill(
         with Streams(seed).as_global("student", shared=True):
             module = load_student(student, source, source.task).module
     return distill_settings(
-        resolved_settings, out, source, module, method=given,
+        resolved_settings, out, source, module, method=method_class,
         resume=resume, force=force, command=command, on_step=on_step,
     )  # fmt: skip
 

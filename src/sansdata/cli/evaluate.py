@@ -49,10 +49,10 @@ def evaluate(
     from ..api.evaluate import evaluate as measure
     from ..files import reason, write_json
 
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     if data is not None:
-        found = measure(model, data, task=job, teacher=teacher, device=device, background=background).to_dict()
-        _say_own(found)
+        figures = measure(model, data, task=job, teacher=teacher, device=device, background=background).to_dict()
+        _say_own(figures)
     attacks = {}
     for name in dict.fromkeys(attack or ()):
         attacks[name] = attack_success(model, str(data), name, target, job, device, background).to_dict()
@@ -64,68 +64,68 @@ def evaluate(
     if json_file is not None:
         named = {"transfer": others, "attacks": attacks}
         try:
-            write_json(json_file, found | {section: value for section, value in named.items() if value})
+            write_json(json_file, figures | {section: value for section, value in named.items() if value})
         except OSError as fault:
             raise ConfigError(
                 f"--json {json_file} cannot be written ({reason(fault)}); the figures stand above"
             ) from None
 
 
-def _say_own(found: dict[str, Any]) -> None:
+def _say_own(figures: dict[str, Any]) -> None:
     """Of classes what matters most; of another kind of output every figure."""
-    if "accuracy" not in found:
-        print(f"on        {found['count']:,} samples of {found['source']}")
-        for one in found["figures"]:
+    if "accuracy" not in figures:
+        print(f"on        {figures['count']:,} samples of {figures['source']}")
+        for one in figures["figures"]:
             if "value" in one:
                 print(f"{one['name']:<9} {one['value']:.4g}   {one.get('meaning', '')}".rstrip())
-        _say_notes(found)
+        _say_notes(figures)
         return
-    low, high = found["accuracy_interval"]
+    low, high = figures["accuracy_interval"]
     print(
-        f"accuracy  {words.percent(found['accuracy'])}  (95 % interval {words.percent(low)} to {words.percent(high)})"
+        f"accuracy  {words.percent(figures['accuracy'])}  (95 % interval {words.percent(low)} to {words.percent(high)})"
     )
-    print(f"on        {found['count']:,} samples of {found['source']}")
-    if low <= found["majority_share"]:
-        accuracy = next(one for one in found["figures"] if one["name"] == "accuracy")
+    print(f"on        {figures['count']:,} samples of {figures['source']}")
+    if low <= figures["majority_share"]:
+        accuracy = next(one for one in figures["figures"] if one["name"] == "accuracy")
         constant = f": {accuracy['meaning']}" if "meaning" in accuracy else ""
         print(f"caution   not shown to be better than always naming the most frequent class{constant}")
-    if found.get("teacher_accuracy") is not None:
-        print(f"teacher   {words.percent(found['teacher_accuracy'])}")
-        print(f"agreement {words.percent(found['agreement'])}")
-    print(f"balanced  {words.percent(found['balanced_accuracy'])}  (guessing has "
-          f"{words.percent(1 / len(found['per_class']))}; always the most frequent class: accuracy "
-          f"{words.percent(found['majority_share'])})")  # fmt: skip
-    if "auroc" in found:
-        print(f"AUROC     {found['auroc']:.4f}   AUPRC {found['auprc']:.4f}" + _of_teacher(found))
-    print(f"ECE       {found['ece']:z.4f}   NLL {found['nll']:z.4f}   Brier {found['brier']:z.4f}")
-    print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in found["per_class"]]))
-    _say_notes(found)
+    if figures.get("teacher_accuracy") is not None:
+        print(f"teacher   {words.percent(figures['teacher_accuracy'])}")
+        print(f"agreement {words.percent(figures['agreement'])}")
+    print(f"balanced  {words.percent(figures['balanced_accuracy'])}  (guessing has "
+          f"{words.percent(1 / len(figures['per_class']))}; always the most frequent class: accuracy "
+          f"{words.percent(figures['majority_share'])})")  # fmt: skip
+    if "auroc" in figures:
+        print(f"AUROC     {figures['auroc']:.4f}   AUPRC {figures['auprc']:.4f}" + _of_teacher(figures))
+    print(f"ECE       {figures['ece']:z.4f}   NLL {figures['nll']:z.4f}   Brier {figures['brier']:z.4f}")
+    print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in figures["per_class"]]))
+    _say_notes(figures)
 
 
-def _of_teacher(found: dict[str, Any]) -> str:
-    if "teacher_auroc" not in found:
+def _of_teacher(figures: dict[str, Any]) -> str:
+    if "teacher_auroc" not in figures:
         return ""
-    return f"   (the teacher's: {found['teacher_auroc']:.4f}, {found['teacher_auprc']:.4f})"
+    return f"   (the teacher's: {figures['teacher_auroc']:.4f}, {figures['teacher_auprc']:.4f})"
 
 
-def _say_attack(found: dict[str, Any]) -> None:
+def _say_attack(figures: dict[str, Any]) -> None:
     print(
-        f"attack    {found['attack']}: {words.percent(found['rate'])} of {found['count']:,} images of other classes "
-        f"answered as class {found['target']}, {words.percent(found['base_rate'])} without the trigger"
+        f"attack    {figures['attack']}: {words.percent(figures['rate'])} of {figures['count']:,} images of other "
+        f"classes answered as class {figures['target']}, {words.percent(figures['base_rate'])} without the trigger"
     )
 
 
-def _say_other(found: dict[str, Any]) -> None:
-    print(f"transfer  to {found['data']}: {found['train']:,} to learn from, {found['test']:,} to test on")
-    print(f"{'':10}{'linear probe':>14}{'fine-tuned':>14}   ({found['measure']} of the probe)")
+def _say_other(figures: dict[str, Any]) -> None:
+    print(f"transfer  to {figures['data']}: {figures['train']:,} to learn from, {figures['test']:,} to test on")
+    print(f"{'':10}{'linear probe':>14}{'fine-tuned':>14}   ({figures['measure']} of the probe)")
     for name in ("model", "floor", "ceiling"):
-        if (score := found[name]) is not None:
+        if (score := figures[name]) is not None:
             print(f"{name:10}{words.percent(score['probe']):>14}{words.percent(score['fine_tune']):>14}")
-    if found["normalised"] is not None:
-        print(f"probe     {words.percent(found['normalised'])} of the way from floor to ceiling")
-    _say_notes(found)
+    if figures["normalised"] is not None:
+        print(f"probe     {words.percent(figures['normalised'])} of the way from floor to ceiling")
+    _say_notes(figures)
 
 
-def _say_notes(found: dict[str, Any]) -> None:
-    for note in found["notes"]:
+def _say_notes(figures: dict[str, Any]) -> None:
+    for note in figures["notes"]:
         print(f"note      {note}")

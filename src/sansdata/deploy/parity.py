@@ -65,6 +65,6 @@ def compare(
             worst = gap if not gap <= worst else worst  # nan stays: max() would drop it
             largest = max(largest, float(ours.abs().max()))
             same.append(outputs.same(ours, theirs))
-    told = [part for part in same if part is not None]
-    agreement = float(torch.cat(told).float().mean()) if told else None
+    parts = [part for part in same if part is not None]
+    agreement = float(torch.cat(parts).float().mean()) if parts else None
     return Parity(worst, max(tolerance, RELATIVE * largest), agreement, batch_sizes)

@@ -144,9 +144,9 @@ class MosaicKD(InRounds):
             images = self._images()
         if config.with_pool:
             ids = self.ids[torch.randint(len(self.ids), (len(images),), generator=context.streams("student-pool"))]
-            given = context.runtime.place(pool_of(context).at(ids))
-            images = torch.cat([images, augment(given, config.view, context.streams("view"))])
-            context.counters.add("samples", len(given))
+            pooled = context.runtime.place(pool_of(context).at(ids))
+            images = torch.cat([images, augment(pooled, config.view, context.streams("view"))])
+            context.counters.add("samples", len(pooled))
         return context.teach(images)
 
     def state(self) -> Mapping[str, Stateful]:

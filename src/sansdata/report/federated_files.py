@@ -59,8 +59,8 @@ def read_federated(directory: Path) -> FederatedFiles:
     if counts is None and dealt:
         files.faults.append("partition.json: does not say how many images of each class a client has, left out")
     owners = [clip(one.at("owner").text(str(n)), 60) for n, one in enumerate(dealt.at("clients").items()[:MAX_CLIENTS])]
-    told = {name: tree.text() for name, tree in dealt.fields().items() if name != "clients" and tree.text()}
-    shown = {clip(name, 40): clip(text, 40) for name, text in list(told.items())[:20]}
+    facts = {name: tree.text() for name, tree in dealt.fields().items() if name != "clients" and tree.text()}
+    shown = {clip(name, 40): clip(text, 40) for name, text in list(facts.items())[:20]}
     return FederatedFiles(directory, run, _summary(summary), shown, counts, owners, lines, files.faults)
 
 

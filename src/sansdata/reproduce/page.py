@@ -32,17 +32,17 @@ MARKS: dict[Verdict, str] = {"holds": "holds", "fails": "**fails**", "undecided"
 
 def write_page(docs: Path) -> Path:
     """Rewrites `docs`/reproduction.md from `docs`/reproduction/*.json."""
-    kept = [json.loads(path.read_text()) for path in sorted((docs / "reproduction").glob("*.json"))]
+    contents = [json.loads(path.read_text()) for path in sorted((docs / "reproduction").glob("*.json"))]
     page = docs / "reproduction.md"
-    write_atomic(page, "\n".join([HEAD, _claims(kept), *map(_section, kept)]))
+    write_atomic(page, "\n".join([HEAD, _claims(contents), *map(_section, contents)]))
     return page
 
 
-def _claims(kept: list[dict[str, Any]]) -> str:
+def _claims(contents: list[dict[str, Any]]) -> str:
     """One table over all recipes, and how many of the claims came to each verdict."""
     rows: list[str] = []
     counts: dict[Verdict, int] = dict.fromkeys(MARKS, 0)
-    for value in kept:
+    for value in contents:
         recipe = _recipe(value)
         papers = {arm["name"]: arm["paper"] for arm in value["arms"]}
         stale = _stale(value)

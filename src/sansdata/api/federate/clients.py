@@ -48,9 +48,9 @@ def own_clients(clients: Clients, task: Task) -> Dealt:
     """clients: at least one. Raises DataError, with the client's name, for images that cannot be read or do not fit the
     task."""
     names = list(clients) if isinstance(clients, Mapping) else [f"client {n}" for n in range(len(clients))]
-    given = list(clients.values()) if isinstance(clients, Mapping) else list(clients)
+    members = list(clients.values()) if isinstance(clients, Mapping) else list(clients)
     train, tests = [], []
-    for name, one in zip(names, given):
+    for name, one in zip(names, members):
         own = one if isinstance(one, Client) else Client(one)
         images = _images(own.train, task, f"{name}, train")
         if own.test is None:
