@@ -1,7 +1,8 @@
 """A student of a scikit-learn model that was fitted on real rows of a table, and how near it comes on the test rows.
 
-Of an arm's `experiment`: teacher, 'forest' or 'boosted' (trees of a histogram). The method 'real-data' is taught on the
-training rows instead of its own: the ceiling.
+Of an arm's `experiment`: teacher, 'forest' or 'boosted' (trees of a histogram); columns, 'shuffled' to take from the
+training rows what their columns have to do with one another. The method 'real-data' is taught on the training rows
+instead of its own: the ceiling.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from ...api.distill import distill
 from ...api.evaluate import evaluate
 from ...api.result import Result
+from ...columns import Inputs
 from ...datasets.labelled import KindSet
 from ...datasets.load import load_set
 from ...engine.session import Session
@@ -91,11 +93,26 @@ def ceiling(recipe: Recipe, arm: Arm, seed: int, task: PairTask, teacher: Teache
     with Streams(seed).as_global("student"):
         student = load_student(recipe.student, teacher, task)
     rows = training_rows(recipe, task)
-    method = RealData.on(rows.packed, torch.from_numpy(rows.labels))
+    packed = shuffled(rows.packed, seed) if arm.experiment.get("columns") == "shuffled" else rows.packed
+    method = RealData.on(packed, torch.from_numpy(rows.labels))
     config = RealDataConfig.model_validate(arm.options)
     session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
     session.advance(arm.steps)
     return session
+
+
+def shuffled(packed: Inputs, seed: int) -> Inputs:
+    """The same rows, each column in an order of its own: every column is as common as it was, and knows of no other."""
+    assert not isinstance(packed, torch.Tensor)
+    columns = {name: values.clone() for name, values in packed.items()}
+    generator = torch.Generator().manual_seed(seed)
+    numbers = columns["numbers"].shape[1]
+    for place in range(columns["missing"].shape[1]):
+        order = torch.randperm(len(columns["missing"]), generator=generator)
+        side, inner = ("numbers", place) if place < numbers else ("categories", place - numbers)
+        columns[side][:, inner] = columns[side][order, inner]
+        columns["missing"][:, place] = columns["missing"][order, place]
+    return columns
 
 
 def measures(score: Evaluation) -> dict[str, float]:

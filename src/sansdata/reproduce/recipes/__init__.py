@@ -15,7 +15,7 @@ from .mixmix import MIXMIX
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
-from .tables import ADULT, BREAST_CANCER, MAMMOGRAPHY
+from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -37,6 +37,8 @@ RECIPES: dict[str, Recipe] = {
         BREAST_CANCER,
         ADULT,
         MAMMOGRAPHY,
+        WINE,
+        GERMAN_CREDIT,
     )
 }
 
