@@ -258,7 +258,8 @@ def forgeries() -> dict[str, Change]:
         "facts.marks": {"snapshots": "x"}, "facts.metrics_bytes": 10**17, "facts.latest": {"a": []}, "state": {},
         "state.student": {}, "state.reservoir": {"images": 3}, "state.counters": [1],
         "state.costs": {"count": 3, "total": 4}, "state.reservoir.images": {"$tensor": ["a"]},
-        "state.student.first": {"$items": 3},
+        "state.student.first": {"$items": 3}, "state.reservoir.offered": 10**9,
+        "state.position.moves": -5, "state.position.planned": 0,
     }.items():  # fmt: skip
         cases[f"a checkpoint with {path} = {value!r:.30}"] = forged(lambda tree, p=path, v=value: put(tree, p, v))
     return cases

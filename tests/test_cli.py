@@ -77,6 +77,21 @@ assert "torch" not in sys.modules
     assert done.stdout.count("--help") >= len(VERBS)
 
 
+def test_ctrl_c_while_the_command_is_being_imported_is_no_traceback() -> None:
+    """Half of a second that no handler of ours covers."""
+    interrupted = (
+        "import sys\n"
+        "class Late:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Late())\n"
+        "from sansdata.__main__ import run\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_the_installed_command_lists_its_verbs() -> None:
     done = subprocess.run([sys.executable, "-m", "sansdata", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -96,6 +96,9 @@ class Pool:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError where as many rows are not there as were added: the rest would be whatever memory holds."""
+        kept = [state[name] for name in ("images", "targets", "logits") if state[name] is not None]
+        _require_rows(min(state["added"], self.capacity), kept)
         self.added = state["added"]
         self.inputs = None if state["images"] is None else columns.each(self._restored, state["images"])
         self.targets, self.logits = (
@@ -106,6 +109,13 @@ class Pool:
         column = torch.empty(self.capacity, *rows.shape[1:], dtype=rows.dtype)
         column[: len(rows)] = rows
         return column
+
+
+def _require_rows(count: int, kept: Sequence[Inputs]) -> None:
+    """Raises ValueError where a column has not `count` rows."""
+    rows = [columns.count(column) for column in kept]
+    if count < 0 or any(one != count for one in rows) or (count and not rows):
+        raise ValueError(f"{count:,} rows are said to be kept, and {', '.join(map(str, rows)) or 'none'} are there")
 
 
 def _put(column: Tensor, place: Tensor | int, values: Tensor) -> Tensor:
@@ -160,7 +170,10 @@ class Reservoir:
         return {"images": self.packed, "offered": self.offered}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.packed, self.offered = state["images"], state["offered"]
+        """Raises ValueError where as many rows are not there as were offered and have room."""
+        packed, offered = state["images"], state["offered"]
+        _require_rows(min(offered, self.capacity), [] if packed is None else [packed])
+        self.packed, self.offered = packed, offered
 
 
 class FeatureBank:
@@ -190,5 +203,7 @@ class FeatureBank:
         return {"added": self.added, "rows": self.rows[: len(self)]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError where as many rows are not there as were added and have room."""
+        _require_rows(min(state["added"], self.capacity), [state["rows"]])
         self.added = state["added"]
         self.rows[: len(self)] = state["rows"].cpu()

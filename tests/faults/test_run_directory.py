@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cases import CASES
+from hostile_runs import forged
 from processes import distil, nursery
 from tiny import Tiny, differing, make_module, student_of
 
@@ -185,3 +186,23 @@ def test_what_a_crash_left_half_written_is_swept(config: Path, finished: Path, s
 def test_an_unwritable_place_is_an_input_error(config: Path) -> None:
     job = nursery().run(["distill", "--config", config, "--out", "/proc/nothing/run"], config.parent)
     refused(job, "cannot be written")
+
+
+def swapped(tree: Any, name: str, tensor: str) -> int:
+    """Lets every `name` in a saved state be another of its tensors; gives how many."""
+    if isinstance(tree, list):
+        return sum(swapped(branch, name, tensor) for branch in tree)
+    if not isinstance(tree, dict):
+        return 0
+    if name in tree:
+        tree[name] = {"$tensor": tensor}
+    return (name in tree) + sum(swapped(branch, name, tensor) for branch in tree.values())
+
+
+def test_parts_that_can_be_read_and_do_not_belong_together_are_named_with_their_checkpoint(
+    config: Path, stopped: Path
+) -> None:
+    """Each is of a right form: only the first step shows that the momentum is another layer's."""
+    newest = max((stopped / "checkpoints").glob("step-*"))
+    forged(lambda tree: swapped(tree["state"], "momentum_buffer", "student.bn1.weight"))(stopped, stopped)
+    refused(distil(config, stopped, "--resume"), newest.name, "do not belong together")

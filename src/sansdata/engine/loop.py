@@ -11,7 +11,7 @@ import torch
 
 from .. import columns
 from ..contracts import Losses, Stateful
-from ..errors import BudgetSpent, DivergedError, Interrupted, PeerLost, SansdataError
+from ..errors import BudgetSpent, DivergedError, Interrupted, PeerLost, ResumeError, SansdataError, first_line
 from ..files import by_step, remove, write_atomic
 from ..kinds.index import input_kind
 from ..memory import Reservoir
@@ -23,6 +23,7 @@ from .facts import checked, plan_in
 from .guard.ledger import Ledger
 from .kept_samples import archive
 from .monitor import Monitor
+from .out_of_memory import is_out_of_memory
 from .run_directory import RunDirectory
 from .session import Session
 from .signals import GRACE, StopRequest
@@ -63,6 +64,8 @@ class Loop:
         self.elapsed, self.cpu, self.metrics_bytes = 0.0, 0.0, 0
         self.saved, self.saved_at, self.saving = "", 0.0, 0.0
         """Name of the newest checkpoint, when it was written and how long that took."""
+        self.resumed_at: int | None = None
+        """Student steps that had been made when the run was continued."""
         self.speed: float | None = None
         self.monitor = Monitor(directory, settings.tensorboard, self.runtime.rank, self.kind.unit)
 
@@ -85,6 +88,7 @@ class Loop:
         self.elapsed, self.cpu = facts["elapsed"], facts.get("cpu", 0.0)
         self.latest, self.agreement = facts["latest"], facts["agreement"]
         self.marks, self.metrics_bytes = self.marks | facts["marks"], facts["metrics_bytes"]
+        self.resumed_at = self.session.context.progress.steps
         self._forget_later_files(self.session.context.progress.steps)
 
     def resume_from_nothing(self) -> None:
@@ -143,7 +147,7 @@ class Loop:
             if self.runtime.agree(self._budget_spent()):
                 status = "truncated"
                 break
-            kind, losses, cost = timed_move(self.session)
+            kind, losses, cost = self._move()
             self.ledger.check()
             self.costs.add(kind, cost)
             self.elapsed, self.cpu = time.perf_counter() - start, time.process_time() - cpu_start
@@ -166,6 +170,22 @@ class Loop:
         self._snapshot_last()
         self._save()
         return status
+
+    def _move(self) -> tuple[str, Losses, dict[str, float]]:
+        """Raises ResumeError where a move fails before the first student step after a restart, in a way that none of
+        ours does: each part of the state was read, and together they are no state."""
+        try:
+            return timed_move(self.session)
+        except (SansdataError, OSError):
+            raise
+        except Exception as fault:
+            if self.session.context.progress.steps != self.resumed_at or is_out_of_memory(fault):
+                raise
+            raise ResumeError(
+                f"{self.checkpoints.directory / self.saved} was read, and no step can be made from there "
+                f"({first_line(fault)}): its parts do not belong together. Take it away to continue from the one "
+                "before, or begin anew"
+            ) from fault
 
     def _save_is_due(self) -> bool:
         """Now and then; and before a move that a signal would not wait for, as often as saving costs little."""

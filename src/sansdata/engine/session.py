@@ -214,7 +214,10 @@ class _Position:
         return {"moves": self.session.moves, "steps": progress.steps, "planned": progress.planned}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Raises ValueError for what is no place in a run."""
         progress = self.session.context.progress
+        if not (0 <= state["steps"] <= state["moves"] and state["planned"] > 0):
+            raise ValueError(f"{state['steps']} of {state['planned']} steps after {state['moves']} moves")
         self.session.moves, progress.steps, progress.planned = state["moves"], state["steps"], state["planned"]
 
 

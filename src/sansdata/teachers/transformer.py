@@ -107,6 +107,7 @@ def _module(folder: Path, auto: str, elements: int) -> nn.Module:
         library = import_module("transformers")
     except ImportError as fault:
         raise MissingLibraryError(f"{folder}: needs transformers ({fault}): pip install transformers") from None
+    library.logging.disable_progress_bar()  # of the loading of weights, on a terminal that shows our own lines
     try:
         with Allocation(2 * elements + ROOM, f"{elements:,} numbers in its files, and its network"):
             module, loading = getattr(library, auto).from_pretrained(
