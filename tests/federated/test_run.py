@@ -162,6 +162,16 @@ def test_the_page_is_whole_and_offline(finished):
     assert "single models of every active client" in page
 
 
+def test_what_was_measured_afterwards_stands_on_the_page(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    assert "Measured afterwards" not in (out / "report.html").read_text()
+    measured = sansdata.evaluate(out, "digits")
+    page = sansdata.report(out).read_text()
+    assert "Measured afterwards" in page
+    assert f"{100 * measured.accuracy:.2f}" in page[page.index("Measured afterwards") :]
+
+
 def test_the_page_counts_per_round_and_says_when_a_level_was_reached():
     summary = {"down": {"model": 600, "facts": 3}, "up": {"model": 600, "labels": 20}, "rounds": 2}
     rows = dict(traffic(summary))

@@ -179,6 +179,15 @@ def test_wrong_students(here, spec):
         load_student(spec, load_teacher("run", CIFAR), CIFAR)
 
 
+def test_a_link_in_a_run_directory_is_not_followed(here):
+    (here / "linked").mkdir()
+    (here / "linked/student.safetensors").symlink_to(here / "run/student.safetensors")
+    for spec in ("linked", "resnet8@linked"):
+        with pytest.raises(TeacherError, match="a link, which is not followed"):
+            load_teacher(spec, CIFAR)
+    load_teacher("linked/student.safetensors", CIFAR)  # the user's own word
+
+
 def test_another_number_of_classes(here):
     with pytest.raises(TeacherError, match="looks like 10 classes but the task has 100"):
         load_teacher("resnet8@w.pt", load_task("cifar100"))

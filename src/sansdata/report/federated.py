@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from . import plots, words
 from .federated_files import FederatedFiles, read_federated
-from .page import environment, write_page
+from .page import environment, evaluated, write_page
 
 EACH = {
     "personal_accuracy": "personalised", "local_only_accuracy": "alone", "majority_accuracy": "majority class",
@@ -21,8 +21,9 @@ COLOURS = ("blue", "orange", "green", "purple", "red")
 
 
 def write_federated_report(run_dir: Path, out: Path | None = None) -> Path:
-    """Writes `run_dir`/report.html (or `out`) from run.json, partition.json, metrics.jsonl and summary.json, and gives
-    its path. A missing or damaged file leaves its section short. Raises RunDirectoryError where there is no run."""
+    """Writes `run_dir`/report.html (or `out`) from run.json, partition.json, metrics.jsonl, summary.json and
+    evaluation.json, and gives its path. A missing or damaged file leaves its section short. Raises RunDirectoryError
+    where there is no run."""
     files = read_federated(Path(run_dir))
     return write_page(out or files.directory / "report.html", render(files))
 
@@ -53,6 +54,7 @@ def render(files: FederatedFiles) -> str:
             ][:200],
             undone=[(line["round"], line["undone"]) for line in lines if line["undone"]],
             clients=clients(files),
+            evaluation=evaluated(files.evaluation, files.measured),
             columns=[title for name, title in EACH.items() if name in (lines[-1] if lines else {})],
         )
     )  # fmt: skip

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..figures import Finding
+from . import findings
 from .metrics import MAX_VALUE
+from .old_files import of_evaluation
 from .run_files import RunFiles
 from .tree import Tree
 from .words import NOTHING, clip
@@ -33,6 +36,9 @@ class FederatedFiles:
     counts: np.ndarray | None
     owners: list[str]
     lines: list[dict[str, Any]]
+    evaluation: Tree
+    measured: list[Finding]
+    """What `evaluation` says of the set that was measured last."""
     faults: list[str] = field(default_factory=list)
 
 
@@ -44,7 +50,8 @@ def is_federated(directory: Path) -> bool:
 def read_federated(directory: Path) -> FederatedFiles:
     """Raises RunDirectoryError where there is no run."""
     files = RunFiles(directory, ("run.json",))
-    manifest, dealt, summary = (files.tree(f"{name}.json") for name in ("run", "partition", "summary"))
+    names = ("run", "partition", "summary", "evaluation")
+    manifest, dealt, summary, evaluation = (files.tree(f"{name}.json") for name in names)
     run: dict[str, Any] = {name: clip(manifest.at(name).text(NOTHING), 4_000) for name in TEXTS}
     for name in ("notes", "resumed"):
         run[name] = [clip(note.text(), 400) for note in manifest.at(name).items()[:MAX_NOTES] if note.text()]
@@ -61,7 +68,12 @@ def read_federated(directory: Path) -> FederatedFiles:
     owners = [clip(one.at("owner").text(str(n)), 60) for n, one in enumerate(dealt.at("clients").items()[:MAX_CLIENTS])]
     facts = {name: tree.text() for name, tree in dealt.fields().items() if name != "clients" and tree.text()}
     shown = {clip(name, 40): clip(text, 40) for name, text in list(facts.items())[:20]}
-    return FederatedFiles(directory, run, _summary(summary), shown, counts, owners, lines, files.faults)
+    measured, unreadable = findings.read(of_evaluation(evaluation, ()))
+    if unreadable:
+        files.faults.append(f"evaluation.json: {unreadable} of its figures could not be read and are left out")
+    return FederatedFiles(
+        directory, run, _summary(summary), shown, counts, owners, lines, evaluation, measured, files.faults
+    )  # fmt: skip
 
 
 def _line(tree: Tree) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import numpy as np
 from markupsafe import Markup
 
 from ..errors import RunDirectoryError
+from ..figures import Finding
 from ..files import reason, write_atomic
 from . import facts, plots, sections, words
 from .drawings import draw_all
 from .findings import drawings, figures
 from .metrics import Metrics, Series
 from .read import Run, read_run
+from .tree import Tree
 from .verdict import score_meaning
 
 PICTURE_BYTES = 1_200_000
@@ -92,7 +94,7 @@ def render(run: Run) -> str:
             selection=chosen,
             cost=sections.cost(run),
             warnings=sections.warnings(run),
-            evaluation=evaluated(run),
+            evaluation=evaluated(run.evaluation, run.measured),
             ledger=sections.ledger(run),
         )
     )
@@ -187,19 +189,19 @@ def selection(run: Run) -> dict[str, Any]:
     }
 
 
-def evaluated(run: Run) -> dict[str, Any] | None:
-    """The figures on real data with their drawings, or None where nothing was evaluated."""
-    if not run.evaluation:
+def evaluated(evaluation: Tree, measured: Sequence[Finding]) -> dict[str, Any] | None:
+    """The figures of an evaluation.json, those `measured` on the last set first, with their drawings; None where
+    nothing was evaluated."""
+    if not evaluation:
         return None
-    tree = run.evaluation
     several = [
-        *figures(run.measured).values(), *sections.earlier_figures(tree), *sections.transfer_figures(tree),
-        *sections.attack_figures(tree),
+        *figures(measured).values(), *sections.earlier_figures(evaluation), *sections.transfer_figures(evaluation),
+        *sections.attack_figures(evaluation),
     ]  # fmt: skip
     return {
         "rows": sections.figure_rows(several, 2),
-        "count": run.evaluation.at("count").number(),
-        "source": run.evaluation.at("source").text(),
-        "notes": [note.text() for note in run.evaluation.at("notes").items() if note.text()],
-        "drawings": draw_all("real", drawings(run.measured), "green"),
+        "count": evaluation.at("count").number(),
+        "source": evaluation.at("source").text(),
+        "notes": [note.text() for note in evaluation.at("notes").items() if note.text()],
+        "drawings": draw_all("real", drawings(measured), "green"),
     }

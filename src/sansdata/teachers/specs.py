@@ -202,15 +202,23 @@ def _split(spec: str) -> tuple[str, Path | None, str]:
     name, at, rest = spec.partition("@")
     if at and rest and name and not os.path.exists(spec):
         path, key = _without_key(rest)
-        return name, path / STUDENT_FILE if os.path.isdir(path) else path, key
+        return name, _student_of(path) if os.path.isdir(path) else path, key
     if spec in ZOO:
         return spec, None, ""
     path, key = _without_key(spec)
     if spec and os.path.isdir(path):  # Path("") is the current folder
-        return "", path / STUDENT_FILE, key
+        return "", _student_of(path), key
     if path.suffix.lower() in (".safetensors", ".skops"):
         return "", path, key
     return spec, None, ""
+
+
+def _student_of(folder: Path) -> Path:
+    """The student of a run directory, which anybody may have made: a link in it may lead anywhere."""
+    file = folder / STUDENT_FILE
+    if os.path.islink(file):
+        raise TeacherError(f"{file}: a link, which is not followed; name the file that it leads to")
+    return file
 
 
 def _without_key(text: str) -> tuple[Path, str]:
