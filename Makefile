@@ -4,9 +4,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-all
 DEMO_READY := $(VENV)/.ready-demo
+EXTRAS := edge code track vision flower table text dev
+CUDA   := torch torchvision triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver \
+	nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-long lint audit bench docs clean
+.PHONY: demo test test-long lock lint audit bench docs clean
 
 demo: $(DEMO_READY)
 	rm -rf demo-run
@@ -28,6 +32,12 @@ lint: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(MAKE) audit
+
+# Writes anew with which releases, by their hashes, the tests run; torch and what only its CUDA builds need stay out.
+lock: $(READY)
+	$(BIN)/pip install -q "uv>=0.8"
+	$(BIN)/uv pip compile pyproject.toml $(EXTRAS:%=--extra %) --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate -c constraints.txt $(CUDA:%=--no-emit-package %) -q -o tests/requirements.txt
 
 # Known holes in what is installed, by the registry's own list. A mirror may not carry it: that is said, and is no failure.
 audit: $(READY)
@@ -53,6 +63,9 @@ $(DEMO_READY): pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install -q -c constraints.txt -e ".[edge]"
 	touch $@
 
-$(READY): pyproject.toml constraints.txt $(DEMO_READY)
-	$(BIN)/pip install -q -c constraints.txt -e ".[edge,track,vision,flower,table,text,dev]"
-	touch $@
+# torch comes from whatever index this machine has, built for a CPU or for CUDA: one hash cannot name both.
+$(READY): pyproject.toml constraints.txt tests/requirements.txt | $(VENV)/bin/pip
+	$(BIN)/pip install -q -c constraints.txt torch torchvision
+	$(BIN)/pip install -q --no-deps --require-hashes -r tests/requirements.txt
+	$(BIN)/pip install -q --no-deps -e .
+	touch $@ $(DEMO_READY)

@@ -37,3 +37,34 @@ def test_no_hint_installs_a_package_of_our_name_from_a_registry() -> None:
     files = [*(ROOT / "src").rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     hint = re.compile(r"pip install[^\n]*[ '\"]sansdata\b|sansdata\[")
     assert [f"{path.name}: {found[0]}" for path in files if (found := hint.search(path.read_text("utf-8")))] == []
+
+
+def locked() -> dict[str, list[str]]:
+    """library -> the versions that the tests may be run with; of each, every file has a hash."""
+    versions: dict[str, list[str]] = {}
+    for entry in re.split(r"\n(?=\S)", (ROOT / "tests/requirements.txt").read_text().strip()):
+        name, version = re.match(r"([a-zA-Z0-9_.-]+)==([^ ]+)", entry).groups()  # type: ignore[union-attr]
+        assert "--hash=sha256:" in entry, f"{name} has no hash"
+        versions.setdefault(name.lower(), []).append(version)
+    return versions
+
+
+def test_the_lock_holds_what_the_tests_need_within_our_bounds() -> None:
+    """torch and torchvision stand in constraints.txt: their hashes differ from build to build."""
+    makefile = (ROOT / "Makefile").read_text()
+    extras = re.search(r"^EXTRAS := (.*)$", makefile, re.MULTILINE)[1].split()  # type: ignore[index]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    several = [
+        *project["dependencies"],
+        *(line for extra in extras for line in project["optional-dependencies"][extra]),
+    ]
+    names = {re.match(r"[a-zA-Z0-9_-]+", line)[0].lower() for line in several} - {"torch", "torchvision"}  # type: ignore[index]
+    lock, bounds = locked(), lower_bounds()
+    assert names <= lock.keys()
+    below = [
+        f"{name}=={version} is below {bounds[name]}"
+        for name in names & bounds.keys()
+        for version in lock[name]
+        if numbers(version.split(".post")[0]) < numbers(bounds[name])
+    ]
+    assert below == []
