@@ -298,3 +298,32 @@ def test_no_other_setting_of_a_method_is_hidden_by_one_of_the_run():
     for name in METHODS:
         hidden = set(find_method(name).Config.model_fields) & set(RunSettings.model_fields)
         assert hidden <= {"pool"}, name
+
+
+# -- bits of the student
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "activations"), [("w4", 4, None), ("a8", None, 8), ("w4a8", 4, 8), (" W1A3 ", 1, 3)]
+)
+def test_bits_are_read_from_text(text: str, weights: int | None, activations: int | None) -> None:
+    bits = RunSettings.model_validate({"bits": text}).bits
+    assert (bits.weights, bits.activations, bits.active) == (weights, activations, True)
+
+
+@pytest.mark.parametrize("wrong", ["w3", "a0", "a9", "w4a16", "4", "", "a4w4", "int8", 4, {"weights": 3}, {"wieghts": 4}])
+def test_other_bits_are_refused_in_a_sentence(wrong: object) -> None:
+    with pytest.raises(ConfigError) as fault:
+        RunSettings(bits=wrong)  # type: ignore[arg-type]
+    assert "bits" in str(fault.value)
+    if isinstance(wrong, str):
+        assert "such as w4a8" in str(fault.value)
+
+
+def test_settings_that_came_later_are_not_in_the_dump_of_older_ones() -> None:
+    tree = RunSettings().model_dump(mode="json")
+    assert "bits" not in tree
+    assert set(tree["features"]) == {"hint", "attention", "teacher", "student"}
+    full = RunSettings.model_validate({"bits": "w2", "features": {"probes": 5}})
+    assert RunSettings.model_validate(full.model_dump(mode="json")) == full
+    assert full.model_dump(mode="json")["features"]["probes"] == 5

@@ -25,6 +25,7 @@ from sansdata.config import Strict
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
 from sansdata.settings import (
+    BitsSettings,
     EngineSettings,
     FeatureTerms,
     RetainSettings,
@@ -51,7 +52,7 @@ BLOCK = re.compile(r"(?P<mark><!-- test -->\n)?^```(?P<language>\w*)\n(?P<text>.
 SECTIONS = {
     "transfer": TransferSettings, "features": FeatureTerms, "retain": RetainSettings, "retain.vae": VAESettings,
     "engine": EngineSettings,
-    "vaccine": VaccineSettings, "retrospect": RetrospectSettings,
+    "vaccine": VaccineSettings, "retrospect": RetrospectSettings, "bits": BitsSettings,
 }  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {

@@ -48,7 +48,7 @@ class Runtime:
         self.overdue: Callable[[], bool] = lambda: False
         """Whether a signal has waited long enough for the move that is being made."""
         self.layout = layout
-        self._held: dict[Tensor, Tensor] = {}
+        self._kept: dict[Tensor, Callable[[Tensor], object]] = {}
 
     # -- one process
 
@@ -105,12 +105,12 @@ class Runtime:
         optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for p in params:
-                if p in self._held:
-                    p.mul_(self._held[p])
+                if p in self._kept:
+                    self._kept[p](p)
 
-    def hold(self, parameter: Tensor, mask: Tensor) -> None:
-        """From now on a step leaves `parameter` at 0 where the mask, bool of its shape, says so."""
-        self._held[parameter] = mask
+    def keep(self, parameter: Tensor, put_back: Callable[[Tensor], object]) -> None:
+        """From now on every step ends with `put_back(parameter)`, which puts it back, in place, to where it may be."""
+        self._kept[parameter] = put_back
 
     # -- several processes
 

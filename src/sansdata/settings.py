@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -13,11 +13,28 @@ from .config import Strict, parse_override, read_yaml, set_dotted, validate
 from .errors import ConfigError
 
 
-class FeatureTerms(Strict):
+class Grown(Strict):
+    """Settings to which fields were added: `later` are left out of a dump where they have their default, so that the
+    settings of older runs are written, hashed and compared as they were."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @pydantic.model_serializer(mode="wrap")
+    def _as_before(self, plain: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = plain(self)
+        unset = [name for name in self.later if getattr(self, name) == type(self).model_fields[name].get_default()]
+        return {name: value for name, value in fields.items() if name not in unset}
+
+
+class FeatureTerms(Grown):
     """Feature alignment, as an option of any method; weight 0 is off.
 
     hint: FitNets, mean squared error after a 1x1 regressor (Romero et al. 2015).
     attention: attention transfer (Zagoruyko & Komodakis 2017); ZSKT uses 250.
+    affinity, fast_affinity: of pixels, FAQD (Li et al. 2023), the second by `probes` random vectors (released: 15).
+    Deviation: a mean over the batch, where the released code sums (its 0.1 at batches of 100 is a weight of 10 here);
+    affinity_sum is the released sum. affinity_order: 1 as released, or 2. adapter: a 1x1 convolution and ReLU on the
+    student's maps, trained with it and dropped (released).
     teacher, student: module paths to align, in pairs; empty chooses the ends of the stages.
     """
 
@@ -25,6 +42,16 @@ class FeatureTerms(Strict):
     attention: float = pydantic.Field(default=0.0, ge=0)
     teacher: tuple[str, ...] = ()
     student: tuple[str, ...] = ()
+    affinity: float = pydantic.Field(default=0.0, ge=0)
+    fast_affinity: float = pydantic.Field(default=0.0, ge=0)
+    probes: int = pydantic.Field(default=15, ge=1, le=4096)
+    affinity_order: Literal[1, 2] = 1
+    affinity_sum: bool = False
+    adapter: bool = True
+
+    later: ClassVar[tuple[str, ...]] = (
+        "affinity", "fast_affinity", "probes", "affinity_order", "affinity_sum", "adapter",
+    )  # fmt: skip
 
     @pydantic.model_validator(mode="after")
     def _pairs(self) -> FeatureTerms:
@@ -36,7 +63,12 @@ class FeatureTerms(Strict):
 
     @property
     def active(self) -> bool:
-        return self.hint > 0 or self.attention > 0
+        return self.hint > 0 or self.attention > 0 or self.affine
+
+    @property
+    def affine(self) -> bool:
+        """Whether a term of affinity is on."""
+        return self.affinity > 0 or self.fast_affinity > 0
 
 
 class VAESettings(Strict):
@@ -140,6 +172,42 @@ class RetrospectSettings(Strict):
     weight: float = pydantic.Field(default=1.0, gt=0)
 
 
+_BITS = re.compile(r"^\s*(?:w(\d+))?(?:a(\d+))?\s*$", re.IGNORECASE)
+
+
+class BitsSettings(Strict):
+    """A student at few bits while it is trained (FAQD, Li et al. 2023); also as text: 'w4', 'a8', 'w4a8'.
+
+    weights: of convolutions and linear layers. activations: of ReLUs, whose resolution is learnt. scale: of weights at
+    2 bits, the one of the least squared error, or the released one. last: also the layer that gives the answers, which
+    the paper leaves in float.
+    """
+
+    weights: Literal[1, 2, 4, 8] | None = None
+    activations: int | None = pydantic.Field(default=None, ge=1, le=8)
+    scale: Literal["optimal", "released"] = "optimal"
+    last: bool = False
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: Any) -> Any:
+        return parse_bits(value) if isinstance(value, str) else value
+
+    @property
+    def active(self) -> bool:
+        return self.weights is not None or self.activations is not None
+
+
+def parse_bits(text: str) -> dict[str, int]:
+    """'w4', 'a8' or 'w4a8' as settings of BitsSettings. Raises ValueError."""
+    match = _BITS.match(text)
+    counts = {} if match is None else {"weights": match[1], "activations": match[2]}
+    bits = {name: int(count) for name, count in counts.items() if count}
+    if not bits or bits.get("weights", 1) not in (1, 2, 4, 8) or not 1 <= bits.get("activations", 1) <= 8:
+        raise ValueError("expected w1, w2, w4 or w8, a1 to a8, or both, such as w4a8")
+    return bits
+
+
 class EngineSettings(Strict):
     """How the run is kept and shown; none of these changes the student."""
 
@@ -153,8 +221,10 @@ class EngineSettings(Strict):
     tensorboard: bool = False
 
 
-class RunSettings(Strict):
+class RunSettings(Grown):
     """One run. `options` are the method's own settings, checked by the method."""
+
+    later: ClassVar[tuple[str, ...]] = ("bits",)
 
     teacher: str = "a module in Python"
     helpers: tuple[str, ...] = pydantic.Field(default=(), description="further models that help to make the inputs")
@@ -179,13 +249,14 @@ class RunSettings(Strict):
     )
     vaccine: VaccineSettings = VaccineSettings()
     retrospect: RetrospectSettings = RetrospectSettings()
+    bits: BitsSettings = BitsSettings()
     engine: EngineSettings = EngineSettings()
 
     @property
     def parts(self) -> dict[str, Strict]:
         """The sections at work around a student's step, by their name in `training.parts`."""
         at_work = {
-            "features": self.features.active, "vaccine": self.defence in ("vaccine", "abd"),
+            "bits": self.bits.active, "features": self.features.active, "vaccine": self.defence in ("vaccine", "abd"),
             "retain": self.update == "retain", "retrospect": self.defence in ("retrospect", "abd"),
         }  # fmt: skip
         return {name: getattr(self, name) for name, on in at_work.items() if on}

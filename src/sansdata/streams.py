@@ -25,8 +25,12 @@ class Streams:
         """The CPU generator of this stream in this move; `shared` gives every rank the same numbers."""
         key = (name, shared)
         if key not in self._open:
-            self._open[key] = torch.Generator().manual_seed(self._number(name, shared))
+            self._open[key] = self.afresh(name, shared)
         return self._open[key]
+
+    def afresh(self, name: str, shared: bool = False) -> torch.Generator:
+        """A generator at the beginning of this stream, for what must be the same whenever a move asks for it."""
+        return torch.Generator().manual_seed(self._number(name, shared))
 
     @contextlib.contextmanager
     def as_global(self, name: str, shared: bool = False) -> Iterator[None]:

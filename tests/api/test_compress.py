@@ -165,3 +165,19 @@ def test_a_student_file_says_its_own_task(runs: tuple[Path, Path], tiny: Tiny, t
 def test_a_compressed_network_without_a_file_needs_a_place_for_its_export(runs: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match=r"say where the export goes \(path="):
         sansdata.export(sansdata.quantize(runs[0], runs[0], 8, 8))
+
+
+def test_what_compress_wrote_has_few_bytes_and_is_what_was_returned(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    plain = sansdata.prune(runs[1], runs[1], keep=1.0, out=tmp_path / "plain.safetensors")
+    weights = sum(p.numel() for p in plain.student.parameters() if p.ndim > 1)
+    sizes = {}
+    for name, keep, bits in (("w4", 1.0, 4), ("pruned", 0.2, 32), ("both", 0.2, 4)):
+        pruned = sansdata.prune(runs[1], runs[1], keep=keep)
+        file = tmp_path / f"{name}.safetensors"
+        small = sansdata.quantize(pruned, runs[1], bits, 32, out=file)
+        images = torch.rand(4, 1, 8, 8)
+        assert torch.equal(sansdata.quantize(str(file), runs[1], 32, 32).student(images), small.student(images))
+        header = int.from_bytes(file.read_bytes()[:8], "little")
+        sizes[name] = 8 * (file.stat().st_size - header - (plain.file or file).stat().st_size) / weights + 32
+    assert sizes["both"] < sizes["w4"] < 12, sizes
+    assert sizes["both"] < sizes["pruned"] < 12, sizes

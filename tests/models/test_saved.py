@@ -84,7 +84,7 @@ GOOD = {
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 3},
+        {"format": 4},
         {"format": "1"},
         {"task": {"kind": "image"}},
         {"task": "cifar10"},

@@ -16,6 +16,8 @@ from .. import __version__
 from ..compress import calibrate
 from ..compress import prune as pruning
 from ..compress import quantize as few_bits
+from ..compress.few_bits import released
+from ..compress.packable import packable
 from ..datasets.images import load_images
 from ..decoding import pixels
 from ..engine.kept_samples import evenly
@@ -158,7 +160,7 @@ class _Job:
         agreement = float((classes == old).float().mean())
         if self.out is not None:
             provenance = {"sansdata": __version__, "compressed": how, "from": self.source}
-            write_model(self.out, smaller, architecture, self.task, provenance)
+            write_model(self.out, released(smaller), architecture, self.task, provenance, packable(smaller))
         return Compressed(smaller, self.task, architecture, agreement, kept, self.out)
 
 

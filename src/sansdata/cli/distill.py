@@ -40,6 +40,9 @@ def distill(
     defence: Annotated[
         str | None, typer.Option(metavar="NAME", help="against a poisoned teacher: vaccine, retrospect or abd (both)")
     ] = None,
+    bits: Annotated[
+        str | None, typer.Option(metavar="B", help="of the student's weights and activations: w4, a8 or w4a8")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="must not exist yet, unless --resume")] = None,
     budget: Annotated[str | None, typer.Option(metavar="B", help="10m, 2000steps, 50000samples, 1e5queries")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N")] = None,
@@ -61,6 +64,7 @@ def distill(
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
         "update": update, "helpers": helper or None, "pool": pool, "defence": defence,
+        "bits": bits,
     }  # fmt: skip
     settings = resolve_settings(config, given, overrides or ())
     _check_early(settings)

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from ..arithmetic import cosine
 from ..models.copying import duplicate
 from ..models.modes import fixed
+from ..models.packed import on_grid
 from ..models.taps import forward, logits_of
 from ..objectives.logits import kl
 from ..runtime import Runtime
@@ -25,6 +26,8 @@ CHUNK = 512
 """Images on which BatchNorm's statistics are taken."""
 PRUNED = 0.01
 """Share of exact zeros from which on a network counts as pruned: trained weights are never exactly 0."""
+VALUES = 8
+"""Weights per output channel, other than 0, above which a grid that holds all of them is no chance."""
 TEMPERATURE = 4.0
 """Of the answers that a pruned network learns again (ours)."""
 
@@ -62,9 +65,10 @@ def left_by_pruning(module: nn.Module) -> Masks:
     """What an earlier pruning kept of each layer's weight; nothing where the network was not pruned.
 
     A network counts as pruned where at least PRUNED of the weights of its convolutions and linear layers are exactly 0
-    within layers that are not 0 altogether: layers that merely start at 0 are to be learnt.
+    within layers that are not 0 altogether: layers that merely start at 0 are to be learnt. The zeros of a grid of few
+    values are no pruning.
     """
-    weights = _stored_weights(module)
+    weights = {path: weight for path, weight in _stored_weights(module).items() if not _rounded(weight)}
     zeros = {path: weight.numel() - int(weight.count_nonzero()) for path, weight in weights.items()}
     within = sum(count for path, count in zeros.items() if count < weights[path].numel())
     if not zeros or within < PRUNED * sum(weight.numel() for weight in weights.values()):
@@ -72,11 +76,17 @@ def left_by_pruning(module: nn.Module) -> Masks:
     return {path: weights[path] != 0 for path, count in zeros.items() if count}
 
 
+def _rounded(weight: Tensor) -> bool:
+    """Whether all values are on a grid of 2, 4 or 8 bits; not where there are too few of them to tell."""
+    enough = int(weight.count_nonzero()) > VALUES * len(weight)
+    return enough and any(on_grid(weight, bits) is not None for bits in (2, 4, 8))
+
+
 def hold_zeros(module: nn.Module, runtime: Runtime) -> None:
     """From here on `runtime.step` leaves at 0 what an earlier pruning set to 0."""
     weights = _stored_weights(module)
     for path, mask in left_by_pruning(module).items():
-        runtime.hold(weights[path], mask)
+        runtime.keep(weights[path], lambda weight, mask=mask: weight.mul_(mask))
 
 
 def pruned_share(module: nn.Module) -> float:

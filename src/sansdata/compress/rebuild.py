@@ -11,6 +11,7 @@ from ..errors import StudentError
 from ..models.allocation import Allocation
 from ..models.build import build
 from ..models.shared_classifier import insert
+from .quant_relu import put_stairs
 from .quantize import quantize
 from .shrink import resize
 
@@ -29,8 +30,8 @@ def rebuild(
     architecture: Mapping[str, Any], code: Collection[str] = (), elements: int | None = None, what: str = "the network"
 ) -> nn.Module:
     """The network with random weights, of any kind that models.build knows, or {"kind": "shrink", "ratio", "of", ...},
-    {"kind": "quantized", "weights", "inputs", "of", ...}, or {"kind": "shared-classifier", "of", ...}: a student behind
-    whose last stage a projector stands.
+    {"kind": "quantized", "weights", "inputs", "of", ...}, {"kind": "quant-relu", "bits", "places", "of"}, with few bits
+    of activations, or {"kind": "shared-classifier", "of", ...}: a student behind whose last stage a projector stands.
 
     code: the functions that the user named; no other is imported. elements: how many numbers the file of its weights
     holds, where the architecture is read from that file too; the network is then stopped where it asks for far more.
@@ -54,6 +55,8 @@ def _rebuild(architecture: Mapping[str, Any], depth: int, code: Collection[str])
     kind = architecture.get("kind")
     if kind == "shared-classifier":
         return _with_projector(architecture, depth, code)
+    if kind == "quant-relu":
+        return _with_stairs(architecture, depth, code)
     if kind not in ("shrink", "quantized"):
         return build(architecture, code=code)
     of, shape, classes = (architecture.get(part) for part in ("of", "shape", "classes"))
@@ -77,6 +80,17 @@ def _rebuild(architecture: Mapping[str, Any], depth: int, code: Collection[str])
             f"architecture: shrink needs a ratio in 0..1 and classes, got {ratio!r:.40}, {classes!r:.40}"
         )
     return resize(_rebuild(of, depth - 1, code), ratio, size, classes, architecture.get("answers"))
+
+
+def _with_stairs(architecture: Mapping[str, Any], depth: int, code: Collection[str]) -> nn.Module:
+    of = architecture.get("of")
+    if depth == 0:
+        raise StudentError(f"architecture: nested more than {MAX_NESTING} times over")
+    if not isinstance(of, Mapping):
+        raise StudentError("architecture: quant-relu needs 'of' (an architecture), 'bits' and 'places'")
+    module = _rebuild(of, depth - 1, code)
+    put_stairs(module, architecture.get("bits"), architecture.get("places"))
+    return module
 
 
 def _with_projector(architecture: Mapping[str, Any], depth: int, code: Collection[str]) -> nn.Module:

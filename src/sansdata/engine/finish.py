@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import __version__, columns
+from ..compress.few_bits import released
+from ..compress.packable import packable
 from ..decoding.arrays import read_arrays
 from ..errors import DataError
 from ..figures import Finding, Warned, values
@@ -33,21 +35,23 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     """Writes student.safetensors, student.best.safetensors where another is preferred, and summary.json."""
     session, start, packed = loop.session, time.perf_counter(), loop.reservoir.packed
     assert packed is not None
-    last = {name: value.clone() for name, value in session.student.state_dict().items()}
+    student, bits = released(session.student), packable(session.student)
+    last = {name: value.clone() for name, value in student.state_dict().items()}
     probes = make_probes(prepared.teacher, prepared.runtime)
     several, many = len(selection.snapshots(directory.path / "snapshots")), columns.count(packed)
     announce(f"scoring   {several} snapshots beside the teacher, on {many:,} {loop.kind.unit} and the probes")
-    snapshots = selection.score(directory.path / "snapshots", packed, probes.packed, session.context)
+    network, context = session.context.network.around(student), session.context
+    snapshots = selection.score(directory.path / "snapshots", network, packed, probes.packed, context)
     by = "score" if probes.telling else "agreement"
     newest, best = snapshots[-1], selection.preferred(snapshots, by)
     if best is not newest:
         file = directory.path / "snapshots" / f"step-{best['step']:09d}.safetensors"
-        selection.restore(session.student, file)
+        selection.restore(student, file)
         on = "images of the pool" if by == "agreement" and prepared.pool is not None else "inputs made without data"
         note = {"selected": f"highest {by} with the teacher on {on}"}
-        _write(prepared, directory, loop, "student.best.safetensors", note)
-    session.student.load_state_dict(last)
-    _write(prepared, directory, loop, "student.safetensors", {})
+        _write(prepared, directory, loop, student, bits, "student.best.safetensors", note)
+    student.load_state_dict(last)
+    _write(prepared, directory, loop, student, bits, "student.safetensors", {})
     findings, warnings = describe_samples(prepared, loop, last_answers(directory.path / "samples"), newest)
     scored = {"last": newest.get("score"), "best": best.get("score")}
     directory.write_json(
@@ -90,7 +94,10 @@ def describe_samples(
     return [*described, *statistics], warnings
 
 
-def _write(prepared: Prepared, directory: RunDirectory, loop: Loop, name: str, note: dict[str, Any]) -> None:
+def _write(
+    prepared: Prepared, directory: RunDirectory, loop: Loop, student: nn.Module, bits: Mapping[str, int], name: str,
+    note: dict[str, Any],
+) -> None:  # fmt: skip
     provenance = {
         "sansdata": __version__, "method": prepared.settings.method, "seed": prepared.settings.seed,
         "config_hash": directory.manifest()["config_hash"], "teacher": prepared.teacher.source,
@@ -100,9 +107,8 @@ def _write(prepared: Prepared, directory: RunDirectory, loop: Loop, name: str, n
         provenance["pool"] = prepared.pool.describe()
     architecture = loop.session.method.architecture(prepared.student.architecture)
     write_model(
-        directory.path / name, loop.session.student, architecture=architecture,
-        task=prepared.student.task,
-        provenance=provenance | note,
+        directory.path / name, student, architecture=architecture, task=prepared.student.task,
+        provenance=provenance | note, packable=bits,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .. import columns
+from ..compress.few_bits import released
 from ..contracts import Losses, Stateful
 from ..errors import BudgetSpent, DivergedError, Interrupted, PeerLost, ResumeError, SansdataError, first_line
 from ..files import by_step, remove, write_atomic
@@ -316,7 +317,7 @@ class Loop:
         if self.first:
             with self.monitor.optional("a snapshot"):
                 folder = self.directory.folder("snapshots")
-                selection.save_snapshot(folder, session.context.progress.steps, session.student)
+                selection.save_snapshot(folder, session.context.progress.steps, released(session.student))
         packed, context = self.reservoir.packed, session.context
         assert packed is not None
         watched = columns.take(packed, slice(WATCHED))

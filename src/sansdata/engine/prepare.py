@@ -32,6 +32,7 @@ from ..teachers.base import Teacher
 from ..teachers.cached_weights import cached_weights
 from ..teachers.preflight import Preflight, preflight, why_not
 from ..teachers.specs import Model, declared_files, load_student, load_teacher
+from ..training.few_bits import at_few_bits
 from ..training.parts import PARTS
 from .budget import REHEARSAL, Plan, make_plan, measure
 from .long_steps import long_step
@@ -158,6 +159,7 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
             teacher = teacher.helped_by([load_teacher(spec, task) for spec in settings.helpers])
     with long_step("making the student"), Streams(settings.seed).as_global("student", shared=True):
         model = load_student(student if student is not None else settings.student, teacher, task)
+        model = at_few_bits(model, settings.bits)
     notes += [*(note for member in teacher.members for note in member.notes), *model.notes]
     if settings.inherit:
         share = inherit(_untrained(model).module, teacher.module)

@@ -27,6 +27,7 @@ from ..method import Method
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.specs import import_libraries
+from ..training.few_bits import described
 from .budget import Plan
 from .checkpoint import Checkpoints
 from .facts import plan_in
@@ -163,6 +164,8 @@ def _begin(
     session = prepared.session(plan.steps)
     manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
     manifest["student"]["parameters"] = parameters_of(session.student)
+    if prepared.settings.bits.active:
+        manifest["student"]["bits"] = described(session.student)
     loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, ledger, on_step)
     if newest is not None:
         loop.resume_from(newest)

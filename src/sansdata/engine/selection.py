@@ -57,15 +57,17 @@ def answers(network: Network, packed: Inputs, context: Context) -> Tensor:
     return torch.cat(parts)
 
 
-def score(directory: Path, samples: Inputs, probes: Inputs, context: Context) -> list[dict[str, float]]:
+def score(
+    directory: Path, student: Network, samples: Inputs, probes: Inputs, context: Context
+) -> list[dict[str, float]]:
     """Per snapshot `step`; beside the teacher `score`, `probe_agreement` on probes, `agreement`, `kl` on samples.
 
     A file that is none of this student's is left out. samples, probes: as they are stored. What the numbers mean is the
     output kind's business; of classes the score is the overlap of the probabilities, the agreements the share on which
     both name the same class, 0..1. Where the kind cannot tell how close two answers are, only the steps are given. The
-    student is left with the last snapshot.
+    student, the network that the snapshots are of, is left with the last one.
     """
-    teacher, student, kind = context.teacher.network, context.network, context.network.outputs
+    teacher, kind = context.teacher.network, student.outputs
     on_samples, on_probes = answers(teacher, samples, context), answers(teacher, probes, context)
     rows = []
     for step, path in snapshots(directory):

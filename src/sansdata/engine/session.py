@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from ..columns import Inputs
 from ..compress.prune import hold_zeros
+from ..compress.quant_relu import bound_resolutions
 from ..config import Strict
 from ..contracts import Batch, Counters, Forward, Losses, Outputs, Progress, Stateful
 from ..decoding.image_pool import ImagePool
@@ -74,11 +75,14 @@ class Session:
         self.kinds = tuple(require_plan(method, config, steps))
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
+        for name in self._of_role("view", given):  # the student's own network, not what a method put beside it
+            PARTS[name].build(given[name], self.context)
         self.terms: AddedTerms | None = None
         for name in self._of_role("terms", given):  # on the student as it is built
             self.terms = PARTS[name].build(given[name], self.context)
         self.settings: TransferSettings = config.transfer
         hold_zeros(self.trained, runtime)
+        bound_resolutions(self.trained, runtime)
         learns = [self.trained] if self.terms is None else [self.trained, self.terms]
         self.optimizer = self.settings.make_optimizer(nn.ModuleList(learns))
         step = StudentStep(

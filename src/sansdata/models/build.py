@@ -193,7 +193,7 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
         raise StudentError(f"{kind} network '{name[:100]}' cannot be built: {first_line(fault)}") from fault
     raise StudentError(
         f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, group-norm, shrink, "
-        "quantized, shared-classifier."
+        "quantized, quant-relu, shared-classifier."
     )
 
 

@@ -81,6 +81,16 @@ def _listed(value: object) -> str:
     return ", ".join(texts) + (f", ... ({len(value)} in all)" if len(value) > LISTED else "")
 
 
+def bits(run: Run) -> str:
+    """'weights 4 (7 layers), activations 4 (7 places)' of a student that was trained at few bits, else ''."""
+    bits = run.manifest.at("student", "bits")
+    widths = [number for one in bits.at("weights").fields().values() if (number := one.number()) is not None]
+    activations, places = bits.at("activations").number(), bits.at("places").number()
+    parts = [f"weights {min(widths):g} ({len(widths)} layers)"] if widths else []
+    parts += [f"activations {activations:g} ({count(places)} places)"] if activations is not None else []
+    return ", ".join(parts)
+
+
 def budget(run: Run) -> str:
     """What the run was allowed to spend, as it was asked for."""
     for amount in (run.plan.at("budget"), run.config.at("budget")):

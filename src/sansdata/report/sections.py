@@ -101,6 +101,7 @@ def reproduce(run: Run) -> dict[str, Any]:
         ("teacher fingerprint", teacher.at("fingerprint").text()),
         ("teacher access", access + (f", {count(norms)} BatchNorm layers" if norms is not None else "")),
         ("student", _listed(student.at("spec"), student.at("architecture"))),
+        ("bits of the student", facts.bits(run)),
         ("pool (not the teacher's data)", _pool(manifest.at("pool"))),
     ]  # fmt: skip
     command = manifest.at("command").text()

@@ -14,18 +14,20 @@ from ..method import Context
 from ..models.device import device_of
 from ..models.modes import fixed
 from ..network import Network
+from ..objectives.affinity import affinity, fast_affinity, over_batch
 from ..objectives.features import attention_transfer, hint
 from ..settings import FeatureTerms
 
 
 class AddedTerms(nn.Module):
-    """The pairs of taps, and the regressors a hint needs where widths differ: trained with the student and dropped."""
+    """The pairs of taps, the regressors a hint needs where widths differ, and the adapters of affinities: trained with
+    the student and dropped."""
 
     def __init__(self, settings: FeatureTerms, context: Context) -> None:
         """On the student as it is built, whose regressors are on the runtime's device, the same on every rank; the
         context then knows which taps to read. Raises MethodError where the modules cannot be paired."""
         super().__init__()
-        self.settings = settings
+        self.settings, self.streams = settings, context.streams
         teacher, student = context.teacher.network, context.network
         probe = input_kind(context.task).draw(2, torch.Generator().manual_seed(0))
         self.teacher_taps = settings.teacher or stage_ends(teacher, probe)
@@ -39,6 +41,8 @@ class AddedTerms(nn.Module):
             widths = [(_width(student, s, probe), _width(teacher, t, probe)) for t, s in self.pairs]
             needed = [nn.Conv2d(s, t, 1, bias=False) if s != t else nn.Identity() for s, t in widths]
             self.regressors = nn.ModuleList(needed if settings.hint else [])
+            adapted = [nn.Sequential(nn.Conv2d(s, s, 1), nn.ReLU()) for s, _ in widths if settings.affine]
+            self.adapters = nn.ModuleList(adapted if settings.adapter else [])
         context.teacher_taps = tuple(dict.fromkeys([*context.teacher_taps, *self.teacher_taps]))
         context.student_taps = tuple(dict.fromkeys([*context.student_taps, *self.student_taps]))
         context.runtime.place(self)
@@ -48,9 +52,11 @@ class AddedTerms(nn.Module):
         return list(zip(self.teacher_taps, self.student_taps))
 
     def add_to(self, losses: Losses, student: Outputs, teacher: Outputs) -> None:
-        """Adds 'hint' and 'attention' to the student's loss."""
+        """Adds 'hint', 'attention', 'affinity' and 'fast_affinity' to the student's loss."""
         losses.add("hint", self.settings.hint, lambda: self._hint(student, teacher))
         losses.add("attention", self.settings.attention, lambda: self._attention(student, teacher))
+        losses.add("affinity", self.settings.affinity, lambda: self._affinity(student, teacher, fast=False))
+        losses.add("fast_affinity", self.settings.fast_affinity, lambda: self._affinity(student, teacher, fast=True))
 
     def _hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         terms = []
@@ -63,6 +69,27 @@ class AddedTerms(nn.Module):
 
     def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
         return torch.stack([attention_transfer(student.taps[s], teacher.taps[t]) for t, s in self.pairs]).sum(0)
+
+    def _affinity(self, student: Outputs, teacher: Outputs, fast: bool) -> Tensor:
+        """The probes of a move are the same at every call: an update may compute the loss at several weights."""
+        order, terms = self.settings.affinity_order, []
+        for place, (t, s) in enumerate(self.pairs):
+            maps, wanted = student.taps[s].float(), teacher.taps[t].float()
+            maps = self.adapters[place](maps) if self.settings.adapter else maps
+            if wanted.shape[2:] != maps.shape[2:]:
+                size = (maps.shape[2], maps.shape[3])
+                wanted = nn.functional.interpolate(wanted, size, mode="bilinear", align_corners=True)
+            if fast:
+                term = fast_affinity(maps, wanted, self._probes(place, maps), order)
+            else:
+                term = affinity(maps, wanted, order)
+            terms.append(over_batch(term, order) if self.settings.affinity_sum else term)
+        return torch.stack(terms).sum(0)
+
+    def _probes(self, place: int, maps: Tensor) -> Tensor:
+        generator = self.streams.afresh(f"affinity {place}", shared=True)
+        shape = (maps.shape[2] * maps.shape[3], self.settings.probes)
+        return torch.randn(shape, generator=generator).to(maps.device)
 
 
 def stage_ends(network: Network, probe: Inputs) -> tuple[str, ...]:

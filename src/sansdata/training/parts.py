@@ -16,6 +16,7 @@ from ..settings import RetainSettings, RetrospectSettings
 from ..teachers.base import Teacher
 from ..teachers.preflight import unmet
 from .added_terms import AddedTerms
+from .few_bits import FewBitStudent
 from .retain import ForwardAt, Retain
 from .retrospect import Retrospect
 from .transfer import TransferSettings
@@ -39,11 +40,11 @@ class StudentStep:
 
 @dataclass(frozen=True)
 class Part:
-    """One row. role: a defence is there before the method and adds to both losses; terms are read from the student's
-    own forward pass; an update takes the step. build(settings, context or step). unmet(settings, teacher): why it
-    cannot work with this teacher."""
+    """One row. role: a defence is there before the method and adds to both losses; a view changes how the student's
+    weights are seen wherever it runs; terms are read from the student's own forward pass; an update takes the step.
+    build(settings, context or step). unmet(settings, teacher): why it cannot work with this teacher."""
 
-    role: Literal["defence", "terms", "update"]
+    role: Literal["defence", "view", "terms", "update"]
     build: Callable[[Any, Any], Any]
     unmet: Callable[[Any, Teacher], list[str]]
 
@@ -79,6 +80,7 @@ def _unmet_by_retrospect(settings: RetrospectSettings, teacher: Teacher) -> list
 
 PARTS: Mapping[str, Part] = {
     "vaccine": Part("defence", Vaccine, lambda settings, teacher: unmet_by_vaccine(teacher)),
+    "bits": Part("view", FewBitStudent, lambda settings, teacher: []),
     "features": Part("terms", AddedTerms, lambda settings, teacher: unmet(Requirements(Access.WEIGHTS), teacher)),
     "retain": Part("update", _retain, _unmet_by_retain),
     "retrospect": Part("update", _retrospect, _unmet_by_retrospect),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import torch
 from torch import Tensor, nn
 
 from ..arithmetic import cosine
+from ..compress.quant_relu import SLOWER, resolutions
 from ..config import Strict
 from ..contracts import Outputs
 from ..objectives import logits
@@ -35,10 +36,14 @@ class TransferSettings(Strict):
     clip: float | None = pydantic.Field(default=None, gt=0)
 
     def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        params = [p for p in module.parameters() if p.requires_grad]
+        slow = list(resolutions(module))
+        params = [p for p in module.parameters() if p.requires_grad and not any(p is one for one in slow)]
+        groups: list[dict[str, Any]] = [{"params": params}]
+        if slow:
+            groups.append({"params": slow, "weight_decay": SLOWER * self.weight_decay})
         if self.optimizer == "adam":
-            return torch.optim.Adam(params, lr=self.lr, weight_decay=self.weight_decay)
-        return torch.optim.SGD(params, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+            return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def lr_at(self, progress: float) -> float:
         """The learning rate at progress 0..1."""

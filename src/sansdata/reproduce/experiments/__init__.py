@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "pool": "a student that learned from a folder of unrelated images, and what its method chose from it",
     "distil": "a student, and its accuracy on the test set",
     "compressed": "a student, and what the images are worth for quantizing and pruning trained networks",
+    "few-bits": "a student trained at few bits, or rounded afterwards, and what its file weighs",
     "transfer": "a student, and what its features are worth on other tasks",
     "over-time": "a student, and its accuracy on the test set at even moments of the run",
     "backdoor": "a student of a poisoned teacher, and how often the trigger works on it",
