@@ -324,8 +324,10 @@ def test_yaml_on_the_pages_is_accepted() -> None:
     assert len(table.own_preprocessing["mean"]) == len(table.inputs.numbers)
 
 
-def test_the_task_of_texts_on_its_page_is_accepted(tmp_path: Path) -> None:
+def test_the_tasks_of_texts_on_their_page_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "reviews").mkdir()
-    (tmp_path / "reviews" / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0, "b": 1}}}')
-    (tmp_path / "reviews.yaml").write_text("".join(blocks(DOCS / "texts.md", "yaml")))
-    assert sansdata.load_task(tmp_path / "reviews.yaml").inputs.vocabulary == 2
+    for name in ("reviews/tokenizer.json", "words.json"):
+        (tmp_path / name).write_text('{"model": {"vocab": {"a": 0, "b": 1}}}')
+    for text in blocks(DOCS / "texts.md", "yaml"):
+        (tmp_path / "reviews.yaml").write_text(text)
+        assert sansdata.load_task(tmp_path / "reviews.yaml").inputs.vocabulary == 2

@@ -75,7 +75,7 @@ class Tiny:
         return str(self.folder / f"task{_suffix(row)}.yaml")
 
     def teacher_of(self, row: str) -> str:
-        return f"{world_of(row).network}@{self.folder / f'teacher{_suffix(row)}.safetensors'}"
+        return world_of(row).spec(self.folder / f"teacher{_suffix(row)}.safetensors")
 
     @property
     def data(self) -> Path:
@@ -87,7 +87,7 @@ class Tiny:
 
     def settings(self, row: str, options: dict[str, Any] | None = None, **fields: Any) -> RunSettings:
         given = {
-            "teacher": self.teacher_of(row), "task": self.task_of(row), "student": "shrink:0.25",
+            "teacher": self.teacher_of(row), "task": self.task_of(row), "student": world_of(row).small,
             "method": method_of(row), "budget": "8steps", "threads": 1, "device": "cpu", "precision": "fp32",
             "strict": True, "options": options or {}, "engine": ENGINE,
             "pool": self.pool if needs_pool(method_of(row)) else None,
@@ -125,8 +125,7 @@ def make_tiny(folder: Path) -> Tiny:
     for name, world in WORLDS.items():
         if name != "image":
             (folder / f"task-{name}.yaml").write_text(dump_yaml(world.task.model_dump(mode="json")))
-            state = {key: value.contiguous() for key, value in world.module().state_dict().items()}
-            save_file(state, folder / f"teacher-{name}.safetensors")
+            world.save(folder / f"teacher-{name}.safetensors")
     (folder / "pool").mkdir()
     for number, image in enumerate(pool_images(task.shape)):
         Image.fromarray(image[..., 0]).save(folder / "pool" / f"{number:03d}.png")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .columns import Inputs
 from .contracts import Access, Batch, Counters, Forward, Losses, Outputs, Progress, Requirements, Stateful
 from .decoding.image_pool import ImagePool
+from .figures import Finding
 from .kinds.inputs.image import Normalise
 from .network import Network
 from .runtime import Runtime
@@ -149,6 +150,10 @@ class Method(ABC):
         kind, how = self.context.network.outputs, self.config.transfer
         losses.add("match", 1, lambda: kind.match(outputs, batch.answers(), how))
         return losses
+
+    def findings(self) -> list[Finding]:
+        """What it measured of its own work, for the summary and the report; by default nothing."""
+        return []
 
     @abstractmethod
     def state(self) -> Mapping[str, Stateful]:

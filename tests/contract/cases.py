@@ -128,6 +128,15 @@ CASES = {
         {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7),
         learns={"optimizer": "adam", "lr": 0.01, "temperature": 1.0},
     ),
+    "zerogen/writer": Case(
+        {
+            "texts": 40, "chunk": 16, "more_every": 3, "pool": 64, "min_words": 3, "scores": "weight",
+            "transfer": {"batch": 8},
+        },
+        stops=(2, 1, 8),  # 1 and 2: not all texts are written; 8: after another chunk
+        moves_apart=((1, 6), (2, 7), (5, 6)),
+        learns={"lr": 0.02},
+    ),
     "tabkd/table": Case(
         {
             "draws": 40, "search": 90, "rows": 24, "bins": 4, "steps_per_round": 2, "pool": 120,

@@ -91,7 +91,7 @@ def describe_samples(
     if session.defence is not None:
         warnings += [Warned("vaccine", None, text) for text in session.defence.findings()]
     warnings += [Warned("retrospection", None, text) for update in session.updates for text in update.findings()]
-    return [*described, *statistics], warnings
+    return [*described, *statistics, *session.method.findings()], warnings
 
 
 def _write(

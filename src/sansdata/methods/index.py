@@ -13,6 +13,7 @@ from ..errors import MethodError, did_you_mean, first_line
 from ..method import Method
 from ..teachers.base import Teacher
 from ..teachers.preflight import why_not
+from ..teachers.writers.base import GENERATES
 from .contract import require_class
 
 METHODS = {
@@ -41,6 +42,7 @@ METHODS = {
         "needs --pool: a generator that makes ours of their patches; fresh batches (Fang et al. 2021)",
     ),
     "tabkd": ("tabkd:TabKD", "tables: rows that cross the teacher's boundaries and cover its bins; pool (after TabKD)"),
+    "zerogen": ("zerogen:ZeroGen", "texts: a language model writes them, class by class; pool (Ye et al. 2022)"),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""
@@ -150,6 +152,8 @@ def choose_method(teacher: Teacher, on_cpu: bool) -> Choice:
     """A short table of rules, not a planner: by the kinds of the task, and by what the teacher and its helpers show."""
     if teacher.task.pair[0] == "table":
         return Choice("tabkd", "default", {}, "the task is a table: tabkd")
+    if GENERATES in teacher.capabilities:
+        return Choice("zerogen", "small" if on_cpu else "default", {}, "the teacher writes texts: zerogen")
     if teacher.task.pair != ("image", "classes"):
         return Choice("noise", "default", {}, f"a task of {' x '.join(teacher.task.pair)}: noise, the only one so far")
     preset, of_preset = ("small", "on a CPU: preset small") if on_cpu else ("default", "")

@@ -4,11 +4,13 @@ from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
 from .image import ImageSpec
 from .known import KNOWN_TASKS
 from .outputs import MAX_CLASSES, ClassesSpec
+from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
 
 __all__ = [
+    "KNOWN_PROMPTS",
     "KNOWN_TASKS",
     "MAX_CLASSES",
     "ClassesSpec",
@@ -16,6 +18,7 @@ __all__ = [
     "ImageSpec",
     "ImageTask",
     "PairTask",
+    "Prompts",
     "Side",
     "TableSpec",
     "Task",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
+from .prompts import Prompts, named_prompts
 from .side import Side
 
 MAX_VOCABULARY = 2_000_000
@@ -21,6 +22,8 @@ class TokensSpec(Side):
 
     tokenizer: a tokenizer.json (of the library `tokenizers`), from which `vocabulary` is read where it is not given;
     without one a text can be neither read nor shown, only its ids. padding: the id that fills what a short text leaves.
+    prompts: how a language model is told of the task, by a known name or as a section; only a teacher that writes
+    needs them.
     """
 
     files: ClassVar[tuple[str, ...]] = ("tokenizer",)
@@ -29,6 +32,17 @@ class TokensSpec(Side):
     length: int = pydantic.Field(ge=1, le=MAX_LENGTH)
     tokenizer: str = ""
     padding: int = pydantic.Field(default=0, ge=0)
+    prompts: Prompts | None = None
+
+    @pydantic.field_validator("prompts", mode="before")
+    @classmethod
+    def _known_prompts(cls, prompts: Any) -> Any:
+        return named_prompts(prompts) if isinstance(prompts, str) else prompts
+
+    @pydantic.model_serializer(mode="wrap")
+    def _plain(self, plain: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Tasks without prompts are written as they always were."""
+        return {name: value for name, value in plain(self).items() if name != "prompts" or value is not None}
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,9 @@ from ..network import Network
 from ..runtime import Runtime
 from ..tasks import Task, load_task
 from .probing import no_gradient
+
+WANTS = {"generates": "it needs a teacher that writes texts (a language model), and this one only reads them"}
+"""Capability -> why a method cannot work without it."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,12 @@ class Teacher:
         helpers: Sequence[Teacher] = (),
         most: Access = Access.WEIGHTS,
         notes: Sequence[str] = (),
+        capabilities: Mapping[str, Any] | None = None,
     ) -> None:
         """task: with this teacher's own preprocessing. architecture: how to build the module again (models.build), None
         where only the caller knows. helpers: other models of the same job, see `helped_by`. most: how far the source
         lets us look, whatever the module would allow. notes: what was decided in reading it that its source does not
-        say."""
+        say. capabilities: what it can do besides answering -> who does it."""
         self.network = Network.of(module, task)
         self.task = task
         self.architecture = architecture
@@ -73,6 +77,7 @@ class Teacher:
         self.helpers = tuple(helpers)
         self.most = most
         self.notes = tuple(notes)
+        self.capabilities = dict(capabilities or {})
         self.counters = Counters()
         self.runtime = Runtime()
 
@@ -116,8 +121,15 @@ class Teacher:
                             f"{expected.get(field)}: a helper must do the same job, with the classes in the same order"
                         )
         return Teacher(
-            self.module, self.task, self.architecture, self.source, self.sha256, helpers, self.most, self.notes
+            self.module, self.task, self.architecture, self.source, self.sha256, helpers, self.most, self.notes,
+            self.capabilities,
         )  # fmt: skip
+
+    def capability(self, name: str) -> Any:
+        """Who does what `Requirements.capabilities` asked for. Raises TeacherError where it cannot."""
+        if name not in self.capabilities:
+            raise TeacherError(f"the teacher '{self.source}' cannot do this: {WANTS.get(name, name)}")
+        return self.capabilities[name]
 
     @cached_property
     def access(self) -> Access:

@@ -19,7 +19,7 @@ from ..models.modes import buffers_kept, fixed, in_mode
 from ..models.taps import call
 from ..network import Network
 from ..tasks import Task
-from .base import Teacher
+from .base import WANTS, Teacher
 from .probing import PROBES, attempt, changed, no_gradient, snapshot
 
 SLOW_SECONDS = 4.0
@@ -90,7 +90,7 @@ def unmet(requirements: Requirements, teacher: Teacher, pool: bool = False) -> l
     """
     if other_job := requirements.unmet_by(teacher.task.pair):
         return [other_job]
-    reasons = []
+    reasons = [WANTS.get(name, name) for name in sorted(requirements.capabilities - teacher.capabilities.keys())]
     if requirements.pool and not pool:
         reasons.append("it chooses from images that you give: name a folder with --pool DIR")
     if teacher.access < requirements.access:

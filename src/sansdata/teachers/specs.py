@@ -8,6 +8,7 @@ NAME                       a zoo network, random weights: students only
 shrink:R                   the teacher's network with every hidden width times R: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
+WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
 FOLDER                     a classifier of texts or images of the library transformers, or one of timm's, as hubs have
                            them: config.json and model.safetensors
 """
@@ -48,6 +49,8 @@ from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
+from .writers.prompted import teacher_of
+from .writers.sources import is_writer, load_writer
 
 STUDENT_FILE = "student.safetensors"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
@@ -85,6 +88,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         )
     if is_skops(spec):
         return load_skops(Path(spec), task)
+    if is_writer(spec):
+        return teacher_of(load_writer(spec), task)
     if is_transformer(Path(spec)):
         return load_transformer(Path(spec), task)
     try:
@@ -101,7 +106,7 @@ def is_skops(spec: str) -> bool:
 
 def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    return is_skops(spec) or is_transformer(Path(spec))
+    return is_skops(spec) or is_writer(spec) or is_transformer(Path(spec))
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ..decoding.image_pool import ImagePool
@@ -16,6 +18,10 @@ from ..models.build import architecture_of, build
 from ..network import Network
 from ..tasks import ClassesSpec, Column, ImageTask, PairTask, TableSpec, Task, TokensSpec
 from ..teachers.base import Teacher
+from ..teachers.writers.files import save_writer
+from ..teachers.writers.ngram import KIND, NGrams
+from ..teachers.writers.prompted import teacher_of
+from ..teachers.writers.vocabulary import tokenizer_of
 
 CLASSES = 4
 """Of every world."""
@@ -88,6 +94,17 @@ class World:
     def student(self) -> nn.Module:
         return self.module(0.25, seed=1)
 
+    small: ClassVar[str] = "shrink:0.25"
+    """The spec of its student."""
+
+    def save(self, path: Path) -> None:
+        """Writes the teacher's file."""
+        save_file({name: value.contiguous() for name, value in self.module().state_dict().items()}, path)
+
+    def spec(self, path: Path) -> str:
+        """The spec of the teacher that `save` wrote."""
+        return f"{self.network}@{path}"
+
 
 @dataclass(frozen=True)
 class ImageWorld(World):
@@ -97,10 +114,67 @@ class ImageWorld(World):
         return make_module() if scale == 1 else make_student()
 
 
+@dataclass(frozen=True)
+class WriterWorld(World):
+    """A teacher that writes: trigrams of a made-up language in which each class has words of its own."""
+
+    task: Task = field(init=False)
+    network: str = ""
+    small: ClassVar[str] = "bag"
+
+    def __post_init__(self) -> None:
+        """The task is made when it is first asked for, since its tokenizer is a file."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "task":
+            raise AttributeError(name)
+        folder = tempfile.TemporaryDirectory(prefix="sansdata-world-")  # removed when the process ends
+        file = Path(folder.name) / "tokenizer.json"
+        file.write_bytes(tokenizer_of((text for text, _ in made_up_texts()), 60, words="spaces"))
+        sides = {"inputs": TokensSpec(vocabulary=60, length=12, tokenizer=str(file)), "outputs": _named_classes()}
+        task = PairTask(**sides)
+        self.__dict__.update(task=task, folder=folder)
+        return task
+
+    def writer(self) -> NGrams:
+        return NGrams.fitted(made_up_texts(), self.task.class_names)
+
+    def teacher(self) -> Teacher:
+        return teacher_of(self.writer(), self.task)
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(architecture_of("bag", self.task))
+
+    def save(self, path: Path) -> None:
+        writer = self.writer()
+        save_writer(path, KIND, writer.classes, writer.vocabulary, writer.tensors())
+
+    def spec(self, path: Path) -> str:
+        return str(path)
+
+
+def _named_classes() -> ClassesSpec:
+    return ClassesSpec(classes=CLASSES, class_names=tuple(f"class {number}" for number in range(CLASSES)))
+
+
+def made_up_texts(count: int = 40) -> list[tuple[str, int]]:
+    """(text, class): words of ten that all classes share and of five that only one has."""
+    random = np.random.default_rng(5)
+    texts = []
+    for number in range(count * CLASSES):
+        label = number % CLASSES
+        words = [f"w{word}" if word < 10 else f"c{label}w{word}" for word in random.integers(0, 15, 8)]
+        texts.append((" ".join(words), label))
+    return texts
+
+
 WORLDS: dict[str, World] = {
     "image": ImageWorld(make_task(), "resnet8"),
     "table": World(make_table_task(), "mlp-small"),
     "tokens": World(make_tokens_task(), "bag"),
+    "writer": WriterWorld(),
 }
 
 

@@ -49,6 +49,12 @@ class Tokenizer:
         unknown = self._loaded.token_to_id(str(_load(self.path)[1].get("model", {}).get("unk_token")))
         return [place for place in sorted(self._loaded.get_vocab().values()) if place not in special | {unknown}]
 
+    @cached_property
+    def unknown(self) -> int | None:
+        """The id of a word that the vocabulary lacks, where it has one."""
+        name = _load(self.path)[1].get("model", {}).get("unk_token")
+        return self._loaded.token_to_id(name) if isinstance(name, str) else None
+
     def ids(self, texts: Sequence[str], length: int, padding: int) -> tuple[Tensor, Tensor]:
         """(tokens (B, length) int64, mask (B, length) bool); what is longer is cut, special tokens as the file says.
         Raises TaskError for a text that the file has no ids for."""

@@ -16,6 +16,7 @@ from ...errors import TaskError
 from ...figures import Figure, Finding, Preview, Text, Warned
 from ...tasks import TokensSpec
 from ..base import Axes, InputKind, Preprocessor
+from .text_figures import distinct, self_bleu
 from .tokenizer import Tokenizer
 
 NAMES = ("tokens", "mask")
@@ -156,9 +157,12 @@ class Tokens(InputKind):
         assert not isinstance(packed, Tensor)
         tokens, mask = packed["tokens"], packed["mask"]
         used = tokens[mask].unique()
-        distinct = len(tokens.unique(dim=0)) / len(tokens)
+        share = len(tokens.unique(dim=0)) / len(tokens)
+        rows = [row[keep].tolist() for row, keep in zip(tokens, mask)]
         return [
-            Figure("distinct", distinct, "share", "texts that are not repeated", "higher"),
+            Figure("distinct", share, "share", "texts that are not repeated", "higher"),
+            Figure("distinct_3", distinct(rows, 3), "share", "triples of tokens that are not repeated", "higher"),
+            Figure("self_bleu", self_bleu(rows), "share", "how much texts repeat one another (BLEU of 4)", "lower"),
             Figure("length", float(mask.sum(1).float().mean()), "number", "mean number of tokens of a text"),
             Figure("vocabulary_used", len(used) / self.spec.vocabulary, "share", "ids that occur in the samples"),
         ]

@@ -1,0 +1,37 @@
+"""From what a language model went on to say to a text, or to nothing: the rules of ZeroGen's release."""
+
+from __future__ import annotations
+
+QUOTE = '"'
+
+
+def cut(continuation: str) -> str:
+    """What stands before the first closing quote; failing that before the first line feed; failing that up to the last
+    full stop; else ''."""
+    for sign in (QUOTE, "\n"):
+        head, found, _ = continuation.partition(sign)
+        if found:
+            return head.strip()
+    return continuation[: continuation.rfind(".") + 1].strip()
+
+
+def cut_question(continuation: str) -> str:
+    """Up to the first question mark and with it; '' without one."""
+    head, found, _ = continuation.partition("?")
+    return (head + found).strip() if found else ""
+
+
+def cut_context(continuation: str) -> str:
+    """What stands before the closing quote; '' without one, or where it runs over a line."""
+    head, found, _ = continuation.partition(QUOTE)
+    return head.strip() if found and "\n" not in head else ""
+
+
+def reason_against(text: str, context: str, fewest: int) -> str:
+    """Why a text is not kept: 'empty', 'short' (fewer than `fewest` words between spaces) or 'context' (it says the
+    context again); '' for one that is."""
+    if not text:
+        return "empty"
+    if len(text.split()) < fewest:
+        return "short"
+    return "context" if context and text == context else ""

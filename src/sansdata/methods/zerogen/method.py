@@ -1,0 +1,275 @@
+"""ZeroGen (Ye et al. 2022, arXiv 2202.07922): a language model writes texts of each class, and a small student learns
+them by ordinary cross-entropy. The text is the only channel: no logits, no gradients, no shared vocabulary.
+
+A label is known because it stood in the prompt. What its writer thinks of a text afterwards can be used as well
+(`scores`): as in SuperGen (Meng et al. 2022, arXiv 2202.04538) for choosing, or as the label itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ... import columns
+from ...arithmetic import ceil_div
+from ...contracts import Access, Batch, Forward, Losses, Requirements, Stateful
+from ...errors import MethodError
+from ...figures import Finding
+from ...kinds.index import input_kind
+from ...kinds.inputs.tokens import Tokens
+from ...memory import Pool
+from ...method import Context
+from ...synthesis.rounds import InRounds, Round, Schedule
+from ...teachers.writers.base import GENERATES, Writer
+from ...teachers.writers.prompted import Prompted, prompts_for
+from .cutting import cut, cut_context, reason_against
+from .findings import findings_of
+from .given import given_contexts
+from .labels import balanced, best_of_each, margins
+from .settings import GENERATED, ZeroGenConfig
+from .written import Written
+
+PATIENCE = 12
+"""Rounds of drawing in one move, before it ends with fewer texts than it wanted."""
+
+Lesson = tuple[Tensor, Tensor, Tensor]
+"""(places in the pool, targets (N, K) float32 that sum to 1, weights (N,))"""
+
+
+class ZeroGen(InRounds):
+    """The texts are written first, chunk by chunk; then the student learns. A longer run goes on writing."""
+
+    Config: ClassVar[type] = ZeroGenConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Minutes on a CPU with a small writer (ours).
+        "small": {"texts": 2000, "steps": 1500},
+    }
+
+    @classmethod
+    def requires(cls, config: ZeroGenConfig) -> Requirements:
+        access = Access.LABELS if config.scores == "unused" else Access.SCORES
+        return Requirements(access, inputs=frozenset({"tokens"}), capabilities=frozenset({GENERATES}))
+
+    @classmethod
+    def round_of(cls, config: ZeroGenConfig) -> Round:
+        return Round(steps=config.more_every, warmup=ceil_div(config.texts, config.chunk) - 1)
+
+    @classmethod
+    def rehearsal(cls, config: ZeroGenConfig) -> ZeroGenConfig:
+        return config.model_copy(update={"texts": config.chunk, "more_every": 8})
+
+    @classmethod
+    def reads(cls, config: ZeroGenConfig) -> Mapping[Path, str]:
+        return {} if config.contexts == GENERATED else {Path(config.contexts).expanduser(): "contexts"}
+
+    def __init__(self, config: ZeroGenConfig, context: Context) -> None:
+        """Raises MethodError for settings that this writer, its prompts or this task cannot follow."""
+        super().__init__(config, context)
+        self.writer: Writer = context.teacher.capability(GENERATES)
+        self.prompts = prompts_for(self.writer, context.task)
+        kind = input_kind(context.task)
+        assert isinstance(kind, Tokens)
+        self.kind, self.names = kind, context.task.class_names
+        self._require_sense()
+        self.given = [] if config.contexts == GENERATED else given_contexts(Path(config.contexts).expanduser())
+        self.written = Written(len(self.names), config.near)
+        self.pool = Pool(config.pool, kind)
+        self.schedule = Schedule(self.round_of(config), chunks=0, contexts=0)
+        self._lesson: tuple[int, Lesson] | None = None
+
+    def _require_sense(self) -> None:
+        config = self.config
+        if self.kind.tokenizer is None:
+            raise MethodError(
+                "zerogen: the task names no tokenizer, so what is written cannot be read. `sansdata vocabulary` makes "
+                "one of the writer's own words"
+            )
+        if config.contexts != GENERATED and not self.prompts.has_context:
+            raise MethodError("zerogen: contexts are given, and the text prompt of the task has no {context}")
+        if config.contexts == GENERATED and self.prompts.has_context and not self.prompts.context:
+            raise MethodError(
+                "zerogen: the text prompt has a {context} and nothing says where contexts are from: give "
+                "contexts=FILE, one a line, or a context prompt"
+            )
+        if config.debias.decay and not self.writer.debiases:
+            raise MethodError(
+                f"zerogen: debias needs the writer's next-token logits, and {self.writer.source} has none"
+            )
+
+    # -- writing
+
+    def acquire(self) -> Losses:
+        """Writes until the chunk is full, or patience ends; behind the last of the first texts the student's steps
+        begin."""
+        first, texts = len(self.written), self.config.texts
+        chunk = self.config.chunk if first >= texts else min(self.config.chunk, texts - first)
+        for _ in range(PATIENCE):
+            missing = first + chunk - len(self.written)
+            if missing <= 0:
+                break
+            self._draw(missing, first + chunk)
+        if not len(self.written):
+            raise MethodError(
+                f"zerogen: none of {self.written.drawn:,} continuations could be kept ({self.refusals()}): look at the "
+                "prompts, or lower min_words"
+            )
+        self._store(first)
+        self.schedule["chunks"] += 1
+        if self.schedule["chunks"] > self.round_of(self.config).warmup:
+            self.schedule.begin_steps()
+        return Losses()
+
+    def _draw(self, missing: int, most: int) -> None:
+        """About as many continuations as texts are missing; those that pass are kept, `most` in all and as many of each
+        class."""
+        requests = self._requests(missing)
+        prompts = [self.prompts.before(self.names[label], about) for label, about in requests]
+        against = [
+            [self.prompts.before(name, about) for number, name in enumerate(self.names) if number != label]
+            for label, about in requests
+        ] if self.config.debias.decay else []  # fmt: skip
+        stream, counters = self.context.streams("write"), self.context.counters
+        said = self.writer.generate(prompts, stream, self.config.decoding, against, self.config.debias)
+        counters.add("teacher_forwards", len(said))
+        self.written.drawn += len(said)
+        for (label, about), continuation in zip(requests, said):
+            text = cut(continuation) if self.writer.needs_prompts else continuation
+            if reason := reason_against(text, about, self.config.min_words):
+                self.written.refuse(reason)
+            elif self.written.of_class(label) < ceil_div(most, len(self.names)) and len(self.written) < most:
+                self.written.keep(text, label, about)
+
+    def _requests(self, missing: int) -> list[tuple[int, str]]:
+        """(class, context) of the next continuations: the classes that lack most first, each context several times."""
+        short = sorted(range(len(self.names)), key=lambda label: (self.written.of_class(label), label))
+        labels = [short[number % len(short)] for number in range(missing)]
+        if not self.prompts.has_context:
+            return [(label, "") for label in labels]
+        each = self.config.per_context * len(self.names)
+        about = self._contexts(ceil_div(missing, each))
+        return [(label, about[number // each]) for number, label in enumerate(labels)]
+
+    def _contexts(self, count: int) -> list[str]:
+        """The next of those that are given, from the first again after the last; or new ones, distinct among each
+        other."""
+        if self.given:
+            at = self.schedule["contexts"]
+            self.schedule["contexts"] = at + count
+            return [self.given[(at + number) % len(self.given)] for number in range(count)]
+        found: dict[str, None] = {}
+        for _ in range(PATIENCE):
+            prompts = [self.prompts.context] * count
+            said = self.writer.generate(prompts, self.context.streams("contexts"), self.config.context_decoding)
+            self.context.counters.add("teacher_forwards", len(said))
+            found |= dict.fromkeys(filter(None, map(cut_context, said)))
+            if len(found) >= count:
+                break
+        if not found:
+            raise MethodError(
+                f"zerogen: the prompt {self.prompts.context[:60]!r} gives no context that ends in a quote"
+            )
+        names = list(found)
+        return [names[number % len(names)] for number in range(count)]
+
+    def _store(self, first: int) -> None:
+        """Puts the texts from place `first` on into the pool, with the writer's judgement where that is used."""
+        texts = self.written.texts[first:]
+        if not texts:
+            return
+        labels = torch.tensor(self.written.labels[first:])
+        logits = None
+        if self.config.scores != "unused":
+            asked = self.context.teacher.module
+            assert isinstance(asked, Prompted)
+            logits = asked.of_texts(texts)
+            self.context.counters.add("teacher_forwards", len(texts))
+        self.pool.add(self.kind.read(texts), labels, logits)
+        self.context.counters.add("samples", len(texts))
+
+    # -- learning
+
+    def transfer_batch(self) -> Batch:
+        self.schedule.end_step()
+        context, stream = self.context, self.context.streams("batch")
+        places, targets, weights = self.lesson
+        ids = torch.randint(len(places), (self.config.transfer.batch,), generator=stream)
+        packed = self.pool.packed()
+        assert packed is not None
+        inputs = columns.take(packed, places[ids])
+        assert not isinstance(inputs, Tensor)
+        inputs = {**inputs, "tokens": self._with_unknown(inputs["tokens"], inputs["mask"], stream)}
+        batch = Batch(context.runtime.place(inputs), context.runtime.place(targets[ids].argmax(1)))
+        if self.config.scores == "soft":
+            batch.extras["shares"] = context.runtime.place(targets[ids])
+        if self.config.scores == "weight":
+            batch.weights = context.runtime.place(weights[ids])
+        return batch
+
+    def _with_unknown(self, tokens: Tensor, mask: Tensor, stream: torch.Generator) -> Tensor:
+        """Some tokens as the unknown one. Without that the unknown word of the student stands for whatever was rare in
+        one class, and every word of a real text that nobody wrote votes for that class."""
+        assert self.kind.tokenizer is not None
+        unknown = self.kind.tokenizer.unknown
+        if unknown is None or not self.config.dropout:
+            return tokens
+        hit = (torch.rand(tokens.shape, generator=stream) < self.config.dropout) & mask
+        return tokens.masked_fill(hit, unknown)
+
+    @property
+    def lesson(self) -> Lesson:
+        """What the student learns of the pool: a function of what is in it."""
+        if self._lesson is None or self._lesson[0] != self.pool.added:
+            self._lesson = self.pool.added, self._decide()
+        return self._lesson[1]
+
+    def _decide(self) -> Lesson:
+        pool, config, classes = self.pool, self.config, len(self.names)
+        assert pool.targets is not None
+        labels, places = pool.targets[: len(pool)], torch.arange(len(pool))
+        if config.shuffled:
+            order = torch.Generator().manual_seed(self.context.streams.seed)
+            labels = labels[torch.randperm(len(labels), generator=order)]
+        targets, weights = F.one_hot(labels, classes).float(), torch.ones(len(pool))
+        if pool.logits is not None:
+            scores = balanced(pool.logits[: len(pool)])
+            if config.scores == "relabel":
+                targets = F.one_hot(scores.argmax(1), classes).float()
+            elif config.scores == "soft":
+                targets = scores.softmax(1)
+            elif config.scores == "weight":
+                weights = scores.softmax(1).gather(1, labels[:, None]).squeeze(1)
+            elif config.scores == "filter":
+                places = best_of_each(margins(scores, labels), labels, config.keep)
+            else:  # 'likely': the mean log-probability of a text under its own prompt, as in SuperGen
+                packed: Any = pool.packed()
+                own = pool.logits[: len(pool)].gather(1, labels[:, None]).squeeze(1)
+                places = best_of_each(own / packed["mask"].sum(1), labels, config.keep)
+        return places, targets[places], weights[places]
+
+    def student_loss(self, student: Forward, batch: Batch) -> Losses:
+        losses, smoothing = Losses(), self.config.smoothing
+        logits, targets = student(batch.inputs).logits, batch.targets
+        if "shares" in batch.extras:  # of the batch itself; inputs that an update joined behind have none
+            targets = batch.extras["shares"]
+            logits = logits[: len(targets)]
+        assert targets is not None
+        losses.add("ce", 1, lambda: F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing))
+        return losses
+
+    # -- what is left
+
+    def refusals(self) -> str:
+        """Why continuations were not kept, the commonest reason first."""
+        counted = sorted(self.written.refused.items(), key=lambda entry: -entry[1])
+        return ", ".join(f"{count:,} {reason}" for reason, count in counted)
+
+    def findings(self) -> list[Finding]:
+        return findings_of(self.written, self.pool)
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {"written": self.written, "pool": self.pool, "schedule": self.schedule}

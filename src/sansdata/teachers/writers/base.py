@@ -1,0 +1,101 @@
+"""What a teacher that writes can do, and how it is asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pydantic
+import torch
+from torch import Generator, Tensor
+
+from ...config import Strict
+
+GENERATES = "generates"
+"""The name of the capability in `Requirements.capabilities`."""
+
+
+class Decoding(Strict):
+    """How the next token is chosen. Defaults are those of ZeroGen's release.
+
+    top_p: the smallest set of tokens of so much probability; 1 is all. top_k: at most so many; 0 is all. temperature:
+    below 1 sharper. new_tokens, fewest: of a text; the end is out of reach before `fewest`.
+    """
+
+    top_p: float = pydantic.Field(default=0.9, gt=0, le=1)
+    top_k: int = pydantic.Field(default=0, ge=0)
+    temperature: float = pydantic.Field(default=1.0, gt=0, le=10)
+    new_tokens: int = pydantic.Field(default=40, ge=1, le=4096)
+    fewest: int = pydantic.Field(default=0, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Decoding:
+        if self.fewest > self.new_tokens:
+            raise ValueError(f"fewest={self.fewest} tokens of at most new_tokens={self.new_tokens}")
+        return self
+
+
+class Debias(Strict):
+    """Self-debiasing (Schick et al. 2021, as ZeroGen has it): a token counts exp(-decay * d) as much, at least `floor`,
+    where it is by d more likely under the prompt of another class. decay 0 is off (released: 200 for pairs)."""
+
+    decay: float = pydantic.Field(default=0.0, ge=0)
+    floor: float = pydantic.Field(default=0.01, gt=0, le=1)
+
+
+class Writer(Protocol):
+    """A source of texts. What it cannot do is said by its flags, and asked before step 0."""
+
+    source: str
+    """The spec it was read from."""
+    needs_prompts: bool
+    """Whether it reads words; else the prompt is the name of a class, for which it was made."""
+    scores: bool
+    """Whether `score` works."""
+    debiases: bool
+    """Whether `generate` takes `against`."""
+    words: str
+    """'spaces' where its texts are words between spaces, 'letters' where they are as people write."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        stream: Generator,
+        how: Decoding,
+        against: Sequence[Sequence[str]] = (),
+        debias: Debias | None = None,
+    ) -> list[str]:
+        """A continuation of each prompt. against: of each prompt those of the other classes, for `debias`."""
+        ...
+
+    def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(the log-probability of each text behind its prompt, (N,) float32; its number of tokens, (N,) int64)."""
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides its answers."""
+        ...
+
+
+def truncated(logits: Tensor, how: Decoding) -> Tensor:
+    """Probabilities (B, V) of the next token under temperature, top-k and nucleus; logits (B, V) float32.
+
+    At least one token is always left. Of equals at the edge of the nucleus those of the smaller id stay.
+    """
+    logits = logits / how.temperature
+    if 0 < how.top_k < logits.shape[1]:
+        least = logits.topk(how.top_k, dim=1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    shares = logits.softmax(1)
+    if how.top_p < 1:
+        ordered, places = shares.sort(dim=1, descending=True, stable=True)
+        outside = ordered.cumsum(1) - ordered >= how.top_p
+        shares = shares.masked_fill(torch.zeros_like(outside).scatter(1, places, outside), 0)
+    return shares / shares.sum(1, keepdim=True)
+
+
+def debiased(shares: Tensor, others: Tensor, debias: Debias) -> Tensor:
+    """shares (B, V) weighed down where one of others (C, B, V), the same under other prompts, is more likely."""
+    excess = (others.amax(0) - shares).clamp_min(0)
+    weighed = shares * (-debias.decay * excess).exp().clamp_min(debias.floor)
+    return weighed / weighed.sum(1, keepdim=True)

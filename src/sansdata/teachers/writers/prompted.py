@@ -1,0 +1,100 @@
+"""A writer as a classifier of texts: each class's prompt is put before the text, and the class under which the text is
+most likely is the answer (PROMPTING, the baseline of ZeroGen; in this form the noisy channel of Min et al. 2022).
+
+What is counted is the text behind its prompt, not the prompt: the difference is the prompt's own probability, which the
+calibrated form of ProGen subtracts as that of the template with an empty text. The logits are sums over the tokens, so
+that their softmax is what Bayes' rule says of the classes where all are as frequent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ...contracts import Access
+from ...errors import TeacherError
+from ...kinds.inputs.tokenizer import Tokenizer
+from ...tasks import Prompts, Task
+from ..base import Teacher
+from .base import GENERATES, Decoding, Writer
+
+LABEL_LOGIT = 10.0
+"""The logit of a class that is only named, beside 0 for the others."""
+ANSWER = Decoding(top_k=1, new_tokens=8)
+"""How a question is answered: by the likeliest tokens."""
+
+
+class Prompted(nn.Module):
+    """Ids and mask (B, L) of the task -> logits (B, K). The texts are those that the task's tokenizer makes of the ids:
+    words that it does not know are lost."""
+
+    def __init__(self, writer: Writer, task: Task) -> None:
+        """Raises TeacherError where the task does not say what its classes are called, or the writer needs prompts and
+        has none."""
+        super().__init__()
+        self.writer, self.names = writer, task.class_names
+        self.prompts = prompts_for(writer, task)
+        self.tokenizer = Tokenizer.of(task.inputs.tokenizer) if task.inputs.tokenizer else None
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        if self.tokenizer is None:
+            raise TeacherError("the task names no tokenizer, so what its ids say cannot be read: give inputs.tokenizer")
+        return self.of_texts(self.tokenizer.texts(tokens.cpu(), mask.cpu())).to(tokens.device)
+
+    def of_texts(self, texts: Sequence[str]) -> Tensor:
+        """Logits (N, K) float32 on the CPU."""
+        if not self.writer.scores:
+            return self._named(texts)
+        columns = []
+        for name in self.names:
+            totals, _ = self.writer.score([self.prompts.before(name)] * len(texts), texts)
+            columns.append(totals)
+        return torch.stack(columns, dim=1).float()
+
+    def _named(self, texts: Sequence[str]) -> Tensor:
+        """By asking for the name of the class; an answer that names none of them says nothing."""
+        stream = torch.Generator().manual_seed(0)
+        asked = [self.prompts.question(text, self.names) for text in texts]
+        answers = self.writer.generate(asked, stream, ANSWER)
+        return torch.tensor([[LABEL_LOGIT * _names(answer, name) for name in self.names] for answer in answers])
+
+    def fingerprint(self) -> str:
+        return self.writer.fingerprint()
+
+
+def _names(answer: str, name: str) -> bool:
+    return answer.strip().strip("\"'.*").lower().startswith(name.lower())
+
+
+def prompts_for(writer: Writer, task: Task) -> Prompts:
+    """How the task is told to this writer. Raises TeacherError where something is missing."""
+    if task.pair != ("tokens", "classes"):
+        raise TeacherError(
+            f"{writer.source}: a teacher that writes is one of texts into classes, and this is a task of "
+            f"{' x '.join(task.pair)}"
+        )
+    if not task.class_names:
+        raise TeacherError(
+            f"{writer.source}: a teacher that writes must know what the classes are called: give class_names in the "
+            "task"
+        )
+    if not writer.needs_prompts:
+        return Prompts(text="{label}")
+    if task.inputs.prompts is None:
+        raise TeacherError(
+            f"{writer.source}: the task must say how a text of each class is asked for: prompts: movie-reviews, or a "
+            "section with text and wordings (docs/texts.md)"
+        )
+    return task.inputs.prompts
+
+
+def teacher_of(writer: Writer, task: Task, sha256: str | None = None, notes: Sequence[str] = ()) -> Teacher:
+    """The writer as a teacher of the task's classes: asked for its scores, or where it shows none for a label."""
+    most = Access.SCORES if writer.scores else Access.LABELS
+    return Teacher(
+        Prompted(writer, task).eval(), task, None, writer.source, sha256, most=most, notes=notes,
+        capabilities={GENERATES: writer},
+    )  # fmt: skip
