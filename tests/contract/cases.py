@@ -137,6 +137,15 @@ CASES = {
         moves_apart=((1, 6), (2, 7), (5, 6)),
         learns={"lr": 0.02},
     ),
+    "as-dfd/tokens": Case(
+        {
+            "batch": 8, "iterations": 4, "harder": 3, "chunk": 2, "choices": 3, "near": 0.1, "steps_per_batch": 3,
+            "pool": 12, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 6 and 11: half a batch guessed; at 11 the pool of 12 is full and being renewed
+        moves_apart=((1, 6), (6, 7)),
+        learns={"lr": 0.01},
+    ),
     "tabkd/table": Case(
         {
             "draws": 40, "search": 90, "rows": 24, "bins": 4, "steps_per_round": 2, "pool": 120,

@@ -24,7 +24,7 @@ def keep_samples(directory: RunDirectory, session: Session, reservoir: Reservoir
     if count == 0:
         return
     kind, context = input_kind(session.context.task), session.context
-    packed = evenly(synthesised(session, reservoir), count)
+    packed = kind.pack(kind.unpack(evenly(synthesised(session, reservoir), count)))  # no more than its file can hold
     answers = selection.answers(context.teacher.network, packed, context)
     arrays = kind.to_arrays(packed)
     if "images" in arrays:

@@ -113,7 +113,7 @@ class Tokens(InputKind):
 
     def pack(self, inputs: Inputs) -> dict[str, Tensor]:
         assert not isinstance(inputs, Tensor)
-        return {name: column.detach().to("cpu", copy=True) for name, column in inputs.items()}
+        return {name: inputs[name].detach().to("cpu", copy=True) for name in NAMES}
 
     def unpack(self, packed: Inputs) -> Inputs:
         return packed

@@ -1,0 +1,184 @@
+"""AS-DFD: adversarial self-supervised data-free distillation of classifiers of texts (Ma et al., EMNLP 2020,
+arXiv 2010.04883). Vectors in the place of words are optimised until the teacher sees a wanted class in them and the
+student does not yet answer like the teacher; the student learns on them.
+
+Of the paper its introduction was read: what the card of steps does not say is a reconstruction.
+
+Deviation: the student is not given the vectors but a mean of its own words, by the words that come nearest to them in
+the teacher's table. The paper's student copies its teacher's layers, words included; ours may have a table of any
+width, learns its words, and is asked about words, never about vectors between them.
+Deviation: the probe of the student's self-supervised ability (a head that predicts a hidden part of the vectors) is
+left out, since no text of it could be read; the difficulty of a text is the divergence of both answers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+from ...arithmetic import ceil_div
+from ...columns import Inputs
+from ...config import Strict
+from ...contracts import Access, Batch, Losses, Requirements, Stateful
+from ...kinds.index import input_kind
+from ...kinds.inputs.tokens import Tokens
+from ...memory import Pool
+from ...method import Context
+from ...models.entry import SPACE
+from ...models.modes import fixed
+from ...objectives.logits import cross_entropy, kl
+from ...synthesis.labels import random_labels, stratified_labels
+from ...synthesis.pixels import Inversion
+from ...synthesis.rounds import InRounds, Round, Schedule
+from ...training.transfer import TransferSettings
+from .words import AsMade, Words, as_text
+
+
+class ASDFDConfig(Strict):
+    """The paper's values were not read: all are ours but where another source is named."""
+
+    start: Literal["noise", "uniform", "frequent"] = "noise"  # the paper's: normal, as wide as the table
+    batch: int = pydantic.Field(default=64, ge=2)
+    iterations: int = pydantic.Field(default=20, ge=1)
+    harder: int = pydantic.Field(default=10, ge=0)  # of these, how many of the last ask for difficulty too
+    chunk: int = pydantic.Field(default=10, ge=1)  # iterations a move
+    vector_lr: float = pydantic.Field(default=0.3, gt=0)  # Adam's, in standard deviations of the table
+    difficulty: float = pydantic.Field(default=1.0, ge=0)  # lambda, of the divergence of both answers
+    near: float = pydantic.Field(
+        default=0.0, ge=0
+    )  # of the squared distance to the nearest word, in the table's variance
+    balance: bool = True  # as many texts of each class; false is the ablation
+    enters: Literal["mixture", "words"] = "mixture"  # what the student sees: a mean of words, or the nearest alone
+    choices: int = pydantic.Field(default=4, ge=1)  # words in that mean
+    pool: int = pydantic.Field(default=8192, ge=2)
+    steps_per_batch: int = pydantic.Field(default=5, ge=1)
+    steps: int = pydantic.Field(default=2000, ge=1)
+    transfer: TransferSettings = TransferSettings(
+        optimizer="adam", lr=5e-3, weight_decay=0.0, temperature=1.0, batch=64
+    )
+
+    @property
+    def moves(self) -> int:
+        """Moves that one batch of texts takes."""
+        return ceil_div(self.iterations, self.chunk)
+
+
+class ASDFD(InRounds):
+    """Guesses vectors of a batch of texts over several moves, keeps the texts, teaches for a while, begins again."""
+
+    Config: ClassVar[type] = ASDFDConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    config: ASDFDConfig
+
+    @classmethod
+    def requires(cls, config: ASDFDConfig) -> Requirements:
+        return Requirements(access=Access.WEIGHTS, inputs=frozenset({"tokens"}))
+
+    @classmethod
+    def round_of(cls, config: ASDFDConfig) -> Round:
+        return Round(config.steps_per_batch, moves=config.moves)
+
+    @classmethod
+    def rehearsal(cls, config: ASDFDConfig) -> ASDFDConfig:
+        return config.model_copy(update={"iterations": min(config.chunk, config.iterations), "steps_per_batch": 2})
+
+    def __init__(self, config: ASDFDConfig, context: Context) -> None:
+        super().__init__(config, context)
+        kind = input_kind(context.task)
+        assert isinstance(kind, Tokens)
+        self.kind, self.words = kind, Words(context, kind)
+        blank = torch.zeros(config.batch, kind.spec.length, self.words.table.shape[1])
+        self.guess = Inversion(
+            context.runtime.place(blank), torch.zeros(config.batch, dtype=torch.int64),
+            config.vector_lr * float(self.words.std), config.iterations, config.chunk,
+        )  # fmt: skip
+        self.pool = Pool(config.pool, AsMade())
+        self.schedule = Schedule(
+            self.round_of(config), mask=torch.zeros(config.batch, kind.spec.length, dtype=torch.bool)
+        )
+
+    # -- texts
+
+    def acquire(self) -> Losses:
+        guess, losses = self.guess, Losses()
+        if guess.iteration == 0:
+            self._begin()
+        choices = self.words.nearest(guess.pixels, self.config.choices)  # hardly others within one move
+        with fixed(self.context.student):
+            for _ in range(guess.in_this_move):
+                losses = self._losses(choices)
+                guess.step(losses.total())
+        if guess.finished:
+            self._keep()
+            guess.iteration = 0
+            self.schedule.begin_steps()
+        return losses
+
+    def _begin(self) -> None:
+        config, context, stream = self.config, self.context, self.context.streams("vectors")
+        source = "uniform" if config.start == "noise" else config.start
+        drawn = context.runtime.place(self.kind.draw(config.batch, stream, source))
+        vectors = self.words.table[drawn["tokens"]]
+        if config.start == "noise":
+            noise = torch.randn(vectors.shape, generator=stream)
+            vectors = self.words.mean + self.words.std * context.runtime.place(noise)
+        labels = stratified_labels if config.balance else random_labels
+        targets = labels(config.batch, context.task.classes, stream)
+        self.guess.begin(vectors.clone(), targets.to(context.runtime.device))
+        self.schedule["mask"] = drawn["mask"]
+
+    def _losses(self, choices: Tensor) -> Losses:
+        """What the networks say of the vectors as they stand; choices (B, L, k): the words that they are means of."""
+        config, context, vectors = self.config, self.context, self.guess.pixels
+        mixture = self._mixture(vectors, choices)
+        free = {**as_text(mixture), "vectors": vectors}
+        outputs = context.teacher(free)
+        losses = context.acquire_losses(free, outputs)
+        losses.add("ce", 1, lambda: cross_entropy(outputs.logits, self.guess.targets))
+        late = self.guess.iteration >= config.iterations - config.harder
+        # A student that has learnt nothing says nothing about what is hard.
+        difficulty = config.difficulty if late and context.progress.steps > 0 else 0.0
+        losses.add("easy", difficulty, lambda: -kl(context.student_outputs(mixture).logits, outputs.logits))
+        losses.add("near", config.near, lambda: self._distance(vectors, choices))
+        return losses
+
+    def _mixture(self, vectors: Tensor, choices: Tensor) -> dict[str, Tensor]:
+        """As it enters any network of this vocabulary."""
+        mask = self.schedule["mask"]
+        tokens = choices[:, :, 0].masked_fill(~mask, self.kind.spec.padding)
+        return {"tokens": tokens, "mask": mask, "choices": choices, "shares": self.words.shares(vectors, choices)}
+
+    def _distance(self, vectors: Tensor, choices: Tensor) -> Tensor:
+        """(B,) mean squared distance of the vectors to the nearest word, in the variance of the table."""
+        mask = self.schedule["mask"]
+        squares = ((vectors - self.words.table[choices[:, :, 0]]) / self.words.std).square().mean(2) * mask
+        return squares.sum(1) / mask.sum(1)
+
+    def _keep(self) -> None:
+        """What was guessed goes into the pool as the student will see it, with the teacher's answers to that."""
+        vectors = self.guess.pixels.detach()
+        inputs = self._mixture(vectors, self.words.nearest(vectors, self.config.choices))
+        if self.config.enters == "words":
+            inputs = as_text(inputs)
+        with torch.no_grad():
+            answers = self.context.teacher(inputs).logits
+        self.pool.add(inputs, self.guess.targets, answers)
+        self.context.counters.add("samples", self.config.batch)
+
+    # -- the student
+
+    def transfer_batch(self) -> Batch:
+        self.schedule.end_step()
+        runtime, count = self.context.runtime, self.config.transfer.batch
+        pooled = self.pool.sample(count, self.context.streams("pool"))
+        inputs: Inputs = runtime.place(pooled.inputs)
+        batch = self.context.teach(inputs, pooled.targets, pooled.extras["logits"].to(runtime.device))
+        batch.space = SPACE
+        return batch
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {"guess": self.guess, "pool": self.pool, "schedule": self.schedule}
