@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api.evaluate import attack_success, evaluate, transferability
     from .api.export import export
     from .api.federate import Client, FederatedRun, federate
+    from .api.quantize import Integers, to_int8
     from .api.report import report
     from .api.result import Result, load
     from .config import Strict
@@ -44,6 +45,8 @@ _HOMES = {
     "Client": "api.federate",
     "FederatedRun": "api.federate",
     "federate": "api.federate",
+    "Integers": "api.quantize",
+    "to_int8": "api.quantize",
     "report": "api.report",
     "Result": "api.result",
     "load": "api.result",
@@ -74,6 +77,7 @@ __all__ = [
     "Converted",
     "FederatedRun",
     "ImageTask",
+    "Integers",
     "Losses",
     "Method",
     "PairTask",
@@ -96,6 +100,7 @@ __all__ = [
     "prune",
     "quantize",
     "report",
+    "to_int8",
     "transferability",
 ]
 

@@ -69,7 +69,7 @@ def need(to):
 
 
 def run(path, to, images):
-    return {"onnx": exporting._load_onnx, "pt2": exporting._load_pt2}[to](path)(images)
+    return {"onnx": exporting.load_onnx, "pt2": exporting.load_pt2}[to](path)(images)
 
 
 # -- the bundle
@@ -174,7 +174,7 @@ def test_nothing_is_printed_and_no_randomness_is_drawn(net, to, tmp_path, capfd,
 def test_a_file_that_disagrees_is_not_written(net, to, tmp_path, monkeypatch):
     need(to)
     (tmp_path / "net").write_bytes(b"the older file")
-    name = f"_load_{to}"
+    name = f"load_{to}"
     honest = getattr(exporting, name)
     monkeypatch.setattr(exporting, name, lambda path, names: lambda images: honest(path, names)(images) + 1e-3)
     with pytest.raises(SansdataError, match=r"disagrees with the module: answers differ by 0\.001"):

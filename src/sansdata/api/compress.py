@@ -135,11 +135,11 @@ class _Job:
 
     def __init__(self, model: Model, images: Any, task: Any, out: str | Path | None, device: str) -> None:
         self.runtime = Runtime(resolve_device(device))
-        self.network, self.task, self.architecture, self.source = _model(model, task)
+        self.network, self.task, self.architecture, self.source = network_of(model, task)
         self.network = self.network.around(private_copy(self.network.module, StudentError).eval())
         self.runtime, _ = suited(self.runtime, {"the model": self.network}, self.task)
         self.module = self.network.module
-        self.images = _images(images, self.task)
+        self.images = images_for(images, self.task)
         self.out = None if out is None else Path(out)
         if self.out is not None and self.architecture is None:
             raise StudentError(
@@ -164,7 +164,7 @@ class _Job:
         return Compressed(smaller, self.task, architecture, agreement, kept, self.out)
 
 
-def _model(model: Model, task: TaskLike) -> tuple[Network, Task, dict[str, Any] | None, str]:
+def network_of(model: Model, task: TaskLike) -> tuple[Network, Task, dict[str, Any] | None, str]:
     """(network, its task, architecture or None, where it is from). Raises StudentError for other than images."""
     found: tuple[Asked, dict[str, Any] | None, str]
     if isinstance(model, Compressed):
@@ -188,7 +188,7 @@ def _model(model: Model, task: TaskLike) -> tuple[Network, Task, dict[str, Any] 
     return about.network, about.task, architecture, source
 
 
-def _images(images: Any, task: Task) -> Tensor:
+def images_for(images: Any, task: Task) -> Tensor:
     """uint8 (N, C, H, W) that fit the task. Raises DataError."""
     if isinstance(images, Result):
         images = images.run_dir

@@ -14,7 +14,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from ..errors import SansdataError, UserError, first_line
-from . import check, compress, convert, demo, distill, doctor, evaluate, export, federate, listing, report, reproduce
+from . import (
+    check,
+    compress,
+    convert,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    federate,
+    listing,
+    predict,
+    quantize,
+    report,
+    reproduce,
+)
 
 app = typer.Typer(
     name="sansdata",
@@ -30,7 +45,9 @@ app.command("check")(check.check)
 app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("predict")(predict.predict)
 app.command("compress")(compress.compress)
+app.command("quantize")(quantize.quantize)
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)

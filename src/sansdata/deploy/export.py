@@ -66,12 +66,12 @@ def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx")
     if to not in get_args(Format):
         raise ConfigError(f"export format '{to}' is unknown. {did_you_mean(to, get_args(Format))}")
     if to == "onnx":
-        _need_onnx()
+        need_onnx()
     path = Path(path).expanduser()
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist")
     model = module if isinstance(module, Deployable) else Deployable(module, task)
-    write, load = (_write_onnx, _load_onnx) if to == "onnx" else (_write_pt2, _load_pt2)
+    write, load = (write_onnx, load_onnx) if to == "onnx" else (_write_pt2, load_pt2)
     # a name that nobody can guess, since the exporters open it themselves; torch.export.save asks for the suffix
     draft = temporary_name(path).with_suffix(f".{to}")
     try:
@@ -121,7 +121,7 @@ def _example(task: Task) -> tuple[Tensor, ...]:
     return tuple(columns.parts(input_kind(task).draw(TRACED_BATCH, generator)))
 
 
-def _any_batch(task: Task) -> tuple[tuple[dict[int, Any], ...]]:
+def any_batch(task: Task) -> tuple[tuple[dict[int, Any], ...]]:
     """The first axis of every argument; they come as one tuple, since a Deployable takes *columns."""
     batch = torch.export.Dim("batch", min=1, max=65_536)
     return (tuple({0: batch} for _ in input_kind(task).signature()),)
@@ -129,8 +129,8 @@ def _any_batch(task: Task) -> tuple[tuple[dict[int, Any], ...]]:
 
 def _trace(model: nn.Module, task: Task) -> torch.export.ExportedProgram:
     try:
-        with _quiet(), torch.no_grad():
-            return torch.export.export(model, _example(task), dynamic_shapes=_any_batch(task))
+        with quiet(), torch.no_grad():
+            return torch.export.export(model, _example(task), dynamic_shapes=any_batch(task))
     except Exception as fault:  # tracing runs the module's own code, which may raise anything
         raise StudentError(
             f"the module cannot be traced for any batch size ({first_line(fault)}). Its forward pass must be plain "
@@ -138,16 +138,18 @@ def _trace(model: nn.Module, task: Task) -> torch.export.ExportedProgram:
         ) from None
 
 
-def _write_onnx(model: nn.Module, task: Task, path: Path) -> int:
+def write_onnx(model: nn.Module, task: Task, path: Path, outputs: Sequence[str] = ()) -> int:
+    """Writes `model`, which takes inputs as they travel and gives answers; gives the opset. outputs: names of what it
+    gives besides. Raises StudentError, OSError."""
     program = _trace(model, task)
     try:
-        with _quiet():
+        with quiet():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
                 input_names=list(input_kind(task).signature()),
-                output_names=[output_kind(task).signature()[0]],
-                dynamic_shapes=_any_batch(task),  # traced in already; given again, the axis keeps its name
+                output_names=[output_kind(task).signature()[0], *outputs],
+                dynamic_shapes=any_batch(task),  # traced in already; given again, the axis keeps its name
                 external_data=False,
                 verbose=False,
             )
@@ -163,8 +165,8 @@ def _write_onnx(model: nn.Module, task: Task, path: Path) -> int:
     return exported.model.opset_imports[""]
 
 
-def _load_onnx(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., Tensor]:
-    """names: of the columns, in order."""
+def load_onnx(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., Tensor]:
+    """The file as a function of columns. names: of the columns, in order."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -183,18 +185,18 @@ def _load_onnx(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., 
 def _write_pt2(model: nn.Module, task: Task, path: Path) -> None:
     program = _trace(model, task)
     try:
-        with _quiet():
+        with quiet():
             torch.export.save(program, path, extra_files={"task.json": json.dumps(metadata(task))})
     except RuntimeError as fault:  # torch's own file writer raises it for a full disk or a folder without permission
         raise ConfigError(f"{path.parent}: the pt2 file cannot be written ({first_line(fault)})") from None
 
 
-def _load_pt2(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., Tensor]:
-    with _quiet():
+def load_pt2(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., Tensor]:
+    with quiet():
         return torch.export.load(path).module()
 
 
-def _need_onnx() -> None:
+def need_onnx() -> None:
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -206,7 +208,7 @@ def _need_onnx() -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporters' prints, warnings and log lines below ERROR."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -22,7 +22,7 @@ def tensors(data: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train(
-    name: str,
+    network: str | nn.Module,
     data: ImageSet,
     task: Task,
     epochs: int,
@@ -32,10 +32,11 @@ def train(
     view: Augment = "none",
     seed: int = 0,
 ) -> nn.Module:
-    """A zoo network trained with SGD (Nesterov 0.9) and a one-cycle rate; the last epoch, in eval mode."""
+    """A zoo network by name, or a module with its first weights, trained with SGD (Nesterov 0.9) and a one-cycle rate; the last epoch, in eval mode."""
     runtime, streams = make_runtime(), Streams(seed)
     with streams.as_global("teacher"):
-        module = runtime.place(build(architecture_of(name, task)))
+        module = build(architecture_of(network, task)) if isinstance(network, str) else network
+        module = runtime.place(module)
     images, labels = tensors(data)
     optimizer = torch.optim.SGD(module.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay, nesterov=True)
     steps = epochs * (len(images) // batch)

@@ -5,6 +5,7 @@ from .abd import ABD
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
+from .dfq import DFQ
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG
@@ -39,6 +40,7 @@ RECIPES: dict[str, Recipe] = {
         MAMMOGRAPHY,
         WINE,
         GERMAN_CREDIT,
+        DFQ,
     )
 }
 

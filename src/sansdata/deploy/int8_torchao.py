@@ -1,0 +1,115 @@
+"""A network that was made ready for integers, as a torch.export program: the one place that knows torchao.
+
+Its quantizer for x86 (pt2e) puts quantize and dequantize operations around convolutions and linear layers; torch
+computes them as they stand, and torch.compile with integer kernels. The ranges are those that `compress.dfq` found.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from ..compress.correct import Per
+from ..compress.dfq import Ready
+from ..errors import MissingLibraryError, StudentError, first_line
+from ..kinds.index import input_kind
+from ..tasks import Task
+from .bundle import Deployable
+from .export import any_batch, metadata, quiet
+
+BATCH = 64
+
+
+def write_pt2(ready: Ready, task: Task, path: Path, per: Per) -> None:
+    """Writes the model with its preprocessing inside to `path`, which ends in .pt2. Raises MissingLibraryError,
+    StudentError, OSError."""
+    convert, quantizer = _pt2e(per)
+    model = Deployable(ready.module, task)
+    shapes = any_batch(task)
+    images = input_kind(task).draw(BATCH, torch.Generator().manual_seed(0))
+    assert isinstance(images, Tensor)
+    try:
+        with quiet(), torch.no_grad():
+            traced = torch.export.export(model, (images[:2],), dynamic_shapes=shapes).module()
+            ranges = _by_place(ready, traced)
+            prepared = convert.prepare_pt2e(traced, quantizer)
+            prepared(images)  # observers of what has no range of ours, such as the answers, must have seen something
+            _tell(prepared, ranges)
+            done = convert.convert_pt2e(prepared)
+            done.graph.eliminate_dead_code()
+            done = fx.GraphModule(done, done.graph)  # without the weights in float, which nothing reads any more
+            program = torch.export.export(done, (images[:2],), dynamic_shapes=_flat(shapes))
+            torch.export.save(program, path, extra_files={"task.json": json.dumps(metadata(task))})
+    except OSError:
+        raise
+    except Exception as fault:  # operators that the quantizer does not know, and many more
+        raise StudentError(f"the network cannot be written with integers ({first_line(fault)})") from None
+
+
+def load_pt2(path: Path) -> Any:
+    """A file that `write_pt2` wrote, as a function of images in 0..1. It is our own: nobody else's is loaded so."""
+    _pt2e("channel")
+    with quiet():
+        return torch.export.load(path).module()
+
+
+def _by_place(ready: Ready, traced: Any) -> dict[str, tuple[float, float]]:
+    """Name of a node of the traced model -> its range. The model is the preprocessing and then `ready`'s operations in
+    their order."""
+    ours, theirs = (
+        [node for node in module.graph.nodes if node.op == "call_function"] for module in (ready.module, traced)
+    )
+    tail = theirs[len(theirs) - len(ours) :]
+    if [node.target for node in ours] != [node.target for node in tail]:
+        raise StudentError("the network was traced otherwise a second time, and its ranges have lost their places")
+    image = next(node for node in ready.module.graph.nodes if node.op == "placeholder")
+    named = {there.name: ready.ranges[here.name] for here, there in zip(ours, tail) if here.name in ready.ranges}
+    first = next(node for node in tail if node.target is not None)
+    return {first.args[0].name: ready.ranges[image.name], **named}
+
+
+def _tell(prepared: Any, ranges: dict[str, tuple[float, float]]) -> None:
+    """Gives the observers the ranges of what they watch."""
+    for node in prepared.graph.nodes:
+        observer = prepared.get_submodule(node.target) if node.op == "call_module" else None
+        if hasattr(observer, "min_val") and node.args[0].name in ranges:
+            low, high = ranges[node.args[0].name]
+            observer.min_val, observer.max_val = torch.tensor(min(low, 0.0)), torch.tensor(max(high, 0.0))
+
+
+def _flat(shapes: Any) -> Any:
+    """The exported module takes its arguments one by one, where a Deployable takes them as one tuple."""
+    return shapes[0]
+
+
+def _pt2e(per: Per) -> tuple[Any, Any]:
+    """(module of prepare and convert, quantizer)."""
+    try:
+        with quiet():
+            convert = import_module("torchao.quantization.pt2e.quantize_pt2e")
+            x86 = import_module("torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
+            pt2e = import_module("torchao.quantization.pt2e")
+            specs = import_module("torchao.quantization.pt2e.quantizer")
+    except ImportError as fault:
+        raise MissingLibraryError(f"INT8 for torch needs torchao ({fault}): pip install torchao") from None
+    config = x86.get_default_x86_inductor_quantization_config()
+    # the default observers widen scales below 2^-12, which folded and evened weights have
+    scheme, observer = {
+        "tensor": (torch.per_tensor_symmetric, pt2e.MinMaxObserver),
+        "channel": (torch.per_channel_symmetric, pt2e.PerChannelMinMaxObserver),
+    }[per]
+    weight = specs.QuantizationSpec(
+        dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=scheme, ch_axis=0 if per == "channel" else None,
+        observer_or_fake_quant_ctr=observer.with_args(eps=2**-40),
+    )  # fmt: skip
+    values = specs.QuantizationSpec(
+        dtype=torch.uint8, quant_min=0, quant_max=255, qscheme=torch.per_tensor_affine,
+        observer_or_fake_quant_ctr=pt2e.MinMaxObserver.with_args(eps=2**-40),
+    )  # fmt: skip
+    config = x86.QuantizationConfig(values, config.output_activation, weight, config.bias)
+    return convert, x86.X86InductorQuantizer().set_global(config)

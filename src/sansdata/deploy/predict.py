@@ -1,0 +1,276 @@
+"""An exported model, asked: onnxruntime and numpy, nothing else.
+
+This file stands alone: it imports neither torch nor the rest of sansdata, and can be copied beside a model and run as
+`python predict.py MODEL INPUTS`. It trusts no file: arrays without pickle, of bounded size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MAX_BYTES = 2 * 2**30
+"""Of inputs, unpacked."""
+CHUNK = 64
+SELF_TEST = ".selftest.npz"
+"""Ending of the file that travels with a model, in place of its own."""
+
+
+class PredictError(Exception):
+    """The model or the inputs are wrong: what was expected, what came."""
+
+
+class Model:
+    """An ONNX file. Called with columns by name, float or integer arrays with a batch axis, it gives its answers (B,
+    ...) float32. threads: of one pass."""
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+        """Raises PredictError for what onnxruntime cannot read, or where it is not there."""
+        try:
+            import onnxruntime
+        except ImportError as fault:
+            raise PredictError(f"needs onnxruntime ({fault}): pip install onnxruntime") from None
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise PredictError(f"{self.path}: there is no such file")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 4
+        try:
+            self.session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        except Exception as fault:  # onnxruntime's own classes
+            raise PredictError(f"{self.path}: onnxruntime cannot read it ({_first_line(fault)})") from None
+        self.arguments = {argument.name: argument for argument in self.session.get_inputs()}
+        described = self.session.get_modelmeta().custom_metadata_map
+        names = json.loads(described.get("class_names", "[]"))
+        self.class_names = [str(name) for name in names] if isinstance(names, list) else []
+        self.images = described.get("input", "").startswith("images:")
+        """Whether it is one of sansdata's that takes images in 0..1."""
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Raises PredictError where the arrays do not fit the model."""
+        try:
+            return self.session.run(None, {name: columns[name] for name in self.arguments})[0]
+        except KeyError as fault:
+            raise PredictError(
+                f"the model takes {', '.join(self.arguments)}, and the inputs have no {fault}; they have "
+                f"{', '.join(columns) or 'nothing'}"
+            ) from None
+        except Exception as fault:
+            raise PredictError(f"the inputs do not fit the model ({_first_line(fault)})") from None
+
+    def all(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The same in chunks."""
+        count = len(next(iter(columns.values())))
+        chunks = range(0, count, CHUNK)
+        return np.concatenate([self({name: one[at : at + CHUNK] for name, one in columns.items()}) for at in chunks])
+
+    def name_of(self, label: int) -> str:
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+
+def probabilities(answers: np.ndarray) -> np.ndarray:
+    """(B, K) of logits (B, K)."""
+    shifted = np.exp(answers - answers.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
+
+
+# -- inputs
+
+
+def read_inputs(path: Path, model: Model) -> dict[str, np.ndarray]:
+    """Columns of a .npy or .npz file, or one image. Of images: uint8 (N, H, W, C) or (N, H, W) are brought to 0..1 and
+    float32 (N, C, H, W) is taken as it is. Raises PredictError."""
+    if not path.is_file():
+        raise PredictError(f"{path}: there is no such file")
+    if path.suffix.lower() in (".npy", ".npz"):
+        arrays = _arrays(path)
+    elif path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".bmp"):
+        arrays = {"images": _picture(path, model)[None]}
+    else:
+        raise PredictError(f"{path}: expected inputs as .npy, .npz, or a picture (.png, .jpg)")
+    return fitted(arrays, model)
+
+
+def fitted(arrays: Mapping[str, np.ndarray], model: Model) -> dict[str, np.ndarray]:
+    """The arrays under the model's own names, images in 0..1 with channels first."""
+    names = list(model.arguments)
+    if len(names) == 1 and names[0] not in arrays:
+        known = [name for name in ("x", "images") if name in arrays] or list(arrays)[:1]
+        arrays = {names[0]: arrays[known[0]]} if known else {}
+    columns = {name: np.asarray(value) for name, value in arrays.items() if name in names}
+    if model.images and names[0] in columns:
+        columns[names[0]] = _images(columns[names[0]])
+    if any(not len(value) for value in columns.values() if value.ndim):
+        raise PredictError("the inputs are empty")
+    return columns
+
+
+def _images(images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.uint8:
+        images = images[..., None] if images.ndim == 3 else images
+        return np.ascontiguousarray(images.astype(np.float32).transpose(0, 3, 1, 2) / 255) if images.ndim == 4 else images
+    return images.astype(np.float32)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > MAX_BYTES:
+                raise PredictError(f"{path}: {size:,} bytes once unpacked; at most {MAX_BYTES:,} are read")
+            with np.load(path, allow_pickle=False) as opened:
+                return {name: opened[name] for name in opened.files}
+        mapped = np.load(path, allow_pickle=False, mmap_mode="r")
+        if mapped.nbytes > MAX_BYTES:
+            raise PredictError(f"{path}: {mapped.nbytes:,} bytes; at most {MAX_BYTES:,} are read")
+        return {"x": np.array(mapped)}
+    except (OSError, ValueError, zipfile.BadZipFile, MemoryError, EOFError) as fault:
+        raise PredictError(f"{path}: no arrays that can be read without pickle ({_first_line(fault)})") from None
+
+
+def _picture(path: Path, model: Model) -> np.ndarray:
+    """uint8 (H, W, C), of the size that the model takes."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise PredictError(f"{path}: reading pictures needs Pillow; without it give an array (.npy)") from None
+    shape = next(iter(model.arguments.values())).shape
+    if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]):
+        raise PredictError(f"{path}: the model takes {shape} and no pictures")
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("L" if shape[1] == 1 else "RGB").resize((shape[3], shape[2]))
+    except Exception as fault:
+        raise PredictError(f"{path}: no picture that can be read ({_first_line(fault)})") from None
+    return np.asarray(picture).reshape(shape[2], shape[3], shape[1])
+
+
+# -- the self-test
+
+
+def self_test(model: Model, path: Path | None = None) -> str:
+    """Asks the model what the file beside it asks, and compares: one sentence of what agreed. Raises PredictError where
+    the file is of another model, or where the answers differ."""
+    path = path or model.path.with_suffix(SELF_TEST)
+    if not path.is_file():
+        raise PredictError(f"{path}: there is no self-test; `sansdata export` writes one beside the model")
+    arrays = _arrays(path)
+    try:
+        about = json.loads(str(arrays.pop("about")))
+        expected, tolerance = arrays.pop("answers"), float(about["tolerance"])
+        least, wanted = float(about["agreement"]), str(about["sha256"])
+    except (KeyError, ValueError, TypeError) as fault:
+        raise PredictError(f"{path}: no self-test of sansdata's ({_first_line(fault)})") from None
+    if digest(model.path) != wanted:
+        raise PredictError(f"{model.path}: its SHA-256 is not that of the file which the self-test was written for")
+    came = model.all(arrays)
+    if came.shape != expected.shape:
+        raise PredictError(f"{model.path}: gave answers {came.shape}, expected {expected.shape}")
+    gap = float(np.abs(came.astype(np.float64) - expected).max())
+    same = float((came.argmax(-1) == expected.argmax(-1)).mean())
+    if not (gap <= tolerance and same >= least):  # written so that nan fails
+        raise PredictError(
+            f"{model.path}: answers differ by {gap:.2g} (at most {tolerance:.2g}), the same class on {same:.1%} "
+            f"(at least {least:.0%}): this machine does not compute what the model's maker saw"
+        )
+    return f"{len(came)} inputs: answers differ by {gap:.2g} at most, the same class on {same:.1%}"
+
+
+def write_self_test(path: Path, columns: Mapping[str, np.ndarray], answers: np.ndarray, about: dict[str, Any]) -> None:
+    """The file that travels with a model. about: tolerance, agreement (least share of the same class), sha256."""
+    with open(path, "xb") as file:
+        np.savez_compressed(file, **{**columns, "answers": answers, "about": np.array(json.dumps(about))})  # type: ignore[arg-type]
+
+
+def digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- what it costs
+
+
+def measured(model: Model, columns: Mapping[str, np.ndarray], passes: int = 200, warm_up: int = 20) -> dict[str, float]:
+    """Milliseconds of a pass of one input: p50, p95, p99, and the peak memory of this process in MB."""
+    one = {name: value[:1] for name, value in columns.items()}
+    seconds = []
+    for number in range(warm_up + passes):
+        start = time.perf_counter()
+        model(one)
+        if number >= warm_up:
+            seconds.append(time.perf_counter() - start)
+    p50, p95, p99 = np.percentile(np.array(seconds) * 1000, [50, 95, 99]).tolist()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"p50": p50, "p95": p95, "p99": p99, "peak_memory_mb": peak}
+
+
+def lines(answers: np.ndarray, model: Model) -> Iterator[str]:
+    """One for each input: its number, the class and how surely."""
+    if answers.ndim != 2:
+        yield from (f"{number}\t{np.array2string(answer, threshold=8)}" for number, answer in enumerate(answers))
+        return
+    for number, shares in enumerate(probabilities(answers)):
+        label = int(shares.argmax())
+        yield f"{number}\t{model.name_of(label)}\t{shares[label]:.4f}"
+
+
+def _first_line(fault: BaseException) -> str:
+    text = next((line.strip() for line in str(fault).splitlines() if line.strip()), "")
+    return f"{type(fault).__name__}: {text}"[:300]
+
+
+def run(
+    model: Path, inputs: Path | None, out: Path | None = None, test: bool = False, measure: bool = False, threads: int = 1
+) -> None:
+    """What the command does. Raises PredictError."""
+    network = Model(model, threads)
+    if test:
+        print(f"self-test {self_test(network)}")
+    if inputs is None:
+        if not test:
+            raise PredictError("name a file of inputs (.npy, .npz or a picture), or ask for --self-test")
+        return
+    columns = read_inputs(inputs, network)
+    if measure:
+        print(json.dumps(measured(network, columns) | {"threads": threads}))
+        return
+    answers = network.all(columns)
+    for line in lines(answers, network):
+        print(line)
+    if out is not None:
+        with open(out, "xb") as file:
+            np.savez_compressed(file, answers=answers)
+
+
+def main() -> int:
+    """`python predict.py`: 0 done, 2 the input is wrong."""
+    parser = argparse.ArgumentParser(description="Ask an exported model; needs onnxruntime and numpy.")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("inputs", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path, help="an .npz file for the answers")
+    parser.add_argument("--self-test", dest="test", action="store_true")
+    parser.add_argument("--measure", action="store_true", help="latency of one input and peak memory, as JSON")
+    parser.add_argument("--threads", type=int, default=1)
+    try:
+        run(**vars(parser.parse_args()))
+    except (PredictError, OSError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

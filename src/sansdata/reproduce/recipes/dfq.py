@@ -1,0 +1,53 @@
+"""Data-free quantization's claims at small scale: a wrecked network restored, and what calibration is worth."""
+
+from typing import Any
+
+from .model import Arm, Expectation, Recipe
+
+
+def _arm(name: str, role: str, **how: Any) -> Arm:
+    return Arm.model_validate({"name": name, "role": role, "method": "integers", "steps": 0, "experiment": how})
+
+
+DFQ = Recipe(
+    name="dfq",
+    claim="Algebra on weights and BatchNorm statistics restores a network whose channels have ranges that no common "
+    "INT8 grid holds, without data; calibrated on synthesised inputs, INT8 is as good as on real ones.",
+    data="fashion-mnist",
+    task="fashion-mnist",
+    teacher=None,
+    student="depthwise-separable convolutions, trained by us",
+    experiment="integers",
+    arms={
+        "small": (
+            _arm("float", "ceiling", calibrate="none"),
+            _arm("damaged-plain", "floor", calibrate="dfq", damaged=True, even_out=False, correct=False),
+            _arm("damaged-corrected", "ablation", calibrate="dfq", damaged=True, even_out=False),
+            _arm("damaged-equalized", "ablation", calibrate="dfq", damaged=True, correct=False),
+            _arm("damaged-dfq", "method", calibrate="dfq", damaged=True, compare=True),
+            _arm("zeroq", "method", calibrate="zeroq"),
+            _arm("deepinversion", "method", calibrate="deepinversion", budget="200steps"),
+            _arm("noise", "floor", calibrate="noise"),
+            _arm("real", "ceiling", calibrate="real", compare=True),
+        )
+    },
+    matched="One network a seed, the same in all arms but for the damage, which changes no answer; weights and inner "
+    "values have one scale a tensor.",
+    expected=(
+        Expectation(better="damaged-plain", margin=30, lower=True, paper="MobileNetV2: 0.1 % of 71.7"),
+        Expectation(better="damaged-equalized", worse="damaged-plain", margin=20, paper="69.91 against 0.1"),
+        Expectation(better="damaged-equalized", worse="float", margin=-1),
+        Expectation(better="damaged-dfq", worse="float", margin=-1, paper="70.92 against 71.7"),
+        Expectation(better="damaged-dfq", worse="damaged-equalized", margin=-0.25),
+        Expectation(better="damaged-dfq", worse="damaged-equalized", measure="mean shift", ratio=1 / 3),
+        Expectation(better="damaged-dfq", measure="logits change", margin=1, lower=True),
+        Expectation(better="damaged-dfq", measure="absorbed", margin=1, lower=True),
+        Expectation(better="damaged-dfq", measure="torch agrees", margin=99),
+        Expectation(better="real", measure="torch agrees", margin=99),
+        Expectation(better="zeroq", measure="BatchNorm loss", margin=10, lower=True),
+        Expectation(better="zeroq", worse="real", margin=-1),
+        Expectation(better="deepinversion", worse="real", margin=-1),
+        Expectation(better="zeroq", worse="noise", measure="w4a4"),
+        Expectation(better="deepinversion", worse="noise", measure="w4a4"),
+    ),
+)  # fmt: skip
