@@ -68,8 +68,8 @@ FEDD2S = Recipe(
         "On held-out images, one seed, 60 uneven images, 75.1 alone: the head on the clients' blocks has 81.4 where "
         "the cut moves over five rounds and 82.4 at the shallowest throughout, 72.6 at the deepest. 30 even images, "
         "56.0 alone: 66.7 where the cut moves every two rounds, 70.3 every round, 71.4 at the shallowest throughout; "
-        "the client's shares of the classes are 1 to 1.5 points of it. With server_lr 0.05 and five epochs heads fell to "
-        "chance.",
+        "the client's shares of the classes are 1 to 1.5 points of it. With server_lr 0.05 and five epochs "
+        "heads fell to chance.",
         "exchange=answers, soft labels without the head: 65.0, 78.5 alone.",
     ),
 )  # fmt: skip
