@@ -11,11 +11,17 @@ from torch import nn
 
 from sansdata.contracts import Losses
 from sansdata.errors import ConfigError, StudentError
-from sansdata.federated.fedd2s import blocks_of
+from sansdata.federated.fedd2s import OWN, blocks_of
+from sansdata.federated.in_process import InProcess
 from sansdata.federated.payload import Payload
 from sansdata.federated.round import client_streams
 from sansdata.models.build import architecture_of, build
 from sansdata.tasks import load_task
+
+
+def own_network(run: InProcess, client: int) -> dict[str, torch.Tensor]:
+    """What a client trains, all of it its own."""
+    return {name.removeprefix(OWN): value for name, value in run.memories[client].items() if name.startswith(OWN)}
 
 
 def test_the_cut_moves_from_deep_to_shallow():
@@ -32,7 +38,7 @@ def test_distillation_reaches_only_the_blocks_below_the_cut(exchange, cut):
     run.server.context.streams.begin(1)
     message = run.server.configure(1, [1])[1]
     memory, model = run.memories[1], run.client.context.model
-    run.client.personalise(message, run.data[1], memory, client_streams(0, 1, 1))
+    run.client.recall(memory)
     losses = Losses()
     run.client.distil(losses, message, run.data[1], memory, client_streams(0, 1, 1))
     assert set(losses.terms) == ({"answer", "answer_ce"} if exchange == "head" else {"answer"})
@@ -47,7 +53,7 @@ def test_the_distillation_loss_against_float64():
     run.run_round()
     message = run.server.configure(1, [1])[1]
     streams, data, memory = client_streams(0, 1, 1), run.data[1], run.memories[1]
-    run.client.personalise(message, data, memory, streams)
+    run.client.recall(memory)
     run.client.context.model.eval()
     losses = Losses()
     run.client.distil(losses, message, data, memory, streams)
@@ -80,14 +86,56 @@ def test_without_client_weight_it_is_local_training():
     assert not differing(model, dict(state))
 
 
+def test_the_personal_model_is_trunk_head_and_shares_of_classes():
+    """Against float64: the client's own blocks, the server's head as it was trained last, log n - log u."""
+    run = make_run("fedd2s", active=4)  # cuts 2, 2, 1, 1
+    run.run_round(), run.run_round()
+    head = [{name: value.clone() for name, value in block.state_dict().items()} for block in run.server.blocks[2:]]
+    union = sum(torch.bincount(data.labels, minlength=CLASSES) for data in run.data)
+    make = run.personal_model()  # of round 2, whose cut is 1: the head is that of cut 2 all the same
+    for client in (0, 3):
+        make(client)
+        images = (run.data[client].images.double() / 255 - 0.5) / 0.25
+        net = make_net().double().eval()
+        net.load_state_dict({name: value.double() for name, value in own_network(run, client).items()})
+        counts = torch.bincount(run.data[client].labels, minlength=CLASSES)
+        shares = (counts + 1) / (counts + 1).sum()
+        prior = shares.double().log() - ((union + 1) / (union + 1).sum()).double().log()
+        expected = net[1](net[0](images)) @ head[0]["weight"].double().T + head[0]["bias"].double() + prior
+        model = run.client.context.model.eval()
+        assert torch.allclose(model(images.float()).double(), expected, atol=1e-4)
+        assert int(prior.argmin()) in (counts == 0).nonzero()
+
+
+def test_without_a_head_the_personal_model_is_the_client_s_own():
+    for options in ({"personal": "own"}, {"exchange": "answers"}):
+        run = make_run("fedd2s", options, active=4)
+        run.run_round(), run.run_round()
+        run.personal_model()(1)
+        assert not differing(own_network(run, 1), dict(run.client.context.model.state_dict()))
+
+
+def test_a_predictor_without_a_bias_is_refused():
+    def make() -> nn.Module:
+        net = make_net()
+        net[2] = nn.Linear(6, CLASSES, bias=False)
+        return net
+
+    with pytest.raises(StudentError, match="personal=own"):
+        make_run("fedd2s", make=make)
+    make_run("fedd2s", {"personal": "own"}, make=make)
+
+
 def test_answers_of_an_earlier_cut_are_dropped():
     run = make_run("fedd2s", active=4)  # cuts 2, 2, 1, 1
     lines = [run.run_round() for _ in range(4)]
     assert ["answers" in line["down"] for line in lines] == [False, True, False, True]
+    assert ["head" in line["down"] for line in lines] == [False, True, True, True]
 
 
 def test_bytes_are_the_closed_form():
-    """Up: n (4 dim(h) + 4 K + 4). Down, from the second round of a cut: n 4 K, and the head where it is sent."""
+    """Up: n (4 dim(h) + 4 K + 4). Down, from the second round of a cut: n 4 K. The head that was trained last, with K
+    label counts, goes down from the second round on, or with `personal=own` beside answers."""
     run = make_run("fedd2s", active=4)
     lines = [run.run_round() for _ in range(4)]
     n = sum(SIZES)
@@ -95,9 +143,14 @@ def test_bytes_are_the_closed_form():
         assert line["up"]["features"] == n * (4 * dim + 4 * CLASSES + 4)
     net = make_net()
     head = {2: net[2], 1: nn.Sequential(net[1], net[2])}
-    for line, cut in ((lines[1], 2), (lines[3], 1)):
-        assert line["down"]["answers"] == n * 4 * CLASSES
+    assert lines[1]["down"]["answers"] == lines[3]["down"]["answers"] == n * 4 * CLASSES
+    for line, cut in ((lines[1], 2), (lines[2], 2), (lines[3], 1)):
+        assert line["down"]["labels"] == 4 * 4 * CLASSES
         assert line["down"]["head"] == 4 * sum(4 * p.numel() for p in head[cut].parameters())
+    own = make_run("fedd2s", {"personal": "own"}, active=4)
+    lines = [own.run_round() for _ in range(4)]
+    assert [line["down"].get("head", 0) > 0 for line in lines] == [False, True, False, True]
+    assert not any("labels" in line["down"] for line in lines)
     light = make_run("fedd2s", {"exchange": "answers", "upload": 5}, active=4)
     light.run_round()
     line = light.run_round()
@@ -112,7 +165,8 @@ def test_a_moved_cut_keeps_the_trained_layers_only_when_warm():
         run.run_round(), run.run_round()
         trained = model_of(run)
         assert set(differing(first, trained)) == {"2.weight", "2.bias"}
-        run.server.configure(2, [0])
+        run.server.train_head = lambda cut, union: {}
+        run.run_round()
         assert bool(differing(trained, model_of(run))) == (not warm)
 
 
@@ -173,7 +227,7 @@ def test_personal_models_differ_and_stay():
     run.run_round()
     kept = [{n: v for n, v in run.memories[client].items() if n.startswith("model/")} for client in range(4)]
     assert differing(kept[0], kept[1])
-    run.client.personalise(Payload(), run.data[0], run.memories[0], client_streams(0, 0, 5))
+    run.client.recall(run.memories[0])
     now = {f"model/{name}": value for name, value in run.client.context.model.state_dict().items()}
     assert not differing(kept[0], now)
     assert make_task().classes == CLASSES

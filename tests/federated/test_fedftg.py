@@ -16,6 +16,7 @@ from sansdata.federated.fedftg_distil import ServerDistillation
 from sansdata.federated.fedftg_settings import Distillation
 from sansdata.federated.payload import Payload
 from sansdata.federated.round import client_streams
+from sansdata.federated.scores import TestSet
 from sansdata.models.generators import ConditionalGenerator, UpsamplingGenerator
 from sansdata.objectives.diversity import mode_seeking
 from sansdata.objectives.federated import class_shares, mixture
@@ -24,6 +25,12 @@ from sansdata.streams import Streams
 from sansdata.teachers.base import Teacher
 
 HOSTS = ("fedavg", "fedprox", "feddyn", "scaffold")
+
+
+def whole_set(run) -> tuple[torch.Tensor, torch.Tensor, tuple]:
+    return torch.cat([data.images for data in run.data]), torch.cat([data.labels for data in run.data]), ()
+
+
 COUNTS = torch.tensor([[6, 2, 0, 1], [0, 2, 5, 1], [3, 0, 0, 0]])
 
 
@@ -47,8 +54,27 @@ def test_averaging_is_the_hosts(host):
     """What stands before fine-tuning in the first round is the host's own model."""
     plug, plain = make_run("fedftg", {"host": host}), make_run(host)
     plug.run_round(), plain.run_round()
-    assert not differing(plug.server.other_models()["averaged"], model_of(plain))
-    assert differing(plug.server.other_models()["averaged"], model_of(plug))
+    averaged = dict(plug.server.other_models()["averaged"].state_dict())
+    assert not differing(averaged, model_of(plain))
+    assert differing(averaged, model_of(plug))
+
+
+def test_the_ensemble_judges_each_class_by_who_has_it():
+    run = make_run("fedftg", active=4)
+    run.run_round()
+    x = torch.randn(5, 1, 8, 8)
+    counts = torch.stack([torch.bincount(data.labels, minlength=CLASSES) for data in run.data]).double()
+    shares, expected = counts / counts.sum(0), torch.zeros(5, CLASSES, dtype=torch.float64)
+    for client in range(4):
+        net = make_net().eval()
+        # The clients' models of the round, once more: their replies hang on nothing but the common start.
+        message = Payload({"model": make_net().state_dict()}, {"round": 0})
+        reply = run.client.answer(message, run.data[client], {}, client_streams(0, client, 0))
+        net.load_state_dict(reply.parts["model"])
+        expected += shares[client] * F.softmax(net(x).double(), 1)
+    answer = run.server.other_models()["ensemble"](x).double()
+    assert torch.allclose(answer.exp(), expected, atol=1e-4)
+    assert {"accuracy_averaged", "accuracy_ensemble"} <= run.measure(TestSet(*whole_set(run))).keys()
 
 
 def test_a_warm_up_is_the_host_alone():
@@ -93,6 +119,16 @@ def make_session(options: dict | None = None) -> Session:
 def test_moves():
     session = make_session()
     assert [session.move()[0] for _ in range(9)] == ["acquire", "transfer", "transfer"] * 3
+
+
+def test_the_mean_over_classes_is_the_sum_by_their_number():
+    session = make_session()
+    session.move()
+    batch, values = session.method.transfer_batch(), {}
+    for way in ("sum", "mean"):
+        session.method.config = session.method.config.model_copy(update={"over_classes": way})
+        values[way] = float(session.method.student_loss(session.context.student_outputs, batch).total().detach())
+    assert values["sum"] == pytest.approx(CLASSES * values["mean"], rel=1e-5)
 
 
 def test_acquire_trains_only_the_generator_and_transfer_only_the_model():

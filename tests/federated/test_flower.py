@@ -382,7 +382,8 @@ def test_clients_keep_their_own_models(tmp_path):
     plain.run_round(), plain.run_round()
     for client in range(4):
         saved = read_model(tmp_path / f"node-{client}" / "model.safetensors")
-        assert not differing(saved.tensors, plain.client.own_model(plain.memories[client]))
+        plain.personal_model()(client)
+        assert not differing(saved.tensors, dict(plain.client.context.model.state_dict()))
         assert saved.provenance["client"] == client
 
 

@@ -330,7 +330,7 @@ def test_a_kill_during_the_last_measurement_loses_only_that(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sansdata.federated.in_process.InProcess._personal", killed)
+        patch.setattr("sansdata.federated.in_process.InProcess.personal_model", killed)
         with pytest.raises(KeyboardInterrupt):
             sansdata.federate(out=tmp_path / "run", **FEW)
     done = sansdata.federate(out=tmp_path / "run", resume=True, **FEW)
@@ -364,14 +364,15 @@ def test_a_run_in_which_nothing_was_taken_is_not_done(tmp_path):
 
 def test_local_only_is_training_by_oneself():
     """FedD2S without its exchange is the same thing, step by step."""
-    run = make_run("fedd2s", {"client_weight": 0.0}, active=3)
+    run = make_run("fedd2s", {"client_weight": 0.0, "personal": "own"}, active=3)
     for _ in range(4):
         run.run_round()
-    alone = local_only_model(run, True)
+    alone, own = local_only_model(run, True), run.personal_model()
     for client in range(4):
         alone(client)
-        own = run.client.own_model(run.memories[client])
-        assert not differing(own, dict(run.client.context.model.state_dict()))
+        by_itself = {name: value.clone() for name, value in run.client.context.model.state_dict().items()}
+        own(client)
+        assert not differing(by_itself, dict(run.client.context.model.state_dict()))
 
 
 def test_the_majority_class():

@@ -25,8 +25,6 @@ from .settings import BatchNorm
 
 LABELS, COUNTS = "labels", "counts"
 ASK = "ask"
-OWN = "model/"
-"""Before the names, in a client's memory, of the tensors of a model of its own."""
 
 Memory = dict[str, Tensor]
 """What a client keeps from round to round, by name; it never leaves the client."""
@@ -80,11 +78,6 @@ class ClientAlgo(ABC):
         """
         self.fit(payload, data, dict(memory), streams)
 
-    def own_model(self, memory: Memory) -> dict[str, Tensor]:
-        """The state of the model that a client has for itself, of a method without a global one; empty before its first
-        round."""
-        return {name.removeprefix(OWN): value for name, value in memory.items() if name.startswith(OWN)}
-
 
 class ServerAlgo(ABC):
     """What happens at the server. Holds the global model in `context.model`."""
@@ -135,8 +128,8 @@ class ServerAlgo(ABC):
     def aggregate(self, round: int, replies: Mapping[int, Payload]) -> dict[str, float]:
         """Takes the replies that passed, at least one, in the order of the client ids; gives figures for the log."""
 
-    def other_models(self) -> dict[str, dict[str, Tensor]]:
-        """Further states of the global model worth measuring, by name."""
+    def other_models(self) -> dict[str, nn.Module]:
+        """Further models worth measuring beside the global one, by name: (B, ...) prepared inputs -> logits."""
         return {}
 
     @abstractmethod

@@ -1,6 +1,9 @@
 """FedD2S (Atapour et al. 2024, arXiv 2402.10846), a **reconstruction**: the paper's abstract and a summary were read,
 its equations were not. Clients show features and soft labels instead of weights; a head at the server turns them into
-the labels that come back; the layer at which they meet moves from deep to shallow, and what lies above it is personal.
+the labels that come back; the layer at which they meet moves from deep to shallow.
+
+Ours: what a client uses in the end is its own blocks below the cut, the server's head above it, and its own shares of
+the classes (`personal_head`). Its own layers above the cut only train it.
 
 Shapes: n images of one upload, K classes, h the map after `cut` blocks. Blocks count from 1; the last child is the
 predictor.
@@ -30,15 +33,18 @@ from ..network import Network
 from ..objectives.logits import cross_entropy, soft_cross_entropy
 from ..streams import Streams
 from .aggregate import state_of
-from .algo import OWN, ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
+from .algo import COUNTS, LABELS, ClientAlgo, ClientContext, Memory, ServerAlgo, ServerContext
 from .census import Census, Sizes
 from .checks import MAX_EXAMPLES, Form, outliers
 from .data import ClientData
 from .fedavg import FedAvgConfig
 from .local import LocalTraining
 from .payload import Payload
+from .personal_head import predictor_bias, put_head
 
 FEATURES, HEAD, ANSWERS = "features", "head", "answers"
+OWN = "model/"
+"""Before the names, in a client's memory, of the tensors of its own network."""
 FEATURES_RATIO = 100.0
 """As `checks.HARMLESS_RATIO`; personal blocks grow apart, to some ten times the median."""
 
@@ -49,9 +55,10 @@ class FedD2SConfig(FedAvgConfig):
 
     server_weight, client_weight: of the KL between heads (lambda_s, lambda_c); client_weight 0 is local training only.
     exchange: 'head' sends the head with the answers, and features pass through it; 'answers' sends soft labels only,
-    and they are matched by the client's own upper layers, held still. warm: a head keeps its trained layers when the
-    cut moves. feature_clip, feature_noise: bound on the norm of each image's features, and the deviation of Gaussian
-    noise on them in units of that bound.
+    and they are matched by the client's own upper layers, held still. personal: 'head' is the server's on the client's
+    blocks, 'own' is the client's network throughout, as it is wherever no head was sent. warm: a head keeps its
+    trained layers when the cut moves. feature_clip, feature_noise: bound on the norm of each image's features, and the
+    deviation of Gaussian noise on them in units of that bound.
     """
 
     cuts: tuple[int, ...] = ()
@@ -64,6 +71,7 @@ class FedD2SConfig(FedAvgConfig):
     server_lr: float = pydantic.Field(default=0.05, gt=0)
     server_batch: int = pydantic.Field(default=32, ge=1)
     exchange: Literal["head", "answers"] = "head"
+    personal: Literal["head", "own"] = "head"
     warm: bool = True
     feature_clip: float | None = pydantic.Field(default=None, gt=0)
     feature_noise: float = pydantic.Field(default=0.0, ge=0)
@@ -73,6 +81,11 @@ class FedD2SConfig(FedAvgConfig):
         if self.feature_noise and self.feature_clip is None:
             raise ValueError("feature_noise is in units of feature_clip, which is not set")
         return self
+
+    @property
+    def shares_head(self) -> bool:
+        """Whether the personal models stand under the server's head."""
+        return self.exchange == "head" and self.personal == "head"
 
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
@@ -100,9 +113,11 @@ class FedD2SClient(ClientAlgo):
         self.blocks = blocks_of(context.model)
         self.first = state_of(context.model)
         self.head = nn.Sequential(*blocks_of(_copy(context.model)))
+        if config.shares_head:
+            predictor_bias(self.blocks, context.task.classes)
 
     def fit(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> Payload:
-        self.personalise(payload, data, memory, streams)
+        self.recall(memory)
         context, facts = self.context, payload.facts
         training = LocalTraining(
             context.model, context.task, context.runtime, self.config.local, context.batch_norm != "frozen"
@@ -158,11 +173,18 @@ class FedD2SClient(ClientAlgo):
         memory["ids"] = ids
         return {"h": h.cpu().contiguous(), "y": data.labels[ids].to(torch.int32), "p": soft.cpu()}
 
-    def personalise(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
-        """The client's own model as it is; before its first round the common start."""
+    def recall(self, memory: Memory) -> None:
+        """The client's own network into the work space; before its first round the common start."""
         self.context.model.load_state_dict({
             name: memory.get(f"{OWN}{name}", value) for name, value in self.first.items()
         })  # fmt: skip
+
+    def personalise(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
+        """The client's own network, under the head that the server sent, if any."""
+        self.recall(memory)
+        if self.config.shares_head and HEAD in payload.parts:
+            counts = data.counts(self.context.task.classes)
+            put_head(self.blocks, payload.facts["head"], payload.parts[HEAD], counts, payload.parts[LABELS][COUNTS])
 
 
 def _prepared(context: ClientContext, images: Tensor) -> Tensor:
@@ -192,6 +214,9 @@ class FedD2S(ServerAlgo):
     """Heads that turn features into labels, in `context.model`: what lies above the cut is the head."""
 
     Config: ClassVar[type] = FedD2SConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"every": 1, "server_epochs": 5, "server_lr": 0.02, "server_weight": 0.3, "client_weight": 0.3},
+    }  # fmt: skip
     has_global_model = False
     reveals = "features, labels and soft labels of single images; shallow features can be inverted to images"
 
@@ -208,6 +233,8 @@ class FedD2S(ServerAlgo):
         self.answers = Slot()
         """client (as text) -> {'cut': int, 'q': (n, K)} of what it uploaded last."""
         self.at = Slot(cut=self.cuts[0])
+        """'cut' of the present round; 'head', the cut above which the head was trained last, and 'labels' (K,), of how
+        many images of each class."""
         self.examples, self.census = Sizes(), Census()
 
     @classmethod
@@ -218,11 +245,7 @@ class FedD2S(ServerAlgo):
         return self.cuts[min(round // self.every, len(self.cuts) - 1)]
 
     def configure(self, round: int, clients: Sequence[int]) -> dict[int, Payload]:
-        cut = self.cut_at(round)
-        if cut != self.at["cut"]:
-            self.at["cut"] = cut
-            if not self.config.warm:
-                self.context.model.load_state_dict(self.first)
+        self.at["cut"] = cut = self.cut_at(round)
         messages = {}
         for client in clients:
             message = Payload(facts={"round": round, "cut": cut})
@@ -230,9 +253,18 @@ class FedD2S(ServerAlgo):
             if kept is not None and kept["cut"] == cut:
                 message.parts[ANSWERS] = {"q": kept["q"]}
                 if self.config.exchange == "head":
-                    message.parts[HEAD] = state_of(self.head(cut))
+                    self.send_head(message, cut)
+            elif self.config.shares_head and "head" in self.at.values:
+                self.send_head(message, self.at["head"])
             messages[client] = message
         return messages
+
+    def send_head(self, message: Payload, cut: int) -> None:
+        """The head above this cut, and with it what a client needs to make it its own."""
+        message.parts[HEAD] = state_of(self.head(cut))
+        if self.config.shares_head:
+            message.facts["head"] = cut
+            message.parts[LABELS] = {COUNTS: self.at["labels"]}
 
     def head(self, cut: int) -> nn.Sequential:
         """The layers above the cut, shared with `context.model`."""
@@ -280,7 +312,11 @@ class FedD2S(ServerAlgo):
         for client, one in uploads.items():
             self.examples.keep(client, replies[client])
             self.census.keep(client, torch.bincount(one["y"], minlength=self.context.task.classes))
+        if cut != self.at.values.get("head", cut) and not self.config.warm:
+            self.context.model.load_state_dict(self.first)
         last = self.train_head(cut, union)
+        self.at["head"] = cut
+        self.at["labels"] = torch.bincount(union["y"], minlength=self.context.task.classes).to(torch.int32)
         head = self.head(cut)
         with torch.no_grad(), fixed(head):
             for client, one in uploads.items():

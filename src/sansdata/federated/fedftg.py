@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contracts import Stateful
@@ -28,12 +29,26 @@ from .index import federated_config, find_server
 from .payload import Payload
 
 
+class ClassEnsemble(nn.Module):
+    """The clients together: a class has the probability that they give it, each by its share of it; shares (S, K)."""
+
+    def __init__(self, models: Sequence[nn.Module], shares: Tensor) -> None:
+        super().__init__()
+        self.models, self.shares = nn.ModuleList(models), nn.Buffer(shares)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Prepared inputs -> (B, K) logarithms, up to a constant."""
+        each = torch.stack([model(x) for model in self.models])
+        return (self.shares[:, None] * F.softmax(each, dim=2)).sum(0).clamp_min(1e-30).log()
+
+
 class FedFTG(ServerAlgo):
     """A host's server, and a generator that looks for images on which its average is wrong."""
 
     Config: ClassVar[type] = FedFTGConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"distil": {"ce": 5.0, "lr_decay": 0.7, "transfer": {"lr": 0.003}}},
+        "released": {"distil": {"width": 64, "statistics": "update", "over_classes": "mean", "transfer": {"lr": 0.1}}},
     }
     reveals = "single models of every active client, number of examples, label counts once"
 
@@ -45,7 +60,8 @@ class FedFTG(ServerAlgo):
         self.generator: ConditionalGenerator = context.runtime.place(generator)
         self.counts = Slot()
         """client (as text) -> its label counts, asked for once."""
-        self.averaged: dict[str, Tensor] = {}
+        self.judges: dict[str, nn.Module] = {}
+        """Of the last round: 'averaged', the model before it was fine-tuned, and 'ensemble', who teaches it."""
 
     @classmethod
     def client(cls, config: FedFTGConfig, context: ClientContext) -> ClientAlgo:
@@ -78,26 +94,33 @@ class FedFTG(ServerAlgo):
             if LABELS in reply.parts:
                 self.counts[str(client)] = reply.parts[LABELS][COUNTS]
         figures = self.host.aggregate(round, replies)
-        self.averaged = state_of(self.context.model)
-        if round < self.config.distil.warmup:
-            return figures
         counts = torch.stack([self.counts[str(client)] for client in replies])
         models = [self.model_of(reply) for reply in replies.values()]
+        averaged = self.frozen(state_of(self.context.model))
+        self.judges = {"averaged": averaged, "ensemble": ClassEnsemble(models, self.shares(counts))}
+        if round < self.config.distil.warmup:
+            return figures
         return figures | self.fine_tune(round, models, counts)
 
     def model_of(self, reply: Payload) -> nn.Module:
         """A client's model as it was sent, frozen and in eval mode."""
+        return self.frozen(reply.parts[MODEL])
+
+    def frozen(self, state: Mapping[str, Tensor]) -> nn.Module:
         module = copy.deepcopy(self.context.model)
-        module.load_state_dict(reply.parts[MODEL])
+        module.load_state_dict(state)
         return module.eval().requires_grad_(False)
+
+    def shares(self, counts: Tensor) -> Tensor:
+        """(S, K): how much each client teaches of each class; counts (S, K)."""
+        shares = class_shares(counts).float()
+        even = self.config.distil.ensemble == "even"
+        return torch.full_like(shares, 1 / len(shares)) if even else shares
 
     def fine_tune(self, round: int, clients: Sequence[nn.Module], counts: Tensor) -> dict[str, float]:
         """Data-free distillation of the averaged model, in place. counts (S, K), a row per client."""
         context, settings, device = self.context, self.config.distil, self.context.runtime.device
-        shares = class_shares(counts).float()
-        if settings.ensemble == "even":
-            shares = torch.full_like(shares, 1 / len(shares))
-        streams = context.streams
+        shares, streams = self.shares(counts), context.streams
         wanted = settings.iterations * settings.transfer.batch
         labels = proportional_labels(wanted, counts.sum(0), streams("labels"))
         decay = settings.lr_decay**round
@@ -118,8 +141,8 @@ class FedFTG(ServerAlgo):
             "teacher_forwards": counters["teacher_forwards"],
         }  # fmt: skip
 
-    def other_models(self) -> dict[str, dict[str, Tensor]]:
-        return {"averaged": self.averaged} if self.averaged else {}
+    def other_models(self) -> dict[str, nn.Module]:
+        return self.judges
 
     def state(self) -> Mapping[str, Stateful]:
         host = {f"host.{name}": part for name, part in self.host.state().items()}

@@ -133,8 +133,9 @@ class ServerDistillation(Method):
         return losses
 
     def match(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """(B,) cross-entropy with the clients' weighted answer, summed over classes."""
-        return objectives.soft_cross_entropy(outputs.logits, batch.extras["answer"])
+        """(B,) cross-entropy with the clients' weighted answer, over all classes as `over_classes` says."""
+        terms = 1 if self.config.over_classes == "sum" else self.context.task.classes
+        return objectives.soft_cross_entropy(outputs.logits, batch.extras["answer"]) / terms
 
     def state(self) -> Mapping[str, Stateful]:
         return {"generator": self.generator, "optimizer": self.optimizer, "at": self.at, "given": Slot(**self.given)}

@@ -16,7 +16,8 @@ class Distillation(Strict):
 
     iterations: labels and noise are drawn anew for each. hard, ce, diversity: weights in the generator's loss of
     disagreement, fidelity and spread. ensemble: clients teach by their share of each class ('class'), or evenly
-    ('even', the ablation). transfer.lr: 0.1 with the loss divided by the 10 classes in the release, so 0.01 here.
+    ('even', the ablation). over_classes: a sample's loss is their 'sum', for which transfer.lr fits whatever their
+    number, or their 'mean', as released with a rate of 0.1, where the decay of weights then counts K times as much.
     Both rates fall by lr_decay per round. warmup: rounds before the first distillation (ours).
 
     Deviation: statistics 'frozen' keeps BatchNorm's as they were averaged; in the released code they move towards
@@ -32,6 +33,7 @@ class Distillation(Strict):
     hard: float = pydantic.Field(default=1.0, ge=0)
     ce: float = pydantic.Field(default=1.0, ge=0)
     diversity: float = pydantic.Field(default=1.0, ge=0)
+    over_classes: Literal["sum", "mean"] = "sum"
     ensemble: Literal["class", "even"] = "class"
     statistics: Literal["frozen", "update"] = "frozen"
     warmup: int = pydantic.Field(default=0, ge=0)

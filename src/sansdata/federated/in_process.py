@@ -86,12 +86,14 @@ class InProcess:
             right = tests.correct(context.model, context.task, context.runtime)
             figures["accuracy"] = float(right.mean())
             figures |= _spread("clients_accuracy", [right[ids].mean() for ids in tests.per_client if len(ids)])
-            others = self.server.other_models().items()
-            figures |= {f"accuracy_{name}": self._accuracy_at(state, tests) for name, state in others}
+            figures |= {
+                f"accuracy_{name}": float(tests.correct(model, context.task, context.runtime).mean())
+                for name, model in self.server.other_models().items()
+            }
         if not personal and self.server.has_global_model:
             return figures
         unmeasured: list[dict[str, Any]] = []
-        figures |= _spread("personal_accuracy", self._each(tests, self._personal(), unmeasured, listen))
+        figures |= _spread("personal_accuracy", self._each(tests, self.personal_model(), unmeasured, listen))
         figures |= _spread("majority_accuracy", [
             majority_share(one.counts(context.task.classes), tests.labels[ids])
             for one, ids in zip(self.data, tests.per_client) if len(ids)
@@ -100,12 +102,9 @@ class InProcess:
             figures |= _spread("local_only_accuracy", self._each(tests, alone, unmeasured, listen))
         return figures | ({"unmeasured": unmeasured} if unmeasured else {})
 
-    def _accuracy_at(self, state: Mapping[str, torch.Tensor], tests: TestSet) -> float:
-        context, model = self.client.context, self.client.context.model
-        model.load_state_dict(state)
-        return float(tests.correct(model, context.task, context.runtime).mean())
-
-    def _personal(self) -> Callable[[int], None]:
+    def personal_model(self) -> Callable[[int], None]:
+        """A function of a client's number that leaves in the clients' work space the model this client would use
+        itself after the rounds so far."""
         messages = self.server.configure(self.round, range(len(self.data)))
 
         def personalise(client: int) -> None:

@@ -78,6 +78,17 @@ def test_a_contrast_batch_holds_each_class_under_different_sources() -> None:
         assert sorted(seen[0][labels == label].tolist()) == [0, 1, 2, 3]
 
 
+def test_the_image_level_ablation_contrasts_views_of_single_images() -> None:
+    one = session(contrast_classes=3, contrast_diffusions=4, contrast_of="views", **SOON)
+    one.advance(1)
+    images, groups, counts = method(one)._contrast_batch()
+    assert images.shape == (12, 1, 8, 8)
+    assert groups.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert len(counts) == 12
+    assert not torch.equal(images[0], images[1])
+    assert one.move()[1].values()["contrast"] > 0
+
+
 def test_no_gradient_of_the_contrast_reaches_generator_or_embeddings() -> None:
     one = session(**SOON)
     one.advance(1)

@@ -227,9 +227,9 @@ def write_models(world: World, directory: RunDirectory) -> None:
         )
         return
     folder, work, owners = directory.folder("clients"), run.client.context.model, world.partition.manifest["clients"]
+    make = run.personal_model()
     for client, memory in sorted(run.memories.items()):
-        state = run.client.own_model(memory)
-        if state:
-            work.load_state_dict(state)
+        if memory:
+            make(client)
             whose = provenance | {"client": client, "owner": owners[client].get("owner", str(client))}
             write_model(folder / f"client-{client:03d}.safetensors", work, world.architecture, world.task, whose)

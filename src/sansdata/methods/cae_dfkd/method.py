@@ -12,7 +12,7 @@ and two reviews; forms and weights of the losses are those of its ancestors FM a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pydantic
 import torch
@@ -29,13 +29,17 @@ from ...models.embeddings import class_embeddings
 from ...models.modes import fixed
 from ...models.with_part import PROJECTED, WithPart
 from ...objectives.contrastive import class_contrast
-from ...synthesis.augment import Augment
+from ...synthesis.augment import Augment, random_flip
 from ...synthesis.calls import CallRounds
 from ...synthesis.generator import Width, images_from
 from ...synthesis.labels import stratified_labels
+from ...synthesis.resized_crop import random_resized_crop
 from ...teachers.base import dissect
 from ...training.transfer import TransferSettings
 from .embedding_diffusion import EmbeddingDiffusion, Source, standardised, unit_noise
+
+VIEW_SCALE = (0.2, 1.0)
+"""Share of an image's area that a view of the image-level contrast shows (SimCLR's, with a higher lowest share)."""
 
 
 class CAEDFKDConfig(Strict):
@@ -59,6 +63,8 @@ class CAEDFKDConfig(Strict):
     contrast_temperature: float = pydantic.Field(default=0.1, gt=0)  # ours
     contrast_classes: int = pydantic.Field(default=16, ge=2)  # ours; all of them where there are fewer
     contrast_diffusions: int = pydantic.Field(default=4, ge=2)  # of each class, from different sources: ours
+    # 'views': of single images, as SimCLR: what the paper says hurts, for ablation
+    contrast_of: Literal["diffusions", "views"] = "diffusions"
     contrast_gate: bool = False  # only images that the teacher gives the wanted class: ours
     projection: int = pydantic.Field(default=128, ge=1)  # ours
     warmup_rounds: int = pydantic.Field(default=20, ge=0)  # rounds without student steps; NAYER
@@ -158,24 +164,42 @@ class CAEDFKD(CallRounds):
         return batch
 
     def _contrast_batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (P x K, C, H, W) of the present generator, their classes, and which of them count.
+        """Images (P x K, C, H, W) of the present generator, who belongs together (P x K,), and which of them count.
 
-        P classes, each diffused K times, by sources that differ as far as there are so many.
+        P classes, each diffused K times, by sources that differ as far as there are so many; or one image of each class
+        in K views.
         """
         config, context = self.config, self.context
         stream, each = context.streams("contrast"), config.contrast_diffusions
         classes = torch.randperm(context.task.classes, generator=stream)[: config.contrast_classes]
+        if config.contrast_of == "views":
+            return self._viewed(classes, each)
         labels = classes.repeat_interleave(each)
         orders = [torch.randperm(len(config.sources), generator=stream) for _ in classes]
         sources = torch.cat([order.repeat(ceil_div(each, len(order)))[:each] for order in orders])
-        place = context.runtime.place
+        images, counts = self._present(labels, sources)
+        return images, context.runtime.place(labels), counts
+
+    def _viewed(self, classes: Tensor, views: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One image of each class (P,), in so many cropped and mirrored views; each image is a class of its own."""
+        context = self.context
+        sources = torch.randint(len(self.config.sources), (len(classes),), generator=context.streams("contrast"))
+        images, counts = self._present(classes, sources)
+        parts = random_resized_crop(images.repeat_interleave(views, 0), VIEW_SCALE, context.streams("contrast-views"))
+        groups = context.runtime.place(torch.arange(len(classes)).repeat_interleave(views))
+        return random_flip(parts, context.streams("contrast-views")), groups, counts.repeat_interleave(views)
+
+    @torch.no_grad()
+    def _present(self, labels: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of the present generator for labels (N,), diffused by sources (N,), and which of them count."""
+        context, place = self.context, self.context.runtime.place
         labels, noise = place(labels), place(self._noise(sources))
-        with torch.no_grad(), fixed(self.diffusion), fixed(self.generator):
+        with fixed(self.diffusion), fixed(self.generator):
             images = images_from(self.generator, self.diffusion(labels, place(sources), noise), context)
             counts = torch.ones_like(labels, dtype=torch.bool)
-            if config.contrast_gate:
+            if self.config.contrast_gate:
                 counts = context.teacher(images).logits.argmax(1) == labels
-        return place(images), labels, counts
+        return place(images), counts
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         """Matches the teacher on the pool; beside that, tells the classes of the contrast batch apart.

@@ -46,6 +46,11 @@ def measured(summary: dict[str, Any], lines: list[dict[str, Any]], active: int) 
     if gains:
         found["gain of fine-tuning"] = sum(gains) / len(gains)
         found["gain of fine-tuning, last 3"] = sum(gains[-3:]) / len(gains[-3:])
+    above = [
+        100 * (line["accuracy_ensemble"] - line["accuracy_averaged"]) for line in lines if "accuracy_ensemble" in line
+    ]
+    if above:
+        found["ensemble above average"] = sum(above) / len(above)
     for key, name in (("clients_accuracy", "clients' mixes"), ("personal_accuracy", "personal")):
         if key in summary:
             found |= {name: 100 * summary[key]["mean"], f"{name}, std": 100 * summary[key]["std"],

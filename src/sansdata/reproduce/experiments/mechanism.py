@@ -22,6 +22,8 @@ from ..recipes.model import Arm, Recipe
 
 WATCHED = range(40, 61)
 """Generator steps around which the teacher's cross-entropy on new images is taken."""
+KNOWN, OVER = 0.5, 10
+"""The cross-entropy at which images count as known to the teacher, and over how many moves its mean is taken."""
 SAMPLES = 1024
 
 
@@ -34,25 +36,35 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         student = load_student(recipe.student, loaded, task).module
     config = method_config(arm.method, arm.preset, arm.options)
     session = Session(find_method(arm.method), config, loaded, student, task, make_runtime(), seed, arm.steps)
-    early = _advance(session, arm)
+    curve = _advance(session, arm)
     measures = _of_samples(session, loaded)
-    if early:
+    if curve:
+        early = [value for steps, value in curve if steps in WATCHED]
         measures["CE after 50 generator steps"] = sum(early) / len(early)
+        measures["generator steps to CE 0.5"] = steps_to_known(curve)
     score = evaluate(session.student.eval(), recipe.data, task)
     cost = dict(session.context.counters.values)
     return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures}
 
 
-def _advance(session: Session, arm: Arm) -> list[float]:
-    """Takes the arm's student steps; gives the cross-entropies of the watched generator steps."""
-    each, taken, early = arm.experiment.get("generator_steps", 0), 0, []
+def _advance(session: Session, arm: Arm) -> list[tuple[int, float]]:
+    """Takes the arm's student steps; gives generator steps taken and the teacher's cross-entropy on their images."""
+    each, taken, curve = arm.experiment.get("generator_steps", 0), 0, []
     while session.context.progress.steps < arm.steps:
         kind, losses = session.move()
         if kind == "acquire" and each:
             taken += each
-            if taken in WATCHED:
-                early.append(float(losses.values()["ce"]))
-    return early
+            curve.append((taken, float(losses.values()["ce"])))
+    return curve
+
+
+def steps_to_known(curve: list[tuple[int, float]]) -> float:
+    """After how many generator steps the mean of the last ten cross-entropies was first below 0.5; all steps where it
+    never was. Draws are new with every call, so that it is no single batch that is known."""
+    for end in range(OVER, len(curve) + 1):
+        if sum(value for _, value in curve[end - OVER : end]) / OVER < KNOWN:
+            return float(curve[end - 1][0])
+    return float(curve[-1][0])
 
 
 def _of_samples(session: Session, teacher: Teacher) -> dict[str, float]:
