@@ -2,6 +2,7 @@
 
 from ...errors import ConfigError, did_you_mean
 from .abd import ABD
+from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
@@ -23,6 +24,8 @@ RECIPES: dict[str, Recipe] = {
         FASHION_MNIST,
         MNIST_LENET5,
         CIFAR10_RESNET56,
+        BATCHNORM_DIGITS,
+        BATCHNORM_CIFAR10,
         MECHANISMS,
         MIXMIX,
         COMBINATIONS,
