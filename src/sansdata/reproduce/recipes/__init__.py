@@ -12,7 +12,7 @@ from .fedftg import FEDFTG
 from .fedgen import FEDGEN, FEDGEN_CIFAR10
 from .kd3 import KD3
 from .mechanisms import MECHANISMS
-from .mixmix import MIXMIX
+from .mixmix import MIXMIX, MIXMIX_CIFAR10
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
@@ -28,6 +28,7 @@ RECIPES: dict[str, Recipe] = {
         BATCHNORM_CIFAR10,
         MECHANISMS,
         MIXMIX,
+        MIXMIX_CIFAR10,
         COMBINATIONS,
         CAE_DFKD,
         KD3,
