@@ -8,7 +8,7 @@ from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
-from .fedftg import FEDFTG
+from .fedftg import FEDFTG, FEDFTG_DIGITS
 from .fedgen import FEDGEN, FEDGEN_CIFAR10
 from .kd3 import KD3
 from .mechanisms import MECHANISMS
@@ -35,6 +35,7 @@ RECIPES: dict[str, Recipe] = {
         FEDGEN,
         FEDGEN_CIFAR10,
         FEDFTG,
+        FEDFTG_DIGITS,
         FEDD2S,
         RETAIN,
         ABD,
