@@ -12,7 +12,7 @@ from sansdata.federated.partitions import indices_like, partition
 from sansdata.federated.settings import PartitionSettings
 
 LABELS = np.random.RandomState(0).randint(0, 10, 4000).astype(np.int64)
-SCHEMES = ("dirichlet-class", "dirichlet-client", "shards", "quantity", "iid")
+SCHEMES = ("dirichlet-class", "dirichlet-class-capped", "dirichlet-client", "shards", "quantity", "iid")
 
 
 def deal(scheme: str, seed: int = 0, clients: int = 8, **more):
@@ -50,6 +50,13 @@ def test_every_image_is_dealt_out_but_for_a_rest():
     assert sum(map(len, deal("dirichlet-class").indices)) == len(LABELS)
     assert sum(map(len, deal("shards").indices)) == len(LABELS)
     assert sum(map(len, deal("dirichlet-client").indices)) == len(LABELS) // 8 * 8
+
+
+def test_the_cap_on_a_class_is_the_mean_client():
+    """20 clients, 4,000 images of ten classes: 200 of each class, half of the set."""
+    counts = histograms(deal("dirichlet-class-capped", clients=20)).sum(0)
+    assert counts.tolist() == [200] * 10
+    assert histograms(deal("dirichlet-class", clients=20)).sum() == len(LABELS)
 
 
 def test_share_of_the_set():

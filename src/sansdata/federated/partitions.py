@@ -51,8 +51,9 @@ def _deal(
 ) -> list[np.ndarray]:
     if settings.scheme == "natural":
         return _natural(owners, clients)
-    if settings.scheme == "dirichlet-class":
-        return _by_class(labels, clients, settings.alpha, random)
+    if settings.scheme in ("dirichlet-class", "dirichlet-class-capped"):
+        cap = len(labels) // clients if settings.scheme.endswith("capped") else None
+        return _by_class(labels, clients, settings.alpha, random, cap)
     if settings.scheme == "dirichlet-client":
         return _by_client(labels, clients, settings.alpha, random)
     if settings.scheme == "shards":
@@ -69,15 +70,18 @@ def _cut(indices: np.ndarray, shares: np.ndarray) -> list[np.ndarray]:
     return np.split(indices, ends)
 
 
-def _by_class(labels: np.ndarray, clients: int, alpha: float, random: np.random.RandomState) -> list[np.ndarray]:
-    """Each class is cut by its own proportions ~ Dir(alpha) over clients; a client above the mean size gets no more."""
+def _by_class(
+    labels: np.ndarray, clients: int, alpha: float, random: np.random.RandomState, cap: int | None
+) -> list[np.ndarray]:
+    """Each class is cut by its own proportions ~ Dir(alpha) over clients; a client above the mean size gets no more.
+    cap: the most images of a class that are dealt out."""
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
     held = np.zeros(clients)
     for label in np.unique(labels):
         shares = random.dirichlet(np.full(clients, alpha))
         room = np.where(held < len(labels) / clients, shares, 0.0)
         shares = room / room.sum() if room.sum() > 0 else shares
-        for client, piece in enumerate(_cut(random.permutation(np.flatnonzero(labels == label)), shares)):
+        for client, piece in enumerate(_cut(random.permutation(np.flatnonzero(labels == label))[:cap], shares)):
             parts[client].append(piece)
             held[client] += len(piece)
     return [np.concatenate(pieces) for pieces in parts]
@@ -127,7 +131,7 @@ def _manifest(
     names = owners if settings.scheme == "natural" else None
     return {
         "scheme": settings.scheme,
-        "alpha": settings.alpha if settings.scheme in ("dirichlet-class", "dirichlet-client", "quantity") else None,
+        "alpha": settings.alpha if settings.scheme.startswith(("dirichlet", "quantity")) else None,
         "shards": settings.shards if settings.scheme == "shards" else None,
         "share": settings.share,
         "seed": seed,

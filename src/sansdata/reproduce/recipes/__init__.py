@@ -2,17 +2,18 @@
 
 from ...errors import ConfigError, did_you_mean
 from .abd import ABD
+from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
-from .fedftg import FEDFTG
+from .fedftg import FEDFTG, FEDFTG_DIGITS
 from .fedgen import FEDGEN, FEDGEN_CIFAR10
 from .kd3 import KD3
 from .mechanisms import MECHANISMS
-from .mixmix import MIXMIX
+from .mixmix import MIXMIX, MIXMIX_CIFAR10
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
@@ -24,14 +25,18 @@ RECIPES: dict[str, Recipe] = {
         FASHION_MNIST,
         MNIST_LENET5,
         CIFAR10_RESNET56,
+        BATCHNORM_DIGITS,
+        BATCHNORM_CIFAR10,
         MECHANISMS,
         MIXMIX,
+        MIXMIX_CIFAR10,
         COMBINATIONS,
         CAE_DFKD,
         KD3,
         FEDGEN,
         FEDGEN_CIFAR10,
         FEDFTG,
+        FEDFTG_DIGITS,
         FEDD2S,
         RETAIN,
         ABD,

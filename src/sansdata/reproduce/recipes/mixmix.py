@@ -74,3 +74,59 @@ MIXMIX = Recipe(
         "It helps the student a little; for pruning, images that were whole while they were made are better.",
     ),
 )  # fmt: skip
+
+_FILES = {"resnet20": "resnet20-12fca82f.th", "resnet32": "resnet32-d509ac18.th", "resnet56": "resnet56-4bfd9763.th"}
+_PUBLIC = {
+    name: TeacherRecipe(network=name, file=f"checkpoints/cifar10_resnet/{file}") for name, file in _FILES.items()
+}
+_FAR = "resnet56"
+_FAR_USES = {
+    "quantize": {_FAR: [4, 3]}, "prune": [_FAR], "keep": 0.3, "steps": 40, "judges": [_FAR],
+}  # fmt: skip
+_FAR_STEPS = 400
+_FAR_IMAGES = {
+    "batch": 128, "iterations": 200, "bn": 1.0, "jitter": 2, "flip": True, "tv": 2.5e-5, "pool": 256,
+    "steps_per_batch": 200,
+}  # fmt: skip
+"""Two batches of 128 images in a run, and no more: the student has these 256 for all its steps."""
+_FAR_MIXED = _FAR_IMAGES | {"models": 1, "box": [0.2, 0.5]}
+_FAR_ALL = _FAR_USES | {"helpers": ["resnet20"]}
+
+
+def _far(name: str, role: str, method: str, options: Mapping[str, object], uses: Mapping[str, object]) -> Arm:
+    return _arm(name, role, method, options, uses).model_copy(update={"steps": _FAR_STEPS})
+
+
+MIXMIX_CIFAR10 = Recipe(
+    name="mixmix-cifar10",
+    claim="256 images that two public networks recognise, pasted into one another, serve a third one that was never "
+    "asked, and a student, better than those of one network, at the same number of passes.",
+    data="cifar10",
+    task={
+        "kind": "image", "shape": [3, 32, 32], "classes": 10, "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    },
+    teacher=_PUBLIC["resnet32"],
+    helpers=(_PUBLIC["resnet20"], _PUBLIC[_FAR]),
+    student="shrink:0.5",
+    held_out=2000,
+    experiment="compressed",
+    arms={
+        "small": (
+            _far("mixmix", "method", "mixmix", _FAR_MIXED, _FAR_ALL),
+            _far("single-model", "ablation", "deepinversion", _FAR_IMAGES, _FAR_USES),
+            _far("feature-mixing-only", "ablation", "mixmix", _FAR_MIXED | {"box": [0, 0]}, _FAR_ALL),
+            _far("noise-gaussian", "floor", "noise", {"transfer": {"batch": 128}}, _FAR_USES),
+        )
+    },
+    matched="images, iterations, passes of a network, student steps, and the weight of the BatchNorm term.",
+    expected=(
+        Expectation(better="mixmix", worse="single-model"),
+        *(
+            Expectation(better="mixmix", worse="single-model", measure=f"{_FAR} {what}")
+            for what in ("agrees", "w4a4", "w3a3", "pruned", "recovered")
+        ),
+        Expectation(better="mixmix", worse="feature-mixing-only"),
+        Expectation(better="mixmix", worse="noise-gaussian", margin=10),
+    ),
+)  # fmt: skip
