@@ -311,7 +311,9 @@ def test_bits_are_read_from_text(text: str, weights: int | None, activations: in
     assert (bits.weights, bits.activations, bits.active) == (weights, activations, True)
 
 
-@pytest.mark.parametrize("wrong", ["w3", "a0", "a9", "w4a16", "4", "", "a4w4", "int8", 4, {"weights": 3}, {"wieghts": 4}])
+@pytest.mark.parametrize(
+    "wrong", ["w3", "a0", "a9", "w4a16", "4", "", "a4w4", "int8", 4, {"weights": 3}, {"wieghts": 4}]
+)
 def test_other_bits_are_refused_in_a_sentence(wrong: object) -> None:
     with pytest.raises(ConfigError) as fault:
         RunSettings(bits=wrong)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from .abd import ABD
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
+from .faqd import FAQD
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG
@@ -34,6 +35,7 @@ RECIPES: dict[str, Recipe] = {
         FEDD2S,
         RETAIN,
         ABD,
+        FAQD,
         BREAST_CANCER,
         ADULT,
         MAMMOGRAPHY,
