@@ -329,3 +329,9 @@ def test_settings_that_came_later_are_not_in_the_dump_of_older_ones() -> None:
     full = RunSettings.model_validate({"bits": "w2", "features": {"probes": 5}})
     assert RunSettings.model_validate(full.model_dump(mode="json")) == full
     assert full.model_dump(mode="json")["features"]["probes"] == 5
+
+
+def test_a_key_beside_the_flag_refines_it() -> None:
+    bits = resolve_settings(None, {"bits": "w2a4"}, ["bits.scale=released"]).bits
+    assert (bits.weights, bits.activations, bits.scale) == (2, 4, "released")
+    assert resolve_settings(None, {}, ["bits=w2"]).bits.weights == 2

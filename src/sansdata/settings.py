@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -282,6 +283,9 @@ def resolve_settings(file: str | Path | None, given: Mapping[str, Any], override
     of_file = {name: tree.pop(name) for name in SPECS if name in tree}
     where = str(file) if file else "settings"
     tree.update({name: value for name, value in given.items() if value is not None})
+    if isinstance(tree.get("bits"), str):
+        with contextlib.suppress(ValueError):  # which the validation of all settings answers
+            tree["bits"] = parse_bits(tree["bits"])
     for text in overrides:
         key, value = parse_override(text)
         if key == "pool" and isinstance(value, str):

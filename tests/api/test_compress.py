@@ -116,8 +116,8 @@ def test_the_command_prunes_then_quantizes(runs: tuple[Path, Path], tmp_path: Pa
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"update": "retain"}, {"defence": "retrospect", "retrospect": {"share": 0.5, "rounds": 1}}],
-    ids=["plain", "retain", "retrospect"],
+    [{}, {"update": "retain"}, {"defence": "retrospect", "retrospect": {"share": 0.5, "rounds": 1}}, {"bits": "w1"}],
+    ids=["plain", "retain", "retrospect", "bits"],
 )
 def test_a_pruned_student_keeps_its_zeros_whatever_takes_the_step(
     runs: tuple[Path, Path], tiny: Tiny, tmp_path: Path, settings: dict, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ import torch
 from cases import CASES
 from tiny import Tiny, differing, method_of, needs_pool, world_of
 
+import sansdata
 from sansdata.compress.few_bits import views
 from sansdata.engine.run import run
 from sansdata.engine.session import Session
@@ -71,7 +72,7 @@ def test_every_method_trains_a_student_at_few_bits(row: str, bits: str) -> None:
         ("zskt", "w2"),
         pytest.param("dafl", "w1", marks=LONG),
         pytest.param("fm", "w4a4", marks=LONG),
-        pytest.param("kd3", "w2", marks=LONG),
+        pytest.param("kd3", "w2a4", marks=LONG),
     ],
 )
 def test_a_run_resumes_bitwise_and_releases_the_grid(row: str, bits: str, tiny: Tiny, tmp_path: Path) -> None:
@@ -116,3 +117,22 @@ def test_updates_and_defences_see_the_grid_too(row: str, mode: str) -> None:
     advance(one, 8)
     assert all(torch.isfinite(value).all() for value in one.student.state_dict().values())
     assert all(len(one.student.get_submodule(path).weight.unique()) <= 3 for path, _, _ in views(one.student))  # type: ignore[operator]
+
+
+def test_a_student_in_python_comes_back_at_few_bits(tmp_path: Path) -> None:
+    world = world_of("noise")
+    asked = {"bits": "w2a4", "threads": 1, "precision": "fp32"}
+    given, options = world.student(), {"transfer": {"batch": 8}}
+    result = sansdata.distill(
+        world.teacher(), given, "noise", "3steps", tmp_path / "run", options=options, settings=asked
+    )  # fmt: skip
+    again = sansdata.load(tmp_path / "run", world.student()).student
+    images = torch.rand(4, 1, 8, 8)
+    assert not torch.equal(result.student(images), given.eval()(images))
+    assert torch.equal(result.student(images), again(images))
+    assert len(again.conv1.weight.unique()) == 3  # type: ignore[union-attr, operator]
+    described = json.loads((tmp_path / "run" / "run.json").read_text())["student"]["bits"]
+    assert set(described["weights"].values()) == {2}
+    assert "linear" not in described["weights"]
+    assert (described["activations"], described["places"]) == (4, 7)
+    assert "weights 2 (7 layers), activations 4 (7 places)" in (tmp_path / "run" / "report.html").read_text()

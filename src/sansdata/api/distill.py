@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from ..compress.few_bits import released
 from ..config import validate
 from ..engine.budget import MoveCosts, outlook
 from ..engine.monitor import announce
@@ -106,7 +107,7 @@ def distill_settings(
             write_report(directory)
         except Exception as fault:  # the run is done, and its figures should be seen whatever becomes of the page
             announce(f"warning: no report was written: {first_line(fault)}. `sansdata report {out}` tries again")
-    return load(directory, student if student is not None else _code_of(settings))
+    return load(directory, released(student) if student is not None else _code_of(settings))
 
 
 def _code_of(settings: RunSettings) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..compress.quant_relu import put_stairs_of, resolutions
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
 from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TeacherError
@@ -91,6 +92,8 @@ def read_student(file: Path, student: nn.Module | str = "") -> tuple[nn.Module, 
     if isinstance(student, nn.Module):
         with generator_kept():
             student = materialised(unwrapped(student), saved.task)
+        if not any(True for _ in resolutions(student)):
+            put_stairs_of(saved.provenance, student)
         try:
             fill(student, saved.tensors, saved.task, type(student).__name__, str(file))
         except (TeacherError, RuntimeError) as fault:  # torch's own: a module that cannot be written to

@@ -38,6 +38,7 @@ def _methods() -> None:
             continue
         for preset in presets:
             print(f"{'':<16} preset {preset}")
+    print("beside any of them: --update, --defence, --bits and features.* (FAQD is --bits with features.fast_affinity)")
 
 
 def _models() -> None:

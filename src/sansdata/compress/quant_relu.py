@@ -7,7 +7,7 @@ it. One parameter of the network, `resolutions`, holds the width of a step for e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -131,6 +131,13 @@ def put_stairs(module: nn.Module, bits: Any, places: Any) -> None:
     start = torch.full((places,), START[bits])
     module.activation_bits = bits  # type: ignore[assignment]
     module.register_parameter("resolutions", nn.Parameter(start))
+
+
+def put_stairs_of(provenance: Mapping[str, Any], module: nn.Module) -> None:
+    """The same where a student's file says so whose network only its maker can build; else nothing."""
+    bits = provenance.get("bits")
+    if isinstance(bits, Mapping) and bits.get("activations") is not None:
+        put_stairs(module, bits["activations"], bits.get("places"))
 
 
 def resolutions(module: nn.Module) -> Iterator[nn.Parameter]:

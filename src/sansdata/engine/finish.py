@@ -105,6 +105,8 @@ def _write(
     }  # fmt: skip
     if prepared.pool is not None:
         provenance["pool"] = prepared.pool.describe()
+    if prepared.settings.bits.active:
+        provenance["bits"] = directory.manifest()["student"]["bits"]
     architecture = loop.session.method.architecture(prepared.student.architecture)
     write_model(
         directory.path / name, student, architecture=architecture, task=prepared.student.task,

@@ -7,6 +7,7 @@ from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
+from .faqd import FAQD
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG, FEDFTG_DIGITS
@@ -40,6 +41,7 @@ RECIPES: dict[str, Recipe] = {
         FEDD2S,
         RETAIN,
         ABD,
+        FAQD,
         BREAST_CANCER,
         ADULT,
         MAMMOGRAPHY,

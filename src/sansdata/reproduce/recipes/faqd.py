@@ -1,0 +1,74 @@
+"""FAQD's claims at small scale: label-free training at few bits against rounding, hard labels, and without affinity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .model import Arm, Expectation, Recipe, TeacherRecipe
+
+_STEPS = 600
+_TRANSFER = {"batch": 64, "match": "mse", "lr": 0.05, "weight_decay": 1e-4, "schedule": "cosine"}
+_IMAGES = {"iterations": 100, "steps_per_batch": 150, "pool": 768, "view": "crop+flip"}
+"""Of the data-free arms: four batches of 128 images are inverted in a run."""
+_AFFINE = {"fast_affinity": 10.0}
+
+
+def _arm(name: str, role: str, bits: str | None = None, method: str = "pool-kd", affine: bool = False) -> Arm:
+    inverted, of_pool = method == "deepinversion", {"experiment": {"pool": True}}
+    options: dict[str, Any] = {"transfer": _TRANSFER} | (_IMAGES if inverted else {})
+    return Arm.model_validate(
+        {
+            "name": name, "role": role, "method": method, "steps": _STEPS, "options": options,
+            "preset": "default" if method == "hard-labels" else "small", "run": {} if bits is None else {"bits": bits},
+            "features": _AFFINE if affine else {}, **({} if inverted else of_pool),
+        }
+    )  # fmt: skip
+
+
+FAQD = Recipe(
+    name="faqd",
+    claim="Without labels a student at 4 bits loses at most a point to one in float, at 2 bits 2 and at 1 bit 4; "
+    "rounding a trained student and hard labels lose more.",
+    data="fashion-mnist",
+    task={"kind": "image", "shape": [1, 14, 14], "classes": 10, "mean": [0.286], "std": [0.353]},
+    teacher=TeacherRecipe(network="resnet8", epochs=4),
+    student="resnet8",
+    experiment="few-bits",
+    arms={
+        "small": (
+            _arm("float", "ceiling"),
+            _arm("w4", "method", "w4", affine=True),
+            _arm("w2", "method", "w2", affine=True),
+            _arm("w1", "method", "w1", affine=True),
+            _arm("w1-no-affinity", "ablation", "w1"),
+            _arm("w4a4", "method", "w4a4", affine=True),
+            _arm("hard-labels-w4", "floor", "w4", "hard-labels"),
+            _arm("hard-labels-w2", "floor", "w2", "hard-labels"),
+            _arm("hard-labels-w1", "floor", "w1", "hard-labels"),
+            _arm("synthetic-float", "ceiling", None, "deepinversion"),
+            _arm("synthetic-w4", "method", "w4", "deepinversion", affine=True),
+            _arm("synthetic-w1", "method", "w1", "deepinversion", affine=True),
+            _arm("synthetic-w1-no-affinity", "ablation", "w1", "deepinversion"),
+        )
+    },
+    matched="all arms have the same student, steps, batch, rate and views; those of the pool learn from the training "
+    "images without their labels, the synthetic ones from images that DeepInversion makes.",
+    expected=(
+        Expectation(better="w4", worse="float", margin=-1),
+        Expectation(better="w2", worse="float", margin=-2),
+        Expectation(better="w1", worse="float", margin=-4),
+        Expectation(better="w4", worse="float", measure="w4"),
+        Expectation(better="w2", worse="float", measure="w2", margin=5),
+        Expectation(better="w1", worse="float", measure="w1", margin=20),
+        Expectation(better="w4", worse="hard-labels-w4"),
+        Expectation(better="w2", worse="hard-labels-w2"),
+        Expectation(better="w1", worse="hard-labels-w1"),
+        Expectation(better="w1", worse="w1-no-affinity"),
+        Expectation(better="synthetic-w4", worse="synthetic-float", margin=-1),
+        Expectation(better="synthetic-w1", worse="synthetic-float", margin=-4),
+        Expectation(better="synthetic-w1", worse="synthetic-w1-no-affinity"),
+        Expectation(better="w4", margin=20, measure="file", lower=True),
+        Expectation(better="w1", margin=10, measure="file", lower=True),
+    ),
+    tried=(),
+)  # fmt: skip
