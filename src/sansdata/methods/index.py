@@ -41,6 +41,10 @@ METHODS = {
         "needs --pool: a generator that makes ours of their patches; fresh batches (Fang et al. 2021)",
     ),
     "tabkd": ("tabkd:TabKD", "tables: rows that cross the teacher's boundaries and cover its bins; pool (after TabKD)"),
+    "echo-dfkd": (
+        "echo_dfkd:EchoDFKD",
+        "clips: films of a beating phantom, labelled once; pool (Petit et al. 2024)",
+    ),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""

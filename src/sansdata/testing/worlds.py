@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,22 @@ from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
 from ..models.build import architecture_of, build
 from ..network import Network
-from ..tasks import ClassesSpec, Column, ImageTask, PairTask, TableSpec, Task, TokensSpec
+from ..tasks import (
+    ClassesSpec,
+    ClipSpec,
+    Column,
+    ImageSpec,
+    ImageTask,
+    MasksSpec,
+    PairTask,
+    TableSpec,
+    Task,
+    TokensSpec,
+)
 from ..teachers.base import Teacher
 
 CLASSES = 4
-"""Of every world."""
+"""Of every world but that of clips."""
 
 
 def make_task(shape: tuple[int, int, int] = (1, 8, 8)) -> ImageTask:
@@ -61,6 +74,17 @@ def make_tokens_task() -> PairTask:
     return PairTask(inputs=TokensSpec(vocabulary=40, length=12), outputs=ClassesSpec(classes=CLASSES))
 
 
+def make_masks_task() -> PairTask:
+    door = {"mean": [0.5], "std": [0.25]}
+    return PairTask(inputs=ImageSpec(shape=(1, 8, 8)), outputs=MasksSpec(classes=CLASSES), preprocessing=door)
+
+
+def make_clips_task() -> PairTask:
+    """Two classes, for which a network may give one map."""
+    door = {"mean": [0.2], "std": [0.2]}
+    return PairTask(inputs=ClipSpec(shape=(1, 4, 8, 8)), outputs=MasksSpec(classes=2), preprocessing=door)
+
+
 @dataclass(frozen=True)
 class World:
     """A pair of kinds, small. network: the zoo's name of the teacher's architecture."""
@@ -70,6 +94,10 @@ class World:
 
     def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
         """Answers differ from input to input; BatchNorm, where there is some, has seen a few batches."""
+        return copy.deepcopy(self._made(scale, seed))
+
+    @lru_cache(maxsize=16)  # noqa: B019 - worlds are few and last as long as the tests
+    def _made(self, scale: float, seed: int) -> nn.Module:
         architecture = architecture_of(self.network, self.task)
         architecture["args"]["scale"] = scale
         with torch.random.fork_rng(devices=[]):
@@ -101,6 +129,8 @@ WORLDS: dict[str, World] = {
     "image": ImageWorld(make_task(), "resnet8"),
     "table": World(make_table_task(), "mlp-small"),
     "tokens": World(make_tokens_task(), "bag"),
+    "masks": World(make_masks_task(), "unet-small"),
+    "clips": World(make_clips_task(), "convlstm-1x1"),
 }
 
 
