@@ -15,6 +15,7 @@ from .mixmix import MIXMIX
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
+from .segmentation import MEMBRANES, STREETS
 from .tables import ADULT, BREAST_CANCER, MAMMOGRAPHY
 
 RECIPES: dict[str, Recipe] = {
@@ -33,6 +34,8 @@ RECIPES: dict[str, Recipe] = {
         FEDFTG,
         FEDD2S,
         RETAIN,
+        MEMBRANES,
+        STREETS,
         ABD,
         BREAST_CANCER,
         ADULT,
