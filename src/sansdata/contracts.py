@@ -27,6 +27,10 @@ class Access(IntEnum):
     WEIGHTS = 3
 
 
+PER_PIXEL_TOO = frozenset({"classes", "masks"})
+"""Kinds of output of methods whose losses are taken at every position of an answer."""
+
+
 @dataclass(frozen=True)
 class Requirements:
     """What a method needs of a teacher, and of the user, checked before step 0."""

@@ -5,8 +5,8 @@ Files hold these as JSON; report, comparison and command read nothing else of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -82,6 +82,16 @@ class Picture:
     pixels: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Film:
+    """frames: uint8 (T, H, W, C), C 1 or 3. fps: frames a second. curves: name -> a value for each frame, shown below
+    it."""
+
+    frames: np.ndarray
+    fps: float
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Text:
     """A text in plain letters."""
@@ -96,4 +106,4 @@ class Record:
     fields: Mapping[str, str]
 
 
-Preview = Picture | Text | Record
+Preview = Picture | Film | Text | Record

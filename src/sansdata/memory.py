@@ -51,13 +51,14 @@ class Pool:
         return min(self.added, self.capacity)
 
     def add(self, inputs: Inputs, targets: Tensor, logits: Tensor | None = None) -> None:
-        """inputs as they travel, targets (B,) int64, logits (B, K). The oldest make room."""
+        """inputs as they travel, targets (B, ...) whole numbers, logits (B, ...) as their kind keeps answers. The
+        oldest make room."""
         packed = self.codec.pack(inputs)
         if self.inputs is None:
             self.inputs = columns.each(self._room, packed)
-            self.targets = torch.empty(self.capacity, dtype=torch.int64)
+            self.targets = self._room(targets)
             if logits is not None:
-                self.logits = torch.empty(self.capacity, logits.shape[1])
+                self.logits = self._room(logits)
         count = columns.count(packed)
         newest = slice(max(0, count - self.capacity), count)  # a place is written once: the last of several stands
         place = (self.added + torch.arange(count)[newest]) % self.capacity
@@ -66,7 +67,7 @@ class Pool:
         self.targets[place] = targets[newest].cpu()
         if self.logits is not None:
             assert logits is not None
-            self.logits[place] = logits[newest].detach().float().cpu()
+            self.logits[place] = logits[newest].detach().cpu()
         self.added += count
 
     def _room(self, column: Tensor) -> Tensor:

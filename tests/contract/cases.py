@@ -154,6 +154,41 @@ CASES = {
         stops=(5, 1, 9),  # 1: only draws were asked; 5: bins are found; 9: the pool is being renewed
         moves_apart=((1, 6), (5, 7)),
     ),
+    "noise/clips": Case({"transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
+    "echo-dfkd/clips": Case(
+        {"pool": 12, "clips_per_move": 4, "steps_per_round": 3, "dice": 0.5, "transfer": {"batch": 4, "lr": 0.02}},
+        stops=(6, 1, 9),  # 1: a third of the pool is there; 6: the pool is being renewed
+        moves_apart=((1, 6), (4, 8)),
+    ),
+    "noise/masks": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
+    "pool-kd/masks": Case({"share": 0.5, "transfer": {"batch": 8}}, stops=(4, 1, 7)),
+    "dafl/masks": Case(
+        {"latent": 16, "width": 8, "activation": 0.0, "adversarial": 0.5, "transfer": {"batch": 8}},
+        stops=(5, 1, 12),  # 5: between a generator's step and the student's, with the batch pending
+    ),
+    "dfad/masks": Case(
+        {
+            "latent": 16, "width": 4, "student_steps": 3, "form": "transposed", "bounded": True,
+            "transfer": {"batch": 8, "lr": 0.02},
+        },
+        stops=(6, 1, 8),  # 6: middle of a round; 8: the generator's step is next
+    ),
+    "deepinversion/masks": Case(
+        {
+            "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "jitter": 1, "flip": True,
+            "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 6 and 11: half a batch inverted; at 11 the pool of 12 is full and being renewed
+        moves_apart=((1, 6), (6, 7)),
+    ),
+    "fm/masks": Case(
+        {
+            "k": 2, "latent": 16, "width": 8, "batch": 8, "warmup_rounds": 1, "steps_per_round": 3, "reset_round": 3,
+            "pool": 12, "view": "none", "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 9),  # 6: the next move re-makes the first layer; 9: middle of a round, pool renewed
+        moves_apart=((1, 6), (4, 8)),
+    ),
 }  # fmt: skip
 
 IMAGE_ROWS = sorted(row for row in CASES if "/" not in row)

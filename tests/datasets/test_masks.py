@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sansdata.datasets.load import load_set
 from sansdata.datasets.masks import UNCOUNTED, MaskSet, holds_masks, load_masks, tiles
 from sansdata.errors import DataError
+from sansdata.tasks import load_task
 
 
 def drawn(n: int = 6, size: tuple[int, int] = (8, 9), classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -133,3 +136,35 @@ def test_the_real_sets_are_read_where_they_are(real_data: Path) -> None:
     assert (train.images.shape, len(test)) == ((20, 256, 256, 1), 10)
     train, test = load_masks("seg_camvid")
     assert (len(train), len(test), train.classes) == (367, 101, 11)
+
+
+TASK = load_task({"kind": "segmentation", "shape": [1, 4, 4], "classes": 3})
+
+
+def test_a_set_for_a_task_comes_in_tiles_of_its_size(tmp_path: Path) -> None:
+    x, y = drawn(7)
+    y[0, 0, 0] = UNCOUNTED
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    data = load_set(tmp_path / "own.npz", TASK)
+    images, masks = next(data.batches(28))
+    assert images.shape == (28, 1, 4, 4)
+    assert masks.shape == (28, 4, 4)
+    assert int(masks[0, 0, 0]) == UNCOUNTED
+    assert np.array_equal(masks[3].numpy(), y[0, 4:8, 4:8])
+    with pytest.raises(DataError, match="3 classes and the task 2"):
+        load_set(tmp_path / "own.npz", load_task({"kind": "segmentation", "shape": [1, 4, 4], "classes": 2}))
+    with pytest.raises(DataError, match="masks are read from"):
+        load_set(tmp_path, TASK)
+
+
+@pytest.mark.parametrize(("name", "shape", "classes"), [
+    ("seg_em", [1, 64, 64], 2), ("seg_drive", [3, 96, 96], 2), ("seg_camvid", [3, 60, 80], 11),
+])  # fmt: skip
+def test_known_sets_are_read(name: str, shape: list[int], classes: int) -> None:
+    if not (Path(os.environ.get("SANSDATA_DATA", "")) / name).is_dir() or "SANSDATA_DATA" not in os.environ:
+        pytest.skip(f"{name} is not below SANSDATA_DATA")
+    task = load_task({"kind": "segmentation", "shape": shape, "classes": classes})
+    data = load_set(name, task)
+    data.require_fit(task)
+    seen = np.unique(data.labels)
+    assert set(seen[seen != UNCOUNTED]) == set(range(classes))

@@ -16,7 +16,8 @@ from ..models.copying import duplicate
 from ..models.taps import execution_order, logits_of
 from ..tasks import Task
 
-Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *Transposed)
 ChannelNorm = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 Resizable = (*Convolution, nn.Linear, *ChannelNorm, nn.PReLU)
 
@@ -38,7 +39,7 @@ def shrink(
         args = {**architecture["args"], "scale": architecture["args"].get("scale", 1.0) * ratio}
         smaller = {**architecture, "args": args}
         return build(smaller), smaller
-    if task.pair != ("image", "classes"):
+    if task.pair not in (("image", "classes"), ("image", "masks")):
         raise StudentError(f"this network cannot be shrunk: it is none of ours, and its task is no image's. {ADVICE}")
     answers = task.outputs.answers
     student = resize(module, ratio, task.shape, task.classes, answers)
@@ -61,7 +62,7 @@ def resize(
     probe = torch.zeros(2, *shape)
     _check_parts(student)
     logits = partial(logits_of, classes=classes, answers=answers)
-    head = _find_head(student, probe, classes, logits)
+    head, expected = _find_head(student, probe, classes, logits)
     done: set[nn.Module] = set()
 
     def fit(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -83,10 +84,10 @@ def resize(
     finally:
         for handle in handles:
             handle.remove()
-    if tuple(output.shape) != (2, classes):
+    if output.shape != expected:
         raise StudentError(
             f"this network cannot be shrunk to {ratio:g}: with the smaller layers it gives {tuple(output.shape)} "
-            f"for two images instead of (2, {classes}). Its code most likely reshapes to a fixed size; "
+            f"for two images instead of {tuple(expected)}. Its code most likely reshapes to a fixed size; "
             f"flatten(1) would do. {ADVICE}"
         )
     return student.requires_grad_(True).train()
@@ -110,8 +111,11 @@ def _check_parts(module: nn.Module) -> None:
             owner[id(value)] = f"{path}.{name}"
 
 
-def _find_head(module: nn.Module, probe: Tensor, classes: int, read: Callable[[Any], Tensor]) -> nn.Module:
-    """The layer that gives the classes: the one whose output is the logits, else the last that runs."""
+def _find_head(
+    module: nn.Module, probe: Tensor, classes: int, read: Callable[[Any], Tensor]
+) -> tuple[nn.Module, torch.Size]:
+    """(the layer that gives the classes, the shape of the answers): the one whose output is the logits, else the last
+    that runs."""
     try:
         ran = execution_order(module, probe, lambda part: isinstance(part, Resizable))
         with torch.no_grad():
@@ -133,9 +137,9 @@ def _find_head(module: nn.Module, probe: Tensor, classes: int, read: Callable[[A
     exact = [path for path, output in candidates if isinstance(output, Tensor) and torch.equal(output, logits)]
     last = [path for path, _ in ran if _outputs(module.get_submodule(path)) is not None][-1:]
     if exact:
-        return module.get_submodule(exact[-1])
+        return module.get_submodule(exact[-1]), logits.shape
     if last and candidates and candidates[-1][0] == last[0]:
-        return module.get_submodule(last[0])
+        return module.get_submodule(last[0]), logits.shape
     raise StudentError(f"this network cannot be shrunk: no layer was found that gives its {classes} classes. {ADVICE}")
 
 
@@ -155,7 +159,8 @@ def _resize_layer(layer: nn.Module, arrived: Tensor, ratio: float, keep_outputs:
         else:
             layer.groups = math.gcd(layer.groups, inputs, outputs)
         layer.in_channels, layer.out_channels = inputs, outputs
-        _renew(layer, weight=(outputs, inputs // layer.groups, *layer.kernel_size), bias=(outputs,))
+        first, second = (inputs, outputs) if isinstance(layer, Transposed) else (outputs, inputs)
+        _renew(layer, weight=(first, second // layer.groups, *layer.kernel_size), bias=(outputs,))
     elif isinstance(layer, nn.Linear):
         outputs = layer.out_features if keep_outputs else scaled(layer.out_features, ratio)
         layer.in_features, layer.out_features = arrived.shape[-1], outputs

@@ -1,7 +1,8 @@
-"""Images with a class for each pixel: two known sets, and .npz files.
+"""Images with a class for each pixel: three known sets, and .npz files.
 
 Layout under SANSDATA_DATA:
-- `seg_em/*.npz`: x uint8 (N, H, W), y (N, H, W); the first two thirds of the images are for training;
+- `seg_em/*.npz`, `seg_drive/*.npz`: x uint8 (N, H, W) or (N, H, W, C), y (N, H, W); the first two thirds of the images
+  are for training;
 - `seg_camvid/train_160x120.webp`, `val_160x120.webp`: tiles 160x120, 20 per row, row by row;
   `train_160x120_labels.npz`, `val_160x120_labels.npz`: y (N, 120, 160); class 11 is 'void' and does not count.
 """
@@ -13,15 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..arithmetic import ceil_div
 from ..errors import DataError
+from ..tasks import VOID, Task
 from . import npz
 from .fit import check_memory, to_channels
 from .folder import Unreadable, decode
+from .labelled import KindSet
 
-NAMES = ("seg_em", "seg_camvid")
-UNCOUNTED = 255
+NAMES = ("seg_em", "seg_camvid", "seg_drive")
+UNCOUNTED = VOID
 """The class of pixels that are neither learnt nor scored."""
 CAMVID_VOID, CAMVID_PER_ROW, CAMVID_SIZE = 11, 20, (120, 160)
 
@@ -68,13 +72,34 @@ def load_masks(spec: str) -> tuple[MaskSet, MaskSet]:
     if spec == "seg_camvid":
         folder = _folder(spec)
         return _camvid(folder, "train"), _camvid(folder, "val")
-    path = Path(spec)
-    if spec == "seg_em":
-        found = sorted(_folder(spec).glob("*.npz"))
-        if len(found) != 1:
-            raise DataError(f"{_folder(spec)}: expected one .npz file, found {len(found)}")
-        path = found[0]
-    return _thirds(_from_npz(path, spec))
+    return _thirds(_from_npz(_only_file(spec) if spec in NAMES else Path(spec), spec))
+
+
+def load_mask_set(spec: str | Path, task: Task, split: str = "test") -> KindSet:
+    """The set `spec` for a task of images and masks, cut into tiles of the task's size.
+
+    spec: one of NAMES, of which `split` is 'train' or 'test'; or an .npz file as `load_masks` reads it, all of it.
+    Raises DataError for what cannot be read, or has other classes than the task.
+    """
+    if split not in ("train", "test"):
+        raise DataError(f"split '{split}' is unknown; use train or test")
+    if str(spec) in NAMES:
+        whole = load_masks(str(spec))[split == "test"]
+    else:
+        path = Path(spec).expanduser()
+        if path.suffix.lower() != ".npz" or not path.is_file():
+            raise DataError(
+                f"'{str(spec)[:200]}': masks are read from {', '.join(NAMES)}, or an .npz file with x uint8 (N, H, W) "
+                "or (N, H, W, C) and y (N, H, W)"
+            )
+        whole = _from_npz(path, str(path))
+    cut = tiles(whole, task.shape, len(whole) * whole.images[0].size)
+    if cut.classes > task.classes:
+        raise DataError(f"{cut.source}: its masks have {cut.classes} classes and the task {task.classes}")
+    if tuple(task.outputs.size) != task.shape[1:]:
+        raise DataError(f"{cut.source}: its masks have the size of the images and the task's {list(task.outputs.size)}")
+    packed = torch.from_numpy(np.ascontiguousarray(cut.images)).permute(0, 3, 1, 2).contiguous()
+    return KindSet(task, packed, np.ascontiguousarray(cut.masks), task.class_names, cut.source, cut.notes)
 
 
 def holds_masks(spec: str) -> bool:
@@ -92,6 +117,13 @@ def _folder(name: str) -> Path:
             "there; give an .npz file with x uint8 (N, H, W) and y (N, H, W) instead"
         )
     return folder
+
+
+def _only_file(name: str) -> Path:
+    files = sorted(_folder(name).glob("*.npz"))
+    if len(files) != 1:
+        raise DataError(f"{_folder(name)}: expected one .npz file, found {len(files)}")
+    return files[0]
 
 
 def _from_npz(path: Path, source: str) -> MaskSet:

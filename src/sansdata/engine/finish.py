@@ -19,6 +19,7 @@ from ..decoding.arrays import read_arrays
 from ..errors import DataError
 from ..figures import Finding, Warned, values
 from ..files import by_step, open_regular
+from ..kinds.base import OutputKind
 from ..models.saved import write_model
 from . import diagnosis, selection
 from .loop import Loop
@@ -52,7 +53,8 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
         _write(prepared, directory, loop, student, bits, "student.best.safetensors", note)
     student.load_state_dict(last)
     _write(prepared, directory, loop, student, bits, "student.safetensors", {})
-    findings, warnings = describe_samples(prepared, loop, last_answers(directory.path / "samples"), newest)
+    late = last_answers(directory.path / "samples", prepared.teacher.network.outputs)
+    findings, warnings = describe_samples(prepared, loop, late, newest)
     scored = {"last": newest.get("score"), "best": best.get("score")}
     directory.write_json(
         "summary.json",
@@ -114,12 +116,12 @@ def _write(
     )  # fmt: skip
 
 
-def last_answers(folder: Path) -> Tensor | None:
+def last_answers(folder: Path, kind: OutputKind) -> Tensor | None:
     """The teacher's answers to the newest samples that were kept; None where the run kept none."""
     for _, path in by_step(folder, ".npz")[-1:]:
         with contextlib.suppress(OSError, DataError), open_regular(path, MAX_SAMPLE_BYTES) as file:
             answers = read_arrays(file, path.name, MAX_SAMPLE_BYTES).get("logits")
-            return None if answers is None else torch.from_numpy(answers)
+            return None if answers is None else kind.from_array(answers, len(answers))
     return None
 
 

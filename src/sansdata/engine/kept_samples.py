@@ -20,7 +20,8 @@ from .session import Session
 
 def keep_samples(directory: RunDirectory, session: Session, reservoir: Reservoir, count: int) -> None:
     """Writes at most `count` samples as arrays of the input kind, `y` what the teacher takes each for, and its `logits`
-    float32: a file that is also a labelled set. Of images that is images.npz with `x` uint8 (N, H, W, C)."""
+    as their kind keeps them: a file that is also a labelled set. Of images that is images.npz with `x` uint8
+    (N, H, W, C)."""
     if count == 0:
         return
     kind, context = input_kind(session.context.task), session.context
@@ -29,10 +30,9 @@ def keep_samples(directory: RunDirectory, session: Session, reservoir: Reservoir
     arrays = kind.to_arrays(packed)
     if "images" in arrays:
         arrays["x"] = arrays.pop("images")
-    targets = context.teacher.network.outputs.targets(answers)
-    write_atomic(
-        directory.path / kind.samples_file, archive({**arrays, "y": targets, "logits": answers.float().numpy()})
-    )
+    outputs = context.teacher.network.outputs
+    targets, said = outputs.targets(answers), outputs.pack(answers).numpy()
+    write_atomic(directory.path / kind.samples_file, archive({**arrays, "y": targets, "logits": said}))
 
 
 def archive(arrays: Mapping[str, np.ndarray]) -> bytes:

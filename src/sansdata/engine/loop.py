@@ -29,7 +29,8 @@ from .run_directory import RunDirectory
 from .session import Session
 from .signals import GRACE, StopRequest
 
-GRID = 64
+GRID, DRAWN = 64, 12
+"""Samples that are kept at once; the second where answers are drawn into them."""
 OFFERED = 8
 """Samples of each student batch that are offered to the reservoir."""
 WATCHED = 256
@@ -57,7 +58,8 @@ class Loop:
         self.first = self.runtime.rank == 0
         self.checkpoints = Checkpoints(directory.path / "checkpoints", self.runtime)
         self.kind = input_kind(session.context.task)
-        self.reservoir = Reservoir(selection.RESERVOIR, self.kind)
+        capacity = selection.capacity(session.context.teacher.network.outputs)
+        self.reservoir = Reservoir(capacity, self.kind)
         self.costs = MoveCosts()
         self.latest: dict[str, float] = {}
         self.agreement: float | None = None
@@ -330,12 +332,16 @@ class Loop:
             self._snapshot()
 
     def _keep_grid(self) -> None:
-        batch = self.session.last_batch
+        session, batch = self.session, self.session.last_batch
         assert batch is not None
-        arrays = self.kind.to_arrays(self.kind.pack(columns.take(batch.inputs, slice(GRID))))
+        outputs, context = session.context.teacher.network.outputs, session.context
+        packed = self.kind.pack(columns.take(batch.inputs, slice(DRAWN if outputs.draws else GRID)))
+        arrays = self.kind.to_arrays(packed)
         if batch.teacher_outputs is not None:
-            arrays["logits"] = batch.teacher_outputs.value[:GRID].float().cpu().numpy()
-        step = self.session.context.progress.steps
+            arrays["logits"] = outputs.pack(batch.teacher_outputs.value[: columns.count(packed)]).numpy()
+        if outputs.draws:
+            arrays["student"] = outputs.pack(selection.answers(context.network, packed, context)).numpy()
+        step = session.context.progress.steps
         write_atomic(self.directory.folder("samples") / f"step-{step:09d}.npz", archive(arrays))
 
     def _require_finite_student(self) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import columns
 from ..columns import Inputs
 from ..files import by_step, is_regular, read_regular, write_atomic
+from ..kinds.base import OutputKind
 from ..kinds.index import input_kind
 from ..method import Context
 from ..models.limits import MAX_FILE_BYTES
@@ -23,6 +24,8 @@ from ..network import Network
 RESERVOIR = 1024
 """Samples kept of the whole run; a score of 90 % on them is good to about 2 points."""
 BATCH = 256
+MOST_NUMBERS = 2**25
+"""Of the answers to a whole reservoir, an eighth in a batch: of masks, which are large, fewer samples are kept."""
 MARGIN = 0.02
 """By how much an earlier snapshot must score higher than the last: less is chance on so few samples."""
 
@@ -46,13 +49,18 @@ def restore(module: nn.Module, snapshot: Path) -> bool:
     return True
 
 
+def capacity(outputs: OutputKind) -> int:
+    """How many samples of a run are kept to score snapshots on."""
+    return max(32, min(RESERVOIR, MOST_NUMBERS // outputs.numbers))
+
+
 def answers(network: Network, packed: Inputs, context: Context) -> Tensor:
     """The answers of `network`, in eval mode, to stored inputs; not counted: this is watching, not distilling."""
-    kind = input_kind(context.task)
+    kind, batch = input_kind(context.task), max(1, min(BATCH, MOST_NUMBERS // 8 // network.outputs.numbers))
     with torch.no_grad(), fixed(network.module):
         parts = [
             context.runtime.forward(network, context.runtime.place(kind.unpack(part))).value.cpu()
-            for part in columns.split(packed, BATCH)
+            for part in columns.split(packed, batch)
         ]
     return torch.cat(parts)
 

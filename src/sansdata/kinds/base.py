@@ -6,12 +6,14 @@ task file, so that two tasks of one kind are two objects.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from torch import Generator, Tensor, nn
 
 from ..columns import Inputs
@@ -129,6 +131,9 @@ class OutputKind(ABC):
     Spec: ClassVar[type[Side]]
     unit: ClassVar[str]
 
+    draws: ClassVar[bool] = False
+    """Whether an answer can be drawn into a sample: then a run keeps the student's beside the teacher's."""
+
     def __init__(self, spec: Any) -> None:
         self.spec = spec
 
@@ -184,6 +189,31 @@ class OutputKind(ABC):
     def captions(self, answers: np.ndarray, name_of: Callable[[int], str]) -> Sequence[tuple[str, str]]:
         """(what a sample is taken for, how surely) of each answer."""
 
+    def drawn(self, previews: Sequence[Preview], several: Mapping[str, Tensor]) -> Sequence[Preview]:
+        """The samples with answers drawn into them. several: whose -> the answers to them. Default: as they are."""
+        return previews
+
     @abstractmethod
     def signature(self) -> tuple[str, tuple[int, ...]]:
         """(name, sizes after the batch axis) of an exported model's output."""
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers an answer has: it decides how many answers are held at once."""
+        return math.prod(self.signature()[1])
+
+    # -- answers that are kept, in pools and files
+
+    def pack(self, answers: Tensor) -> Tensor:
+        """From an answer to what is kept of it, on the CPU. Default: all of it, float32."""
+        return answers.detach().float().cpu()
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """From what is kept to an answer, float32."""
+        return packed
+
+    def from_array(self, array: np.ndarray, count: int) -> Tensor | None:
+        """`count` answers from an array that anybody may have written, as `pack` gave it; None where it is none."""
+        if array.dtype.kind != "f" or array.shape != (count, *self.signature()[1]):
+            return None
+        return torch.from_numpy(np.ascontiguousarray(array)).float()

@@ -15,10 +15,14 @@ from .base import InputKind, OutputKind
 
 INPUTS = {
     "image": ("inputs.image:Images", "pictures of 1 or 3 channels, of one size"),
+    "clip": ("inputs.clip:Clips", "frames that follow each other, of 1 or 3 channels"),
     "table": ("inputs.table:Table", "rows of numbers and categories, some of them missing"),
     "tokens": ("inputs.tokens:Tokens", "texts as ids of one vocabulary, padded to one length"),
 }
-OUTPUTS = {"classes": ("outputs.classes:Classes", "one of several exclusive classes")}
+OUTPUTS = {
+    "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
+    "masks": ("outputs.masks:Masks", "a class for each pixel"),
+}
 """kind -> (module:class in this package, one line)."""
 
 

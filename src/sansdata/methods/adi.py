@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pydantic
 from torch import Tensor
 
-from ..contracts import Losses, Outputs
+from ..contracts import Losses, Outputs, Requirements
 from ..models.modes import fixed
 from ..objectives.logits import jsd_adversarial
 from .deepinversion import DeepInversion, DeepInversionConfig
@@ -32,12 +33,16 @@ class ADI(DeepInversion):
     }
     config: ADIConfig
 
+    @classmethod
+    def requires(cls, config: ADIConfig) -> Requirements:
+        return replace(super().requires(config), outputs=frozenset({"classes"}))
+
     def acquire(self) -> Losses:
         with fixed(self.context.student):
             return super().acquire()
 
-    def add_terms(self, losses: Losses, images: Tensor, outputs: Outputs) -> None:
-        super().add_terms(losses, images, outputs)
+    def add_terms(self, losses: Losses, images: Tensor, outputs: Outputs, targets: Tensor) -> None:
+        super().add_terms(losses, images, outputs, targets)
         # A student that has learnt nothing says nothing about which images are missing: the authors begin with
         # DeepInversion's too.
         taught = self.context.progress.steps > 0

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Losses, Requirements, Stateful
+from ..contracts import PER_PIXEL_TOO, Access, Batch, Losses, Requirements, Stateful
 from ..method import Context
 from ..models.generators import Range
 from ..models.modes import fixed
@@ -100,6 +100,7 @@ class DAFL(InRounds):
             access=Access.WEIGHTS if config.activation or config.bn else Access.GRADIENTS,
             batch_norm=config.bn > 0,
             head=config.activation > 0,
+            outputs=PER_PIXEL_TOO,
         )
 
     @classmethod

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Losses, Outputs, Requirements, Stateful
+from ..contracts import PER_PIXEL_TOO, Access, Losses, Outputs, Requirements, Stateful
 from ..memory import Pool
 from ..method import Context
 from ..objectives import image_priors
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
 from ..synthesis.augment import Augment, jitter, random_flip
-from ..synthesis.labels import random_labels
+from ..synthesis.layouts import random_targets, together
 from ..synthesis.pixels import Inversion, PixelRounds
 from ..synthesis.rounds import Schedule
 from ..training.transfer import TransferSettings
@@ -66,7 +66,9 @@ class DeepInversion(PixelRounds):
 
     @classmethod
     def requires(cls, config: DeepInversionConfig) -> Requirements:
-        return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
+        return Requirements(
+            access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0, outputs=PER_PIXEL_TOO
+        )
 
     def __init__(self, config: DeepInversionConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -83,10 +85,10 @@ class DeepInversion(PixelRounds):
         self.schedule = Schedule(self.round_of(config))
 
     def begin_batch(self) -> None:
-        """Pixels drawn from the standard normal, and random classes."""
+        """Pixels drawn from the standard normal, and random classes or layouts of them."""
         config, context, stream = self.config, self.context, self.context.streams("pixels")
         pixels = torch.randn(config.batch, *context.task.shape, generator=stream)
-        targets = random_labels(config.batch, context.task.classes, stream)
+        targets = random_targets(config.batch, context.task, stream)
         self.inversion.begin(context.runtime.place(pixels), targets.to(context.runtime.device))
 
     def iterate(self) -> Losses:
@@ -108,20 +110,22 @@ class DeepInversion(PixelRounds):
 
     def _losses(self) -> Losses:
         config, context, pixels = self.config, self.context, self.inversion.pixels
-        shifted = jitter(pixels, config.jitter, context.streams("jitter"))
+        stream = context.streams("jitter")
+        shifted, targets = together(lambda seen: jitter(seen, config.jitter, stream), pixels, self.inversion.targets)
         if config.flip:
-            shifted = random_flip(shifted, context.streams("jitter"))
+            shifted, targets = together(lambda seen: random_flip(seen, stream), shifted, targets)
         images = context.pixels.undo(shifted)
         outputs = context.teacher(images, self.bn.taps)
         losses = context.acquire_losses(images, outputs)
         losses.add("tv", config.tv, lambda: image_priors.total_variation(shifted))
         losses.add("l2", config.l2, lambda: image_priors.l2(pixels))
-        self.add_terms(losses, images, outputs)
+        self.add_terms(losses, images, outputs, targets)
         return losses
 
-    def add_terms(self, losses: Losses, images: Tensor, outputs: Outputs) -> None:
-        """What the networks say of `images` (B, C, H, W) in unit space, which gave the teacher's `outputs`."""
-        losses.add("ce", 1, lambda: cross_entropy(outputs.logits, self.inversion.targets))
+    def add_terms(self, losses: Losses, images: Tensor, outputs: Outputs, targets: Tensor) -> None:
+        """What the networks say of `images` (B, C, H, W) in unit space, which gave the teacher's `outputs` and are to
+        show `targets`."""
+        losses.add("ce", 1, lambda: cross_entropy(outputs.logits, targets))
         losses.add("bn", self.config.bn, lambda: self.bn(outputs.taps))
 
     def state(self) -> Mapping[str, Stateful]:

@@ -7,14 +7,16 @@ mean absolute error of the logits: unlike KL it keeps its gradient where the stu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pydantic
 
-from ..contracts import Batch, Losses, Requirements, Stateful
+from ..contracts import PER_PIXEL_TOO, Batch, Losses, Requirements, Stateful
 from ..method import Context
 from ..models.generators import Range
 from ..synthesis.adversary import Adversary, AdversarySettings
+from ..synthesis.generator import Form
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
@@ -28,6 +30,8 @@ class DFADConfig(AdversarySettings):
     latent: int = pydantic.Field(default=256, ge=1)  # released
     output: Range = "standard"  # released
     student_steps: int = pydantic.Field(default=5, ge=1)  # k; released
+    form: Form = "upsampling"  # released: A; 'transposed' is B, of the larger images and of segmentation
+    bounded: bool = False  # -log(1 + disagreement) for the generator: released for segmentation alone
     steps: int = pydantic.Field(default=125_000, ge=1)  # released: 500 epochs of 50 rounds of 5
     transfer: TransferSettings = TransferSettings(
         lr=0.1, weight_decay=5e-4, schedule="step", milestones=(0.2, 0.4), batch=256, match="l1"
@@ -50,12 +54,20 @@ class DFAD(InRounds):
             "steps": 10_000,
             "transfer": {"lr": 0.01, "weight_decay": 1e-4, "schedule": "constant", "batch": 512},
         },
+        # For masks: generator B and the bounded loss as released, the batch from memory (NYUv2); steps and rates are
+        # ours, for minutes on a CPU.
+        "segmentation": {
+            "form": "transposed",
+            "bounded": True,
+            "steps": 1000,
+            "transfer": {"lr": 0.1, "weight_decay": 5e-4, "schedule": "cosine", "batch": 64},
+        },
     }  # fmt: skip
     config: DFADConfig
 
     @classmethod
     def requires(cls, config: DFADConfig) -> Requirements:
-        return config.requirements
+        return replace(config.requirements, outputs=PER_PIXEL_TOO)
 
     @classmethod
     def round_of(cls, config: DFADConfig) -> Round:
@@ -67,7 +79,7 @@ class DFAD(InRounds):
 
     def __init__(self, config: DFADConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.adversary = Adversary(context, config)
+        self.adversary = Adversary(context, config, config.form)
         self.schedule = Schedule(self.round_of(config))
         self.schedule.begin_steps()  # on images of the generator as it is made
 
@@ -79,8 +91,9 @@ class DFAD(InRounds):
         transfer = self.config.transfer
         self.schedule.begin_steps()
         return self.adversary.step(
-            self.adversary.codes(transfer.batch), transfer.matching, decay=transfer.decay(self.context.progress.value)
-        )
+            self.adversary.codes(transfer.batch), transfer.matching, bounded=self.config.bounded,
+            decay=transfer.decay(self.context.progress.value),
+        )  # fmt: skip
 
     def state(self) -> Mapping[str, Stateful]:
         return {**self.adversary.state(), "schedule": self.schedule}

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Strict
-from ..contracts import Access, Losses, Requirements, Stateful
+from ..contracts import PER_PIXEL_TOO, Access, Losses, Requirements, Stateful
 from ..memory import Pool
 from ..method import Context
+from ..models.generators import UpsamplingGenerator
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
 from ..synthesis.augment import Augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.inversion_losses import inversion_losses
-from ..synthesis.labels import random_labels
+from ..synthesis.layouts import random_targets
 from ..synthesis.rounds import PooledRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
@@ -90,7 +91,9 @@ class FM(PooledRounds):
 
     @classmethod
     def requires(cls, config: FMConfig) -> Requirements:
-        return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
+        return Requirements(
+            access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0, outputs=PER_PIXEL_TOO
+        )
 
     @classmethod
     def round_of(cls, config: FMConfig) -> Round:
@@ -117,7 +120,7 @@ class FM(PooledRounds):
         # The clone starts from the meta-learned weights; only its gradients come back, never the weights it arrives at.
         clone = copy.deepcopy(self.generator).train()
         codes = latents(config.batch, config.latent, context).requires_grad_()
-        targets = random_labels(config.batch, context.task.classes, context.streams("labels")).to(codes.device)
+        targets = random_targets(config.batch, context.task, context.streams("labels")).to(codes.device)
         lr, latent_lr = config.rates
         inner = torch.optim.Adam(
             [{"params": clone.parameters(), "lr": lr}, {"params": [codes], "lr": latent_lr}],
@@ -162,11 +165,13 @@ class FM(PooledRounds):
 
         The weights of BatchNorm are drawn around 0 too, so that nearly nothing passes at first, as released.
         """
+        generator = self.generator
+        assert isinstance(generator, UpsamplingGenerator)
         with self.context.streams.as_global("reset", shared=True), torch.no_grad():
-            nn.init.normal_(self.generator.project.weight, 0.0, 0.02)
-            nn.init.zeros_(self.generator.project.bias)
-            nn.init.normal_(self.generator.norm0.weight, 0.0, 0.02)
-            nn.init.zeros_(self.generator.norm0.bias)
+            nn.init.normal_(generator.project.weight, 0.0, 0.02)
+            nn.init.zeros_(generator.project.bias)
+            nn.init.normal_(generator.norm0.weight, 0.0, 0.02)
+            nn.init.zeros_(generator.norm0.bias)
 
     def state(self) -> Mapping[str, Stateful]:
         return {

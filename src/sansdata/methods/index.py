@@ -44,6 +44,10 @@ METHODS = {
     "tabkd": ("tabkd:TabKD", "tables: rows that cross the teacher's boundaries and cover its bins; pool (after TabKD)"),
     "zerogen": ("zerogen:ZeroGen", "texts: a language model writes them, class by class; pool (Ye et al. 2022)"),
     "as-dfd": ("as_dfd:ASDFD", "texts: vectors in the place of words, against the student; pool (Ma et al. 2020)"),
+    "echo-dfkd": (
+        "echo_dfkd:EchoDFKD",
+        "clips: films of a beating phantom, labelled once; pool (Petit et al. 2024)",
+    ),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""

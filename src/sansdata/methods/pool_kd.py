@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pydantic
 
 from ..config import Strict
-from ..contracts import Access, Batch, Requirements, Stateful
+from ..contracts import PER_PIXEL_TOO, Access, Batch, Requirements, Stateful
 from ..method import Context, Method
 from ..synthesis.augment import Augment
 from ..synthesis.given import draw, random_share
@@ -38,7 +38,7 @@ class PoolKD(Method):
 
     @classmethod
     def requires(cls, config: PoolKDConfig) -> Requirements:
-        return Requirements(access=Access.SCORES, pool=True)
+        return Requirements(access=Access.SCORES, pool=True, outputs=PER_PIXEL_TOO)
 
     @classmethod
     def plan(cls, config: PoolKDConfig, steps: int) -> dict[str, int]:

@@ -16,12 +16,14 @@ from ..tasks import MAX_CLASSES, Task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from .cifar_resnet import CifarResNet
+from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
 from .libraries import build_timm, build_torchvision, whole
 from .mlp import MLP
 from .resnet import ResNet
+from .segmentation_nets import DeepLab, SegNet, UNet
 from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
 from .wide_resnet import WideResNet
 
@@ -63,6 +65,22 @@ def _mlp(*widths: int) -> Builder:
     return lambda sizes, scale: MLP(sizes["features"], sizes["classes"], [scaled(width, scale) for width in widths])
 
 
+def _pyramid(make: Callable[..., nn.Module], *widths: int) -> Builder:
+    return _image(lambda channels, classes, scale: make(channels, classes, [scaled(width, scale) for width in widths]))
+
+
+def _frames(of_image: Builder) -> Builder:
+    return lambda sizes, scale: FrameByFrame(of_image(sizes, scale))
+
+
+def _recurrent(blocks: int, layers: int, skips: bool = False, forgets: bool = False) -> Builder:
+    return _image(
+        lambda channels, classes, scale: RecurrentSegmenter(
+            channels, classes, scaled(12, scale), blocks, layers, skips, forgets
+        )
+    )
+
+
 def _bag(sizes: Mapping[str, int], scale: float) -> nn.Module:
     return BagOfEmbeddings(sizes["vocabulary"], sizes["classes"], scaled(64, scale))
 
@@ -100,6 +118,21 @@ IMAGE_ZOO: dict[str, Builder] = {
     "fedgen-cnn": _image(fedgen_cnn),
     "cnn5": _image(cnn5),
 }
+MASK_ZOO: dict[str, Builder] = {
+    "unet-small": _pyramid(UNet, 8, 16),
+    "unet": _pyramid(UNet, 16, 32, 64),
+    "unet-wide": _pyramid(UNet, 32, 64, 128, 256),
+    "segnet": _pyramid(SegNet, 16, 32, 64),
+    "deeplab": _image(lambda channels, classes, scale: DeepLab(channels, classes, scaled(16, scale))),
+}
+CLIP_ZOO: dict[str, Builder] = {
+    **{f"convlstm-{blocks}x{layers}": _recurrent(blocks, layers) for blocks in range(1, 5) for layers in range(1, 5)},
+    "convlstm-2x1-skip": _recurrent(2, 1, skips=True),
+    "convlstm-3x1-skip": _recurrent(3, 1, skips=True),
+    "convlstm-2x1-forgets": _recurrent(2, 1, forgets=True),
+    **{f"frames-{name}": _frames(of_image) for name, of_image in MASK_ZOO.items()},
+}
+"""convlstm-BxL: B blocks of L cells. frames-NAME: every frame by itself."""
 TABLE_ZOO: dict[str, Builder] = {
     "mlp": _mlp(128, 128),
     "mlp-wide": _mlp(512, 512),
@@ -110,17 +143,24 @@ DOORS = {"mlp-pieces": "pieces"}
 """Networks that stand behind another door than their kind's plain one."""
 TEXT_ZOO: dict[str, Builder] = {"bag": _bag, "bilstm": _bilstm, "text-transformer": _transformer}
 ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
-"""kind of input -> networks that read it. All give logits of exclusive classes."""
-ZOO = {name: builder for zoo in ZOO_OF.values() for name, builder in zoo.items()}
+"""kind of input -> networks that read it and give logits of exclusive classes."""
+DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
+"""kind of input -> networks that read it and give a class for each pixel."""
+ZOO = {name: builder for of_side in (ZOO_OF, DENSE_ZOO_OF) for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
         "length": MAX_LENGTH}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
+def networks_of(pair: tuple[str, str]) -> dict[str, Builder]:
+    """Networks of the zoo for a pair of kinds, by name."""
+    return {"classes": ZOO_OF, "masks": DENSE_ZOO_OF}.get(pair[1], {}).get(pair[0], {})
+
+
 def sizes_of(task: Task) -> dict[str, int]:
     """What a zoo network must know of a task. Raises StudentError for a pair of kinds without a zoo."""
     inputs, outputs = task.inputs, task.outputs
-    if task.pair == ("image", "classes"):
+    if task.pair[0] in ("image", "clip"):
         return {"channels": inputs.shape[0], "classes": outputs.classes}
     if task.pair == ("table", "classes"):
         in_pieces = task.own_preprocessing.get("door") == "pieces"
@@ -140,14 +180,17 @@ def architecture_of(name: str, task: Task) -> dict[str, Any]:
     'package.module:function'. Raises StudentError for an unknown name; libraries are not touched."""
     kind = task.pair[0]
     if name in ZOO:
-        if name not in ZOO_OF.get(kind, {}):
-            known = ", ".join(ZOO_OF.get(kind, {})) or "none; give package.module:function"
-            raise StudentError(f"'{name}' does not read {kind}, the task's inputs. Networks that do: {known}.")
+        networks = networks_of(task.pair)
+        if name not in networks:
+            known = ", ".join(networks) or "none; give package.module:function"
+            reads = name in {**ZOO_OF.get(kind, {}), **DENSE_ZOO_OF.get(kind, {})}
+            lacks = f"give {task.pair[1]}, the task's outputs" if reads else f"read {kind}, the task's inputs"
+            raise StudentError(f"'{name}' does not {lacks}. Networks that do: {known}.")
         return {"kind": "zoo", "name": name, "args": sizes_of(task)}
     library, colon, rest = name.partition(":")
     if not (colon and library and rest):
         raise StudentError(
-            f"'{name[:100]}' is not a network we know. {did_you_mean(name[:100], ZOO_OF.get(kind, ZOO))} "
+            f"'{name[:100]}' is not a network we know. {did_you_mean(name[:100], networks_of(task.pair) or ZOO)} "
             "Others: timm:NAME, torchvision:NAME, or package.module:function for a network of yours."
         )
     if library in ("torchvision", "timm"):
@@ -203,8 +246,9 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     scale = args.get("scale", 1.0)
     if not isinstance(scale, (int, float)) or not 0 < scale <= MAX_SCALE:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
-    kind = next(kind for kind, zoo in ZOO_OF.items() if name in zoo)
-    wanted = {"image": ("channels", "classes"), "table": ("features", "classes")}.get(
+    kind = next(kind for of_side in (ZOO_OF, DENSE_ZOO_OF) for kind, zoo in of_side.items() if name in zoo)
+    seen = ("channels", "classes")
+    wanted = {"image": seen, "clip": seen, "table": ("features", "classes")}.get(
         kind, ("vocabulary", "length", "classes")
     )
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -78,6 +79,39 @@ class UpsamplingGenerator(nn.Module):
         if self.standardise is None:
             return x.sigmoid()
         return self.standardise(x.tanh() if self.range == "standard" else x)
+
+
+class TransposedGenerator(nn.Module):
+    """Linear -> four transposed convolutions that double the size -> images: DFAD's generator B, after DCGAN.
+
+    latents (B, Z) -> images (B, C, H, W) in -1..1, taken as normalised ones. `width` is the channels of the last hidden
+    layer; the first has eight times as many. Weights are drawn from N(0, 0.02), as released. Sizes that are no multiple
+    of 16 are cut out of the next one.
+    """
+
+    range: Range = "standard"
+
+    def __init__(self, latent: int, shape: Sequence[int], width: int = 64) -> None:
+        super().__init__()
+        channels, height, width_px = shape
+        self.size = (height, width_px)
+        widths = [8 * width, 4 * width, 2 * width, width, width]
+        self.start = (widths[0], ceil_div(height, 16), ceil_div(width_px, 16))
+        self.project = nn.Linear(latent, widths[0] * self.start[1] * self.start[2])
+        self.norm = nn.BatchNorm2d(widths[0])
+        self.doublings = nn.Sequential(*(
+            nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2))
+            for a, b in pairwise(widths)
+        ))  # fmt: skip
+        self.to_image = nn.Conv2d(width, channels, 3, padding=1)
+        for part in self.modules():
+            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                nn.init.normal_(part.weight, 0.0, 0.02)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.norm(self.project(latents).unflatten(1, self.start))
+        images = self.to_image(self.doublings(x)).tanh()
+        return images[:, :, : self.size[0], : self.size[1]]
 
 
 class ConditionalGenerator(UpsamplingGenerator):

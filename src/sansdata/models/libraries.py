@@ -57,23 +57,26 @@ def build_timm(name: str, args: Mapping[str, Any], pretrained: bool) -> nn.Modul
 
 
 def build_torchvision(name: str, args: Mapping[str, Any], pretrained: bool) -> nn.Module:
-    """torchvision's classifier for 3 channels and `classes` of args; raises as `build_timm`."""
+    """torchvision's classifier, or network of masks, for 3 channels and `classes` of args; raises as `build_timm`."""
     torchvision = _library("torchvision")
     classes = whole(args, "classes", MAX_CLASSES)
-    known = torchvision.models.list_models(module=torchvision.models)
+    models = torchvision.models
+    of_masks = models.list_models(module=models.segmentation)
+    known = models.list_models(module=models) + of_masks
     if name not in known:
-        raise StudentError(f"torchvision has no classifier '{name[:100]}'. {_nearest(name, known)}")
+        raise StudentError(f"torchvision has no classifier and no segmentation '{name[:100]}'. {_nearest(name, known)}")
     if args.get("channels") != 3:
         raise StudentError(
             f"torchvision's networks take 3 channels and the task has {args.get('channels')}. "
             f"timm:{name} takes any number of channels, as do networks of the zoo."
         )
     if not pretrained:
-        return torchvision.models.get_model(name, weights=None, num_classes=classes)
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+        backbone = {"weights_backbone": None} if name in of_masks else {}
+        return models.get_model(name, weights=None, num_classes=classes, **backbone)
+    weights = models.get_model_weights(name).DEFAULT
     _check_classes(f"torchvision:{name}", len(weights.meta["categories"]), classes)
     with _downloads(f"torchvision:{name}"):
-        return torchvision.models.get_model(name, weights=weights)
+        return models.get_model(name, weights=weights)
 
 
 def _library(name: str) -> ModuleType:

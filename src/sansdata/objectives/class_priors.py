@@ -7,7 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from .logits import cross_entropy, entropy
+from .logits import cross_entropy, entropy, in_rows
 
 
 def one_hot(logits: Tensor) -> Tensor:
@@ -24,8 +24,9 @@ def information_entropy(logits: Tensor) -> Tensor:
 
 
 def evenness(logits: Tensor) -> Tensor:
-    """sum p ln p of the batch-mean softmax, a scalar: lowest, -ln K, when classes are even (MosaicKD, released)."""
-    return -entropy(F.softmax(logits, dim=1).mean(0))
+    """sum p ln p of the softmax, mean over the batch and the positions of logits (B, K, ...), a scalar: lowest, -ln K,
+    when classes are even (MosaicKD, released)."""
+    return -entropy(F.softmax(in_rows(logits), dim=1).mean(0))
 
 
 def activation(features: Tensor) -> Tensor:

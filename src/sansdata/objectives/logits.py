@@ -1,4 +1,7 @@
-"""Losses between a student's and a teacher's logits, both (B, K). Each returns (B,), one value per sample."""
+"""Losses between a student's and a teacher's logits, both (B, K). Each returns (B,), one value per sample.
+
+Of logits at many positions, (B, K, ...), they return (B, ...), a value per position; `per_sample` makes (B,) of it.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def decision_adversarial(student: Tensor, teacher: Tensor) -> Tensor:
     Only samples on which the student still agrees are pushed away from it (CMI, eq. 9; FM, section 3.3).
     """
     same = (student.argmax(1) == teacher.argmax(1)).to(student.dtype)
-    return -same * kl(student, teacher)
+    return per_sample(-same * kl(student, teacher))
 
 
 def jsd(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
@@ -57,7 +60,7 @@ def jsd(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
     p, q = F.softmax(student / temperature, dim=1), F.softmax(teacher / temperature, dim=1)
     m = (0.5 * (p + q)).clamp(0.01, 0.99)
     p, q = p.clamp(0.01, 0.99), q.clamp(0.01, 0.99)
-    return (m * (m.log() - 0.5 * (p.log() + q.log()))).sum(1)
+    return per_sample((m * (m.log() - 0.5 * (p.log() + q.log()))).sum(1))
 
 
 def jsd_adversarial(student: Tensor, teacher: Tensor, classes: Literal["sum", "mean"] = "sum") -> Tensor:
@@ -72,16 +75,30 @@ def jsd_adversarial(student: Tensor, teacher: Tensor, classes: Literal["sum", "m
     return 1 - divergence.clamp(0, 1)
 
 
+def per_sample(values: Tensor) -> Tensor:
+    """(B,) the mean over the positions of each sample of values (B, ...); what is (B,) already stays as it is."""
+    return values if values.ndim < 2 else values.flatten(1).mean(1)
+
+
+def in_rows(logits: Tensor) -> Tensor:
+    """(B * P, K): every position as a sample of its own, of logits (B, K, ...); what is (B, K) already stays."""
+    return logits if logits.ndim == 2 else logits.flatten(2).transpose(1, 2).flatten(0, 1)
+
+
 def match(name: str, student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """The named loss: 'kl', 'l1' or 'mse'; temperature counts for 'kl' only."""
+    """(B,) the named loss: 'kl', 'l1' or 'mse', the mean over positions; temperature counts for 'kl' only."""
     if name == "kl":
-        return kl(student, teacher, temperature)
-    return {"l1": l1, "mse": mse}[name](student, teacher)
+        return per_sample(kl(student, teacher, temperature))
+    return per_sample({"l1": l1, "mse": mse}[name](student, teacher))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """CE(logits (B, K), targets (B,) int64) per sample."""
-    return F.cross_entropy(logits, targets, reduction="none")
+    """CE(logits (B, K, ...), targets (B, ...) int64) per sample; of many positions the mean over those that have a
+    target, which is not torch's -100."""
+    values = F.cross_entropy(logits, targets, reduction="none")
+    if values.ndim == 1:
+        return values
+    return values.flatten(1).sum(1) / (targets >= 0).flatten(1).sum(1).clamp_min(1)
 
 
 def mixed_cross_entropy(logits: Tensor, targets: Tensor, pasted: Tensor, share: Tensor) -> Tensor:

@@ -30,6 +30,26 @@ def data_uri(image: np.ndarray, limit: int) -> str:
     return _uri(small, "jpeg")
 
 
+def film_uri(frames: np.ndarray, fps: float, limit: int) -> str:
+    """`frames` (T, H, W, 1 or 3) uint8 as an endless animation in a data URI of about `limit` bytes at most: a WebP,
+    smaller and of fewer frames until it fits. It needs no player and no other file."""
+    content = b""
+    for scale, every in ((1.0, 1), (1.0, 2), (0.5, 2), (0.5, 4), (0.25, 4)):
+        pictures = [Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in frames[::every]]
+        width, height = pictures[0].size
+        size = (max(1, round(scale * width)), max(1, round(scale * height)))
+        small = [picture.convert("RGB").resize(size, Image.Resampling.BOX) for picture in pictures]
+        buffer = io.BytesIO()
+        small[0].save(
+            buffer, "WEBP", save_all=True, append_images=small[1:], loop=0, quality=70, method=0,
+            duration=max(10, round(1000 * every / fps)),
+        )  # fmt: skip
+        content = buffer.getvalue()
+        if len(content) * 4 <= limit * 3:
+            break
+    return _uri(content, "webp")
+
+
 def _encode(picture: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 80}))

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from markupsafe import Markup
+from torch import Tensor
 
 from .. import columns
 from ..decoding.arrays import read_arrays
 from ..errors import DataError, SansdataError
-from ..figures import Picture, Preview, Record, Text
+from ..figures import Film, Picture, Preview, Record, Text
 from ..files import by_step, open_regular, reason
+from ..kinds.base import OutputKind
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
-from .pictures import data_uri
+from . import plots
+from .pictures import data_uri, film_uri
 from .words import clip
 
 PER_GRID = 12
+WHOSE = {"teacher": "logits", "student": "student"}
+"""Whose answers -> the array of a grid that holds them."""
 MAX_GRID_BYTES = 512_000_000
 MAX_TEXT = 400
 MAX_COLUMNS = 40
+MOST_FILMS, FILM_BYTES = 4, 3
+"""Films of a grid that are shown, each for so many pictures' bytes."""
 FAULTS = (SansdataError, OSError, ValueError, TypeError, RuntimeError, MemoryError)
 """What a damaged file, or arrays of another task, may raise."""
 
@@ -77,18 +85,21 @@ def _read_grid(step: int, path: Path, task: Task) -> Grid:
     count = columns.count(packed)
     if count == 0:
         raise DataError("no samples in it")
-    captions = _captions(arrays.get("logits"), count, task)
-    previews = kind.preview(columns.take(packed, slice(PER_GRID)))
+    outputs = output_kind(task)
+    answers = {
+        whose: found[:PER_GRID] for whose, name in WHOSE.items()
+        if name in arrays and (found := outputs.from_array(arrays[name], count)) is not None
+    }  # fmt: skip
+    captions = _captions(answers.get("teacher"), outputs, task)
+    previews = outputs.drawn(kind.preview(columns.take(packed, slice(PER_GRID))), answers)
     return Grid(step, tuple(Sample(preview, *caption) for preview, caption in zip(previews, captions)), count)
 
 
-def _captions(answers: np.ndarray | None, count: int, task: Task) -> list[tuple[str, str]]:
+def _captions(answers: Tensor | None, kind: OutputKind, task: Task) -> list[tuple[str, str]]:
     """Of the first samples; empty texts where the file holds no answers to them."""
-    kind = output_kind(task)
-    _, sizes = kind.signature()
-    if answers is None or answers.dtype.kind != "f" or answers.shape != (count, *sizes):
+    if answers is None:
         return [("", "")] * PER_GRID
-    captions = kind.captions(answers[:PER_GRID], task.name_of)
+    captions = kind.captions(answers.numpy(), task.name_of)
     return [(clip(name, 80), clip(sure, 40)) for name, sure in captions]
 
 
@@ -96,22 +107,34 @@ def _captions(answers: np.ndarray | None, count: int, task: Task) -> list[tuple[
 
 
 def rows_of(samples: Sequence[Sample], picture_bytes: int) -> dict[str, Any]:
-    """What a page shows of samples: pictures as data URIs of about `picture_bytes` each, texts, and records as a table.
+    """What a page shows of samples: pictures as data URIs of about `picture_bytes` each, films, texts, and records as a
+    table.
 
     All have 'name' and 'sure'.
     """
-    pictures, texts, records = [], [], []
+    pictures, films, texts, records = [], [], [], []
     for sample in samples:
         caption = {"name": sample.name, "sure": sample.sure}
         match sample.preview:
             case Picture(pixels):
                 height, width = pixels.shape[:2]
                 pictures.append(caption | {"uri": data_uri(pixels, picture_bytes), "size": f"{width}×{height}"})
+            case Film():
+                films.append(caption | _film(sample.preview, FILM_BYTES * picture_bytes))
             case Text(text):
                 texts.append(caption | {"text": clip(text, MAX_TEXT)})
             case Record(fields):
                 records.append((caption, fields))
-    return {"pictures": pictures, "texts": texts, "records": _table(records)}
+    return {"pictures": pictures, "films": films[:MOST_FILMS], "texts": texts, "records": _table(records)}
+
+
+def _film(film: Film, limit: int) -> dict[str, Any]:
+    """uri, size, and the curves below it as an SVG, '' where it has none."""
+    frames, height, width = film.frames.shape[:3]
+    curves = {name: [(frame / film.fps, value) for frame, value in enumerate(row)] for name, row in film.curves.items()}
+    key = f"film{zlib.crc32(film.frames.tobytes()):x}"
+    drawn = Markup(plots.lines(key, "area of the mask over time, in seconds", curves)) if curves else ""
+    return {"uri": film_uri(film.frames, film.fps, limit), "size": f"{frames} frames of {width}×{height}", "svg": drawn}
 
 
 def _table(records: Sequence[tuple[dict[str, str], Mapping[str, str]]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..models.generators import Range
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
 from .ema import EMAGenerator, EMASettings
-from .generator import Width, images_from, latents, make_generator
+from .generator import Form, Width, images_from, latents, make_generator
 
 
 class AdversarySettings(Strict):
@@ -40,9 +40,11 @@ class AdversarySettings(Strict):
 class Adversary:
     """The generator, its optimiser (Adam), and its slow copy where one is asked for."""
 
-    def __init__(self, context: Context, settings: AdversarySettings) -> None:
+    def __init__(self, context: Context, settings: AdversarySettings, form: Form = "upsampling") -> None:
         self.context, self.settings = context, settings
-        self.generator = make_generator(context, settings.latent, settings.width, settings.output, conv_bias=True)
+        self.generator = make_generator(
+            context, settings.latent, settings.width, settings.output, conv_bias=True, form=form
+        )
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=settings.generator_lr)
         self.ema = EMAGenerator(settings.ema, self.generator, settings.latent)
         inside = context.teacher.inside if settings.bn else None
@@ -59,11 +61,13 @@ class Adversary:
         weight: float = 1.0,
         decay: float = 1.0,
         clip: float | None = None,
+        bounded: bool = False,
     ) -> Losses:
         """One step of the generator on -weight * disagreement(student, teacher), which is (B,), at images of `codes`.
 
-        decay: factor on the learning rate. clip: bound on the gradient's norm. The student runs in train mode, as in
-        both released codes, so these images too count in its BatchNorm statistics.
+        decay: factor on the learning rate. clip: bound on the gradient's norm. bounded: by log(1 + mean disagreement)
+        instead, whose gradient falls where that is large. The student runs in train mode, as in both released codes, so
+        these images too count in its BatchNorm statistics.
         """
         context = self.context
         for group in self.optimizer.param_groups:
@@ -72,7 +76,10 @@ class Adversary:
         with fixed(context.student, train=True):
             student, teacher = context.student_outputs(images), context.teacher(images, self.bn.taps if self.bn else ())
             losses = context.acquire_losses(images, teacher)
-            losses.add("disagreement", -weight, lambda: disagreement(student, teacher))
+            if bounded:
+                losses.add("disagreement", -weight, lambda: disagreement(student, teacher).mean().log1p())
+            else:
+                losses.add("disagreement", -weight, lambda: disagreement(student, teacher))
             if self.bn:
                 statistics = self.bn(teacher.taps)
                 losses.add("bn", self.settings.bn, lambda: statistics)

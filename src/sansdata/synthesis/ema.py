@@ -14,8 +14,7 @@ import torch
 from ..config import Strict
 from ..contracts import Batch, Stateful
 from ..method import Context
-from ..models.generators import UpsamplingGenerator
-from .generator import images_from, latents
+from .generator import Generator, images_from, latents
 
 
 class EMASettings(Strict):
@@ -28,12 +27,12 @@ class EMASettings(Strict):
 class EMAGenerator:
     """The exponential moving average of a generator's parameters, sampled in train mode like the generator itself."""
 
-    def __init__(self, settings: EMASettings, generator: UpsamplingGenerator, latent: int) -> None:
+    def __init__(self, settings: EMASettings, generator: Generator, latent: int) -> None:
         self.settings, self.latent = settings, latent
         self.copy = copy.deepcopy(generator).requires_grad_(False) if settings.weight else None
 
     @torch.no_grad()
-    def follow(self, generator: UpsamplingGenerator) -> None:
+    def follow(self, generator: Generator) -> None:
         """After each step of the generator: copy <- rate * copy + (1 - rate) * generator."""
         if self.copy is None:
             return

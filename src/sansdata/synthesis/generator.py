@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ..method import Context
 from ..models.cost import multiply_adds
-from ..models.generators import Range, UpsamplingGenerator
+from ..models.generators import Range, TransposedGenerator, UpsamplingGenerator
 
+Form = Literal["upsampling", "transposed"]
+Generator = UpsamplingGenerator | TransposedGenerator
 Width = Annotated[int, pydantic.Field(ge=1)] | Literal["auto"]
 
 
@@ -22,7 +24,8 @@ def make_generator(
     range: Range,
     norm_eps: float = 1e-5,
     conv_bias: bool = False,
-) -> UpsamplingGenerator:
+    form: Form = "upsampling",
+) -> Generator:
     """A generator on the runtime's device, initialised from the stream 'generator', the same on every rank.
 
     Deviation: 'auto' takes the papers' 64 on an accelerator; on a CPU the widest of 64, 32, 16, 8 that costs at most
@@ -32,7 +35,10 @@ def make_generator(
     with context.streams.as_global("generator", shared=True):
         if width == "auto":
             width = affordable_width(context, latent)
-        generator = UpsamplingGenerator(latent, shape, width, range, norm_eps, conv_bias)
+        generator: Generator = (
+            TransposedGenerator(latent, shape, width) if form == "transposed"
+            else UpsamplingGenerator(latent, shape, width, range, norm_eps, conv_bias)
+        )  # fmt: skip
     return context.runtime.place(generator)
 
 
@@ -46,7 +52,7 @@ def affordable_width(context: Context, latent: int) -> int:
     return 8
 
 
-def images_from(generator: UpsamplingGenerator, latents: Tensor, context: Context) -> Tensor:
+def images_from(generator: Generator, latents: Tensor, context: Context) -> Tensor:
     """latents (B, Z) -> images (B, C, H, W) float32 in unit space, whatever range the generator speaks."""
     with context.runtime.autocast():
         images = generator(latents).float()

@@ -11,6 +11,7 @@ from ..method import Context
 from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy, decision_adversarial
 from .augment import Augment, augment
+from .layouts import together
 
 
 def inversion_losses(
@@ -25,13 +26,14 @@ def inversion_losses(
     view: Augment,
     taps: Sequence[str] = (),
 ) -> tuple[Losses, Outputs]:
-    """The weighted terms on one augmented view of images (B, C, H, W) in unit space, targets (B,), and what the
-    teacher gave on that view, with `taps` beside those of `statistics`.
+    """The weighted terms on one augmented view of images (B, C, H, W) in unit space, targets (B,) or layouts
+    (B, H, W), and what the teacher gave on that view, with `taps` beside those of `statistics`.
 
     The inversion loss of CMI, FM and NAYER in their released code. The student is asked in its present mode,
     and only where `adversarial` is not 0. The view is drawn from the stream 'synthesis-view'.
     """
-    viewed = augment(images, view, context.streams("synthesis-view"))
+    stream = context.streams("synthesis-view")
+    viewed, targets = together(lambda seen: augment(seen, view, stream), images, targets)
     outputs = context.teacher(viewed, tuple(dict.fromkeys((*statistics.taps, *taps))))
     losses = context.acquire_losses(viewed, outputs)
     losses.add("ce", ce, lambda: cross_entropy(outputs.logits, targets))

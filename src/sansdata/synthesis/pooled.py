@@ -14,11 +14,12 @@ from .augment import View, augment
 
 def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: View) -> None:
     """Adds images (B, C, H, W); where views are not augmented, the teacher is asked now and its answers are kept."""
-    logits = None
+    answers = None
     if view == "none" and not context.teacher_taps:
         with torch.no_grad():
-            logits = context.teacher(context.runtime.place(pixels.unpack(pixels.pack(images)))).logits
-    pool.add(images, targets, logits)
+            seen = context.teacher(context.runtime.place(pixels.unpack(pixels.pack(images))))
+        answers = context.teacher.network.outputs.pack(seen.value)
+    pool.add(images, targets if targets.ndim == 1 else targets.to(torch.uint8), answers)
     context.counters.add("samples", len(images))
 
 
@@ -29,6 +30,6 @@ def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
     if view != "none":
         assert isinstance(inputs, Tensor)
         inputs = augment(inputs, view, context.streams("view"))
-    logits = pooled.extras.get("logits")
-    device = context.runtime.device
-    return context.teach(inputs, targets=pooled.targets, answers=None if logits is None else logits.to(device))
+    kept, device = pooled.extras.get("logits"), context.runtime.device
+    answers = None if kept is None else context.teacher.network.outputs.unpack(kept.to(device))
+    return context.teach(inputs, targets=pooled.targets, answers=answers)

@@ -1,8 +1,10 @@
 """What a student's job is: what goes in, what comes out. No torch here, so that a wrong task file answers at once."""
 
 from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
+from .clip import ClipSpec
 from .image import ImageSpec
 from .known import KNOWN_TASKS
+from .masks import VOID, MasksSpec
 from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
@@ -13,10 +15,13 @@ __all__ = [
     "KNOWN_PROMPTS",
     "KNOWN_TASKS",
     "MAX_CLASSES",
+    "VOID",
     "ClassesSpec",
+    "ClipSpec",
     "Column",
     "ImageSpec",
     "ImageTask",
+    "MasksSpec",
     "PairTask",
     "Prompts",
     "Side",

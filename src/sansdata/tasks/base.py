@@ -14,7 +14,9 @@ import pydantic
 
 from ..config import Strict, read_yaml, validate
 from ..errors import TaskError, did_you_mean, first_line
+from .clip import ClipSpec
 from .image import ImageSpec, require_sensible
+from .masks import MasksSpec
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
@@ -24,10 +26,15 @@ MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
-    "inputs": {"image": ImageSpec, "table": TableSpec, "tokens": TokensSpec},
-    "outputs": {"classes": ClassesSpec},
+    "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec},
+    "outputs": {"classes": ClassesSpec, "masks": MasksSpec},
 }
-PAIRS = {"table-classification": ("table", "classes"), "text-classification": ("tokens", "classes")}
+PAIRS = {
+    "table-classification": ("table", "classes"),
+    "text-classification": ("tokens", "classes"),
+    "segmentation": ("image", "masks"),
+    "clip-segmentation": ("clip", "masks"),
+}
 """Pairs that have a name of their own; the fields of both sides then stand side by side in the task file."""
 GROUP = "sansdata.kinds"
 """Entry points of third parties: name of a kind -> its class, an InputKind or OutputKind with its Spec."""
@@ -172,6 +179,11 @@ class PairTask(Task):
     @classmethod
     def _of_its_kind(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         return side(str(info.field_name), value, "the task") if isinstance(value, Mapping) else value
+
+    @pydantic.model_validator(mode="after")
+    def _fitted(self) -> PairTask:
+        object.__setattr__(self, "outputs", self.outputs.fitted_to(self.inputs))  # no setting: the model is frozen
+        return self
 
     @property
     def own_preprocessing(self) -> dict[str, Any]:

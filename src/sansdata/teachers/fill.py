@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TeacherError
-from ..models.build import ZOO_OF, architecture_of, build
+from ..models.build import architecture_of, build, networks_of
 from ..tasks import Task
 from .choice import COUNTERS, fits
 
@@ -84,7 +84,7 @@ def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], ta
 
 def _fitting_zoo(tensors: Mapping[str, Tensor], task: Task) -> str | None:
     """The zoo network whose hidden weights all have these names and shapes, or these in a dialect."""
-    for name in ZOO_OF.get(task.pair[0], {}):
+    for name in networks_of(task.pair):
         with torch.device("meta"):  # shapes only, nothing is allocated
             module = build(architecture_of(name, task))
         if fits({"": tensors}, module):

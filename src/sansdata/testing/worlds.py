@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +18,18 @@ from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
 from ..models.build import architecture_of, build
 from ..network import Network
-from ..tasks import ClassesSpec, Column, ImageTask, PairTask, TableSpec, Task, TokensSpec
+from ..tasks import (
+    ClassesSpec,
+    ClipSpec,
+    Column,
+    ImageSpec,
+    ImageTask,
+    MasksSpec,
+    PairTask,
+    TableSpec,
+    Task,
+    TokensSpec,
+)
 from ..teachers.base import Teacher
 from ..teachers.writers.files import save_writer
 from ..teachers.writers.ngram import KIND, NGrams
@@ -24,7 +37,7 @@ from ..teachers.writers.prompted import teacher_of
 from ..teachers.writers.vocabulary import tokenizer_of
 
 CLASSES = 4
-"""Of every world."""
+"""Of every world but that of clips."""
 
 
 def make_task(shape: tuple[int, int, int] = (1, 8, 8)) -> ImageTask:
@@ -67,6 +80,17 @@ def make_tokens_task() -> PairTask:
     return PairTask(inputs=TokensSpec(vocabulary=40, length=12), outputs=ClassesSpec(classes=CLASSES))
 
 
+def make_masks_task() -> PairTask:
+    door = {"mean": [0.5], "std": [0.25]}
+    return PairTask(inputs=ImageSpec(shape=(1, 8, 8)), outputs=MasksSpec(classes=CLASSES), preprocessing=door)
+
+
+def make_clips_task() -> PairTask:
+    """Two classes, for which a network may give one map."""
+    door = {"mean": [0.2], "std": [0.2]}
+    return PairTask(inputs=ClipSpec(shape=(1, 4, 8, 8)), outputs=MasksSpec(classes=2), preprocessing=door)
+
+
 @dataclass(frozen=True)
 class World:
     """A pair of kinds, small. network: the zoo's name of the teacher's architecture."""
@@ -76,6 +100,10 @@ class World:
 
     def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
         """Answers differ from input to input; BatchNorm, where there is some, has seen a few batches."""
+        return copy.deepcopy(self._made(scale, seed))
+
+    @lru_cache(maxsize=16)  # noqa: B019 - worlds are few and last as long as the tests
+    def _made(self, scale: float, seed: int) -> nn.Module:
         architecture = architecture_of(self.network, self.task)
         architecture["args"]["scale"] = scale
         with torch.random.fork_rng(devices=[]):
@@ -175,6 +203,8 @@ WORLDS: dict[str, World] = {
     "table": World(make_table_task(), "mlp-small"),
     "tokens": World(make_tokens_task(), "bag"),
     "writer": WriterWorld(),
+    "masks": World(make_masks_task(), "unet-small"),
+    "clips": World(make_clips_task(), "convlstm-1x1"),
 }
 
 

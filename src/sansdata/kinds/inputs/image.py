@@ -29,28 +29,29 @@ SATURATED = 0.9
 
 @dataclass(frozen=True)
 class Normalise:
-    """A network sees (image - mean) / std, per channel."""
+    """A network sees (image - mean) / std, per channel; of clips, every frame."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     passes_on: bool = True
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        """Unit space (B, C, H, W) -> what the network takes."""
+        """Unit space (B, C, ...) -> what the network takes."""
         assert isinstance(inputs, Tensor)
-        return (inputs - _column(self.mean, inputs.device)) / _column(self.std, inputs.device)
+        return (inputs - _column(self.mean, inputs)) / _column(self.std, inputs)
 
     def undo(self, taken: Tensor) -> Tensor:
         """What the network takes -> unit space."""
-        return taken * _column(self.std, taken.device) + _column(self.mean, taken.device)
+        return taken * _column(self.std, taken) + _column(self.mean, taken)
 
     def describe(self) -> dict[str, Any]:
         return {"mean": list(self.mean), "std": list(self.std)}
 
 
-def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+def _column(values: tuple[float, ...], beside: Tensor) -> Tensor:
     # Not cached: a column that was first made while a network is traced for export would be a tensor without values.
-    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+    places = (1,) * (beside.ndim - 2)
+    return torch.tensor(values, dtype=torch.float32, device=beside.device).view(1, -1, *places)
 
 
 class Images(InputKind):

@@ -22,6 +22,8 @@ EXPERIMENTS = {
     "transfer": "a student, and what its features are worth on other tasks",
     "over-time": "a student, and its accuracy on the test set at even moments of the run",
     "backdoor": "a student of a poisoned teacher, and how often the trigger works on it",
+    "segmentation": "a student that names a class for each pixel, and its mean IoU on the test set",
+    "echo": "a recurrent student of a ventricle's masks, on films of a phantom that it never saw",
     "table": "a student of trees that are only asked, and its ranking and agreement on the test rows",
     "integers": "a network of integers, wrecked and restored, and what calibrates it",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",

@@ -18,6 +18,7 @@ from .mixmix import MIXMIX, MIXMIX_CIFAR10
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
+from .segmentation import MEMBRANES, STREETS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 
 RECIPES: dict[str, Recipe] = {
@@ -40,6 +41,8 @@ RECIPES: dict[str, Recipe] = {
         FEDFTG_DIGITS,
         FEDD2S,
         RETAIN,
+        MEMBRANES,
+        STREETS,
         ABD,
         FAQD,
         BREAST_CANCER,
