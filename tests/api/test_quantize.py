@@ -32,7 +32,9 @@ def test_the_command_writes_integers_and_says_what_has_no_batch_norm(tiny: Tiny,
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     assert "ranges    by inputs, since BatchNorm does not tell them: linear" in done.output
-    kinds = {tensor.data_type for tensor in onnx.load(out).graph.initializer if len(tensor.dims) == 4 and tensor.dims[0] > 1}
+    kinds = {
+        tensor.data_type for tensor in onnx.load(out).graph.initializer if len(tensor.dims) == 4 and tensor.dims[0] > 1
+    }
     assert kinds == {onnx.TensorProto.INT8}
     images = torch.rand(64, 1, 8, 8)
     module = make_module()

@@ -48,7 +48,9 @@ def test_the_empirical_correction_gives_every_layer_its_mean_back() -> None:
     fold_batch_norms(reference)
     rounded = reference.copy()
     round_weights(rounded, 3, "tensor")
-    assert float((channel_means(rounded.module(images())) - channel_means(reference.module(images()))).abs().max()) > 0.1
+    assert (
+        float((channel_means(rounded.module(images())) - channel_means(reference.module(images()))).abs().max()) > 0.1
+    )
     correct_by_inputs(rounded, reference, images(), {layer.path for layer in rounded.layers})
     torch.testing.assert_close(
         channel_means(rounded.module(images())), channel_means(reference.module(images())), atol=1e-4, rtol=1e-4

@@ -102,9 +102,9 @@ def archive(**parts: bytes) -> Callable[[Path], None]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "model.onnx": (lambda path: path.write_bytes(ONNX), r"an ONNX model\. .*ARCH@FILE"),
+    "model.onnx": (lambda path: path.write_bytes(ONNX), r"ONNX model"),
     "nameless": (lambda path: path.write_bytes(ONNX), r"an ONNX model"),
-    "program.pt2": (archive(a__exported_program__x=b"{}"), r"torch\.export.*state_dict"),
+    "program.pt2": (archive(a__exported_program__x=b"{}"), r"torch\.export.*(0 sets of weights|ARCH@FILE)"),
     "model.keras": (archive(config=b"{}"), r"Keras.*from_module"),
     "model.h5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50)), r"Keras.*from_module"),
     "model.gguf": (lambda path: path.write_bytes(b"GGUF" + bytes(50)), r"language model"),

@@ -1,39 +1,188 @@
-"""A finished student as a file for other programs."""
+"""A finished student as a file for other programs, with what it costs and a test that travels with it."""
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 
-from ..deploy.export import ExportReport, Format
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import __version__, columns
+from ..deploy import predict
+from ..deploy.bundle import Deployable
+from ..deploy.cost import Cost, costs, peak_memory_of_onnx
+from ..deploy.export import SUFFIX, ExportReport, load_exported
 from ..deploy.export import export as export_model
-from ..errors import ConfigError
+from ..deploy.parity import MIN_AGREEMENT, probes
+from ..deploy.record import add_to_run, write_beside
+from ..errors import ConfigError, StudentError, did_you_mean
+from ..files import is_regular, sha256, utc_now
+from ..kinds.index import input_kind
 from ..models.modes import single_precision
+from ..tasks import Task
 from .compress import Compressed
+from .quantize import to_int8
 from .result import Result, asked, is_student_file, load
+
+Format = Literal["onnx", "onnx-int8", "pt2", "executorch"]
+INT8_DRIFT = 0.1
+"""Of the largest answer: how far integer kernels of two machines may lie apart."""
+INT8_AGREEMENT = 0.95
+"""Least share of the self-test's inputs on which another machine's integer kernels name the same class."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, how close it is to the student, and what it costs here.
+
+    argmax_agreement: share of inputs with the same class, 0..1, or None where the answers are no classes. float_size,
+    float_p50: of the same student as ONNX in float32, measured in turns; None where the file is that.
+    """
+
+    file: str
+    format: str
+    size: int
+    max_abs_difference: float
+    allowed_difference: float
+    argmax_agreement: float | None
+    inputs: int
+    cost: Cost
+    opset: int | None = None
+    batch_sizes: tuple[int, ...] = ()
+    self_test: str | None = None
+    float_size: int | None = None
+    float_p50: float | None = None
+    notes: tuple[str, ...] = ()
+    passed: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
 
 
 @single_precision()
 def export(
     model: str | Path | Result | Compressed, to: Format = "onnx", path: str | Path | None = None
-) -> ExportReport:
-    """Writes the deployable student as 'onnx' or 'pt2' and checks that it answers like the original.
+) -> Exported:  # fmt: skip
+    """Writes the deployable student as 'onnx', 'onnx-int8', 'pt2' or 'executorch', checks that it answers like the
+    original, and measures it.
 
     model: a run directory, a Result, a Compressed, or a student file such as `compress` writes; its zeros and its
-    rounded weights are those of the exported file. path: default `student.onnx` in the run directory, or beside a file
-    under its name. Raises ConfigError where there is no such place, and what `deploy.export` raises.
+    rounded weights are those of the exported file. INT8 is calibrated on what the run synthesised, else by BatchNorm
+    (see `sansdata.to_int8`). path: default `student.onnx` (or .int8.onnx, .pt2, .pte) in the run directory, or beside
+    a file under its name. Beside the file go FILE.json, with what was measured, and for ONNX a self-test; a run keeps
+    all of it in exports.json too. Raises ConfigError where there is no such place, and what `deploy.export` raises.
     """
-    if isinstance(model, Compressed):
-        module, task, target = model.student, model.task, _beside(model.file, to)
-    elif isinstance(model, (str, Path)) and is_student_file(model):
-        about = asked(model, None)
-        module, task, target = about.module, about.task, _beside(Path(model), to)
-    else:
-        result = model if isinstance(model, Result) else load(model)
-        module, task, target = result.student, result.task, result.run_dir / f"student.{to}"
+    if to not in get_args(Format):
+        raise ConfigError(f"export format '{to}' is unknown. {did_you_mean(to, get_args(Format))}")
+    module, task, target, run = _student(model, to)
     if path is None and target is None:
         raise ConfigError("this network was not written to a file: say where the export goes (path=...)")
-    return export_model(module, task, path or target, to)  # type: ignore[arg-type]
+    file = Path(path or target).expanduser()  # type: ignore[arg-type]
+    deployable = Deployable(module, task)
+    done = _integers(deployable, file, run) if to == "onnx-int8" else _plain(deployable, task, file, to)
+    if to in ("onnx", "onnx-int8"):
+        memory = peak_memory_of_onnx(file, task)
+        done = replace(done, cost=replace(done.cost, peak_memory_mb=memory), self_test=_self_test(deployable, done))
+    _record(done, run)
+    return done
 
 
-def _beside(file: Path | None, to: Format) -> Path | None:
-    return None if file is None else file.with_suffix(f".{to}")
+def _student(model: Any, to: Format) -> tuple[torch.nn.Module, Task, Path | None, Path | None]:
+    """(network, task, where the file goes unless somebody says, the run directory)."""
+    suffix = ".int8.onnx" if to == "onnx-int8" else SUFFIX[to]
+    if isinstance(model, Compressed):
+        return model.student, model.task, None if model.file is None else model.file.with_suffix(suffix), None
+    if isinstance(model, (str, Path)) and is_student_file(model):
+        about = asked(model, None)
+        return about.module, about.task, Path(model).with_suffix(suffix), None
+    result = model if isinstance(model, Result) else load(model)
+    return result.student, result.task, result.run_dir / f"student{suffix}", result.run_dir
+
+
+def _plain(model: Deployable, task: Task, file: Path, to: Any) -> Exported:
+    written: ExportReport = export_model(model, task, file, to)
+    (cost,) = costs([_loaded(file, to, task)], task)
+    return Exported(**written.to_dict(), cost=cost)
+
+
+def _integers(model: Deployable, file: Path, run: Path | None) -> Exported:
+    """INT8, beside the same network in float32 for comparison. Calibrated on the run's own samples where it kept
+    some."""
+    task = model.task
+    if task.pair != ("image", "classes"):
+        raise StudentError(f"INT8 is of classifiers of images so far, and this is of {' x '.join(task.pair)}")
+    kept = run is not None and is_regular(run / input_kind(task).samples_file)
+    made = to_int8(model.module, file, run if kept else "dfq", task=task)
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / "float.onnx"
+        size = export_model(model, task, beside, "onnx").size
+        cost, of_float = costs([_loaded(file, "onnx", task), _loaded(beside, "onnx", task)], task)
+    ours, theirs, count = _answers(model, _loaded(file, "onnx", task), task)
+    gap = float((ours - theirs).abs().max())
+    warned = () if made.agreement >= MIN_AGREEMENT else (
+        f"INT8 names the float network's class on {made.agreement:.1%} of what calibrated it",
+    )  # fmt: skip
+    return Exported(
+        str(file), "onnx-int8", made.size, gap, INT8_DRIFT * float(ours.abs().max()), made.agreement, count, cost,
+        float_size=size, float_p50=of_float.p50, notes=(*made.notes, *warned),
+    )  # fmt: skip
+
+
+def _loaded(file: Path, to: str, task: Task) -> Callable[..., Tensor]:
+    return load_exported(file, "onnx" if to == "onnx-int8" else to, list(input_kind(task).signature()))  # type: ignore[arg-type]
+
+
+def _answers(model: Deployable, program: Callable[..., Tensor], task: Task) -> tuple[Tensor, Tensor, int]:
+    with torch.no_grad():
+        pairs = [(model(*parts), program(*parts)) for parts in map(columns.parts, probes(task))]
+    ours, theirs = (torch.cat(side) for side in zip(*pairs))
+    return ours, theirs, len(ours)
+
+
+def _self_test(model: Deployable, done: Exported) -> str:
+    """Writes the file that travels with an ONNX model: of float32 the answers are the student's own, of integers those
+    that they gave here."""
+    file = Path(done.file)
+    batches = list(probes(model.task))
+    names = list(input_kind(model.task).signature())
+    given = {
+        name: np.concatenate([columns.parts(batch)[place].numpy() for batch in batches])
+        for place, name in enumerate(names)
+    }
+    integers = done.format == "onnx-int8"
+    network = predict.Model(file)
+    with torch.no_grad():
+        floats = [model(*columns.parts(batch)).numpy() for batch in batches]
+    answers = network.all(given) if integers else np.concatenate(floats)
+    about = {
+        "sha256": sha256(file), "sansdata": __version__, "tolerance": done.allowed_difference,
+        "agreement": INT8_AGREEMENT if integers else MIN_AGREEMENT,
+    }  # fmt: skip
+    path = file.with_suffix(predict.SELF_TEST)
+    path.unlink(missing_ok=True)
+    predict.write_self_test(path, given, answers, about)
+    return str(path)
+
+
+def _record(done: Exported, run: Path | None) -> None:
+    file = Path(done.file)
+    cost = asdict(done.cost)
+    entry = done.to_dict() | cost | {
+        "name": file.name, "agreement": done.argmax_agreement, "sha256": sha256(file), "written": utc_now(),
+        "sansdata": __version__,
+    }  # fmt: skip
+    entry.pop("cost")
+    try:
+        write_beside(file, entry)
+    except OSError as fault:
+        raise ConfigError(f"{file}.json: cannot be written ({fault.strerror or fault})") from None
+    fault = "" if run is None or file.parent.resolve() != run.resolve() else add_to_run(run, entry)
+    if fault:
+        print(f"warning   {fault}", file=sys.stderr)

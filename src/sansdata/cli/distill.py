@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from ..files import exists
 from ..settings import RunSettings, parse_budget, resolve_settings
 from ..tasks import load_task
 from . import words
+from .export import Target, lines_of
 
 STUDENT = "a zoo name, timm:NAME, shrink:0.25, ARCH@FILE or a run directory"
 
@@ -55,6 +57,9 @@ def distill(
     threads: Annotated[int | None, typer.Option(metavar="N")] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="settings as YAML; flags and key=value win")
+    ] = None,
+    export: Annotated[
+        list[Target] | None, typer.Option(help="write the student for another runtime too; may be repeated")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, write nothing")] = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="print the settings in full and leave")] = False,
@@ -105,8 +110,21 @@ def distill(
     if violations:
         first_path = violations[0]["path"]
         print(f"warning   {len(violations)} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
+    if export:
+        _export(out, export)
     if (out / "report.html").is_file():
         print(f"report    {out / 'report.html'}")
+
+
+def _export(out: Path, targets: Sequence[Target]) -> None:
+    """Files for other runtimes, after the run: what was measured of them joins its report."""
+    from ..api.export import export as write
+    from ..api.report import report
+
+    for target in dict.fromkeys(targets):
+        for line in lines_of(write(out, target.value)):
+            print(line)
+    report(out)
 
 
 def _check_early(settings: RunSettings) -> None:

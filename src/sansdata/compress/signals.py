@@ -13,7 +13,19 @@ import torch
 from torch import Tensor, fx
 
 from .fold import Normal
-from .graph import ADD, CONCAT, PAD, POOL_MAX, POOL_MEAN, SLICE, NetworkGraph, argument, clip_of, keeps_channels
+from .graph import (
+    ADD,
+    CONCAT,
+    PAD,
+    POOL_MAX,
+    POOL_MEAN,
+    SLICE,
+    NetworkGraph,
+    argument,
+    clip_of,
+    keeps_channels,
+    pads_with_zeros,
+)
 
 WIDTH = 6.0
 """Standard deviations to each side of the mean that a range holds (the paper's n)."""
@@ -63,7 +75,7 @@ def _passed_on(graph: NetworkGraph, node: fx.Node, told: dict[fx.Node, Signal]) 
         return clipped(source, *ends)
     if node.target is SLICE and argument(node, 1, 0) >= 2:
         return source
-    if node.target is PAD and argument(node, 2, "constant") == "constant" and not argument(node, 3, 0):
+    if node.target is PAD and pads_with_zeros(node):
         return _with_zeros(source, list(argument(node, 1, [])))
     if not keeps_channels(graph, node):
         return None
@@ -136,12 +148,14 @@ def _side_by_side(parts: list[Signal]) -> Signal:
 
 
 def _with_zeros(signal: Signal, sizes: list[int]) -> Signal | None:
-    """Channels of zeros before and behind; places of zeros are not followed."""
-    if any(sizes[:4]) or len(sizes) != 6:
-        return None
+    """Channels of zeros before and behind. Places of zeros around a map widen its range to 0; its mean is left as it
+    is, like that of a map which a convolution pads by itself."""
+    if any(sizes[:4]):
+        signal = Signal(signal.mean, signal.std, signal.low.clamp_max(0), signal.high.clamp_min(0))
+    before, behind = (*sizes[4:], 0, 0)[:2]
 
     def padded(values: Tensor | None) -> Tensor | None:
-        return None if values is None else torch.nn.functional.pad(values, (sizes[4], sizes[5]))
+        return None if values is None else torch.nn.functional.pad(values, (before, behind))
 
     low, high = padded(signal.low), padded(signal.high)
     assert low is not None

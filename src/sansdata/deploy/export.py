@@ -24,8 +24,9 @@ from ..tasks import Task
 from .bundle import Deployable
 from .parity import Parity, compare
 
-Format = Literal["onnx", "pt2"]
-TOLERANCE = {"onnx": 1e-4, "pt2": 1e-5}
+Format = Literal["onnx", "pt2", "executorch"]
+TOLERANCE = {"onnx": 1e-4, "pt2": 1e-5, "executorch": 1e-4}
+SUFFIX = {"onnx": ".onnx", "pt2": ".pt2", "executorch": ".pte"}
 TRACED_BATCH = 2
 
 
@@ -35,7 +36,8 @@ class ExportReport:
 
     size: bytes. opset: of ONNX, else None. max_abs_difference: of answers, over seeded inputs in `batch_sizes`, none of
     which is the traced one. argmax_agreement: share of inputs with the same class, 0..1, or None where the answers are
-    no classes. passed: always true of a file that was kept.
+    no classes. inputs: how many were compared, those at the edges of what the kind allows among them. passed: always
+    true of a file that was kept.
     """
 
     file: str
@@ -46,6 +48,7 @@ class ExportReport:
     allowed_difference: float
     argmax_agreement: float | None
     batch_sizes: tuple[int, ...]
+    inputs: int
     passed: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,9 +74,9 @@ def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist")
     model = module if isinstance(module, Deployable) else Deployable(module, task)
-    write, load = (write_onnx, load_onnx) if to == "onnx" else (_write_pt2, load_pt2)
+    write, load = _tools(to)
     # a name that nobody can guess, since the exporters open it themselves; torch.export.save asks for the suffix
-    draft = temporary_name(path).with_suffix(f".{to}")
+    draft = temporary_name(path).with_suffix(SUFFIX[to])
     try:
         opset = write(model, task, draft)
         parity = compare(model, load(draft, list(input_kind(task).signature())), task, TOLERANCE[to])
@@ -86,6 +89,22 @@ def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx")
     finally:
         draft.unlink(missing_ok=True)
     return ExportReport(str(path), to, path.stat().st_size, opset, **asdict(parity), passed=parity.passed)
+
+
+def _tools(to: Format) -> tuple[Callable[..., int | None], Callable[..., Callable[..., Tensor]]]:
+    """(what writes a format and gives its opset if it has one, what loads it)."""
+    if to == "onnx":
+        return write_onnx, load_onnx
+    if to == "pt2":
+        return _write_pt2, load_pt2
+    from .executorch import load_pte, write_pte
+
+    return write_pte, load_pte
+
+
+def load_exported(path: Path, to: Format, names: Sequence[str]) -> Callable[..., Tensor]:
+    """A file that `export` wrote, as a function of its columns in order. It is our own: nobody else's is loaded so."""
+    return _tools(to)[1](path, names)
 
 
 def _check(parity: Parity, path: Path) -> None:

@@ -59,18 +59,20 @@ def load_pt2(path: Path) -> Any:
 
 
 def _by_place(ready: Ready, traced: Any) -> dict[str, tuple[float, float]]:
-    """Name of a node of the traced model -> its range. The model is the preprocessing and then `ready`'s operations in
-    their order."""
-    ours, theirs = (
-        [node for node in module.graph.nodes if node.op == "call_function"] for module in (ready.module, traced)
-    )
-    tail = theirs[len(theirs) - len(ours) :]
-    if [node.target for node in ours] != [node.target for node in tail]:
-        raise StudentError("the network was traced otherwise a second time, and its ranges have lost their places")
+    """Name of a node of the traced model -> its range. The model is the preprocessing, then `ready`'s operations in
+    their order, then the reading of the answer."""
     image = next(node for node in ready.module.graph.nodes if node.op == "placeholder")
-    named = {there.name: ready.ranges[here.name] for here, there in zip(ours, tail) if here.name in ready.ranges}
-    first = next(node for node in tail if node.target is not None)
-    return {first.args[0].name: ready.ranges[image.name], **named}
+    theirs = iter(node for node in traced.graph.nodes if node.op == "call_function")
+    ranges: dict[str, tuple[float, float]] = {}
+    for here in (node for node in ready.module.graph.nodes if node.op == "call_function"):
+        there = next((node for node in theirs if node.target == here.target), None)
+        if there is None:
+            raise StudentError("the network was traced otherwise a second time, and its ranges have lost their places")
+        if here.args[0] is image:
+            ranges[there.args[0].name] = ready.ranges[image.name]
+        if here.name in ready.ranges:
+            ranges[there.name] = ready.ranges[here.name]
+    return ranges
 
 
 def _tell(prepared: Any, ranges: dict[str, tuple[float, float]]) -> None:

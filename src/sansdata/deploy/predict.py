@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ import numpy as np
 MAX_BYTES = 2 * 2**30
 """Of inputs, unpacked."""
 CHUNK = 64
+WARM_UP = 20
+"""Passes before the clock counts."""
 SELF_TEST = ".selftest.npz"
 """Ending of the file that travels with a model, in place of its own."""
 
@@ -120,7 +122,9 @@ def fitted(arrays: Mapping[str, np.ndarray], model: Model) -> dict[str, np.ndarr
 def _images(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         images = images[..., None] if images.ndim == 3 else images
-        return np.ascontiguousarray(images.astype(np.float32).transpose(0, 3, 1, 2) / 255) if images.ndim == 4 else images
+        return (
+            np.ascontiguousarray(images.astype(np.float32).transpose(0, 3, 1, 2) / 255) if images.ndim == 4 else images
+        )
     return images.astype(np.float32)
 
 
@@ -203,18 +207,26 @@ def digest(path: Path) -> str:
 # -- what it costs
 
 
-def measured(model: Model, columns: Mapping[str, np.ndarray], passes: int = 200, warm_up: int = 20) -> dict[str, float]:
-    """Milliseconds of a pass of one input: p50, p95, p99, and the peak memory of this process in MB."""
-    one = {name: value[:1] for name, value in columns.items()}
-    seconds = []
-    for number in range(warm_up + passes):
-        start = time.perf_counter()
-        model(one)
-        if number >= warm_up:
-            seconds.append(time.perf_counter() - start)
-    p50, p95, p99 = np.percentile(np.array(seconds) * 1000, [50, 95, 99]).tolist()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"p50": p50, "p95": p95, "p99": p99, "peak_memory_mb": peak}
+def latencies(
+    models: Sequence[Callable[[dict[str, np.ndarray]], Any]], columns: Mapping[str, np.ndarray], passes: int = 200
+) -> list[dict[str, float]]:
+    """Milliseconds of a pass of one input by each model, p50, p95 and p99. The models take turns, so that what else
+    the machine does meets them alike."""
+    inputs = {name: value[:1] for name, value in columns.items()}
+    seconds: list[list[float]] = [[] for _ in models]
+    for number in range(WARM_UP + passes):
+        for model, taken in zip(models, seconds):
+            start = time.perf_counter()
+            model(inputs)
+            if number >= WARM_UP:
+                taken.append(time.perf_counter() - start)
+    ends = [np.percentile(np.array(taken) * 1000, [50, 95, 99]) for taken in seconds]
+    return [{name: round(float(value), 4) for name, value in zip(("p50", "p95", "p99"), one)} for one in ends]
+
+
+def peak_memory_mb() -> float:
+    """Of this process so far."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def lines(answers: np.ndarray, model: Model) -> Iterator[str]:
@@ -233,7 +245,12 @@ def _first_line(fault: BaseException) -> str:
 
 
 def run(
-    model: Path, inputs: Path | None, out: Path | None = None, test: bool = False, measure: bool = False, threads: int = 1
+    model: Path,
+    inputs: Path | None,
+    out: Path | None = None,
+    test: bool = False,
+    measure: bool = False,
+    threads: int = 1,
 ) -> None:
     """What the command does. Raises PredictError."""
     network = Model(model, threads)
@@ -245,7 +262,8 @@ def run(
         return
     columns = read_inputs(inputs, network)
     if measure:
-        print(json.dumps(measured(network, columns) | {"threads": threads}))
+        (ends,) = latencies([network], columns)
+        print(json.dumps({**ends, "threads": threads, "peak_memory_mb": peak_memory_mb()}))
         return
     answers = network.all(columns)
     for line in lines(answers, network):

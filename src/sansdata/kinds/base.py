@@ -69,6 +69,11 @@ class InputKind(ABC):
         """`count` valid and varied inputs that need no data, as they travel, on the CPU. source: one of `sources`, or
         the first. door: of the network that is to see them, for noise that is shaped for it."""
 
+    def edges(self) -> Inputs | None:
+        """Valid inputs at the ends of what the kind allows, as they travel, for whoever compares two programs; None
+        where what is drawn reaches them."""
+        return None
+
     @abstractmethod
     def pack(self, inputs: Inputs) -> Inputs:
         """From travel to store, on the CPU; pack(unpack(x)) is x."""

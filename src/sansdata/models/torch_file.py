@@ -98,7 +98,7 @@ def is_legacy(start: bytes) -> bool:
 
 
 def _read_archive(path: Path, file: BinaryIO, size: int, accept: Callable[[str], None], scripted: bool) -> Contents:
-    _judge_end(path, file, size)
+    judge_end(path, file, size)
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -114,7 +114,9 @@ def _read_archive(path: Path, file: BinaryIO, size: int, accept: Callable[[str],
                     f"{path}: {entries[pickles[0]].file_size:,} bytes of pickle, more than {MAX_PICKLE_BYTES:,}"
                 )
             root = pickles[0].removesuffix("data.pkl")
-            if (order := entries.get(f"{root}byteorder")) and _part(archive, order).numpy().tobytes() != b"little":
+            if (order := entries.get(f"{root}byteorder")) and stored_bytes(
+                archive, order
+            ).numpy().tobytes() != b"little":
                 raise TeacherError(f"{path}: was saved on a machine of the other byte order. {RESAVE}")
 
             def fetch(key: str, count: int) -> Tensor:
@@ -123,9 +125,9 @@ def _read_archive(path: Path, file: BinaryIO, size: int, accept: Callable[[str],
                     raise TeacherError(
                         f"{path}: tensor {key[:20]} needs {count:,} bytes that are not there. Copy it again"
                     )
-                return _part(archive, entry)
+                return stored_bytes(archive, entry)
 
-            content = _part(archive, entries[pickles[0]]).numpy().tobytes()
+            content = stored_bytes(archive, entries[pickles[0]]).numpy().tobytes()
             machine = _machine(io.BytesIO(content), path, size, fetch, accept)
             return Contents(machine.read(), tuple(machine.names))
     except zipfile.BadZipFile as fault:
@@ -135,7 +137,7 @@ def _read_archive(path: Path, file: BinaryIO, size: int, accept: Callable[[str],
         raise UnsafeFileError(f"{path}: an archive that cannot be read ({str(fault)[:200]})") from None
 
 
-def _part(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Tensor:
+def stored_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Tensor:
     """The bytes of a stored entry, uint8 (bytes,); its check sum is compared where the writer made one."""
     if entry.CRC == 0:  # torch.serialization.set_crc32_options(False)
         del entry.CRC
@@ -257,7 +259,7 @@ def _tensor(path: Path, storage: Any, offset: Any, shape: Any, strides: Any, dty
 # -- the archive
 
 
-def _judge_end(path: Path, file: BinaryIO, size: int) -> None:
+def judge_end(path: Path, file: BinaryIO, size: int) -> None:
     """Accepts one table of contents that ends where the archive's end record begins, and nothing behind it.
 
     Python's and torch's zip readers could otherwise be led to different tables: one judged, the other used.
@@ -300,12 +302,18 @@ def _judge_entries(path: Path, entries: list[zipfile.ZipInfo], size: int, script
         raise UnsafeFileError(f"{path}: a torch.export program (.pt2), not weights. {RESAVE}")
     if any(name.endswith(".npy") for name in names):
         raise UnsafeFileError(f"{path}: a NumPy archive (.npz), not weights of PyTorch. {RESAVE}")
+    plain = [entry for entry in entries if entry not in code]  # code is compressed, and not read
+    judge_parts(path, plain, size, names)
+
+
+def judge_parts(path: Path, entries: list[zipfile.ZipInfo], size: int, names: list[str]) -> None:
+    """Raises UnsafeFileError for names that lead elsewhere or are there twice, and for parts that are not plain bytes
+    within the file. names: of all parts of the archive."""
     if len(set(names)) != len(names):
         raise UnsafeFileError(f"{path}: an archive that holds one name twice")
     for name in names:
         if name.startswith(("/", "\\")) or ".." in name.split("/") or "\\" in name or ":" in name.split("/")[0]:
             raise UnsafeFileError(f"{path}: an archive with the path {name[:80]!r}, which leads outside it")
-    entries = [entry for entry in entries if entry not in code]  # which is compressed, and not read
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
         raise UnsafeFileError(f"{path}: an archive with compressed or encrypted parts; torch.save never makes them")
     if sum(entry.file_size for entry in entries) > size or any(e.file_size != e.compress_size for e in entries):

@@ -67,7 +67,7 @@ SECTIONS = (
     ("samples", "Samples over time", "Samples"), ("figures", "What the samples are like", "Figures"),
     ("selection", "Selection without data", "Selection"), ("cost", "Cost", "Cost"),
     ("warnings", "Warnings", "Warnings"), ("evaluation", "On real data", "Real data"),
-    ("ledger", "No-data ledger", "Files read"),
+    ("exports", "Files for other programs", "Exports"), ("ledger", "No-data ledger", "Files read"),
 )  # fmt: skip
 """(id, heading, name in the list at the top), in the order of the page."""
 
@@ -75,7 +75,9 @@ SECTIONS = (
 def render(run: Run) -> str:
     """The page of a run as HTML text."""
     chosen = selection(run)
-    there = [section for section in SECTIONS if section[0] != "selection" or chosen["table"]]
+    files = exported(run)
+    left_out = {name for name, content in (("selection", chosen["table"]), ("exports", files["rows"])) if not content}
+    there = [section for section in SECTIONS if section[0] not in left_out]
     return (
         environment()
         .get_template("page.html.j2")
@@ -95,6 +97,7 @@ def render(run: Run) -> str:
             cost=sections.cost(run),
             warnings=sections.warnings(run),
             evaluation=evaluated(run.evaluation, run.measured),
+            exports=files,
             ledger=sections.ledger(run),
         )
     )
@@ -205,3 +208,8 @@ def evaluated(evaluation: Tree, measured: Sequence[Finding]) -> dict[str, Any] |
         "notes": [note.text() for note in evaluation.at("notes").items() if note.text()],
         "drawings": draw_all("real", drawings(measured), "green"),
     }
+
+
+def exported(run: Run) -> dict[str, Any]:
+    """What was measured of files for other programs, the newest first."""
+    return {"rows": sections.export_rows(run.exports), "drawings": draw_all("file", drawings(run.exported), "purple")}

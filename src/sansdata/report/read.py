@@ -34,6 +34,7 @@ class Run:
     summary: Tree = field(default_factory=Tree)
     ledger: Tree = field(default_factory=Tree)
     evaluation: Tree = field(default_factory=Tree)
+    exports: Tree = field(default_factory=Tree)
     config_text: str = ""
     config: Tree = field(default_factory=Tree)
     metrics: Metrics = field(default_factory=Metrics)
@@ -42,6 +43,8 @@ class Run:
     """Of the samples."""
     measured: list[Finding] = field(default_factory=list)
     """On real data."""
+    exported: list[Finding] = field(default_factory=list)
+    """Of files for other programs."""
     grids: list[samples.Grid] = field(default_factory=list)
     grid_files: int = 0
     faults: list[str] = field(default_factory=list)
@@ -54,7 +57,7 @@ def read_run(directory: Path, evaluation: Mapping[str, Any] | None = None, grids
     """
     files = RunFiles(Path(directory), MARKS)
     run = Run(files.directory, faults=files.faults)
-    for name in ("manifest", "plan", "summary", "ledger", "evaluation"):
+    for name in ("manifest", "plan", "summary", "ledger", "evaluation", "exports"):
         setattr(run, name, files.tree("run.json" if name == "manifest" else f"{name}.json"))
     if evaluation is not None:
         run.evaluation = Tree(dict(evaluation))
@@ -100,10 +103,11 @@ def _read_findings(run: Run) -> None:
     for attribute, tree, entries in (
         ("figures", run.summary, old_files.of_summary(run.summary, names)),
         ("measured", run.evaluation, old_files.of_evaluation(run.evaluation, names)),
+        ("exported", run.exports, run.exports.at("figures")),
     ):
         own_names = tuple(name.text() for name in tree.at("class_names").items())
         several, unreadable = findings.read(entries, own_names or names)
         setattr(run, attribute, several)
         if unreadable:
-            file = "summary.json" if tree is run.summary else "evaluation.json"
+            file = {"figures": "summary.json", "measured": "evaluation.json", "exported": "exports.json"}[attribute]
             run.faults.append(f"{file}: {unreadable} of its figures could not be read and are left out")

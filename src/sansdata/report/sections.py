@@ -170,6 +170,22 @@ def figure_rows(several: Sequence[Figure], digits: int = 1) -> list[dict[str, st
     return rows
 
 
+def export_rows(exports: Tree) -> list[tuple[str, ...]]:
+    """Of each export: the file, its size, agreement, accuracy, latencies and threads, peak memory, and when."""
+    rows = []
+    for entry in reversed(exports.at("exports").items()[-ROWS:]):
+        ends = [entry.at(name).number() for name in ("p50", "p95", "p99")]
+        latency = " / ".join(NOTHING if end is None else f"{end:.3g}" for end in ends)
+        memory = entry.at("peak_memory_mb").number()
+        rows.append((
+            clip(entry.at("name").text(NOTHING), 80), size(entry.at("size").number()),
+            percent(entry.at("agreement").number()), percent(entry.at("accuracy").number()),
+            f"{latency} ms, {entry.at('threads').text(NOTHING)} thread",
+            NOTHING if memory is None else f"{memory:.0f} MB", moment(entry.at("written").text()),
+        ))  # fmt: skip
+    return rows
+
+
 def transfer_figures(evaluation: Tree) -> list[Figure]:
     """Of each set of another task: the linear probe on the student's features, between its floor and its ceiling."""
     several = []

@@ -32,7 +32,8 @@ def train(
     view: Augment = "none",
     seed: int = 0,
 ) -> nn.Module:
-    """A zoo network by name, or a module with its first weights, trained with SGD (Nesterov 0.9) and a one-cycle rate; the last epoch, in eval mode."""
+    """A zoo network by name, or a module with its first weights, trained with SGD (Nesterov 0.9) and a one-cycle
+    rate; the last epoch, in eval mode."""
     runtime, streams = make_runtime(), Streams(seed)
     with streams.as_global("teacher"):
         module = build(architecture_of(network, task)) if isinstance(network, str) else network

@@ -33,10 +33,10 @@ MAGIC: dict[bytes, tuple[str, str]] = {
 }
 """Beginning of a file -> what it is, what to do."""
 SUFFIXES: dict[str, tuple[str, str]] = {
-    ".onnx": ("an ONNX model", f"ONNX files are no teachers here: {WEIGHTS}"),
+    ".onnx": ("an ONNX model", "give it again under a name that ends in .onnx, as a teacher; it can be no student"),
     ".pt2": (
         "a program of torch.export",
-        "where it is trusted: torch.save(torch.export.load(FILE).state_dict, 'weights.pt'), then ARCH@weights.pt",
+        "loading it could run code, so the program is left alone and its weights are read: ARCH@FILE",
     ),
     ".keras": ("a Keras model", REBUILT),
     ".h5": ("a Keras model", REBUILT),

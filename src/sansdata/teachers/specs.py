@@ -9,6 +9,7 @@ shrink:R                   the teacher's network with every hidden width times R
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
+MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 FOLDER                     a classifier of texts or images of the library transformers, or one of timm's, as hubs have
                            them: config.json and model.safetensors
 """
@@ -44,6 +45,7 @@ from .choice import choose
 from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
+from .onnx_file import external_files, is_onnx, load_onnx
 from .scores import load_skops
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
@@ -54,7 +56,10 @@ from .writers.sources import is_writer, load_writer
 
 STUDENT_FILE = "student.safetensors"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
-LIBRARIES = {".skops": ("skops.io", "sklearn.ensemble", "pandas"), "": ("transformers", "tokenizers")}
+LIBRARIES = {
+    ".skops": ("skops.io", "sklearn.ensemble", "pandas"), ".onnx": ("onnx", "onnxruntime"),
+    "": ("transformers", "tokenizers"),
+}  # fmt: skip
 """Ending of a teacher's file, or '' for a folder of transformers -> libraries that reading it imports."""
 
 
@@ -90,6 +95,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         return load_skops(Path(spec), task)
     if is_writer(spec):
         return teacher_of(load_writer(spec), task)
+    if is_onnx(spec):
+        return load_onnx(Path(spec), task)
     if is_transformer(Path(spec)):
         return load_transformer(Path(spec), task)
     try:
@@ -106,7 +113,7 @@ def is_skops(spec: str) -> bool:
 
 def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    return is_skops(spec) or is_writer(spec) or is_transformer(Path(spec))
+    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec))
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
@@ -180,6 +187,8 @@ def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
+    if is_onnx(spec):
+        return [Path(spec), *external_files(Path(spec))]
     _, file, _ = _split(spec)
     if file is None:
         return []

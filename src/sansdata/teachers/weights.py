@@ -19,6 +19,7 @@ from ..errors import TeacherError, UnsafeFileError
 from ..models.limits import MAX_ELEMENTS, MAX_TENSORS
 from ..models.module_pickle import is_module, state_of
 from ..models.pickles import Foreign
+from ..models.pt2_file import read_pt2
 from ..models.tensor_file import open_size, read_safetensors
 from ..models.torch_file import read_plain
 from .foreign import refuse_foreign
@@ -49,13 +50,16 @@ def read_weights(path: str | Path) -> dict[str, dict[str, Tensor]]:
     """Every dict of tensors in a file, by the dotted key where it lies ('' is the file itself): name -> tensor on the
     CPU. Which of them a network is, `choice.choose` finds, and `check_tensors` looks at their values.
 
-    Formats: .safetensors; .pt, .pth, .th, .pth.tar, .bin of torch.save. Raises TeacherError for a file that is missing,
-    cut or holds no tensors; UnsafeFileError for one that would have to run code, or lies.
+    Formats: .safetensors; .pt, .pth, .th, .pth.tar, .bin of torch.save; .pt2 of torch.export, without its program.
+    Raises TeacherError for a file that is missing, cut or holds no tensors; UnsafeFileError for one that would have to
+    run code, or lies.
     """
     path = Path(path)
     open_size(path)
     if path.suffix.lower() == ".safetensors":
         contents: Any = read_safetensors(path)[0]
+    elif path.suffix.lower() == ".pt2":
+        contents = read_pt2(path)
     else:
         refuse_foreign(path)
         contents = read_plain(path, partial(_accept, path)).tree

@@ -81,6 +81,16 @@ class Images(InputKind):
         shift = torch.randn(count, shape[0], 1, 1, generator=generator)
         return around.undo(contrast * noise + 0.5 * shift)
 
+    def edges(self) -> Tensor:
+        """Black, white, each channel alone, one bright pixel, and a chessboard."""
+        channels, height, width = self.spec.shape
+        alone = torch.eye(channels).view(channels, channels, 1, 1).expand(-1, -1, height, width)
+        images = torch.zeros(4, *self.spec.shape)
+        images[1] = 1
+        images[2, :, height // 2, width // 2] = 1
+        images[3] = (torch.arange(height)[:, None] + torch.arange(width)) % 2
+        return torch.cat([images, alone])
+
     def pack(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
         return pixels.pack(inputs)

@@ -13,6 +13,7 @@ changes; 'mean shift', what rounding adds to the mean of a layer's output, over 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class Separable(nn.Sequential):
 
     def __init__(self, channels: int, classes: int, widths: tuple[int, ...] = (16, 32, 64)) -> None:
         parts: list[nn.Module] = [*_normed(nn.Conv2d(channels, widths[0], 3, 2, 1, bias=False))]
-        for before, after in zip(widths, widths[1:]):
+        for before, after in pairwise(widths):
             parts += _normed(nn.Conv2d(before, before, 3, 2, 1, groups=before, bias=False))
             parts += _normed(nn.Conv2d(before, after, 1, bias=False))
         super().__init__(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))

@@ -1,0 +1,71 @@
+"""What was measured of an exported model, beside the file and in its run: added to, never replaced."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..figures import Drawing
+from ..files import exclusive, read_json, reason, write_json
+
+NAME = "exports.json"
+MOST = 500
+"""Exports that a run remembers; the oldest go."""
+
+
+def write_beside(file: Path, entry: dict[str, Any]) -> Path:
+    """Writes `entry` as FILE.json. Raises OSError."""
+    path = file.with_name(f"{file.name}.json")
+    write_json(path, entry)
+    return path
+
+
+def add_to_run(run_dir: Path, entry: dict[str, Any]) -> str:
+    """Adds an entry to exports.json of a run. Gives '' or, where nothing could be written, why."""
+    path = run_dir / NAME
+    try:
+        with exclusive(run_dir):
+            entries = [*exports_in(path), entry][-MOST:]
+            write_json(path, {"exports": entries, "figures": [one.to_dict() for one in drawings(entries)]})
+    except (OSError, ValueError, RecursionError) as fault:
+        return f"{path} cannot be written ({reason(fault)}): what was measured stands only beside the file"
+    return ""
+
+
+def exports_in(path: Path) -> list[dict[str, Any]]:
+    """The entries that are there. A damaged file is set aside: what it holds may be needed."""
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError):
+        value = None
+    if isinstance(value, dict) and isinstance(value.get("exports"), list):
+        return [entry for entry in value["exports"] if isinstance(entry, dict)]
+    path.rename(path.with_name(f"{NAME}.damaged-{os.urandom(4).hex()}"))
+    return []
+
+
+def drawings(entries: list[dict[str, Any]]) -> list[Drawing]:
+    """Quality against size and against latency, a point for each file as it was exported last. The quality is accuracy
+    on real data where every file has one, else agreement with the student."""
+    latest = {str(entry.get("name")): entry for entry in entries}
+    quality = "accuracy" if all(_number(entry, "accuracy") is not None for entry in latest.values()) else "agreement"
+    of = "accuracy on real data" if quality == "accuracy" else "agreement with the student"
+    made = []
+    for axis, unit in (("size", "kilobytes"), ("p50", "milliseconds of one input")):
+        points = {}
+        for name, entry in latest.items():
+            x, y = _number(entry, axis), _number(entry, quality)
+            if x is not None and y is not None:
+                points[name] = [[x / 1000 if axis == "size" else x, 100 * y]]
+        if points:
+            title = f"{quality} against {'size' if axis == 'size' else 'latency'}"
+            made.append(Drawing(title, "curve", points, f"up: {of}, in per cent; right: {unit}"))
+    return made
+
+
+def _number(entry: dict[str, Any], name: str) -> float | None:
+    value = entry.get(name)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,0 +1,172 @@
+"""The reader of exported models stands alone: no torch, no sansdata, and one error for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import WORLDS, Tiny, make_module, make_task
+from typer.testing import CliRunner
+
+import sansdata
+from sansdata.api.quantize import to_int8
+from sansdata.cli.main import app
+from sansdata.deploy import predict
+from sansdata.engine.run import run
+from sansdata.errors import UserError
+from sansdata.models.build import architecture_of
+from sansdata.models.saved import write_model
+
+for library in ("onnx", "onnxruntime", "onnxscript"):
+    pytest.importorskip(library)
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Block())
+sys.argv = {argv}
+import runpy
+runpy.run_path({file}, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student file with its exports beside it."""
+    folder = tmp_path_factory.mktemp("exported")
+    task = make_task().model_copy(update={"class_names": ("a", "b", "c", "d")})
+    architecture = architecture_of(WORLDS["image"].network, task)
+    write_model(folder / "student.safetensors", make_module(), architecture, task, {})
+    sansdata.export(str(folder / "student.safetensors"), "onnx")
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8))
+    return folder
+
+
+def alone(*words: str, blocked: tuple[str, ...] = ("torch", "sansdata", "PIL")) -> subprocess.CompletedProcess[str]:
+    """A copy of predict.py in a process that has neither torch nor sansdata."""
+    code = BLOCKED.format(blocked=set(blocked), argv=["predict.py", *words], file=repr(predict.__file__))
+    return subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def test_it_needs_onnxruntime_and_numpy_only(exported: Path, tmp_path: Path) -> None:
+    model, images, out = exported / "student.onnx", exported / "images.npy", tmp_path / "answers.npz"
+    done = alone(str(model), str(images), "--out", str(out), "--self-test")
+    assert done.returncode == 0, done.stderr
+    first, *rows = done.stdout.splitlines()
+    assert first.startswith("self-test 2")
+    with np.load(out) as kept:
+        labels = kept["answers"].argmax(1)
+    assert [row.split("\t")[:2] for row in rows] == [[str(n), "abcd"[label]] for n, label in enumerate(labels)]
+    expected = make_module()
+    import torch
+
+    images_in = torch.from_numpy(np.load(images)).float().div(255)[:, None]
+    with torch.no_grad():
+        assert expected((images_in - 0.5) / 0.25).argmax(1).tolist() == labels.tolist()
+    missing = alone(str(model), str(images), blocked=("onnxruntime",))
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("error: needs onnxruntime")
+
+
+def test_a_picture_will_do_and_measuring_is_json(exported: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20), (10, 200, 30)).save(tmp_path / "x.png")
+    done = CliRunner().invoke(app, ["predict", str(exported / "student.onnx"), str(tmp_path / "x.png")])
+    assert done.exit_code == 0, done.output
+    assert len(done.output.splitlines()) == 1
+    asked = ["predict", str(exported / "student.onnx"), str(exported / "images.npy"), "--measure"]
+    cost = json.loads(CliRunner().invoke(app, asked).output)
+    assert 0 < cost["p50"] <= cost["p95"] <= cost["p99"]
+    assert cost["threads"] == 1
+
+
+def test_a_self_test_finds_another_model_and_other_answers(exported: Path, tmp_path: Path) -> None:
+    model = tmp_path / "student.onnx"
+    model.write_bytes((exported / "student.onnx").read_bytes())
+    network = predict.Model(model)
+    with pytest.raises(predict.PredictError, match="there is no self-test"):
+        predict.self_test(network)
+    with np.load(exported / "student.selftest.npz") as opened:
+        arrays = {name: opened[name] for name in opened.files}
+    np.savez(tmp_path / "student.selftest.npz", **arrays | {"answers": arrays["answers"] + 0.01})
+    with pytest.raises(predict.PredictError, match=r"answers differ by 0\.01"):
+        predict.self_test(network)
+    np.savez(tmp_path / "student.selftest.npz", **arrays | {"answers": arrays["answers"] * np.nan})
+    with pytest.raises(predict.PredictError, match="answers differ by nan"):
+        predict.self_test(network)
+    to_int8(make_module(), tmp_path / "other.onnx", "noise", task=make_task())
+    np.savez(tmp_path / "other.selftest.npz", **arrays)
+    with pytest.raises(predict.PredictError, match="SHA-256 is not that"):
+        predict.self_test(predict.Model(tmp_path / "other.onnx"))
+
+
+def test_wrong_files_are_one_error(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "shape.npy", np.zeros((2, 9, 9), np.uint8))
+    np.save(tmp_path / "empty.npy", np.zeros((0, 8, 8), np.uint8))
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
+    (tmp_path / "notes.txt").write_text("x")
+    model = str(exported / "student.onnx")
+    for words, message in (
+        ([str(tmp_path / "no.onnx")], "onnxruntime cannot read it"),
+        ([str(tmp_path / "none.onnx")], "no such file"),
+        ([model], "name a file of inputs"),
+        ([model, str(tmp_path / "pickled.npy")], "without pickle"),
+        ([model, str(tmp_path / "shape.npy")], "do not fit the model"),
+        ([model, str(tmp_path / "empty.npy")], "the inputs are empty"),
+        ([model, str(tmp_path / "cut.npz")], "without pickle"),
+        ([model, str(tmp_path / "notes.txt")], "expected inputs as .npy"),
+    ):
+        failed = CliRunner().invoke(app, ["predict", *words])
+        assert isinstance(failed.exception, UserError), (words, failed.output)
+        assert message in str(failed.exception)
+
+
+def test_a_run_keeps_what_every_export_measured(tiny: Tiny, tmp_path: Path) -> None:
+    out = run(tiny.settings("noise", {"transfer": {"batch": 8}}, budget="2steps"), tmp_path / "run")
+    first = sansdata.export(out, "onnx")
+    done = CliRunner().invoke(app, ["export", str(out), "--to", "onnx-int8"])
+    assert done.exit_code == 0, done.output
+    assert "of the float file" in done.output
+    assert first.inputs >= 256
+    kept = json.loads((out / "exports.json").read_text())
+    assert [entry["name"] for entry in kept["exports"]] == ["student.onnx", "student.int8.onnx"]
+    assert kept["exports"][1]["float_size"] == first.size
+    assert kept["exports"][0]["peak_memory_mb"] > 10
+    assert {drawing["name"] for drawing in kept["figures"]} == {"agreement against size", "agreement against latency"}
+    assert json.loads((out / "student.int8.onnx.json").read_text()) == kept["exports"][1]
+    sansdata.export(out, "onnx")
+    assert len(json.loads((out / "exports.json").read_text())["exports"]) == 3
+    tested = CliRunner().invoke(app, ["predict", str(out / "student.int8.onnx"), "--self-test"])
+    assert tested.exit_code == 0, tested.output
+    page = sansdata.report(out).read_text()
+    assert "agreement against size" in page.lower()
+    assert "student.int8.onnx" in page
+
+
+def test_the_example_answers_a_stream(exported: Path) -> None:
+    """Without torch, as on the machine that has the camera."""
+    folder = Path(__file__).parents[2] / "examples" / "stream"
+    code = BLOCKED.format(
+        blocked={"torch"}, argv=["serve.py", str(exported / "student.onnx"), "--port", "0", "--once"],
+        file=repr(str(folder / "serve.py")),
+    )  # fmt: skip
+    source = str(Path(predict.__file__).parents[2])
+    server = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": source}
+    )
+    assert server.stdout is not None
+    port = server.stdout.readline().rsplit(" ", 1)[1].strip()
+    command = [sys.executable, str(folder / "camera.py"), str(exported / "images.npy"), "--port", port]
+    done = subprocess.run([*command, "--rate", "0", "--frames", "20"], capture_output=True, text=True, timeout=60)
+    assert "frames/s: " in done.stdout, done.stderr
+    assert "20 frames answered" in server.communicate(timeout=60)[0]
+    assert server.returncode == 0
