@@ -44,6 +44,7 @@ METHODS = {
     "tabkd": ("tabkd:TabKD", "tables: rows that cross the teacher's boundaries and cover its bins; pool (after TabKD)"),
     "zerogen": ("zerogen:ZeroGen", "texts: a language model writes them, class by class; pool (Ye et al. 2022)"),
     "as-dfd": ("as_dfd:ASDFD", "texts: vectors in the place of words, against the student; pool (Ma et al. 2020)"),
+    "af-stip": ("af_stip:AFStip", "code: vectors, a grammar or resampled tokens; a reconstruction (Wang & Jiang 2024)"),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""

@@ -16,6 +16,7 @@ from ..tasks import MAX_CLASSES, Task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from .cifar_resnet import CifarResNet
+from .code_nets import GRU
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
@@ -76,6 +77,10 @@ def _transformer(sizes: Mapping[str, int], scale: float) -> nn.Module:
     return Transformer(sizes["vocabulary"], sizes["length"], sizes["classes"], width)
 
 
+def _gru(width: int, fused: bool) -> Builder:
+    return lambda sizes, scale: GRU(sizes["vocabulary"], sizes["classes"], scaled(width, scale), fused)
+
+
 IMAGE_ZOO: dict[str, Builder] = {
     "lenet5": _image(lambda channels, classes, scale: LeNet5(channels, classes, scale)),
     "lenet5-half": _image(lambda channels, classes, scale: LeNet5(channels, classes, 0.5 * scale)),
@@ -108,7 +113,13 @@ TABLE_ZOO: dict[str, Builder] = {
 }
 DOORS = {"mlp-pieces": "pieces"}
 """Networks that stand behind another door than their kind's plain one."""
-TEXT_ZOO: dict[str, Builder] = {"bag": _bag, "bilstm": _bilstm, "text-transformer": _transformer}
+TEXT_ZOO: dict[str, Builder] = {
+    "bag": _bag,
+    "bilstm": _bilstm,
+    "text-transformer": _transformer,
+    "fused-gru": _gru(64, fused=True),
+    "gru": _gru(32, fused=False),
+}
 ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
 """kind of input -> networks that read it. All give logits of exclusive classes."""
 ZOO = {name: builder for zoo in ZOO_OF.values() for name, builder in zoo.items()}
