@@ -106,7 +106,9 @@ def calibration_inputs(
         norms = () if calibrate == "noise" else dissect(network, torch.rand(2, *task.shape)).batch_norms
         if norms:
             batch = distilled_batch(network, norms, task.shape, BATCH, generator, STEPS)
-            return batch.inputs, [f"a batch was distilled: BatchNorm's loss fell from {batch.first:.3g} to {batch.last:.3g}"]
+            return batch.inputs, [
+                f"a batch was distilled: BatchNorm's loss fell from {batch.first:.3g} to {batch.last:.3g}"
+            ]
         if calibrate == "zeroq":
             raise StudentError(
                 "--calibrate zeroq matches BatchNorm's statistics, and this network has none. Calibrate with a method "

@@ -38,7 +38,9 @@ def round_weights(graph: NetworkGraph, bits: int, per: Per) -> dict[fx.Node, Ten
     return errors
 
 
-def correct_by_statistics(graph: NetworkGraph, errors: Mapping[fx.Node, Tensor], told: Mapping[Any, Signal]) -> set[str]:
+def correct_by_statistics(
+    graph: NetworkGraph, errors: Mapping[fx.Node, Tensor], told: Mapping[Any, Signal]
+) -> set[str]:
     """b <- b - (sum of the error over places) E[x], in place, of every layer whose input's mean is told. Gives the
     paths of the others."""
     left = set()

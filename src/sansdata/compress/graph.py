@@ -19,7 +19,13 @@ from ..models.copying import private_copy
 
 aten: Any = torch.ops.aten
 CONVOLUTION, LINEAR, BATCH_NORM = aten.conv2d.default, aten.linear.default, aten.batch_norm.default
-RELU, ADD, CONCAT, PAD, SLICE = aten.relu.default, aten.add.Tensor, aten.cat.default, aten.pad.default, aten.slice.Tensor
+RELU, ADD, CONCAT, PAD, SLICE = (
+    aten.relu.default,
+    aten.add.Tensor,
+    aten.cat.default,
+    aten.pad.default,
+    aten.slice.Tensor,
+)
 CLIP = (aten.hardtanh.default, aten.relu6.default, aten.clamp.default)
 SAME = (aten.dropout.default, aten.alias.default, aten.contiguous.default, aten.clone.default, aten.detach.default)
 """In eval mode what goes in comes out."""
@@ -181,6 +187,7 @@ def keeps_channels(graph: NetworkGraph, node: fx.Node) -> bool:
         value = source.meta["val"]
         return value.ndim == 4 and sorted(axis % 4 for axis in argument(node, 1, [])) == [2, 3]
     if node.target in RESHAPE:
-        return all(value.ndim < 4 or tuple(value.shape[2:]) == (1, 1) for value in (source.meta["val"], node.meta["val"]))
+        return all(
+            value.ndim < 4 or tuple(value.shape[2:]) == (1, 1) for value in (source.meta["val"], node.meta["val"])
+        )
     return node.target in (*SAME, *POOL_MAX, *POOL_MEAN)
-

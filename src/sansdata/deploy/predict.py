@@ -120,7 +120,9 @@ def fitted(arrays: Mapping[str, np.ndarray], model: Model) -> dict[str, np.ndarr
 def _images(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         images = images[..., None] if images.ndim == 3 else images
-        return np.ascontiguousarray(images.astype(np.float32).transpose(0, 3, 1, 2) / 255) if images.ndim == 4 else images
+        return (
+            np.ascontiguousarray(images.astype(np.float32).transpose(0, 3, 1, 2) / 255) if images.ndim == 4 else images
+        )
     return images.astype(np.float32)
 
 
@@ -233,7 +235,12 @@ def _first_line(fault: BaseException) -> str:
 
 
 def run(
-    model: Path, inputs: Path | None, out: Path | None = None, test: bool = False, measure: bool = False, threads: int = 1
+    model: Path,
+    inputs: Path | None,
+    out: Path | None = None,
+    test: bool = False,
+    measure: bool = False,
+    threads: int = 1,
 ) -> None:
     """What the command does. Raises PredictError."""
     network = Model(model, threads)

@@ -74,7 +74,7 @@ def _bilstm(sizes: Mapping[str, int], scale: float) -> nn.Module:
 
 def _transformer(sizes: Mapping[str, int], scale: float) -> nn.Module:
     width = 4 * scaled(16, scale)  # a multiple of the heads
-    return Transformer(sizes["vocabulary"], sizes["length"], sizes["classes"], width)
+    return Transformer(sizes["vocabulary"], sizes["length"], sizes["classes"], width, sizes.get("layers", 2))
 
 
 def _gru(width: int, fused: bool) -> Builder:
@@ -124,7 +124,7 @@ ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO,
 """kind of input -> networks that read it. All give logits of exclusive classes."""
 ZOO = {name: builder for zoo in ZOO_OF.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
@@ -218,4 +218,5 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     wanted = {"image": ("channels", "classes"), "table": ("features", "classes")}.get(
         kind, ("vocabulary", "length", "classes")
     )
+    wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))
