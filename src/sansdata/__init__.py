@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .api.quantize import Integers, to_int8
     from .api.report import report
     from .api.result import Result, load
+    from .api.trim import Trimmed, trim
     from .config import Strict
     from .contracts import Access, Batch, Losses, Requirements, Stateful
     from .method import Context, Method
@@ -50,6 +51,8 @@ _HOMES = {
     "report": "api.report",
     "Result": "api.result",
     "load": "api.result",
+    "Trimmed": "api.trim",
+    "trim": "api.trim",
     "Access": "contracts",
     "Batch": "contracts",
     "Losses": "contracts",
@@ -88,6 +91,7 @@ __all__ = [
     "Task",
     "Teacher",
     "TransferSettings",
+    "Trimmed",
     "attack_success",
     "check",
     "convert",
@@ -102,6 +106,7 @@ __all__ = [
     "report",
     "to_int8",
     "transferability",
+    "trim",
 ]
 
 

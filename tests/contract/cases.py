@@ -139,11 +139,20 @@ CASES = {
     ),
     "as-dfd/tokens": Case(
         {
-            "batch": 8, "iterations": 4, "harder": 3, "chunk": 2, "choices": 3, "near": 0.1, "steps_per_batch": 3,
+            "batch": 8, "iterations": 4, "harder": 3, "chunk": 2, "choices": 3, "enters": "mixture",
+            "fresh": 0.25, "steps_per_batch": 3,
             "pool": 12, "transfer": {"batch": 8},
         },
         stops=(6, 1, 11),  # 6 and 11: half a batch guessed; at 11 the pool of 12 is full and being renewed
         moves_apart=((1, 6), (6, 7)),
+        learns={"lr": 0.02, "batch": 32},
+    ),
+    "af-stip/tokens": Case(
+        {
+            "mode": "resample", "iterations": 2, "choices": 3, "batch": 16, "steps_per_batch": 3, "pool": 24,
+            "transfer": {"batch": 8},
+        },
+        stops=(5, 1, 10),  # 5: the pool of 24 is full; 10: being renewed
         learns={"lr": 0.01},
     ),
     "tabkd/table": Case(

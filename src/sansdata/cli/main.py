@@ -29,6 +29,7 @@ from . import (
     quantize,
     report,
     reproduce,
+    trim,
 )
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("compress")(compress.compress)
 app.command("quantize")(quantize.quantize)
+app.command("trim")(trim.trim)
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)

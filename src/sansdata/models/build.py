@@ -16,6 +16,7 @@ from ..tasks import MAX_CLASSES, Task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from .cifar_resnet import CifarResNet
+from .code_nets import GRU
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
@@ -91,7 +92,11 @@ def _bilstm(sizes: Mapping[str, int], scale: float) -> nn.Module:
 
 def _transformer(sizes: Mapping[str, int], scale: float) -> nn.Module:
     width = 4 * scaled(16, scale)  # a multiple of the heads
-    return Transformer(sizes["vocabulary"], sizes["length"], sizes["classes"], width)
+    return Transformer(sizes["vocabulary"], sizes["length"], sizes["classes"], width, sizes.get("layers", 2))
+
+
+def _gru(width: int, fused: bool) -> Builder:
+    return lambda sizes, scale: GRU(sizes["vocabulary"], sizes["classes"], scaled(width, scale), fused)
 
 
 IMAGE_ZOO: dict[str, Builder] = {
@@ -141,14 +146,20 @@ TABLE_ZOO: dict[str, Builder] = {
 }
 DOORS = {"mlp-pieces": "pieces"}
 """Networks that stand behind another door than their kind's plain one."""
-TEXT_ZOO: dict[str, Builder] = {"bag": _bag, "bilstm": _bilstm, "text-transformer": _transformer}
+TEXT_ZOO: dict[str, Builder] = {
+    "bag": _bag,
+    "bilstm": _bilstm,
+    "text-transformer": _transformer,
+    "fused-gru": _gru(64, fused=True),
+    "gru": _gru(32, fused=False),
+}
 ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
 """kind of input -> networks that read it and give a class for each pixel."""
 ZOO = {name: builder for of_side in (ZOO_OF, DENSE_ZOO_OF) for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
@@ -251,4 +262,5 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     wanted = {"image": seen, "clip": seen, "table": ("features", "classes")}.get(
         kind, ("vocabulary", "length", "classes")
     )
+    wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))

@@ -26,7 +26,6 @@ from ..network import Network
 from ..runtime import make_runtime
 from ..streams import Streams
 from ..tasks import ClassesSpec, PairTask, TokensSpec
-from ..teachers.base import Teacher
 from .teachers import cache
 
 UNKNOWN, PADDING = "[UNK]", "[PAD]"
@@ -103,16 +102,26 @@ def train_tokenizer(path: Path, texts: Sequence[str], size: int) -> None:
 
 
 def train_classifier(
-    module: nn.Module, data: KindSet, epochs: int, lr: float, batch: int = 64, seed: int = 0, hidden: float = HIDDEN
+    module: nn.Module,
+    data: KindSet,
+    epochs: int,
+    lr: float,
+    batch: int = 64,
+    seed: int = 0,
+    hidden: float = HIDDEN,
+    balance: bool = False,
 ) -> nn.Module:
-    """`module` after so many epochs of Adam and a one-cycle rate, in eval mode. hidden: share of unknown words."""
-    runtime, streams, network = make_runtime(), Streams(seed), Network.of(module, data.task)
+    """`module` after so many epochs of Adam and a one-cycle rate, in eval mode. hidden: share of unknown words.
+    balance: classes count alike, however often they come."""
+    runtime, streams, network = make_runtime(precision="fp32"), Streams(seed), Network.of(module, data.task)
     tokens, mask = data.packed["tokens"], data.packed["mask"]  # type: ignore[index]
     labels, unknown = torch.from_numpy(data.labels), Tokens(data.task.inputs).tokenizer
     assert unknown is not None
     place = unknown._loaded.token_to_id(UNKNOWN)
-    each = len(labels) // batch
-    optimizer = torch.optim.AdamW(module.parameters(), lr, weight_decay=0.01)
+    each = max(1, len(labels) // batch)
+    weights = len(labels) / (data.task.classes * labels.bincount(minlength=data.task.classes)) if balance else None
+    learns = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learns, lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * each)
     module.train()
     for step in range(epochs * each):
@@ -124,18 +133,10 @@ def train_classifier(
         inputs = runtime.place({"tokens": tokens[ids].masked_fill(drop, place), "mask": mask[ids]})
         with streams.as_global("dropout"):
             logits = runtime.forward(network, inputs).logits
-        F.cross_entropy(logits, labels[ids].to(runtime.device)).backward()
+        F.cross_entropy(logits, labels[ids].to(runtime.device), weights).backward()
         runtime.step(optimizer)
         schedule.step()
     return module.eval()
-
-
-def accuracy(module: nn.Module, data: KindSet) -> float:
-    """0..1."""
-    network = Network.of(module, data.task)
-    with torch.no_grad(), fixed(module):
-        right = [(network(inputs).logits.argmax(1) == labels).sum() for inputs, labels in data.batches(256)]
-    return float(torch.stack(right).sum()) / len(data)
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ def task_of(recipe: TextRecipe, tokenizer: Path) -> PairTask:
     return PairTask(inputs=inputs, outputs=ClassesSpec(classes=SETS[recipe.data]()[0].classes))
 
 
-def classes_of(teacher: Teacher, data: KindSet) -> np.ndarray:
-    """(N,) what a teacher takes each text for."""
-    with torch.no_grad():
-        return torch.cat([teacher(inputs).logits.argmax(1) for inputs, _ in data.batches(256)]).numpy()
+def classes_of(module: nn.Module, data: KindSet) -> np.ndarray:
+    """(N,) what a network takes each text for."""
+    network = Network.of(module, data.task)
+    with torch.no_grad(), fixed(module):
+        return torch.cat([network(inputs).logits.argmax(1) for inputs, _ in data.batches(256)]).numpy()

@@ -26,6 +26,8 @@ EXPERIMENTS = {
     "echo": "a recurrent student of a ventricle's masks, on films of a phantom that it never saw",
     "table": "a student of trees that are only asked, and its ranking and agreement on the test rows",
     "integers": "a network of integers, wrecked and restored, and what calibrates it",
+    "texts": "a student of a classifier of texts that a recipe trains, and its agreement on the test texts",
+    "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

@@ -2,6 +2,7 @@
 
 from ...errors import ConfigError, did_you_mean
 from .abd import ABD
+from .af_stip import AF_STIP
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
@@ -20,6 +21,7 @@ from .model import Recipe
 from .retain import RETAIN
 from .segmentation import MEMBRANES, STREETS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
+from .text_dfkd import TEXT_DFKD
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -51,6 +53,8 @@ RECIPES: dict[str, Recipe] = {
         WINE,
         GERMAN_CREDIT,
         DFQ,
+        TEXT_DFKD,
+        AF_STIP,
     )
 }
 

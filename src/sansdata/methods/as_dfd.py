@@ -20,42 +20,41 @@ import pydantic
 import torch
 from torch import Tensor
 
-from ...arithmetic import ceil_div
-from ...columns import Inputs
-from ...config import Strict
-from ...contracts import Access, Batch, Losses, Requirements, Stateful
-from ...kinds.index import input_kind
-from ...kinds.inputs.tokens import Tokens
-from ...memory import Pool
-from ...method import Context
-from ...models.entry import SPACE
-from ...models.modes import fixed
-from ...objectives.logits import cross_entropy, kl
-from ...synthesis.labels import random_labels, stratified_labels
-from ...synthesis.pixels import Inversion
-from ...synthesis.rounds import InRounds, Round, Schedule
-from ...training.transfer import TransferSettings
-from .words import AsMade, Words, as_text
+from .. import columns
+from ..arithmetic import ceil_div
+from ..config import Strict
+from ..contracts import Access, Batch, Losses, Requirements, Stateful
+from ..kinds.index import input_kind
+from ..kinds.inputs.tokens import Tokens
+from ..memory import Pool
+from ..method import Context
+from ..models.entry import SPACE
+from ..models.modes import fixed
+from ..objectives.logits import cross_entropy, kl
+from ..synthesis.labels import random_labels, stratified_labels
+from ..synthesis.pixels import Inversion
+from ..synthesis.rounds import InRounds, Round, Schedule
+from ..synthesis.words import AsMade, Words, as_text
+from ..training.transfer import TransferSettings
 
 
 class ASDFDConfig(Strict):
     """The paper's values were not read: all are ours but where another source is named."""
 
-    start: Literal["noise", "uniform", "frequent"] = "noise"  # the paper's: normal, as wide as the table
+    start: Literal["noise", "uniform", "frequent"] = "frequent"  # the paper's is noise, normal, as wide as the table
     batch: int = pydantic.Field(default=64, ge=2)
-    iterations: int = pydantic.Field(default=20, ge=1)
-    harder: int = pydantic.Field(default=10, ge=0)  # of these, how many of the last ask for difficulty too
-    chunk: int = pydantic.Field(default=10, ge=1)  # iterations a move
+    iterations: int = pydantic.Field(default=5, ge=1)
+    harder: int = pydantic.Field(default=5, ge=0)  # of these, how many of the last ask for difficulty too
+    chunk: int = pydantic.Field(default=5, ge=1)  # iterations a move
     vector_lr: float = pydantic.Field(default=0.3, gt=0)  # Adam's, in standard deviations of the table
     difficulty: float = pydantic.Field(default=1.0, ge=0)  # lambda, of the divergence of both answers
-    near: float = pydantic.Field(
-        default=0.0, ge=0
-    )  # of the squared distance to the nearest word, in the table's variance
+    near: float = pydantic.Field(default=0.1, ge=0)  # of the squared distance to a word, in the table's variance
     balance: bool = True  # as many texts of each class; false is the ablation
-    enters: Literal["mixture", "words"] = "mixture"  # what the student sees: a mean of words, or the nearest alone
-    choices: int = pydantic.Field(default=4, ge=1)  # words in that mean
+    enters: Literal["mixture", "words"] = "words"  # what the student sees: a mean of words, or the nearest alone
+    fresh: float = pydantic.Field(default=0.5, ge=0, lt=1)  # share of a batch: words by frequency that nobody moved
+    choices: int = pydantic.Field(default=3, ge=1)  # words in that mean
     pool: int = pydantic.Field(default=8192, ge=2)
-    steps_per_batch: int = pydantic.Field(default=5, ge=1)
+    steps_per_batch: int = pydantic.Field(default=2, ge=1)
     steps: int = pydantic.Field(default=2000, ge=1)
     transfer: TransferSettings = TransferSettings(
         optimizer="adam", lr=5e-3, weight_decay=0.0, temperature=1.0, batch=64
@@ -71,7 +70,13 @@ class ASDFD(InRounds):
     """Guesses vectors of a batch of texts over several moves, keeps the texts, teaches for a while, begins again."""
 
     Config: ClassVar[type] = ASDFDConfig
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # As the paper goes about it: from noise, many iterations, the vectors as they came out.
+        "paper": {
+            "start": "noise", "iterations": 50, "harder": 10, "near": 0.0, "enters": "mixture", "fresh": 0.0,
+            "steps_per_batch": 10,
+        },
+    }  # fmt: skip
     config: ASDFDConfig
 
     @classmethod
@@ -159,24 +164,35 @@ class ASDFD(InRounds):
         return squares.sum(1) / mask.sum(1)
 
     def _keep(self) -> None:
-        """What was guessed goes into the pool as the student will see it, with the teacher's answers to that."""
+        """What was guessed goes into the pool as the student will see it."""
         vectors = self.guess.pixels.detach()
         inputs = self._mixture(vectors, self.words.nearest(vectors, self.config.choices))
-        if self.config.enters == "words":
-            inputs = as_text(inputs)
-        with torch.no_grad():
-            answers = self.context.teacher(inputs).logits
-        self.pool.add(inputs, self.guess.targets, answers)
+        self.pool.add(self._as_seen(inputs), self.guess.targets)
         self.context.counters.add("samples", self.config.batch)
+
+    def _as_seen(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Texts, with a mean of words at each place or without, as the student is to see them."""
+        if self.config.enters == "words":
+            return as_text(inputs)
+        if "choices" in inputs:
+            return inputs
+        choices = inputs["tokens"][:, :, None].repeat(1, 1, self.config.choices)
+        shares = torch.zeros(choices.shape, device=choices.device)
+        shares[:, :, 0] = 1  # of the word alone
+        return {**inputs, "choices": choices, "shares": shares}
 
     # -- the student
 
     def transfer_batch(self) -> Batch:
         self.schedule.end_step()
-        runtime, count = self.context.runtime, self.config.transfer.batch
-        pooled = self.pool.sample(count, self.context.streams("pool"))
-        inputs: Inputs = runtime.place(pooled.inputs)
-        batch = self.context.teach(inputs, pooled.targets, pooled.extras["logits"].to(runtime.device))
+        context, config = self.context, self.config
+        fresh = round(config.fresh * config.transfer.batch)
+        inputs = context.runtime.place(self.pool.sample(config.transfer.batch - fresh, context.streams("pool")).inputs)
+        if fresh:
+            drawn = context.runtime.place(self.kind.draw(fresh, context.streams("fresh"), "frequent"))
+            context.counters.add("samples", fresh)
+            inputs = columns.join([inputs, self._as_seen(drawn)])
+        batch = context.teach(inputs)
         batch.space = SPACE
         return batch
 

@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ... import columns
-from ...columns import Inputs
-from ...errors import MethodError
-from ...kinds.inputs.tokens import Tokens
-from ...method import Context
-from ...models.entry import layer_of_words
+from .. import columns
+from ..columns import Inputs
+from ..errors import MethodError
+from ..kinds.index import input_kind
+from ..kinds.inputs.tokens import Tokens
+from ..method import Context
+from ..models.entry import layer_of_words
+from ..models.modes import in_mode
+from ..network import Network
 
 WIDTH = 0.1
 """Of the kernel that shares a vector out among its words, in the mean squared length of a word's vector; ours."""
@@ -66,3 +69,18 @@ class AsMade:
 def as_text(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Only the words that come nearest: an ordinary text."""
     return {name: inputs[name] for name in ("tokens", "mask")}
+
+
+def give_words(words: Words, student: Network, context: Context) -> bool:
+    """Puts the teacher's table into the student's layer of words, where it fits, and holds it still; whether it did."""
+    kind = input_kind(context.task)
+    probe = context.runtime.place(kind.draw(2, torch.Generator().manual_seed(0)))
+    assert not isinstance(probe, Tensor)
+    with in_mode(student.module, train=False):
+        layer = layer_of_words(student.module, student.preprocessor(probe), probe["tokens"])
+    if layer is None or layer.weight.shape != words.table.shape:
+        return False
+    with torch.no_grad():
+        layer.weight.copy_(words.table)
+    layer.weight.requires_grad_(False)
+    return True

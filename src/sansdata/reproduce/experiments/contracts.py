@@ -1,0 +1,156 @@
+"""A student of a detector of weak contracts, on fragments that share no body with those of the detector; the fold is
+the seed's.
+
+Of an arm's `experiment`: shuffled (the teacher's answers are dealt out to other samples: the floor of labels), migrate
+(numbers of labelled fragments of the other weakness on which a copy of the student and a network of random weights are
+trained further), teacher ('majority', 'raw-split': no student; what a constant, or a detector on a split that does not
+look at bodies, would be said to reach). F1 is of the weak class, in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...datasets.labelled import KindSet
+from ...engine.session import Session
+from ...errors import MethodError
+from ...methods.af_stip import AFStip
+from ...methods.index import method_config
+from ...models.build import architecture_of, build
+from ...models.copying import duplicate
+from ...runtime import Runtime
+from ...streams import Streams
+from ...tasks import PairTask
+from ...teachers.base import Teacher
+from .. import contracts
+from ..real_data import RealData, RealDataConfig
+from ..recipes.model import Arm, Recipe
+from ..texts import Texts, classes_of, train_classifier
+
+EPOCHS, LR, BATCH = 20, 2e-3, 32
+"""Of a detector; 80 to 100 steps."""
+FURTHER = 25
+"""Epochs on few labels."""
+TEST = 200
+"""Fragments of the other weakness that nothing learns from."""
+
+
+class Shuffled(AFStip):
+    """The same fragments, with the answers to others."""
+
+    def acquire(self) -> Any:
+        losses = super().acquire()
+        assert self.pool.logits is not None
+        kept = self.pool.logits[: len(self.pool)]
+        order = torch.randperm(len(kept), generator=self.context.streams("shuffle"))
+        self.pool.logits[: len(kept)] = kept[order]
+        return losses
+
+
+def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The figures of one arm on one fold; the fold's fragments are opened after the last step."""
+    task = contracts.task()
+    train, test = contracts.fold(contracts.distinct(contracts.raw("reentrancy")), seed % contracts.FOLDS)
+    kind = arm.experiment.get("teacher")
+    if kind == "raw-split":
+        train, test = contracts.fold(contracts.raw("reentrancy"), seed % contracts.FOLDS)
+    if kind == "majority":
+        return _figures(np.zeros(len(test), np.int64), None, test, {"steps": 0, "cost": {}})
+    truth = test.read(task)
+    detector = detector_of(train.read(task), task)
+    known = classes_of(detector, truth)
+    if kind == "raw-split":
+        return _figures(known, None, test, {"steps": 0, "cost": {}})
+    try:
+        session = taught(arm, seed, task, Teacher.from_module(detector, task), train)
+    except MethodError as refusal:
+        constant = np.zeros(len(test), np.int64)
+        return _figures(constant, known, test, {"steps": 0, "cost": {}, "warnings": [str(refusal)[:200]]})
+    said = classes_of(session.student, truth)
+    figures = _figures(said, known, test, {"steps": arm.steps, "cost": dict(session.context.counters.values)})
+    if isinstance(session.method, AFStip):
+        figures["measures"]["samples called weak"] = weak_share(session.method)
+    for labels in arm.experiment.get("migrate", ()):
+        figures["measures"] |= migrated(session.student, labels, seed, task)
+    return figures
+
+
+def detector_of(data: KindSet, task: PairTask) -> nn.Module:
+    """Always the same for the same fragments."""
+    with Streams(0).as_global("teacher"):
+        module = build(architecture_of("fused-gru", task))
+    steps = len(data) // BATCH
+    return train_classifier(module, data, max(2, EPOCHS * 4 // steps), LR, BATCH, hidden=0.1, balance=True)
+
+
+def taught(arm: Arm, seed: int, task: PairTask, teacher: Teacher, train: Texts) -> Session:
+    """A student at the end of its steps: by the arm's method, or on the detector's own fragments."""
+    with Streams(seed).as_global("student"):
+        student = build(architecture_of("gru", task))
+    method: Callable[..., Any] = Shuffled if arm.experiment.get("shuffled") else AFStip
+    if arm.method == "real-data":
+        data = train.read(task)
+        method = RealData.on(data.packed, torch.from_numpy(data.labels))
+        config: Any = RealDataConfig.model_validate(arm.options)
+    else:
+        config = method_config(arm.method, arm.preset, arm.options)
+    session = Session(method, config, teacher, student, task, Runtime(), seed, arm.steps)  # type: ignore[arg-type]
+    while session.context.progress.steps < arm.steps:
+        session.move()
+    session.student.eval()
+    return session
+
+
+def weak_share(method: AFStip) -> float:
+    """Percent of what was made that the teacher calls weak."""
+    pool = method.pool
+    assert pool.targets is not None
+    return 100 * float(pool.targets[: len(pool)].float().mean())
+
+
+def migrated(student: nn.Module, labels: int, seed: int, task: PairTask) -> dict[str, float]:
+    """F1 on the other weakness of a copy of the student with a new head, and of random weights, on so many labels."""
+    other = contracts.distinct(contracts.raw("infinite-loop"))
+    order = np.random.RandomState(seed).permutation(len(other))
+    test, train = other.at(order[:TEST]).read(task), other.at(order[TEST:][:labels]).read(task)
+    with Streams(seed).as_global("migration"):
+        fresh = build(architecture_of("gru", task))
+    begun = duplicate(student).requires_grad_(True)
+    begun.head.load_state_dict(fresh.head.state_dict())  # type: ignore[union-attr]
+    scores = {}
+    for name, module in (("migrated", begun), ("random", fresh)):
+        train_classifier(module, train, FURTHER, 1e-3, min(BATCH, labels), seed, hidden=0.0)
+        scores[name] = f1(test.labels, classes_of(module, test))
+    gain = scores["migrated"] - scores["random"]
+    return {f"F1 {name} {labels}": score for name, score in scores.items()} | {f"gain {labels}": gain}
+
+
+def f1(truth: np.ndarray, said: np.ndarray) -> float:
+    """Of class 1, in percent."""
+    hits = int(((truth == 1) & (said == 1)).sum())
+    return 200 * hits / max(1, int((truth == 1).sum() + (said == 1).sum()))
+
+
+def mcc(truth: np.ndarray, said: np.ndarray) -> float:
+    """Matthews' correlation in percent; 0 of a constant."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return 100 * float(matthews_corrcoef(truth, said))
+
+
+def _figures(said: np.ndarray, teacher: np.ndarray | None, test: Texts, rest: dict[str, Any]) -> dict[str, Any]:
+    """teacher: what it takes the same fragments for, where there is a student beside it."""
+    measures = {"F1": f1(test.labels, said), "MCC": mcc(test.labels, said)}
+    if teacher is not None:
+        of_teacher = f1(test.labels, teacher)
+        measures |= {
+            "agreement": 100 * float((said == teacher).mean()), "teacher F1": of_teacher,
+            "F1 beyond 80 % of the teacher's": measures["F1"] - 0.8 * of_teacher,
+        }  # fmt: skip
+    return {"accuracy": float((said == test.labels).mean()), "measures": measures, **rest}

@@ -1,0 +1,56 @@
+"""A student of a classifier of texts that was trained on real ones, by the arm's method in a strict run or on the real
+texts (the ceiling), and how far it agrees with its teacher on the test texts.
+
+Of an arm's `experiment`: data (a name in reproduce.texts.SETS), teacher (fields of TextRecipe besides).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...api.distill import distill
+from ...engine.session import Session
+from ...runtime import Runtime
+from ...streams import Streams
+from ...teachers.specs import load_student, load_teacher
+from ..real_data import RealData, RealDataConfig
+from ..recipes.model import Arm, Recipe
+from ..texts import SETS, TextRecipe, classes_of, ensure_classifier
+from . import distil
+
+
+def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The figures of one arm; the test texts are opened after the last step."""
+    wanted = TextRecipe(data=arm.experiment["data"], **arm.experiment.get("teacher", {}))
+    spec, task = ensure_classifier(wanted)
+    student: nn.Module
+    if arm.method == "real-data":
+        loaded = load_teacher(spec, task)
+        with Streams(seed).as_global("student"):
+            student = load_student(recipe.student, loaded, task).module
+        data = SETS[wanted.data]()[0].read(task)
+        method = RealData.on(data.packed, torch.from_numpy(data.labels))
+        config = RealDataConfig.model_validate(arm.options)
+        session = Session(method, config, loaded, student, task, Runtime(), seed, arm.steps)
+        session.advance(arm.steps)
+        figures: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
+    else:
+        settings = {"threads": recipe.threads, "precision": "fp32", **arm.run}
+        result = distill(
+            spec, recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, task=task, strict=True,
+            preset=arm.preset, options=arm.options, settings=settings,
+        )  # fmt: skip
+        student, figures = result.student, distil.of_run(result)
+    test = SETS[wanted.data]()[1].read(task)
+    said, known = classes_of(student, test), classes_of(load_teacher(spec, task).module, test)
+    return {"accuracy": float((said == test.labels).mean()), **figures, "measures": measures(said, known, test.labels)}
+
+
+def measures(said: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """In percent: of what the student says, and of what the teacher does, to the same texts."""
+    return {"agreement": 100 * float((said == known).mean()), "teacher": 100 * float((known == truth).mean())}
