@@ -14,7 +14,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from ..errors import SansdataError, UserError, first_line
-from . import check, compress, convert, demo, distill, doctor, evaluate, export, federate, listing, report, reproduce
+from . import (
+    check,
+    compress,
+    convert,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    federate,
+    listing,
+    report,
+    reproduce,
+    vocabulary,
+)
 
 app = typer.Typer(
     name="sansdata",
@@ -28,6 +42,7 @@ app.command("distill")(distill.distill)
 app.command("federate")(federate.federate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.command("vocabulary")(vocabulary.vocabulary)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("compress")(compress.compress)

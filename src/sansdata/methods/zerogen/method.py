@@ -27,15 +27,13 @@ from ...method import Context
 from ...synthesis.rounds import InRounds, Round, Schedule
 from ...teachers.writers.base import GENERATES, Writer
 from ...teachers.writers.prompted import Prompted, prompts_for
-from .cutting import cut, cut_context, reason_against
+from .cutting import reason_against
+from .drawing import PATIENCE, Author
 from .findings import findings_of
 from .given import given_contexts
 from .labels import balanced, best_of_each, margins
 from .settings import GENERATED, ZeroGenConfig
 from .written import Written
-
-PATIENCE = 12
-"""Rounds of drawing in one move, before it ends with fewer texts than it wanted."""
 
 Lesson = tuple[Tensor, Tensor, Tensor]
 """(places in the pool, targets (N, K) float32 that sum to 1, weights (N,))"""
@@ -76,6 +74,7 @@ class ZeroGen(InRounds):
         assert isinstance(kind, Tokens)
         self.kind, self.names = kind, context.task.class_names
         self._require_sense()
+        self.author = Author(self.writer, self.prompts, self.names, context.counters)
         self.given = [] if config.contexts == GENERATED else given_contexts(Path(config.contexts).expanduser())
         self.written = Written(len(self.names), config.near)
         self.pool = Pool(config.pool, kind)
@@ -127,19 +126,11 @@ class ZeroGen(InRounds):
     def _draw(self, missing: int, most: int) -> None:
         """About as many continuations as texts are missing; those that pass are kept, `most` in all and as many of each
         class."""
-        requests = self._requests(missing)
-        prompts = [self.prompts.before(self.names[label], about) for label, about in requests]
-        against = [
-            [self.prompts.before(name, about) for number, name in enumerate(self.names) if number != label]
-            for label, about in requests
-        ] if self.config.debias.decay else []  # fmt: skip
-        stream, counters = self.context.streams("write"), self.context.counters
-        said = self.writer.generate(prompts, stream, self.config.decoding, against, self.config.debias)
-        counters.add("teacher_forwards", len(said))
-        self.written.drawn += len(said)
-        for (label, about), continuation in zip(requests, said):
-            text = cut(continuation) if self.writer.needs_prompts else continuation
-            if reason := reason_against(text, about, self.config.min_words):
+        config, requests = self.config, self._requests(missing)
+        texts = self.author.texts(requests, self.context.streams("write"), config.decoding, config.debias)
+        self.written.drawn += len(texts)
+        for (label, about), text in zip(requests, texts):
+            if reason := reason_against(text, about, config.min_words):
                 self.written.refuse(reason)
             elif self.written.of_class(label) < ceil_div(most, len(self.names)) and len(self.written) < most:
                 self.written.keep(text, label, about)
@@ -155,26 +146,13 @@ class ZeroGen(InRounds):
         return [(label, about[number // each]) for number, label in enumerate(labels)]
 
     def _contexts(self, count: int) -> list[str]:
-        """The next of those that are given, from the first again after the last; or new ones, distinct among each
-        other."""
-        if self.given:
-            at = self.schedule["contexts"]
-            self.schedule["contexts"] = at + count
-            return [self.given[(at + number) % len(self.given)] for number in range(count)]
-        found: dict[str, None] = {}
-        for _ in range(PATIENCE):
-            prompts = [self.prompts.context] * count
-            said = self.writer.generate(prompts, self.context.streams("contexts"), self.config.context_decoding)
-            self.context.counters.add("teacher_forwards", len(said))
-            found |= dict.fromkeys(filter(None, map(cut_context, said)))
-            if len(found) >= count:
-                break
-        if not found:
-            raise MethodError(
-                f"zerogen: the prompt {self.prompts.context[:60]!r} gives no context that ends in a quote"
-            )
-        names = list(found)
-        return [names[number % len(names)] for number in range(count)]
+        """The next of those that are given, from the first again after the last; or new ones."""
+        if not self.given:
+            found = self.author.contexts(count, self.context.streams("contexts"), self.config.context_decoding)
+            return [found[number % len(found)] for number in range(count)]
+        at = self.schedule["contexts"]
+        self.schedule["contexts"] = at + count
+        return [self.given[(at + number) % len(self.given)] for number in range(count)]
 
     def _store(self, first: int) -> None:
         """Puts the texts from place `first` on into the pool, with the writer's judgement where that is used."""

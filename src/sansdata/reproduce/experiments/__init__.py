@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "over-time": "a student, and its accuracy on the test set at even moments of the run",
     "backdoor": "a student of a poisoned teacher, and how often the trigger works on it",
     "table": "a student of trees that are only asked, and its ranking and agreement on the test rows",
+    "written": "a student of texts that a language model wrote, and its accuracy on real ones",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

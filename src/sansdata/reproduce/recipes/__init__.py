@@ -16,6 +16,7 @@ from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .retain import RETAIN
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
+from .zerogen import ZEROGEN
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -39,6 +40,7 @@ RECIPES: dict[str, Recipe] = {
         MAMMOGRAPHY,
         WINE,
         GERMAN_CREDIT,
+        ZEROGEN,
     )
 }
 
