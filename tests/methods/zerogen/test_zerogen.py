@@ -224,3 +224,29 @@ def test_the_command_line_of_a_writer(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", *given, "--student", "bag"])
     assert done.exit_code == 0, done.output
     assert "zerogen" in done.output
+
+
+def test_phrases_of_a_domain_are_shown_to_a_writer_that_reads(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("slapstick at its best\na chase on roller skates\n")
+    asked: list[str] = []
+
+    def say(prompt: str, number: int) -> str:
+        asked.append(prompt)
+        return review(prompt.rpartition("\n")[2], number)
+
+    method = written({"domain": str(tmp_path / "mine.txt"), "shots": 2}, teacher=scripted(tmp_path, say))
+    assert len(method.written) == 60
+    prompts = [prompt for prompt in asked if not prompt.startswith("Film")]
+    assert {prompt.count("slapstick") + prompt.count("skates") for prompt in prompts} == {2}
+    assert set(ZeroGen.reads(method.config).values()) == {"domain"}
+
+
+def test_of_one_that_does_not_the_nearest_texts_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("w1 w2 w3\n")
+    share = {}
+    for options in ({}, {"domain": str(tmp_path / "mine.txt")}):
+        method = written(options)
+        words = [word for text in method.written.texts for word in text.split()]
+        share[bool(options)] = sum(word in ("w1", "w2", "w3") for word in words) / len(words)
+        assert [method.written.of_class(label) for label in range(4)] == [15] * 4
+    assert share[True] > 1.4 * share[False]

@@ -28,9 +28,10 @@ from ...synthesis.rounds import InRounds, Round, Schedule
 from ...teachers.writers.base import GENERATES, Writer
 from ...teachers.writers.prompted import Prompted, prompts_for
 from .cutting import reason_against
+from .domain import nearness, shown_before
 from .drawing import PATIENCE, Author
 from .findings import findings_of
-from .given import given_contexts
+from .given import given_lines
 from .labels import balanced, best_of_each, margins
 from .settings import GENERATED, ZeroGenConfig
 from .written import Written
@@ -63,7 +64,8 @@ class ZeroGen(InRounds):
 
     @classmethod
     def reads(cls, config: ZeroGenConfig) -> Mapping[Path, str]:
-        return {} if config.contexts == GENERATED else {Path(config.contexts).expanduser(): "contexts"}
+        named = {"contexts": "" if config.contexts == GENERATED else config.contexts, "domain": config.domain}
+        return {Path(path).expanduser(): role for role, path in named.items() if path}
 
     def __init__(self, config: ZeroGenConfig, context: Context) -> None:
         """Raises MethodError for settings that this writer, its prompts or this task cannot follow."""
@@ -75,7 +77,9 @@ class ZeroGen(InRounds):
         self.kind, self.names = kind, context.task.class_names
         self._require_sense()
         self.author = Author(self.writer, self.prompts, self.names, context.counters)
-        self.given = [] if config.contexts == GENERATED else given_contexts(Path(config.contexts).expanduser())
+        files = {role: path for path, role in self.reads(config).items()}
+        self.given = given_lines(files["contexts"]) if "contexts" in files else []
+        self.phrases = given_lines(files["domain"]) if "domain" in files else []
         self.written = Written(len(self.names), config.near)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config), chunks=0, contexts=0)
@@ -126,14 +130,33 @@ class ZeroGen(InRounds):
     def _draw(self, missing: int, most: int) -> None:
         """About as many continuations as texts are missing; those that pass are kept, `most` in all and as many of each
         class."""
-        config, requests = self.config, self._requests(missing)
-        texts = self.author.texts(requests, self.context.streams("write"), config.decoding, config.debias)
+        config, choosing = self.config, bool(self.phrases) and not self.writer.needs_prompts
+        requests = self._requests(missing * (config.choice if choosing else 1))
+        streams, examples = self.context.streams, []
+        if not choosing:
+            examples = shown_before(self.phrases, self.prompts, len(requests), config.shots, streams("domain"))
+        texts = self.author.texts(requests, streams("write"), config.decoding, config.debias, examples)
         self.written.drawn += len(texts)
+        passed: list[tuple[str, int, str]] = []
         for (label, about), text in zip(requests, texts):
             if reason := reason_against(text, about, config.min_words):
                 self.written.refuse(reason)
-            elif self.written.of_class(label) < ceil_div(most, len(self.names)) and len(self.written) < most:
+            else:
+                passed.append((text, label, about))
+        if choosing:
+            passed = self._nearest(passed)
+        for text, label, about in passed:
+            if self.written.of_class(label) < ceil_div(most, len(self.names)) and len(self.written) < most:
                 self.written.keep(text, label, about)
+
+    def _nearest(self, passed: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
+        """Of each class the texts nearest to the phrases, one in `choice`; the others are refused as 'elsewhere'."""
+        near = torch.tensor(nearness([text for text, _, _ in passed], self.phrases, self.writer.words))
+        labels = torch.tensor([label for _, label, _ in passed])
+        kept = best_of_each(near, labels, 1 / self.config.choice).tolist() if passed else []
+        for _ in range(len(passed) - len(kept)):
+            self.written.refuse("elsewhere")
+        return [passed[place] for place in kept]
 
     def _requests(self, missing: int) -> list[tuple[int, str]]:
         """(class, context) of the next continuations: the classes that lack most first, each context several times."""
