@@ -38,8 +38,8 @@ ZEROGEN = Recipe(
     held_out=0,
     arms={
         "small": (
+            Arm(name="prompting", role="floor", method="prompting", steps=0),
             _arm("zerogen-4000", "method"),
-            _arm("zerogen-1000", "method", 2000),
             _arm("zerogen-250", "method", 500),
             _arm("soft-scores", "combination", scores="soft"),
             _arm("shuffled-labels", "floor", shuffled=True),
@@ -47,7 +47,6 @@ ZEROGEN = Recipe(
             _arm("top-p-0.3", "ablation", decoding={"top_p": 0.3}),
             _arm("3000-words", "ablation", words=_FEW_WORDS),
             _arm("3000-words-no-dropout", "ablation", words=_FEW_WORDS, dropout=0.0),
-            Arm(name="prompting", role="floor", method="prompting", steps=0),
             Arm(
                 name="real-texts",
                 role="ceiling",
