@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -11,13 +12,17 @@ from ..audit import backdoor
 from ..audit.attacks import find_attack
 from ..audit.backdoor import AttackSuccess
 from ..datasets.images import load_images
+from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
 from ..decoding.images import Background
 from ..errors import ConfigError, TeacherError
 from ..evaluate.kept import keep_by_name, keep_figures
 from ..evaluate.labelled import Evaluation, LabelledSet, evaluate_model
+from ..evaluate.overlap import overlap_with
 from ..evaluate.snapshots import predictor
 from ..evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure_transfer
+from ..kinds.index import input_kind
+from ..kinds.inputs.tokens import Tokens
 from ..manner import suited
 from ..models.modes import borrowed, single_precision
 from ..runtime import Runtime, resolve_device
@@ -50,6 +55,10 @@ def evaluate(
     with borrowed(about.module):
         measured = evaluate_model(predictor(about.network, about.task, runtime), labelled, about.task, beside)
     if about.run_dir is not None:
+        kind = input_kind(about.task)
+        if isinstance(kind, Tokens) and isinstance(labelled, KindSet):
+            copies = overlap_with(about.run_dir, labelled.packed, kind)
+            measured = replace(measured, figures=(*measured.figures, *copies))
         _say(keep_figures(about.run_dir, measured.to_dict()))
     return measured
 

@@ -30,6 +30,7 @@ from . import (
     report,
     reproduce,
     trim,
+    vocabulary,
 )
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ app.command("distill")(distill.distill)
 app.command("federate")(federate.federate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.command("vocabulary")(vocabulary.vocabulary)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)

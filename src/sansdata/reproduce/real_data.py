@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from .. import columns
 from ..columns import Inputs
 from ..config import Strict
-from ..contracts import Access, Batch, Requirements, Stateful
+from ..contracts import Access, Batch, Forward, Losses, Requirements, Stateful
 from ..kinds.index import input_kind
 from ..memory import Pool
 from ..method import Method
+from ..objectives.logits import cross_entropy
 from ..synthesis.augment import Augment
 from ..synthesis.pooled import draw
 from ..training.transfer import TransferSettings
@@ -54,3 +57,19 @@ class RealData(Method):
 
     def state(self) -> Mapping[str, Stateful]:
         return {}
+
+
+class RealLabels(RealData):
+    """The same inputs with their own labels: no teacher is asked."""
+
+    def transfer_batch(self) -> Batch:
+        ids = torch.randint(len(self.labels), (self.config.transfer.batch,), generator=self.context.streams("pool"))
+        place = self.context.runtime.place
+        return Batch(place(columns.take(self.packed, ids)), targets=place(self.labels[ids]))
+
+    def student_loss(self, student: Forward, batch: Batch) -> Losses:
+        losses, targets = Losses(), batch.targets
+        logits = student(batch.inputs).logits
+        assert targets is not None
+        losses.add("ce", 1, lambda: cross_entropy(logits, targets))
+        return losses

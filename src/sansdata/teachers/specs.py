@@ -10,8 +10,10 @@ RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrot
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
-FOLDER                     a classifier of texts or images of the library transformers, or one of timm's, as hubs have
-                           them: config.json and model.safetensors
+MODEL.gguf                 a quantised causal language model: teachers that write texts
+openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
+FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
+                           timm's, as hubs have them: config.json and model.safetensors
 """
 
 from __future__ import annotations
@@ -51,13 +53,16 @@ from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
+from .writers.endpoint import is_endpoint
+from .writers.local_model import is_gguf
 from .writers.prompted import teacher_of
-from .writers.sources import is_writer, load_writer
+from .writers.sources import is_writer, journals, load_writer
 
 STUDENT_FILE = "student.safetensors"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
 LIBRARIES = {
     ".skops": ("skops.io", "sklearn.ensemble", "pandas"), ".onnx": ("onnx", "onnxruntime"),
+    ".gguf": ("transformers", "tokenizers", "gguf"),
     "": ("transformers", "tokenizers"),
 }  # fmt: skip
 """Ending of a teacher's file, or '' for a folder of transformers -> libraries that reading it imports."""
@@ -185,10 +190,14 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 
 def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
+    if is_endpoint(spec):
+        return journals(spec)
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):
         return [Path(spec), *external_files(Path(spec))]
+    if is_gguf(Path(spec)):
+        return [Path(spec)]
     _, file, _ = _split(spec)
     if file is None:
         return []

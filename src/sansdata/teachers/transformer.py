@@ -60,9 +60,9 @@ def load_transformer(folder: Path, task: Task) -> Teacher:
     if kind not in HEADS or output != "classes" or (named and not named[0].endswith(HEADS[kind])):
         what = named[0] if named else "a classifier of texts or images"
         raise TeacherError(f"{folder}: {what}, and this is a task of {' x '.join(task.pair)}")
-    _require_no_code(folder, config)
+    require_no_code(folder, config)
     files = folders.weight_files(folder)
-    module = _module(folder, f"AutoModel{HEADS[kind]}", sum(map(count_elements, files)))
+    module = read_module(folder, f"AutoModel{HEADS[kind]}", sum(map(count_elements, files)))
     labels = int(getattr(module.config, "num_labels", 0))
     if labels != task.classes:
         raise TeacherError(f"{folder}: gives {labels} classes and the task has {task.classes}")
@@ -76,7 +76,7 @@ def load_transformer(folder: Path, task: Task) -> Teacher:
     return Teacher(wrapped, own, None, str(folder), folders.fingerprint(files), notes=notes)
 
 
-def _require_no_code(folder: Path, config: Mapping[str, Any]) -> None:
+def require_no_code(folder: Path, config: Mapping[str, Any]) -> None:
     """Raises UnsafeFileError where the folder names code or weights that lie elsewhere: the library fetches them."""
     if (folder / ADAPTER).exists():
         raise UnsafeFileError(
@@ -101,7 +101,7 @@ class Reordered(nn.Module):
         return self.module(*images, **columns).logits[:, self.order]
 
 
-def _module(folder: Path, auto: str, elements: int) -> nn.Module:
+def read_module(folder: Path, auto: str, elements: int) -> nn.Module:
     """The network of the folder, whose files hold so many numbers: far more are not made for it."""
     try:
         library = import_module("transformers")

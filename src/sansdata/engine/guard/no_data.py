@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,8 @@ class NoDataGuard:
         self.pools: dict[str, Mapping[str, Any]] = {}
         self.own: set[str] = set()
         """Files that this process created while armed."""
+        self.hosts: dict[tuple[str, int], str] = {}
+        """Services that may be asked: (host, port) -> what the ledger calls it."""
         self.violations: list[dict[str, Any]] = []
         self.unwatched: list[dict[str, Any]] = []
         """What happened and could not be followed."""
@@ -83,6 +86,19 @@ class NoDataGuard:
     def declare(self, inputs: Mapping[Path, str]) -> None:
         """Adds to what may be read: path -> role."""
         self.declared |= {os.path.realpath(path): role for path, role in inputs.items()}
+
+    def declare_services(self, services: Mapping[tuple[str, int], str]) -> None:
+        """Adds to what may be connected to: (host, port) -> its name in the ledger."""
+        self.hosts |= dict(services)
+
+    def connects(self, address: Any, event: str) -> None:
+        """Judges a connection to another machine: to a declared service, whatever its host's addresses are now."""
+        with events.own_reads():
+            for (host, port), name in self.hosts.items():
+                if port == address[1] and address[0] in _addresses(host, port):
+                    self.not_followed("a service that was declared", name)
+                    return
+        self.refuse(f"<network: {address}>", event)
 
     def vouch(self, pool: Mapping[str, Any]) -> None:
         """What the reader of a pool saw ('path', 'sha256', 'bytes', 'skipped'), for its one entry in the ledger."""
@@ -277,6 +293,14 @@ class NoDataGuard:
         if (path, event) not in self._noted:
             self._noted.add((path, event))
             self.violations.append({"path": path, "event": event, "when": utc_now()})
+
+
+def _addresses(host: str, port: int) -> set[str]:
+    """Of a host by name, as the system resolves it now."""
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except OSError:
+        return set()
 
 
 def _caller() -> Any:

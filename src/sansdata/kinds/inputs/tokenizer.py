@@ -72,6 +72,15 @@ class Tokenizer:
             mask[row, : len(found)] = True
         return tokens, mask
 
+    def encoded(self, text: str) -> list[int]:
+        """The ids of one text, whole, without special tokens."""
+        self._loaded.no_truncation()
+        return self._loaded.encode(text, add_special_tokens=False).ids
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """Ids in letters, without special tokens."""
+        return self._loaded.decode(list(ids), skip_special_tokens=True)
+
     def texts(self, tokens: Tensor, mask: Tensor) -> list[str]:
         """Each row (L,) of ids in letters, without special tokens."""
         rows = [row[keep].tolist() for row, keep in zip(tokens, mask)]

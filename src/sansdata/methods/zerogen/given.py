@@ -11,7 +11,7 @@ LONGEST = 2000
 """Letters of a line that are read."""
 
 
-def given_contexts(path: Path) -> list[str]:
+def given_lines(path: Path) -> list[str]:
     """The lines that are not empty, each once, in their order. Raises DataError where there are none."""
     try:
         with open(path, "rb") as file:

@@ -27,15 +27,14 @@ from ...method import Context
 from ...synthesis.rounds import InRounds, Round, Schedule
 from ...teachers.writers.base import GENERATES, Writer
 from ...teachers.writers.prompted import Prompted, prompts_for
-from .cutting import cut, cut_context, reason_against
+from .cutting import reason_against
+from .domain import nearness, shown_before
+from .drawing import PATIENCE, Author
 from .findings import findings_of
-from .given import given_contexts
+from .given import given_lines
 from .labels import balanced, best_of_each, margins
 from .settings import GENERATED, ZeroGenConfig
 from .written import Written
-
-PATIENCE = 12
-"""Rounds of drawing in one move, before it ends with fewer texts than it wanted."""
 
 Lesson = tuple[Tensor, Tensor, Tensor]
 """(places in the pool, targets (N, K) float32 that sum to 1, weights (N,))"""
@@ -65,7 +64,8 @@ class ZeroGen(InRounds):
 
     @classmethod
     def reads(cls, config: ZeroGenConfig) -> Mapping[Path, str]:
-        return {} if config.contexts == GENERATED else {Path(config.contexts).expanduser(): "contexts"}
+        named = {"contexts": "" if config.contexts == GENERATED else config.contexts, "domain": config.domain}
+        return {Path(path).expanduser(): role for role, path in named.items() if path}
 
     def __init__(self, config: ZeroGenConfig, context: Context) -> None:
         """Raises MethodError for settings that this writer, its prompts or this task cannot follow."""
@@ -76,7 +76,10 @@ class ZeroGen(InRounds):
         assert isinstance(kind, Tokens)
         self.kind, self.names = kind, context.task.class_names
         self._require_sense()
-        self.given = [] if config.contexts == GENERATED else given_contexts(Path(config.contexts).expanduser())
+        self.author = Author(self.writer, self.prompts, self.names, context.counters)
+        files = {role: path for path, role in self.reads(config).items()}
+        self.given = given_lines(files["contexts"]) if "contexts" in files else []
+        self.phrases = given_lines(files["domain"]) if "domain" in files else []
         self.written = Written(len(self.names), config.near)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config), chunks=0, contexts=0)
@@ -127,22 +130,33 @@ class ZeroGen(InRounds):
     def _draw(self, missing: int, most: int) -> None:
         """About as many continuations as texts are missing; those that pass are kept, `most` in all and as many of each
         class."""
-        requests = self._requests(missing)
-        prompts = [self.prompts.before(self.names[label], about) for label, about in requests]
-        against = [
-            [self.prompts.before(name, about) for number, name in enumerate(self.names) if number != label]
-            for label, about in requests
-        ] if self.config.debias.decay else []  # fmt: skip
-        stream, counters = self.context.streams("write"), self.context.counters
-        said = self.writer.generate(prompts, stream, self.config.decoding, against, self.config.debias)
-        counters.add("teacher_forwards", len(said))
-        self.written.drawn += len(said)
-        for (label, about), continuation in zip(requests, said):
-            text = cut(continuation) if self.writer.needs_prompts else continuation
-            if reason := reason_against(text, about, self.config.min_words):
+        config, choosing = self.config, bool(self.phrases) and not self.writer.needs_prompts
+        requests = self._requests(missing * (config.choice if choosing else 1))
+        streams, examples = self.context.streams, []
+        if not choosing:
+            examples = shown_before(self.phrases, self.prompts, len(requests), config.shots, streams("domain"))
+        texts = self.author.texts(requests, streams("write"), config.decoding, config.debias, examples)
+        self.written.drawn += len(texts)
+        passed: list[tuple[str, int, str]] = []
+        for (label, about), text in zip(requests, texts):
+            if reason := reason_against(text, about, config.min_words):
                 self.written.refuse(reason)
-            elif self.written.of_class(label) < ceil_div(most, len(self.names)) and len(self.written) < most:
+            else:
+                passed.append((text, label, about))
+        if choosing:
+            passed = self._nearest(passed)
+        for text, label, about in passed:
+            if self.written.of_class(label) < ceil_div(most, len(self.names)) and len(self.written) < most:
                 self.written.keep(text, label, about)
+
+    def _nearest(self, passed: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
+        """Of each class the texts nearest to the phrases, one in `choice`; the others are refused as 'elsewhere'."""
+        near = torch.tensor(nearness([text for text, _, _ in passed], self.phrases, self.writer.words))
+        labels = torch.tensor([label for _, label, _ in passed])
+        kept = best_of_each(near, labels, 1 / self.config.choice).tolist() if passed else []
+        for _ in range(len(passed) - len(kept)):
+            self.written.refuse("elsewhere")
+        return [passed[place] for place in kept]
 
     def _requests(self, missing: int) -> list[tuple[int, str]]:
         """(class, context) of the next continuations: the classes that lack most first, each context several times."""
@@ -155,26 +169,13 @@ class ZeroGen(InRounds):
         return [(label, about[number // each]) for number, label in enumerate(labels)]
 
     def _contexts(self, count: int) -> list[str]:
-        """The next of those that are given, from the first again after the last; or new ones, distinct among each
-        other."""
-        if self.given:
-            at = self.schedule["contexts"]
-            self.schedule["contexts"] = at + count
-            return [self.given[(at + number) % len(self.given)] for number in range(count)]
-        found: dict[str, None] = {}
-        for _ in range(PATIENCE):
-            prompts = [self.prompts.context] * count
-            said = self.writer.generate(prompts, self.context.streams("contexts"), self.config.context_decoding)
-            self.context.counters.add("teacher_forwards", len(said))
-            found |= dict.fromkeys(filter(None, map(cut_context, said)))
-            if len(found) >= count:
-                break
-        if not found:
-            raise MethodError(
-                f"zerogen: the prompt {self.prompts.context[:60]!r} gives no context that ends in a quote"
-            )
-        names = list(found)
-        return [names[number % len(names)] for number in range(count)]
+        """The next of those that are given, from the first again after the last; or new ones."""
+        if not self.given:
+            found = self.author.contexts(count, self.context.streams("contexts"), self.config.context_decoding)
+            return [found[number % len(found)] for number in range(count)]
+        at = self.schedule["contexts"]
+        self.schedule["contexts"] = at + count
+        return [self.given[(at + number) % len(self.given)] for number in range(count)]
 
     def _store(self, first: int) -> None:
         """Puts the texts from place `first` on into the pool, with the writer's judgement where that is used."""

@@ -15,12 +15,16 @@ GENERATED = "generated"
 
 class ZeroGenConfig(Strict):
     """texts: written before the first student step, as many of each class; chunk: in one move. more_every: student
-    steps behind which another chunk is written. pool: texts that are learned from, the oldest make room. contexts:
-    'generated' by the prompt of that name, or a file of yours with one a line, which is data. per_context: texts of
-    each class about one context. min_words, near: what is kept: at least so many words, and no text that shares so many
-    of its triples of words with one before. scores: what the writer's own judgement of its texts is used for. keep: the
-    share of each class that the filters leave. dropout: of the student's words, replaced by the unknown one. shuffled:
-    labels drawn at random, the floor."""
+    steps behind which another chunk is written. pool: texts that are learned from, the oldest make room.
+
+    contexts: 'generated' by the prompt of that name, or a file of yours with one a line, which is data. per_context:
+    texts of each class about one context. domain: a file of phrases of yours, one a line, which is data too: a writer
+    that reads is shown `shots` of them before each prompt; of another the nearest of `choice` times as many texts are
+    kept. min_words, near: of a text that is kept: its fewest words, and the share of its triples of words from which it
+    is one that was there already.
+
+    scores: what the writer's own judgement of its texts is used for. keep: the share of each class that the filters
+    leave. dropout: of the student's words, replaced by the unknown one. shuffled: labels drawn at random, the floor."""
 
     texts: int = pydantic.Field(default=8000, ge=2)  # ours; released: 200,000
     chunk: int = pydantic.Field(default=250, ge=1)  # ours
@@ -30,6 +34,9 @@ class ZeroGenConfig(Strict):
     per_context: int = pydantic.Field(default=2, ge=1)  # ProGen; ZeroGen: 32
     context_decoding: Decoding = Decoding(new_tokens=10)  # released
     decoding: Decoding = Decoding()  # released
+    domain: str = ""
+    shots: int = pydantic.Field(default=4, ge=1)  # ours
+    choice: int = pydantic.Field(default=4, ge=1)  # ours
     debias: Debias = Debias()  # off for single texts, as released
     min_words: int = pydantic.Field(default=10, ge=1)  # released
     near: float = pydantic.Field(default=0.8, gt=0, le=1)  # ours; released: word for word within a batch

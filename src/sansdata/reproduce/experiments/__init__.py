@@ -28,6 +28,7 @@ EXPERIMENTS = {
     "integers": "a network of integers, wrecked and restored, and what calibrates it",
     "texts": "a student of a classifier of texts that a recipe trains, and its agreement on the test texts",
     "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
+    "written": "a student of texts that a language model wrote, and its accuracy on real ones",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

@@ -22,6 +22,7 @@ from .retain import RETAIN
 from .segmentation import MEMBRANES, STREETS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 from .text_dfkd import TEXT_DFKD
+from .zerogen import ZEROGEN
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -55,6 +56,7 @@ RECIPES: dict[str, Recipe] = {
         DFQ,
         TEXT_DFKD,
         AF_STIP,
+        ZEROGEN,
     )
 }
 

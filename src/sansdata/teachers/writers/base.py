@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import pydantic
-import torch
 from torch import Generator, Tensor
 
 from ...config import Strict
@@ -65,7 +64,8 @@ class Writer(Protocol):
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
     ) -> list[str]:
-        """A continuation of each prompt. against: of each prompt those of the other classes, for `debias`."""
+        """A continuation of each prompt. against: of each prompt those of the other classes, as many for each, for
+        `debias`."""
         ...
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -75,27 +75,3 @@ class Writer(Protocol):
     def fingerprint(self) -> str:
         """SHA-256 of what decides its answers."""
         ...
-
-
-def truncated(logits: Tensor, how: Decoding) -> Tensor:
-    """Probabilities (B, V) of the next token under temperature, top-k and nucleus; logits (B, V) float32.
-
-    At least one token is always left. Of equals at the edge of the nucleus those of the smaller id stay.
-    """
-    logits = logits / how.temperature
-    if 0 < how.top_k < logits.shape[1]:
-        least = logits.topk(how.top_k, dim=1).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    shares = logits.softmax(1)
-    if how.top_p < 1:
-        ordered, places = shares.sort(dim=1, descending=True, stable=True)
-        outside = ordered.cumsum(1) - ordered >= how.top_p
-        shares = shares.masked_fill(torch.zeros_like(outside).scatter(1, places, outside), 0)
-    return shares / shares.sum(1, keepdim=True)
-
-
-def debiased(shares: Tensor, others: Tensor, debias: Debias) -> Tensor:
-    """shares (B, V) weighed down where one of others (C, B, V), the same under other prompts, is more likely."""
-    excess = (others.amax(0) - shares).clamp_min(0)
-    weighed = shares * (-debias.decay * excess).exp().clamp_min(debias.floor)
-    return weighed / weighed.sum(1, keepdim=True)

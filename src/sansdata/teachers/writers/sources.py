@@ -1,18 +1,39 @@
-"""From what a user writes to a writer: the specs that name one."""
+"""From what a user writes to a writer: the specs that name one, and what reading and asking it touches."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from .base import Writer
+from .endpoint import Endpoint, address_of, is_endpoint
 from .files import is_writer_file, load_writer_file
+from .local_model import is_causal_folder, is_gguf, of_folder, of_gguf
 
 
 def is_writer(spec: str) -> bool:
     """Whether a spec names a teacher that writes."""
-    return is_writer_file(Path(spec))
+    path = Path(spec)
+    return is_endpoint(spec) or is_writer_file(path) or is_gguf(path) or is_causal_folder(path)
 
 
 def load_writer(spec: str) -> Writer:
-    """Raises TeacherError for what cannot be read."""
-    return load_writer_file(Path(spec))
+    """Raises TeacherError, UnsafeFileError or MissingLibraryError for what cannot be read."""
+    if is_endpoint(spec):
+        return Endpoint(address_of(spec))
+    path = Path(spec)
+    if is_gguf(path):
+        return of_gguf(path)
+    return of_folder(path) if is_causal_folder(path) else load_writer_file(path)
+
+
+def journals(spec: str) -> list[Path]:
+    """Where the answers of a service are kept."""
+    return [address_of(spec).journal] if is_endpoint(spec) else []
+
+
+def services(spec: str) -> dict[tuple[str, int], str]:
+    """(host, port) -> address of a service that the spec names."""
+    if not is_endpoint(spec):
+        return {}
+    address = address_of(spec)
+    return {(address.host, address.port): address.url}

@@ -1,0 +1,62 @@
+"""Asking a writer for contexts and for texts of a class, and cutting what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Generator
+
+from ...contracts import Counters
+from ...errors import MethodError
+from ...tasks import Prompts
+from ...teachers.writers.base import Debias, Decoding, Writer
+from .cutting import cut, cut_context
+
+PATIENCE = 12
+"""Rounds of drawing before one does with fewer than were wanted."""
+
+Request = tuple[int, str]
+"""(class, what the text is to be about)."""
+
+
+@dataclass(frozen=True)
+class Author:
+    """A writer that was told of a task. names: of the classes, in their order. Every question is counted as one to the
+    teacher."""
+
+    writer: Writer
+    prompts: Prompts
+    names: tuple[str, ...]
+    counters: Counters
+
+    def texts(
+        self, requests: Sequence[Request], stream: Generator, how: Decoding, debias: Debias, before: Sequence[str] = ()
+    ) -> list[str]:
+        """A text for each request, '' where nothing could be cut from what was said. before: what stands before each
+        prompt, examples and such."""
+        prompts = [self.prompts.before(self.names[label], about) for label, about in requests]
+        if before:
+            prompts = [first + prompt for first, prompt in zip(before, prompts)]
+        against = [self._others(label, about) for label, about in requests] if debias.decay else []
+        said = self.writer.generate(prompts, stream, how, against, debias)
+        self.counters.add("teacher_forwards", len(said))
+        return [cut(one) for one in said] if self.writer.needs_prompts else said
+
+    def _others(self, label: int, about: str) -> list[str]:
+        return [self.prompts.before(name, about) for number, name in enumerate(self.names) if number != label]
+
+    def contexts(self, count: int, stream: Generator, how: Decoding) -> list[str]:
+        """At most `count` distinct ones, at least one. Raises MethodError where the prompt gives none."""
+        found: dict[str, None] = {}
+        for _ in range(PATIENCE):
+            said = self.writer.generate([self.prompts.context] * count, stream, how)
+            self.counters.add("teacher_forwards", len(said))
+            found |= dict.fromkeys(filter(None, map(cut_context, said)))
+            if len(found) >= count:
+                break
+        if not found:
+            raise MethodError(
+                f"zerogen: the prompt {self.prompts.context[:60]!r} gives no context that ends in a quote"
+            )
+        return list(found)[:count]

@@ -1,0 +1,110 @@
+"""A student of texts that a small language model wrote, and its accuracy on real ones.
+
+The language model is fitted on the real training set, which the student never sees. Of an arm's `experiment`: words,
+the most words of the student's vocabulary. The method 'prompting' is the language model itself, asked which class makes
+a text likeliest; 'real-data' is the same student on the real training set with its labels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...api.distill import distill
+from ...api.evaluate import evaluate
+from ...datasets.load import load_set
+from ...datasets.texts import read_pairs
+from ...engine.session import Session
+from ...evaluate.labelled import Evaluation
+from ...files import write_atomic
+from ...runtime import make_runtime
+from ...streams import Streams
+from ...tasks import PairTask, Task, load_task
+from ...teachers.base import Teacher
+from ...teachers.specs import load_student, load_teacher
+from ...teachers.writers.base import Decoding, Writer
+from ...teachers.writers.files import save_writer
+from ...teachers.writers.ngram import KIND, NGrams
+from ...teachers.writers.sources import load_writer
+from ...teachers.writers.vocabulary import tokenizer_of
+from ..real_data import RealDataConfig, RealLabels
+from ..recipes.model import Arm, Recipe
+from ..teachers import cache
+from . import distil
+
+PILOT = 4000
+"""Texts of each class that are written to see which words there are, before any run."""
+
+
+def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The figures of one arm; the test set is opened once, after the last step."""
+    task = load_task(recipe.task)
+    spec = fitted(recipe, task)
+    writer = load_writer(str(spec))
+    words = folder / "words.json"
+    write_atomic(words, vocabulary(writer, task, arm.experiment.get("words", 100_000)))
+    task = reading(task, words)
+    of_writer = load_teacher(str(spec), task)
+    if arm.method == "prompting":
+        score = evaluate(str(spec), recipe.data, task)
+        return {"accuracy": score.accuracy, "steps": 0, "cost": {"samples": 0}, "measures": measures(score)}
+    if arm.method == "real-data":
+        session = ceiling(recipe, arm, seed, task, of_writer)
+        score = evaluate(session.student.eval(), recipe.data, session.task)
+        cost = dict(session.context.counters.values)
+        return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures(score)}
+    result = distill(
+        str(spec), recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, task=task, strict=True,
+        preset=arm.preset, options=arm.options, settings={"threads": recipe.threads, "engine": {"snapshots": 1}},
+    )  # fmt: skip
+    samples = result.summary["samples"]
+    of_texts = {name: 100 * samples[name] for name in ("yield", "distinct_3", "self_bleu")}
+    score = evaluate(result, recipe.data)
+    return {
+        "accuracy": score.accuracy, **distil.of_run(result),
+        "measures": measures(score) | of_texts,
+    }  # fmt: skip
+
+
+def fitted(recipe: Recipe, task: Task) -> Path:
+    """The file of the language model, one n-gram model per class, fitted where it is not there yet."""
+    path = cache() / f"{recipe.data}-{KIND}.safetensors"
+    if not path.is_file():
+        writer = NGrams.fitted(read_pairs(recipe.data, task, "train"), task.class_names)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_writer(path, KIND, writer.classes, writer.vocabulary, writer.tensors())
+    return path
+
+
+def vocabulary(writer: Writer, task: Task, size: int) -> bytes:
+    """A tokenizer of the words that the writer itself uses, the same for every seed."""
+    stream = torch.Generator().manual_seed(0)
+    texts = [text for name in task.class_names for text in writer.generate([name] * PILOT, stream, Decoding())]
+    return tokenizer_of(texts, size, words=writer.words)
+
+
+def reading(task: Task, words: Path) -> PairTask:
+    """The task, its texts read by the tokenizer at `words`."""
+    fields = task.inputs.model_dump(exclude={"vocabulary", "tokenizer"}) | {"tokenizer": str(words)}
+    return PairTask(inputs=fields, outputs=task.outputs)
+
+
+def ceiling(recipe: Recipe, arm: Arm, seed: int, task: Task, teacher: Teacher) -> Session:
+    """The student at the end of its steps on the real training set."""
+    with Streams(seed).as_global("student"):
+        student = load_student(recipe.student, teacher, task)
+    real: Any = load_set(recipe.data, task, "train")
+    method = RealLabels.on(real.packed, torch.from_numpy(real.labels))
+    config = RealDataConfig.model_validate(arm.options)
+    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
+    session.advance(arm.steps)
+    return session
+
+
+def measures(score: Evaluation) -> dict[str, float]:
+    """In percent: how far the classes that are named on the real texts are from those that they are."""
+    table = torch.tensor(score.confusion, dtype=torch.float64)
+    gaps = (table.sum(0) - table.sum(1)).abs().sum() / 2
+    return {"misplaced": 100 * float(gaps / table.sum())}
