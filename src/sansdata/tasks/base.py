@@ -273,12 +273,12 @@ def load_task(spec: str | Path | Mapping[str, Any] | Task) -> Task:
 
 def task_from_mapping(fields: Mapping[str, Any], where: str, folder: Path | None = None) -> Task:
     """Raises TaskError that names the place `where` it was read and the field. Paths are relative to `folder`."""
-    fields = dict(fields)
-    kind = fields.pop("kind", None)
-    if "inputs" not in fields and "outputs" not in fields:
+    fields, apart = dict(fields), "inputs" in fields or "outputs" in fields
+    kind = fields.pop("kind", None if apart else "image")
+    if not apart:
         if isinstance(kind, str) and kind in PAIRS:
             fields = _two_sides(fields, *PAIRS[kind])
-        elif kind in (None, "image"):
+        elif kind == "image":
             return validate(ImageTask, fields, where, error=TaskError)
         else:
             raise TaskError(
