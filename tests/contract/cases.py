@@ -77,7 +77,7 @@ CASES = {
     "mixmix": Case(
         {
             "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "jitter": 1, "models": 1,
-            "transfer": {"batch": 8},
+            "bn": 10.0, "transfer": {"batch": 8},
         },
         stops=(6, 1, 11),  # 6 and 11: half a batch inverted; at 11 the pool of 12 is full and being renewed
         moves_apart=((1, 6), (6, 7)),

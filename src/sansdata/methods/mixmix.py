@@ -29,6 +29,7 @@ from .deepinversion import DeepInversion, DeepInversionConfig
 class MixMixConfig(DeepInversionConfig):
     """DeepInversion's settings, how images are mixed, and how many models are asked."""
 
+    bn: float = pydantic.Field(default=0.1, ge=0)  # ours, chosen at 32x32: at 1 mixed images lose their labels
     box: tuple[float, float] = (0.1, 0.5)  # share of the area a pasted image covers, [0, 0] for none: ours
     models: int = pydantic.Field(default=0, ge=0)  # members asked each iteration, 0 for all: ours
     mix_transfer: bool = True  # the student's batches are mixed too, as in the paper's distillation (from memory)

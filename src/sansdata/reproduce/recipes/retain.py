@@ -10,7 +10,7 @@ STEPS = 1500
 """Long enough that the first rise, in which nothing is forgotten yet, is over within the first quarter."""
 _HOST = {
     "generator_lr": 0.02,  # LRA's released; DFAD's own is 0.001: what moves fast is forgotten
-    "output": "unit", "bn": 1.0,  # else this host's images saturate a teacher with BatchNorm
+    "output": "unit", "bn": 0.3,  # less, and images saturate a teacher with BatchNorm; more, and nothing is forgotten
     # Adam's steps are as long for a sum of two losses as for one: with SGD retaining would also be a higher rate.
     "transfer": {"optimizer": "adam", "lr": 2e-3, "weight_decay": 0.0, "batch": 128},
 }  # fmt: skip
@@ -62,6 +62,9 @@ RETAIN = Recipe(
         Expectation(better="retain-exact-0.001", worse="replay", measure="alignment"),
     ),
     tried=(
+        "The host, on held-out images, no memory, one seed, 300 steps: with a BatchNorm weight of 1 the student rises "
+        "to 60 % and never falls by 2 points; with 0.3 it falls from 43 to 34 and ends at 51; with 0.1 it falls from "
+        "45 to 36 and ends at 43, with replay from 50 to 32 and ends at 42; without the term it stays below 19.",
         "An earlier recipe, on MNIST with a LeNet-5, three seeds and memories of half a batch, was undecided in eight "
         "of ten claims: mean over time 0.5 ± 0.8 points above no memory by replay, 0.04 ± 0.6 above replay by the "
         "exact update, 1 ± 0.6 above no memory by the first-order one; a replaying autoencoder had one seed.",
