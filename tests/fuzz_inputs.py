@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from tiny import make_student, make_task, zoo
 
+from sansdata.compress.grids import snap
 from sansdata.models.saved import write_model
 
 NUMBERS = (0, 1, -1, 2, 255, 65_535, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 10**30)
@@ -153,6 +154,18 @@ def student(folder: Path) -> bytes:
     return (folder / "seed.safetensors").read_bytes()
 
 
+def packed_student(folder: Path) -> bytes:
+    """Its weights as codes of 2 bits, and of one layer only those that are not 0."""
+    module = make_student()
+    codes = {"layer1.0.conv1.weight": 2, "layer2.0.conv1.weight": 4, "layer3.0.conv1.weight": 32}
+    for name, bits in codes.items():
+        weight = module.get_parameter(name).data
+        weight.copy_(weight * (weight > 0.1) if bits == 32 else snap(weight, bits).values)
+    path = folder / "packed.safetensors"
+    write_model(path, module, zoo(scale=0.25), make_task(), {"seed": 3}, codes)
+    return path.read_bytes()
+
+
 def student_with(raw: bytes, description: Any) -> bytes:
     """A student's file that describes itself in another way."""
     length = struct.unpack("<Q", raw[:8])[0]
@@ -175,6 +188,7 @@ def derived(description: Any) -> list[Any]:
         {"kind": "shrink", "ratio": 0.5, "of": of, **size},
         {"kind": "quantized", "weights": 4, "inputs": 4, "of": of, **size},
         {"kind": "group-norm", "of": of},
+        {"kind": "quant-relu", "bits": 4, "places": 7, "of": of},
         {"kind": "shared-classifier", "of": of, "stage": "layer3", "head": "linear", "classes": 4, "width": 16,
          "features": 64, "factor": 2, "rectified": True, "pooled": [1, 1]},
         {"kind": "timm", "name": "resnet18", "args": {"channels": 1, "classes": 4, "size": [8, 8]}},

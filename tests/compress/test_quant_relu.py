@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sansdata.compress.quant_relu import BOUNDS, SLOWER, START, bound_resolutions, quantize_relus, stairs
+from sansdata.compress.quant_relu import BOUNDS, DECAYS, SLOWER, START, bound_resolutions, quantize_relus, stairs
 from sansdata.compress.rebuild import rebuild
 from sansdata.errors import StudentError
 from sansdata.models.build import architecture_of, build
@@ -61,7 +61,7 @@ def test_the_gradients_are_the_coarse_ones() -> None:
     assert torch.equal(x.grad, slope * torch.tensor([0, 0, 1, 1, 0]))
     assert module.resolutions.grad.tolist() == pytest.approx([SLOWER * (2 * (2.0 + 3.0) + 3 * 5.0)])
     module.resolutions.grad = None
-    module(x).backward(1e4 * slope)
+    module(x).backward(1e5 * slope)
     assert module.resolutions.grad.tolist() == [1]
 
 
@@ -142,7 +142,7 @@ def test_a_description_within_itself_is_refused() -> None:
 def test_a_resolution_decays_less_and_stays_within_its_bounds() -> None:
     module, runtime = one_relu(4), Runtime()
     optimizer = TransferSettings(lr=1.0, weight_decay=1e-2).make_optimizer(module)
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-2, SLOWER * 1e-2]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-2, DECAYS * 1e-2]
     bound_resolutions(module, runtime)
     for slope, end in ((100.0, BOUNDS[0]), (-100.0, BOUNDS[1])):
         for _ in range(3):

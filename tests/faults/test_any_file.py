@@ -121,7 +121,7 @@ def read_folder(path: Path) -> None:
 @pytest.fixture(scope="module")
 def formats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Format]:
     folder = tmp_path_factory.mktemp("seeds")
-    student = inputs.student(folder)
+    student, packed = inputs.student(folder), inputs.packed_student(folder)
     described = inputs.derived(inputs.description_of(student))
     descriptions = st.sampled_from(described).flatmap(inputs.changed_trees)
     descriptions |= st.sampled_from(described).flatmap(
@@ -133,6 +133,12 @@ def formats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Format]:
     known = [
         Format("x.safetensors", mutated(plain, student) | inputs.changed_header(plain), read_weights),
         Format("student.safetensors", descriptions.map(lambda one: inputs.student_with(student, one)), read_student),
+        Format(
+            "packed.safetensors",
+            mutated(packed)
+            | inputs.changed_trees(inputs.description_of(packed)).map(lambda one: inputs.student_with(packed, one)),
+            read_student,
+        ),
         Format("x.pt", mutated(zipped) | inputs.changed_parts(zipped), read_torch),
         Format("x.pth", mutated(inputs.torch_file(True)), read_torch),
         Format("x.npz", mutated(*npz) | inputs.changed_parts(npz[0]) | inputs.changed_parts(npz[1]), read_npz),
@@ -168,7 +174,8 @@ def classifier(tmp_path_factory: pytest.TempPathFactory, transformers: Any) -> t
 
 
 NAMES = (
-    "x.safetensors", "student.safetensors", "x.pt", "x.pth", "x.npz", "settings.yaml", "task.yaml", "tokenizer.json",
+    "x.safetensors", "student.safetensors", "packed.safetensors", "x.pt", "x.pth", "x.npz", "settings.yaml",
+    "task.yaml", "tokenizer.json",
 )  # fmt: skip
 
 

@@ -28,8 +28,15 @@ Deviation: the released code offers 8 bits and has no start for them; the others
 """
 BOUNDS = (1e-3, 5.0)
 """Of a resolution, as released."""
-SLOWER = 0.01
-"""Factor on a resolution's gradient and on its weight decay, as released."""
+SLOWER = 0.001
+"""Factor on a resolution's gradient.
+
+Deviation: 0.01 as released, for a rate of 0.01 and 200 epochs. At our rates, some times larger, the coarse gradient
+then shrinks resolutions within the first steps until most of an activation is cut off: 68 % on held-out images after
+200 steps where this gives 75 %, floats 75.7 % and resolutions that do not move 73 %.
+"""
+DECAYS = 0.01
+"""Factor on a resolution's weight decay, as released."""
 MAX_PLACES = 10_000
 
 RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}

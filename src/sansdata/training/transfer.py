@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arithmetic import cosine
-from ..compress.quant_relu import SLOWER, resolutions
+from ..compress.quant_relu import DECAYS, resolutions
 from ..config import Strict
 from ..contracts import Outputs
 from ..objectives import logits
@@ -40,7 +40,7 @@ class TransferSettings(Strict):
         params = [p for p in module.parameters() if p.requires_grad and not any(p is one for one in slow)]
         groups: list[dict[str, Any]] = [{"params": params}]
         if slow:
-            groups.append({"params": slow, "weight_decay": SLOWER * self.weight_decay})
+            groups.append({"params": slow, "weight_decay": DECAYS * self.weight_decay})
         if self.optimizer == "adam":
             return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)

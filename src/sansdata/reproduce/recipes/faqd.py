@@ -8,7 +8,7 @@ from .model import Arm, Expectation, Recipe, TeacherRecipe
 
 _STEPS = 600
 _TRANSFER = {"batch": 64, "match": "mse", "lr": 0.05, "weight_decay": 1e-4, "schedule": "cosine"}
-_IMAGES = {"iterations": 100, "steps_per_batch": 150, "pool": 768, "view": "crop+flip"}
+_IMAGES = {"steps_per_batch": 150, "view": "crop+flip"}
 """Of the data-free arms: four batches of 128 images are inverted in a run."""
 _AFFINE = {"fast_affinity": 10.0}
 
@@ -37,18 +37,18 @@ FAQD = Recipe(
     arms={
         "small": (
             _arm("float", "ceiling"),
-            _arm("w4", "method", "w4", affine=True),
-            _arm("w2", "method", "w2", affine=True),
-            _arm("w1", "method", "w1", affine=True),
-            _arm("w1-no-affinity", "ablation", "w1"),
-            _arm("w4a4", "method", "w4a4", affine=True),
+            _arm("w4", "method", "w4"),
+            _arm("w2", "method", "w2"),
+            _arm("w1", "method", "w1"),
+            _arm("w1-affinity", "method", "w1", affine=True),
+            _arm("w4a4", "method", "w4a4"),
             _arm("hard-labels-w4", "floor", "w4", "hard-labels"),
             _arm("hard-labels-w2", "floor", "w2", "hard-labels"),
             _arm("hard-labels-w1", "floor", "w1", "hard-labels"),
             _arm("synthetic-float", "ceiling", None, "deepinversion"),
-            _arm("synthetic-w4", "method", "w4", "deepinversion", affine=True),
-            _arm("synthetic-w1", "method", "w1", "deepinversion", affine=True),
-            _arm("synthetic-w1-no-affinity", "ablation", "w1", "deepinversion"),
+            _arm("synthetic-w4", "method", "w4", "deepinversion"),
+            _arm("synthetic-w1", "method", "w1", "deepinversion"),
+            _arm("synthetic-w1-affinity", "method", "w1", "deepinversion", affine=True),
         )
     },
     matched="all arms have the same student, steps, batch, rate and views; those of the pool learn from the training "
@@ -63,10 +63,11 @@ FAQD = Recipe(
         Expectation(better="w4", worse="hard-labels-w4"),
         Expectation(better="w2", worse="hard-labels-w2"),
         Expectation(better="w1", worse="hard-labels-w1"),
-        Expectation(better="w1", worse="w1-no-affinity"),
+        Expectation(better="w4a4", worse="float", margin=-2),
+        Expectation(better="w1-affinity", worse="w1"),
         Expectation(better="synthetic-w4", worse="synthetic-float", margin=-1),
         Expectation(better="synthetic-w1", worse="synthetic-float", margin=-4),
-        Expectation(better="synthetic-w1", worse="synthetic-w1-no-affinity"),
+        Expectation(better="synthetic-w1-affinity", worse="synthetic-w1"),
         Expectation(better="w4", margin=20, measure="file", lower=True),
         Expectation(better="w1", margin=10, measure="file", lower=True),
     ),
