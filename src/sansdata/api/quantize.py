@@ -76,6 +76,7 @@ def to_int8(
         if value not in get_args(known):
             raise ConfigError(f"{name}={value!r}: {did_you_mean(str(value), get_args(known))}")
     network, about, _, _ = network_of(model, task)
+    assert isinstance(about, ImageTask)
     network = network.around(private_copy(network.module, StudentError).cpu().eval())
     path = Path(out)
     if not path.parent.is_dir():
@@ -97,6 +98,15 @@ def ends_of(network: Network) -> tuple[float, float]:
     return min(corners), max(corners)
 
 
+def as_images(network: Network, inputs: Tensor) -> Tensor:
+    """Inputs as the network takes them, cut to what images in 0..1 can be.
+
+    Deviation: ZeroQ calibrates on inputs of any value. No image has them, and ranges are the wider for it.
+    """
+    door: Any = network.preprocessor
+    return door(door.undo(inputs).clamp(0, 1))
+
+
 def calibration_inputs(
     calibrate: Any, network: Network, task: ImageTask, model: Any, budget: str, seed: int
 ) -> tuple[Tensor, list[str]]:
@@ -115,7 +125,7 @@ def calibration_inputs(
                 "that needs none, such as noise, or with images"
             )
         why = ["the network has no BatchNorm: all ranges come from noise"] if calibrate == "dfq" else []
-        return torch.randn(BATCH, *task.shape, generator=generator), why
+        return as_images(network, torch.randn(BATCH, *task.shape, generator=generator)), why
     if isinstance(calibrate, str) and calibrate in method_names() and not Path(calibrate).exists():
         images = _of_a_method(calibrate, network, task, budget, seed)
     else:
@@ -134,7 +144,7 @@ def _of_a_method(name: str, network: Network, task: ImageTask, budget: str, seed
     with generator_kept(), tempfile.TemporaryDirectory() as folder:
         from ..methods.index import find_method
 
-        preset = "small" if "small" in find_method(name).presets else "default"
+        preset = "small" if "small" in getattr(find_method(name), "presets", {}) else "default"
         run = distill(teacher, "shrink:0.5", name, budget, Path(folder) / "run", seed, preset=preset)
         return images_for(run, task)
 

@@ -63,7 +63,7 @@ class Model:
     def __call__(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Raises PredictError where the arrays do not fit the model."""
         try:
-            return self.session.run(None, {name: columns[name] for name in self.arguments})[0]
+            return np.asarray(self.session.run(None, {name: columns[name] for name in self.arguments})[0])
         except KeyError as fault:
             raise PredictError(
                 f"the model takes {', '.join(self.arguments)}, and the inputs have no {fault}; they have "

@@ -251,11 +251,11 @@ class OnnxModel:
                 for one, column in zip(self.inputs, part)
             }  # fmt: skip
             try:
-                answers = self.session.run(names, fed)
+                answers = [np.asarray(answer) for answer in self.session.run(names, fed)]
             except Exception as fault:  # onnxruntime's own classes
                 raise TeacherError(f"{self.path}: fails when it is asked ({first_line(fault)})") from None
-            parts.append([np.asarray(answer)[: batch - lack] if np.ndim(answer) else answer for answer in answers])
-        return [np.concatenate(several) if np.ndim(several[0]) else several[0] for several in zip(*parts)]
+            parts.append([answer[: batch - lack] if answer.ndim else answer for answer in answers])
+        return [np.concatenate(several) if several[0].ndim else several[0] for several in zip(*parts)]
 
 
 class _Answers(nn.Module):

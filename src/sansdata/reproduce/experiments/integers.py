@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...api.quantize import calibration_inputs, ends_of
+from ...api.quantize import as_images, calibration_inputs, ends_of
 from ...compress import calibrate, dfq, equalize
 from ...compress import quantize as few_bits
 from ...compress.correct import channel_means
@@ -91,7 +91,7 @@ def _inputs(
     if how["calibrate"] == "zeroq":
         norms = dissect(network, torch.rand(2, *task.shape)).batch_norms
         batch = distilled_batch(network, norms, task.shape, 64, Streams(seed)("calibration"))
-        return batch.inputs, {"BatchNorm loss": 100 * batch.last / batch.first}
+        return as_images(network, batch.inputs), {"BatchNorm loss": 100 * batch.last / batch.first}
     return calibration_inputs(how["calibrate"], network, task, None, how.get("budget", "60s"), seed)[0], {}
 
 
@@ -169,8 +169,8 @@ def damage(module: nn.Module, seed: int) -> None:
         scale[torch.randperm(count, generator=generator)[: count // 2]] = 1.0
         groups = reader.groups if isinstance(reader, nn.Conv2d) else 1
         with torch.no_grad():
-            norm.weight *= scale
-            norm.bias *= scale
+            norm.weight.mul_(scale)
+            norm.bias.mul_(scale)
             reader.weight.copy_(equalize.scale_inputs(reader.weight, 1 / scale, groups))
 
 
