@@ -14,6 +14,7 @@ from ..compress.correct import Per
 from ..compress.dfq import INPUTS, Ready, make_ready
 from ..deploy.int8 import load_int8, write_int8
 from ..engine.kept_samples import evenly
+from ..engine.long_steps import long_step
 from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import temporary_name
 from ..methods.index import method_names
@@ -33,6 +34,8 @@ STATISTICAL = ("dfq", "zeroq", "noise")
 """Ways to calibrate that make no run of a method."""
 BATCH = 64
 """Inputs of a distilled batch, and of noise where nothing else tells a range."""
+FEW, FEW_STEPS = 16, 100
+"""Inputs and steps of the batch that only fills in what BatchNorm leaves open, mostly the head's range."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,9 @@ def calibration_inputs(
     if calibrate in STATISTICAL:
         norms = () if calibrate == "noise" else dissect(network, torch.rand(2, *task.shape)).batch_norms
         if norms:
-            batch = distilled_batch(network, norms, task.shape, BATCH, generator, STEPS)
+            size, steps = (FEW, FEW_STEPS) if calibrate == "dfq" else (BATCH, STEPS)
+            with long_step("distilling a batch of inputs"):
+                batch = distilled_batch(network, norms, task.shape, size, generator, steps)
             return batch.inputs, [
                 f"a batch was distilled: BatchNorm's loss fell from {batch.first:.3g} to {batch.last:.3g}"
             ]
