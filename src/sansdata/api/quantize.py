@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from ..compress.correct import Per
 from ..compress.dfq import INPUTS, Ready, make_ready
 from ..deploy.int8 import load_int8, write_int8
+from ..deploy.int8_torchao import write_pt2
 from ..engine.kept_samples import evenly
 from ..engine.long_steps import long_step
 from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import temporary_name
-from ..methods.index import method_names
+from ..methods.index import find_method, method_names
 from ..models.copying import private_copy
 from ..models.modes import single_precision
 from ..network import Network
 from ..streams import Streams
 from ..synthesis.zeroq import STEPS, distilled_batch
 from ..tasks import ImageTask
-from ..teachers.base import dissect
+from ..teachers.base import Teacher, dissect
 from .compress import Compressed, images_for, network_of
 from .distill import distill
 from .result import Result, generator_kept
@@ -143,12 +144,8 @@ def calibration_inputs(
 
 def _of_a_method(name: str, network: Network, task: ImageTask, budget: str, seed: int) -> Tensor:
     """uint8 (N, C, H, W): what a run of the method keeps, with the network as its teacher and half of it as student."""
-    from ..teachers.base import Teacher
-
     teacher = Teacher.from_module(network.module, task)
     with generator_kept(), tempfile.TemporaryDirectory() as folder:
-        from ..methods.index import find_method
-
         preset = "small" if "small" in getattr(find_method(name), "presets", {}) else "default"
         run = distill(teacher, "shrink:0.5", name, budget, Path(folder) / "run", seed, preset=preset)
         return images_for(run, task)
@@ -160,8 +157,6 @@ def _write(ready: Ready, task: ImageTask, path: Path, per: Per, runtime: Runtime
         if runtime == "onnx":
             write_int8(ready, task, draft, per)
         else:
-            from ..deploy.int8_torchao import write_pt2
-
             write_pt2(ready, task, draft, per)
         draft.replace(path)
     except OSError as fault:

@@ -24,6 +24,7 @@ from ..kinds.base import OutputKind
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from .export import load_onnx, metadata, need_onnx, quiet, write_onnx
+from .int8_torchao import load_pt2
 
 LEAST_WIDTH = 1e-6
 """Of a range, so that a dead value has a grid."""
@@ -66,11 +67,7 @@ def write_int8(ready: Ready, task: Task, path: Path, per: Per) -> int:
 
 def load_int8(path: Path, runtime: str) -> Callable[..., Tensor]:
     """A file of integers as a function of images in 0..1. runtime: 'onnx' or 'pt2'."""
-    if runtime == "onnx":
-        return load_onnx(path)
-    from .int8_torchao import load_pt2
-
-    return load_pt2(path)
+    return load_onnx(path) if runtime == "onnx" else load_pt2(path)
 
 
 def _value(name: str) -> str:

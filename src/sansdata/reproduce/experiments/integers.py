@@ -19,17 +19,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load_file, save
+from torch import Tensor, fx, nn
 
 from ...api.quantize import as_images, calibration_inputs, ends_of
 from ...compress import calibrate, dfq, equalize
 from ...compress import quantize as few_bits
 from ...compress.correct import channel_means
 from ...compress.fold import fold_batch_norms
-from ...compress.graph import NetworkGraph
+from ...compress.graph import CONVOLUTION, LINEAR, NetworkGraph
 from ...datasets.images import holdout, load_images
 from ...deploy.int8 import load_int8, write_int8
 from ...deploy.int8_torchao import write_pt2
+from ...files import write_atomic
 from ...network import Network
 from ...streams import Streams
 from ...synthesis.zeroq import distilled_batch
@@ -140,10 +142,6 @@ def _normed(layer: nn.Conv2d) -> list[nn.Module]:
 
 def trained(recipe: Recipe, task: ImageTask, seed: int) -> nn.Module:
     """The network of this seed, trained on real images once and kept."""
-    from safetensors.torch import load_file, save
-
-    from ...files import write_atomic
-
     path = cache() / f"{recipe.data}-separable-{seed}.safetensors"
     with Streams(seed).as_global("teacher"):
         module: nn.Module = Separable(task.shape[0], task.classes)
@@ -212,12 +210,8 @@ def _mean_shift(network: Network, ready: dfq.Ready, task: ImageTask, recipe: Rec
     return {"mean shift": 100 * float(np.mean(shifts))}
 
 
-def _outputs(module: torch.fx.GraphModule, inputs: Any) -> dict[str, Tensor]:
+def _outputs(module: fx.GraphModule, inputs: Any) -> dict[str, Tensor]:
     """Name of a layer's node -> its output."""
-    from torch import fx
-
-    from ...compress.graph import CONVOLUTION, LINEAR
-
     seen: dict[str, Tensor] = {}
 
     class Looking(fx.Interpreter):
