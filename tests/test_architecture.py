@@ -29,6 +29,8 @@ HEAVY = (
     "onnx",
     "onnxscript",
     "onnxruntime",
+    "torchao",
+    "executorch",
     "tensorboard",
 )
 WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "arithmetic", "files", "cli")

@@ -60,7 +60,8 @@ FOREIGN_FLAGS = {
     "--nproc-per-node",
     "--check",
     "--simulation",
-}  # fmt: skip - of pip, torchrun, ruff and an example
+    "--rate",
+}  # fmt: skip - of pip, torchrun, ruff and examples
 
 
 def text_of(page: Path) -> str:

@@ -24,6 +24,7 @@ pytest.importorskip("onnxscript")
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sansdata.api.quantize.STEPS", 20)
+    monkeypatch.setattr("sansdata.api.quantize.FEW_STEPS", 20)
 
 
 def test_the_command_writes_integers_and_says_what_has_no_batch_norm(tiny: Tiny, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import sansdata
 from sansdata.api.quantize import to_int8
 from sansdata.cli.main import app
 from sansdata.deploy import predict
-from sansdata.engine.run import run
 from sansdata.errors import UserError
 from sansdata.models.build import architecture_of
 from sansdata.models.saved import write_model
@@ -131,15 +130,18 @@ def test_wrong_files_are_one_error(exported: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_keeps_what_every_export_measured(tiny: Tiny, tmp_path: Path) -> None:
-    out = run(tiny.settings("noise", {"transfer": {"batch": 8}}, budget="2steps"), tmp_path / "run")
-    first = sansdata.export(out, "onnx")
-    done = CliRunner().invoke(app, ["export", str(out), "--to", "onnx-int8"])
+    """The whole chain in one line, then more exports of the same run."""
+    settings = tiny.settings("noise", {"transfer": {"batch": 8}}, budget="2steps")
+    out = tmp_path / "run"
+    words = ["distill", "--config", str(tiny.config(settings, folder=tmp_path)), "--out", str(out)]
+    done = CliRunner().invoke(app, [*words, "--export", "onnx", "--export", "onnx-int8"])
     assert done.exit_code == 0, done.output
     assert "of the float file" in done.output
-    assert first.inputs >= 256
+    assert "student.int8.onnx" in (out / "report.html").read_text()
     kept = json.loads((out / "exports.json").read_text())
     assert [entry["name"] for entry in kept["exports"]] == ["student.onnx", "student.int8.onnx"]
-    assert kept["exports"][1]["float_size"] == first.size
+    assert kept["exports"][0]["inputs"] >= 256
+    assert kept["exports"][1]["float_size"] == kept["exports"][0]["size"]
     assert kept["exports"][0]["peak_memory_mb"] > 10
     assert {drawing["name"] for drawing in kept["figures"]} == {"agreement against size", "agreement against latency"}
     assert json.loads((out / "student.int8.onnx.json").read_text()) == kept["exports"][1]
@@ -147,8 +149,10 @@ def test_a_run_keeps_what_every_export_measured(tiny: Tiny, tmp_path: Path) -> N
     assert len(json.loads((out / "exports.json").read_text())["exports"]) == 3
     tested = CliRunner().invoke(app, ["predict", str(out / "student.int8.onnx"), "--self-test"])
     assert tested.exit_code == 0, tested.output
-    page = sansdata.report(out).read_text()
-    assert "agreement against size" in page.lower()
+    page = sansdata.report(out, tiny.data).read_text()
+    kept = json.loads((out / "exports.json").read_text())
+    assert all(0 <= entry["accuracy"] <= 1 for entry in kept["exports"][1:])
+    assert "accuracy against size" in page.lower()
     assert "student.int8.onnx" in page
 
 

@@ -13,17 +13,19 @@ from torch import Tensor, nn
 from ..compress.correct import Per
 from ..compress.dfq import INPUTS, Ready, make_ready
 from ..deploy.int8 import load_int8, write_int8
+from ..deploy.int8_torchao import write_pt2
 from ..engine.kept_samples import evenly
+from ..engine.long_steps import long_step
 from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import temporary_name
-from ..methods.index import method_names
+from ..methods.index import find_method, method_names
 from ..models.copying import private_copy
 from ..models.modes import single_precision
 from ..network import Network
 from ..streams import Streams
 from ..synthesis.zeroq import STEPS, distilled_batch
 from ..tasks import ImageTask
-from ..teachers.base import dissect
+from ..teachers.base import Teacher, dissect
 from .compress import Compressed, images_for, network_of
 from .distill import distill
 from .result import Result, generator_kept
@@ -33,6 +35,8 @@ STATISTICAL = ("dfq", "zeroq", "noise")
 """Ways to calibrate that make no run of a method."""
 BATCH = 64
 """Inputs of a distilled batch, and of noise where nothing else tells a range."""
+FEW, FEW_STEPS = 16, 100
+"""Inputs and steps of the batch that only fills in what BatchNorm leaves open, mostly the head's range."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def to_int8(
         if value not in get_args(known):
             raise ConfigError(f"{name}={value!r}: {did_you_mean(str(value), get_args(known))}")
     network, about, _, _ = network_of(model, task)
+    assert isinstance(about, ImageTask)
     network = network.around(private_copy(network.module, StudentError).cpu().eval())
     path = Path(out)
     if not path.parent.is_dir():
@@ -97,6 +102,15 @@ def ends_of(network: Network) -> tuple[float, float]:
     return min(corners), max(corners)
 
 
+def as_images(network: Network, inputs: Tensor) -> Tensor:
+    """Inputs as the network takes them, cut to what images in 0..1 can be.
+
+    Deviation: ZeroQ calibrates on inputs of any value. No image has them, and ranges are the wider for it.
+    """
+    door: Any = network.preprocessor
+    return door(door.undo(inputs).clamp(0, 1))
+
+
 def calibration_inputs(
     calibrate: Any, network: Network, task: ImageTask, model: Any, budget: str, seed: int
 ) -> tuple[Tensor, list[str]]:
@@ -105,7 +119,9 @@ def calibration_inputs(
     if calibrate in STATISTICAL:
         norms = () if calibrate == "noise" else dissect(network, torch.rand(2, *task.shape)).batch_norms
         if norms:
-            batch = distilled_batch(network, norms, task.shape, BATCH, generator, STEPS)
+            size, steps = (FEW, FEW_STEPS) if calibrate == "dfq" else (BATCH, STEPS)
+            with long_step("distilling a batch of inputs"):
+                batch = distilled_batch(network, norms, task.shape, size, generator, steps)
             return batch.inputs, [
                 f"a batch was distilled: BatchNorm's loss fell from {batch.first:.3g} to {batch.last:.3g}"
             ]
@@ -115,7 +131,7 @@ def calibration_inputs(
                 "that needs none, such as noise, or with images"
             )
         why = ["the network has no BatchNorm: all ranges come from noise"] if calibrate == "dfq" else []
-        return torch.randn(BATCH, *task.shape, generator=generator), why
+        return as_images(network, torch.randn(BATCH, *task.shape, generator=generator)), why
     if isinstance(calibrate, str) and calibrate in method_names() and not Path(calibrate).exists():
         images = _of_a_method(calibrate, network, task, budget, seed)
     else:
@@ -128,13 +144,9 @@ def calibration_inputs(
 
 def _of_a_method(name: str, network: Network, task: ImageTask, budget: str, seed: int) -> Tensor:
     """uint8 (N, C, H, W): what a run of the method keeps, with the network as its teacher and half of it as student."""
-    from ..teachers.base import Teacher
-
     teacher = Teacher.from_module(network.module, task)
     with generator_kept(), tempfile.TemporaryDirectory() as folder:
-        from ..methods.index import find_method
-
-        preset = "small" if "small" in find_method(name).presets else "default"
+        preset = "small" if "small" in getattr(find_method(name), "presets", {}) else "default"
         run = distill(teacher, "shrink:0.5", name, budget, Path(folder) / "run", seed, preset=preset)
         return images_for(run, task)
 
@@ -145,8 +157,6 @@ def _write(ready: Ready, task: ImageTask, path: Path, per: Per, runtime: Runtime
         if runtime == "onnx":
             write_int8(ready, task, draft, per)
         else:
-            from ..deploy.int8_torchao import write_pt2
-
             write_pt2(ready, task, draft, per)
         draft.replace(path)
     except OSError as fault:

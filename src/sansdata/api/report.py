@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..datasets.load import load_set
+from ..deploy import record
 from ..engine import selection
 from ..errors import RunDirectoryError
 from ..evaluate.kept import keep_figures
 from ..evaluate.snapshots import accuracy_over_time
-from ..files import is_regular
+from ..files import is_regular, sha256
 from ..network import Network
 from ..report import checked_target, read_groups, write_comparison, write_report
 from ..report.federated import write_federated_report
 from ..report.federated_files import is_federated
+from ..tasks import Task
 from ..teachers.specs import STUDENT_FILE
 from .evaluate import evaluate
 from .result import load, split_run
@@ -56,12 +59,28 @@ def report(
     return write_comparison(paths, target)
 
 
+def _measure_exports(run_dir: Path, task: Task, data: str | Path) -> None:
+    """Adds to exports.json the accuracy of the run's ONNX files of images, as they stand."""
+    if task.pair != ("image", "classes") or not is_regular(run_dir / record.NAME):
+        return
+    accuracies, source = {}, ""
+    for entry in record.exports_in(run_dir / record.NAME):
+        file = run_dir / Path(str(entry.get("name"))).name
+        known = entry.get("sha256")
+        if file.suffix == ".onnx" and "accuracy" not in entry and is_regular(file) and sha256(file) == known:
+            measured = evaluate(str(file), data, task)
+            accuracies[str(known)], source = measured.accuracy, measured.source
+    if accuracies and (fault := record.add_accuracy(run_dir, accuracies, source)):
+        print(f"warning   {fault}", file=sys.stderr)
+
+
 def _measure(run: str | Path, data: str | Path) -> dict[str, Any] | None:
     """Adds a run's figures and the accuracy of its snapshots to evaluation.json; gives them where that failed, and a
     page can have them only from here."""
     path, _ = split_run(run)
     measured, result = evaluate(run, data).to_dict(), load(run)
     labelled, snapshots = load_set(str(data), result.task), selection.snapshots(path / "snapshots")
+    _measure_exports(path, result.task, data)
     over_time = accuracy_over_time(Network.of(result.student, result.task), snapshots, labelled, result.task)
     figures = measured | {"over_time": over_time}
     return figures if keep_figures(path, figures) else None

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.graph import CodeGen
 
 from ..errors import StudentError, first_line
 from ..models.copying import private_copy
@@ -80,7 +81,7 @@ class NetworkGraph:
                 f"the network returns {len(answers)} tensors; quantization needs one that returns its logits alone"
             )
         end.args = (answers[0],)
-        traced.graph.set_codegen(fx.graph.CodeGen())  # torch.export's own packs the answer as the network did
+        traced.graph.set_codegen(CodeGen())  # torch.export's own packs the answer as the network did
         # a GraphModule of its own: torch's exported ones refuse .eval(), which whoever gets this may call
         self.module = fx.GraphModule(traced, traced.graph).requires_grad_(False)
 

@@ -24,6 +24,7 @@ from ..kinds.base import OutputKind
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from .export import load_onnx, metadata, need_onnx, quiet, write_onnx
+from .int8_torchao import load_pt2
 
 LEAST_WIDTH = 1e-6
 """Of a range, so that a dead value has a grid."""
@@ -42,13 +43,16 @@ def write_int8(ready: Ready, task: Task, path: Path, per: Per) -> int:
         model = _with_one_output(draft)
         ranges = {_value(name): [_range_of(*ready.ranges[name])] for name in names}
         there = {output for node in model.graph.node for output in node.output}
+        examples: Any = _Examples(task)
         with quiet():
             quantize_static(
-                model, str(path), _Examples(task), quant_format=QuantFormat.QDQ, per_channel=per == "channel",
+                model, str(path), examples, quant_format=QuantFormat.QDQ, per_channel=per == "channel",
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 extra_options={
                     "TensorQuantOverrides": {name: one for name, one in ranges.items() if name in there},
                     "WeightSymmetric": True,
+                    # answers stay float: on a grid of 256 values the two largest logits are often one
+                    "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
                 },
             )  # fmt: skip
             _slim(path, task)
@@ -63,11 +67,7 @@ def write_int8(ready: Ready, task: Task, path: Path, per: Per) -> int:
 
 def load_int8(path: Path, runtime: str) -> Callable[..., Tensor]:
     """A file of integers as a function of images in 0..1. runtime: 'onnx' or 'pt2'."""
-    if runtime == "onnx":
-        return load_onnx(path)
-    from .int8_torchao import load_pt2
-
-    return load_pt2(path)
+    return load_onnx(path) if runtime == "onnx" else load_pt2(path)
 
 
 def _value(name: str) -> str:

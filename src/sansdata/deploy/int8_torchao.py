@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from ..compress.correct import Per
 from ..compress.dfq import Ready
@@ -29,21 +29,21 @@ def write_pt2(ready: Ready, task: Task, path: Path, per: Per) -> None:
     """Writes the model with its preprocessing inside to `path`, which ends in .pt2. Raises MissingLibraryError,
     StudentError, OSError."""
     convert, quantizer = _pt2e(per)
-    model = Deployable(ready.module, task)
-    shapes = any_batch(task)
     images = input_kind(task).draw(BATCH, torch.Generator().manual_seed(0))
-    assert isinstance(images, Tensor)
+    prepared_images = input_kind(task).preprocessor(task.own_preprocessing)(images)
+    shapes = any_batch(task)
     try:
         with quiet(), torch.no_grad():
-            traced = torch.export.export(model, (images[:2],), dynamic_shapes=shapes).module()
+            # the network alone: within its preprocessing the quantizer finds no layers
+            traced = torch.export.export(ready.module, (prepared_images,), dynamic_shapes=shapes[0]).module()
             ranges = _by_place(ready, traced)
-            prepared = convert.prepare_pt2e(traced, quantizer)
-            prepared(images)  # observers of what has no range of ours, such as the answers, must have seen something
-            _tell(prepared, ranges)
-            done = convert.convert_pt2e(prepared)
-            done.graph.eliminate_dead_code()
-            done = fx.GraphModule(done, done.graph)  # without the weights in float, which nothing reads any more
-            program = torch.export.export(done, (images[:2],), dynamic_shapes=_flat(shapes))
+            watched = convert.prepare_pt2e(traced, quantizer)
+            watched(prepared_images)  # observers of what has no range of ours must have seen something
+            _tell(watched, ranges)
+            done = convert.convert_pt2e(watched)
+            done.graph.eliminate_dead_code()  # the weights in float, which nothing reads any more
+            model = Deployable(fx.GraphModule(done, done.graph), task)
+            program = torch.export.export(model, (images,), dynamic_shapes=shapes)
             torch.export.save(program, path, extra_files={"task.json": json.dumps(metadata(task))})
     except OSError:
         raise
@@ -59,8 +59,7 @@ def load_pt2(path: Path) -> Any:
 
 
 def _by_place(ready: Ready, traced: Any) -> dict[str, tuple[float, float]]:
-    """Name of a node of the traced model -> its range. The model is the preprocessing, then `ready`'s operations in
-    their order, then the reading of the answer."""
+    """Name of a node of the traced model -> its range. Both have the same operations in the same order."""
     image = next(node for node in ready.module.graph.nodes if node.op == "placeholder")
     theirs = iter(node for node in traced.graph.nodes if node.op == "call_function")
     ranges: dict[str, tuple[float, float]] = {}
@@ -78,15 +77,10 @@ def _by_place(ready: Ready, traced: Any) -> dict[str, tuple[float, float]]:
 def _tell(prepared: Any, ranges: dict[str, tuple[float, float]]) -> None:
     """Gives the observers the ranges of what they watch."""
     for node in prepared.graph.nodes:
-        observer = prepared.get_submodule(node.target) if node.op == "call_module" else None
+        observer: Any = prepared.get_submodule(node.target) if node.op == "call_module" else None
         if hasattr(observer, "min_val") and node.args[0].name in ranges:
             low, high = ranges[node.args[0].name]
             observer.min_val, observer.max_val = torch.tensor(min(low, 0.0)), torch.tensor(max(high, 0.0))
-
-
-def _flat(shapes: Any) -> Any:
-    """The exported module takes its arguments one by one, where a Deployable takes them as one tuple."""
-    return shapes[0]
 
 
 def _pt2e(per: Per) -> tuple[Any, Any]:

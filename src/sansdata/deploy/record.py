@@ -33,6 +33,22 @@ def add_to_run(run_dir: Path, entry: dict[str, Any]) -> str:
     return ""
 
 
+def add_accuracy(run_dir: Path, accuracies: dict[str, float], source: str) -> str:
+    """Notes what real data say of files, by their SHA-256, in the entries that have no accuracy yet. source: the set.
+    Gives what `add_to_run` does."""
+    path = run_dir / NAME
+    try:
+        with exclusive(run_dir):
+            entries = exports_in(path)
+            for entry in entries:
+                if entry.get("sha256") in accuracies and "accuracy" not in entry:
+                    entry.update(accuracy=accuracies[entry["sha256"]], accuracy_on=source)
+            write_json(path, {"exports": entries, "figures": [one.to_dict() for one in drawings(entries)]})
+    except (OSError, ValueError, RecursionError) as fault:
+        return f"{path} cannot be written ({reason(fault)}): the accuracy of exported files stands nowhere else"
+    return ""
+
+
 def exports_in(path: Path) -> list[dict[str, Any]]:
     """The entries that are there. A damaged file is set aside: what it holds may be needed."""
     try:

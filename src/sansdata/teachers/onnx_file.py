@@ -6,6 +6,8 @@ nothing outside the file's own folder can be named. Only onnxruntime's own opera
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -102,12 +104,9 @@ def _parse(path: Path) -> Any:
 
 def _read(path: Path) -> bytes:
     """The model with all its weights, checked."""
-    import_error = MissingLibraryError(f"{path}: needs onnx and onnxruntime: pip install onnx onnxruntime")
-    model = _parse(path)
-    try:
-        from onnx import external_data_helper, shape_inference
-    except ImportError:
-        raise import_error from None
+    model = _parse(path)  # raises where onnx is not there
+    from onnx import external_data_helper, shape_inference
+
     beside = _locations(model, path)
     size = path.stat().st_size + sum((path.parent / name).stat().st_size for name in set(beside))
     if size > MAX_FILE_BYTES:
@@ -251,11 +250,11 @@ class OnnxModel:
                 for one, column in zip(self.inputs, part)
             }  # fmt: skip
             try:
-                answers = self.session.run(names, fed)
+                answers = [np.asarray(answer) for answer in self.session.run(names, fed)]
             except Exception as fault:  # onnxruntime's own classes
                 raise TeacherError(f"{self.path}: fails when it is asked ({first_line(fault)})") from None
-            parts.append([np.asarray(answer)[: batch - lack] if np.ndim(answer) else answer for answer in answers])
-        return [np.concatenate(several) if np.ndim(several[0]) else several[0] for several in zip(*parts)]
+            parts.append([answer[: batch - lack] if answer.ndim else answer for answer in answers])
+        return [np.concatenate(several) if several[0].ndim else several[0] for several in zip(*parts)]
 
 
 class _Answers(nn.Module):
@@ -322,8 +321,6 @@ class _Answers(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 of the model's bytes: it cannot change."""
-        import hashlib
-
         return hashlib.sha256(self.model.data).hexdigest()
 
 
@@ -350,8 +347,6 @@ def _own_task(model: OnnxModel, task: Task, path: Path) -> tuple[Task, list[str]
     text = model.metadata.get("sansdata.task")
     if not text:
         return task, []
-    import json
-
     try:
         own = task_from_mapping(json.loads(text), f"{path}: task")
     except (ValueError, RecursionError, TaskError) as fault:

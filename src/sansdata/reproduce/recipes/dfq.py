@@ -22,7 +22,6 @@ DFQ = Recipe(
         "small": (
             _arm("float", "ceiling", calibrate="none"),
             _arm("damaged-plain", "floor", calibrate="dfq", damaged=True, even_out=False, correct=False),
-            _arm("damaged-corrected", "ablation", calibrate="dfq", damaged=True, even_out=False),
             _arm("damaged-equalized", "ablation", calibrate="dfq", damaged=True, correct=False),
             _arm("damaged-dfq", "method", calibrate="dfq", damaged=True, compare=True),
             _arm("zeroq", "method", calibrate="zeroq"),
@@ -34,7 +33,7 @@ DFQ = Recipe(
     matched="One network a seed, the same in all arms but for the damage, which changes no answer; weights and inner "
     "values have one scale a tensor.",
     expected=(
-        Expectation(better="damaged-plain", margin=30, lower=True, paper="MobileNetV2: 0.1 % of 71.7"),
+        Expectation(better="damaged-plain", margin=20, lower=True, paper="MobileNetV2: 0.1 % of 71.7"),
         Expectation(better="damaged-equalized", worse="damaged-plain", margin=20, paper="69.91 against 0.1"),
         Expectation(better="damaged-equalized", worse="float", margin=-1),
         Expectation(better="damaged-dfq", worse="float", margin=-1, paper="70.92 against 71.7"),
@@ -49,5 +48,14 @@ DFQ = Recipe(
         Expectation(better="deepinversion", worse="real", margin=-1),
         Expectation(better="zeroq", worse="noise", measure="w4a4"),
         Expectation(better="deepinversion", worse="noise", measure="w4a4"),
+    ),
+    tried=(
+        "Tried on one seed that is not among these, on 3,000 test images: inputs of any value, as ZeroQ has them, gave "
+        "75.3 % at 4 bits and noise of any value 72.9; cut to what images can be, 77.4 and 76.3, real images 78.7. So "
+        "all calibration inputs are cut.",
+        "Bias correction takes away 40 % of the mean shift and not two thirds. With E[x] from real images in place of "
+        "BatchNorm (the empirical variant, arm real) 97 % of it go, so the rest is that BatchNorm's statistics are not "
+        "quite normal behind the first layers. A correction that counts zero padding in changed the shift by a tenth.",
+        "Logits on a grid of 256 values cost a twentieth of the agreement between the two runtimes: they stay float.",
     ),
 )  # fmt: skip
