@@ -250,3 +250,26 @@ def test_of_one_that_does_not_the_nearest_texts_are_kept(tmp_path: Path) -> None
         share[bool(options)] = sum(word in ("w1", "w2", "w3") for word in words) / len(words)
         assert [method.written.of_class(label) for label in range(4)] == [15] * 4
     assert share[True] > 1.4 * share[False]
+
+
+def test_texts_with_a_wrong_label_lose_weight() -> None:
+    options = {
+        "texts": 120,
+        "chunk": 120,
+        "reweigh": {"rounds": 12, "rate": 0.3, "batch": 16},
+        "transfer": {"lr": 0.02},
+    }
+    session = session_of(options)
+    session.move()
+    method = session.method
+    assert isinstance(method, ZeroGen)
+    assert method.pool.targets is not None
+    wrong = torch.arange(0, 120, 6)
+    method.pool.targets[wrong] = (method.pool.targets[wrong] + 1) % 4
+    while method.next_move() == "weigh":
+        session.move()
+    weights = method.weighing.weights(120)
+    right = torch.ones(120, dtype=torch.bool)
+    right[wrong] = False
+    assert float(weights[right].mean()) > float(weights[wrong].mean()) + 0.2
+    assert session.method.next_move() == "transfer"

@@ -34,6 +34,7 @@ from .findings import findings_of
 from .given import given_lines
 from .labels import balanced, best_of_each, margins
 from .settings import GENERATED, ZeroGenConfig
+from .weighing import Weighing, weigh
 from .written import Written
 
 Lesson = tuple[Tensor, Tensor, Tensor]
@@ -59,8 +60,14 @@ class ZeroGen(InRounds):
         return Round(steps=config.more_every, warmup=ceil_div(config.texts, config.chunk) - 1)
 
     @classmethod
+    def plan(cls, config: ZeroGenConfig, steps: int) -> dict[str, int]:
+        rounds = {"weigh": config.reweigh.rounds} if config.reweigh.rounds else {}
+        return super().plan(config, steps) | rounds
+
+    @classmethod
     def rehearsal(cls, config: ZeroGenConfig) -> ZeroGenConfig:
-        return config.model_copy(update={"texts": config.chunk, "more_every": 8})
+        rounds = config.reweigh.model_copy(update={"rounds": min(4, config.reweigh.rounds)})
+        return config.model_copy(update={"texts": config.chunk, "more_every": 8, "reweigh": rounds})
 
     @classmethod
     def reads(cls, config: ZeroGenConfig) -> Mapping[Path, str]:
@@ -83,6 +90,7 @@ class ZeroGen(InRounds):
         self.written = Written(len(self.names), config.near)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config), chunks=0, contexts=0)
+        self.weighing = Weighing()
         self._lesson: tuple[int, Lesson] | None = None
 
     def _require_sense(self) -> None:
@@ -99,10 +107,18 @@ class ZeroGen(InRounds):
                 "zerogen: the text prompt has a {context} and nothing says where contexts are from: give "
                 "contexts=FILE, one a line, or a context prompt"
             )
+        if config.reweigh.rounds and config.pool < config.texts:
+            raise MethodError(
+                f"zerogen: reweigh needs all texts at once: pool={config.pool} is less than {config.texts}"
+            )
         if config.debias.decay and not self.writer.debiases:
             raise MethodError(
                 f"zerogen: debias needs the writer's next-token logits, and {self.writer.source} has none"
             )
+
+    def next_move(self) -> str:
+        move = self.schedule.next_move
+        return "weigh" if move == "transfer" and self.weighing["rounds"] < self.config.reweigh.rounds else move
 
     # -- writing
 
@@ -194,6 +210,17 @@ class ZeroGen(InRounds):
 
     # -- learning
 
+    def weigh(self) -> Losses:
+        """One round of SunGen, before the student's first step: it starts where the student does."""
+        packed, targets = self.pool.packed(), self.pool.targets
+        assert packed is not None
+        assert targets is not None
+        config, labels = self.config, targets[: len(self.pool)]
+        outer = weigh(self.weighing, config.reweigh, self.context, packed, labels, config.transfer.lr)
+        losses = Losses()
+        losses.add("outer", 1, lambda: torch.tensor(outer))
+        return losses
+
     def transfer_batch(self) -> Batch:
         self.schedule.end_step()
         context, stream = self.context, self.context.streams("batch")
@@ -207,7 +234,7 @@ class ZeroGen(InRounds):
         batch = Batch(context.runtime.place(inputs), context.runtime.place(targets[ids].argmax(1)))
         if self.config.scores == "soft":
             batch.extras["shares"] = context.runtime.place(targets[ids])
-        if self.config.scores == "weight":
+        if self.config.scores == "weight" or self.config.reweigh.rounds:
             batch.weights = context.runtime.place(weights[ids])
         return batch
 
@@ -235,7 +262,7 @@ class ZeroGen(InRounds):
         if config.shuffled:
             order = torch.Generator().manual_seed(self.context.streams.seed)
             labels = labels[torch.randperm(len(labels), generator=order)]
-        targets, weights = F.one_hot(labels, classes).float(), torch.ones(len(pool))
+        targets, weights = F.one_hot(labels, classes).float(), self.weighing.weights(len(pool))
         if pool.logits is not None:
             scores = balanced(pool.logits[: len(pool)])
             if config.scores == "relabel":
@@ -243,7 +270,7 @@ class ZeroGen(InRounds):
             elif config.scores == "soft":
                 targets = scores.softmax(1)
             elif config.scores == "weight":
-                weights = scores.softmax(1).gather(1, labels[:, None]).squeeze(1)
+                weights = weights * scores.softmax(1).gather(1, labels[:, None]).squeeze(1)
             elif config.scores == "filter":
                 places = best_of_each(margins(scores, labels), labels, config.keep)
             else:  # 'likely': the mean log-probability of a text under its own prompt, as in SuperGen
@@ -273,4 +300,4 @@ class ZeroGen(InRounds):
         return findings_of(self.written, self.pool)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"written": self.written, "pool": self.pool, "schedule": self.schedule}
+        return {"written": self.written, "pool": self.pool, "schedule": self.schedule, "weighing": self.weighing}
