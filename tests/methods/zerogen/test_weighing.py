@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sansdata.methods.zerogen.weighing import Weighing, slopes_along
+from sansdata.methods.zerogen.pilot import slopes_along
+from sansdata.methods.zerogen.weighing import Weighing
 
 
 def test_slopes_are_those_of_each_samples_own_gradient() -> None:
