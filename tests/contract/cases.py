@@ -131,9 +131,9 @@ CASES = {
     "zerogen/writer": Case(
         {
             "texts": 40, "chunk": 16, "more_every": 3, "pool": 64, "min_words": 3, "scores": "weight",
-            "transfer": {"batch": 8},
+            "reweigh": {"rounds": 2, "judged": 16, "batch": 8}, "transfer": {"batch": 8},
         },
-        stops=(2, 1, 8),  # 1 and 2: not all texts are written; 8: after another chunk
+        stops=(2, 1, 8),  # 1 and 2: not all texts are written; 8: after weighing and the first steps
         moves_apart=((1, 6), (2, 7), (5, 6)),
         learns={"lr": 0.02},
     ),

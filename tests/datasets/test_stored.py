@@ -15,7 +15,7 @@ from sansdata.datasets.load import load_set
 from sansdata.errors import DataError
 from sansdata.kinds.index import input_kind
 
-every_stored_world = pytest.mark.parametrize("world", [name for name in WORLDS if name != "image"])
+every_stored_world = pytest.mark.parametrize("world", [name for name in WORLDS if name not in ("image", "writer")])
 
 
 def arrays(world: str, count: int = 20) -> dict[str, np.ndarray]:

@@ -334,11 +334,14 @@ class Loop:
     def _keep_grid(self) -> None:
         session, batch = self.session, self.session.last_batch
         assert batch is not None
-        outputs, context = session.context.teacher.network.outputs, session.context
+        teacher, context = session.context.teacher.network, session.context
+        outputs = teacher.outputs
         packed = self.kind.pack(columns.take(batch.inputs, slice(DRAWN if outputs.draws else GRID)))
-        arrays = self.kind.to_arrays(packed)
         if batch.teacher_outputs is not None:
-            arrays["logits"] = outputs.pack(batch.teacher_outputs.value[: columns.count(packed)]).numpy()
+            answers = batch.teacher_outputs.value[: columns.count(packed)]
+        else:  # a method that does not ask the teacher about what it teaches: for watching only, and not counted
+            answers = selection.answers(teacher, packed, context)
+        arrays = self.kind.to_arrays(packed) | {"logits": outputs.pack(answers).numpy()}
         if outputs.draws:
             arrays["student"] = outputs.pack(selection.answers(context.network, packed, context)).numpy()
         step = session.context.progress.steps

@@ -27,7 +27,7 @@ from ..method import Method
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.specs import import_libraries
-from ..teachers.writers.sources import services
+from ..teachers.writers.sources import journals, services
 from ..training.few_bits import described
 from .budget import Plan
 from .checkpoint import Checkpoints
@@ -71,8 +71,9 @@ def run(
         require_tensorboard()
     import_libraries([settings.teacher, *settings.helpers])
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
-    for spec in (settings.teacher, *settings.helpers):
+    for spec in (settings.teacher, *settings.helpers, *([] if teacher is None else [teacher.source])):
         guard.declare_services(services(spec))
+        guard.declare(dict.fromkeys(journals(spec), "journal"))
     with _alone(), guard, stop_on_signals() as request:
         with _explained(request):
             prepared = prepare(settings, teacher, student, method)

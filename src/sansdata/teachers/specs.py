@@ -56,7 +56,7 @@ from .weights import check_tensors, read_weights
 from .writers.endpoint import is_endpoint
 from .writers.local_model import is_gguf
 from .writers.prompted import teacher_of
-from .writers.sources import is_writer, journals, load_writer
+from .writers.sources import is_writer, load_writer
 
 STUDENT_FILE = "student.safetensors"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
@@ -191,7 +191,7 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_endpoint(spec):
-        return journals(spec)
+        return []
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):

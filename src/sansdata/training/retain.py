@@ -156,7 +156,7 @@ def _flat(slopes: Iterable[tuple[Tensor, Tensor | None]]) -> Tensor:
 
 
 def joined(a: Batch, b: Batch) -> Batch:
-    """Both batches in one, in this order; weights of 1 where one of them has none.
+    """Both batches in one, in this order; weights of 1 where one of them has none, no answers where one has none.
 
     The extras are those of `a`: a method put them there for its own inputs, which still come first.
     """
@@ -164,7 +164,9 @@ def joined(a: Batch, b: Batch) -> Batch:
     if a.weights is not None or b.weights is not None:
         weights = torch.cat([_weights(a), _weights(b)])
     targets = torch.cat([a.targets, b.targets]) if a.targets is not None and b.targets is not None else None
-    outputs = a.answers().followed_by(b.answers())
+    outputs = None
+    if a.teacher_outputs is not None and b.teacher_outputs is not None:
+        outputs = a.teacher_outputs.followed_by(b.teacher_outputs)
     return Batch(columns.join([a.inputs, b.inputs]), targets, outputs, weights, a.extras, a.space)
 
 

@@ -64,7 +64,7 @@ def test_as_many_texts_of_each_class_as_are_wanted_and_the_same_for_the_same_see
 def test_the_writers_scores_change_the_lesson(use: str) -> None:
     plain, method = written({}), written({"scores": use})
     assert method.written.texts == plain.written.texts
-    places, targets, weights = method.lesson
+    places, targets, weights = method.lesson.places, method.lesson.targets, method.lesson.weights
     assert len(places) == (60 if use not in ("filter", "likely") else 32)  # half of 15, four times
     assert targets.sum(1).tolist() == pytest.approx([1.0] * len(places))
     if use == "weight":
@@ -74,8 +74,8 @@ def test_the_writers_scores_change_the_lesson(use: str) -> None:
 
 
 def test_shuffled_labels_are_as_many_and_others() -> None:
-    _, targets, _ = written({"shuffled": True}).lesson
-    plain = written({}).lesson[1]
+    targets = written({"shuffled": True}).lesson.targets
+    plain = written({}).lesson.targets
     assert targets.sum(0).tolist() == plain.sum(0).tolist()
     assert float((targets.argmax(1) == plain.argmax(1)).float().mean()) < 0.6
 
@@ -250,3 +250,55 @@ def test_of_one_that_does_not_the_nearest_texts_are_kept(tmp_path: Path) -> None
         share[bool(options)] = sum(word in ("w1", "w2", "w3") for word in words) / len(words)
         assert [method.written.of_class(label) for label in range(4)] == [15] * 4
     assert share[True] > 1.4 * share[False]
+
+
+def test_texts_with_a_wrong_label_lose_weight() -> None:
+    options = {
+        "texts": 120,
+        "chunk": 120,
+        "reweigh": {"rounds": 12, "rate": 0.3, "batch": 16},
+        "transfer": {"lr": 0.02},
+    }
+    session = session_of(options)
+    session.move()
+    method = session.method
+    assert isinstance(method, ZeroGen)
+    assert method.pool.targets is not None
+    wrong = torch.arange(0, 120, 6)
+    method.pool.targets[wrong] = (method.pool.targets[wrong] + 1) % 4
+    while method.next_move() == "weigh":
+        session.move()
+    weights = method.weighing.weights(120)
+    right = torch.ones(120, dtype=torch.bool)
+    right[wrong] = False
+    assert float(weights[right].mean()) > float(weights[wrong].mean()) + 0.2
+    assert session.method.next_move() == "transfer"
+
+
+def test_texts_that_helped_stand_before_the_next_prompts_and_wrong_ones_do_not(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def say(prompt: str, number: int) -> str:
+        asked.append(prompt)
+        own = prompt.rpartition("\n")[2]
+        wrong = own.startswith("A good") and number % 5 == 0
+        return review(own.replace("good", "bad") if wrong else own, number)
+
+    feedback = {"share": 1.0, "first": 60, "helpful": 6, "shots": 2, "held_out": 20, "batch": 8}
+    options = {"texts": 160, "chunk": 60, "feedback": feedback, "transfer": {"lr": 0.05}}
+    teacher = scripted(tmp_path, say)
+    session = session_of(options, teacher=teacher)
+    kinds = []
+    while session.method.next_move() != "transfer":
+        kinds.append(session.move()[0])
+    assert kinds == ["acquire", "feed", "acquire", "feed", "acquire"]
+    method = session.method
+    assert isinstance(method, ZeroGen)
+    bad, good = method.fed["helpful"]
+    assert len(bad) == len(good) == 6
+    assert all("good" in text for text in good)
+    later = [prompt for prompt in asked if prompt.startswith('"')]
+    assert later
+    assert all(prompt.count('"it was') == 2 for prompt in later)
+    with pytest.raises(MethodError, match="reads none"):
+        session_of({"feedback": {"share": 0.5}})

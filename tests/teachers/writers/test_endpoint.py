@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import sansdata
 from sansdata.engine.guard import no_data
 from sansdata.engine.guard.no_data import NoDataGuard
 from sansdata.errors import BudgetSpent, NoDataViolation, TeacherError
@@ -19,6 +20,7 @@ from sansdata.teachers.writers import endpoint
 from sansdata.teachers.writers.base import Decoding
 from sansdata.teachers.writers.endpoint import Endpoint, address_of
 from sansdata.teachers.writers.sources import is_writer, journals, services
+from sansdata.teachers.writers.vocabulary import tokenizer_of
 
 Reply = tuple[int, bytes]
 
@@ -191,3 +193,31 @@ def test_a_strict_run_connects_to_declared_services_alone(monkeypatch: pytest.Mo
     for other in (("192.0.2.8", 443), ("192.0.2.7", 80)):
         with pytest.raises(NoDataViolation, match="network"):
             guard.connects(other, "socket.connect")
+
+
+def test_a_strict_run_of_a_service_asks_once_and_declares_its_journal(serve: Any, tmp_path: Path) -> None:
+    service = serve(answer_as_a_model)
+    (tmp_path / "words.json").write_bytes(tokenizer_of(["it was a good bad film x y z"], 50))
+    (tmp_path / "task.yaml").write_text(
+        "kind: text-classification\nclass_names: [bad, good]\nclasses: 2\nlength: 16\ntokenizer: words.json\n"
+        "prompts: {text: 'A {label} review: \"'}\n"
+    )
+    asked = []
+    for name in ("run", "again"):
+        result = sansdata.distill(
+            service.spec, "bag", "zerogen", "4steps", tmp_path / name, task=str(tmp_path / "task.yaml"), strict=True,
+            options={"texts": 24, "chunk": 12, "min_words": 3}, settings={"threads": 1, "engine": {"snapshots": 1}},
+        )  # fmt: skip
+        ledger = json.loads((tmp_path / name / "ledger.json").read_text())
+        assert ledger["violations"] == []
+        assert result.summary["samples"]["written"] == 24
+        asked.append(len(service.questions))
+    assert asked[0] == asked[1]
+    assert "journal" in {file["role"] for file in ledger["files"]}
+
+
+def answer_as_a_model(question: dict[str, Any], number: int) -> Reply:
+    prompt = question["messages"][0]["content"]
+    if prompt.startswith("Text"):
+        return said("good" if "good" in prompt.partition("\n")[0] else "bad")
+    return said(f'"it was {prompt.split()[1]} {question["seed"]} x{question["seed"]} y{question["seed"]}"')

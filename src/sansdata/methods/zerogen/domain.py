@@ -22,7 +22,7 @@ def shown_before(phrases: Sequence[str], prompts: Prompts, count: int, shots: in
     if not phrases:
         return []
     places = torch.randint(len(phrases), (count, shots), generator=stream).tolist()
-    return ["".join(prompts.shown(phrases[place]) for place in row) for row in places]
+    return ["".join(prompts.shown(phrases[int(place)]) for place in row) for row in places]
 
 
 def nearness(texts: Sequence[str], phrases: Sequence[str], words: str) -> list[float]:

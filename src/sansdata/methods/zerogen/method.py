@@ -22,7 +22,7 @@ from ...errors import MethodError
 from ...figures import Finding
 from ...kinds.index import input_kind
 from ...kinds.inputs.tokens import Tokens
-from ...memory import Pool
+from ...memory import Pool, Slot
 from ...method import Context
 from ...synthesis.rounds import InRounds, Round, Schedule
 from ...teachers.writers.base import GENERATES, Writer
@@ -30,14 +30,15 @@ from ...teachers.writers.prompted import Prompted, prompts_for
 from .cutting import reason_against
 from .domain import nearness, shown_before
 from .drawing import PATIENCE, Author
+from .feedback import copies, examples_for, helpful
 from .findings import findings_of
 from .given import given_lines
-from .labels import balanced, best_of_each, margins
+from .labels import best_of_each
+from .lesson import Lesson, lesson_of
+from .pilot import Pilot
 from .settings import GENERATED, ZeroGenConfig
+from .weighing import Weighing
 from .written import Written
-
-Lesson = tuple[Tensor, Tensor, Tensor]
-"""(places in the pool, targets (N, K) float32 that sum to 1, weights (N,))"""
 
 
 class ZeroGen(InRounds):
@@ -59,8 +60,16 @@ class ZeroGen(InRounds):
         return Round(steps=config.more_every, warmup=ceil_div(config.texts, config.chunk) - 1)
 
     @classmethod
+    def plan(cls, config: ZeroGenConfig, steps: int) -> dict[str, int]:
+        more = {"feed": len(config.feedback.after(config.texts, config.chunk)), "weigh": config.reweigh.rounds}
+        return super().plan(config, steps) | {move: count for move, count in more.items() if count}
+
+    @classmethod
     def rehearsal(cls, config: ZeroGenConfig) -> ZeroGenConfig:
-        return config.model_copy(update={"texts": config.chunk, "more_every": 8})
+        rounds = config.reweigh.model_copy(update={"rounds": min(4, config.reweigh.rounds)})
+        fed, chunks = config.feedback.model_copy(update={"first": 1}), 4 if config.feedback.share else 1
+        few = {"texts": chunks * config.chunk, "more_every": 8}
+        return config.model_copy(update=few | {"reweigh": rounds, "feedback": fed})
 
     @classmethod
     def reads(cls, config: ZeroGenConfig) -> Mapping[Path, str]:
@@ -83,6 +92,9 @@ class ZeroGen(InRounds):
         self.written = Written(len(self.names), config.near)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config), chunks=0, contexts=0)
+        self.weighing = Weighing()
+        self.feeds = config.feedback.after(config.texts, config.chunk)
+        self.fed = Slot(times=0, helpful=[[] for _ in self.names])
         self._lesson: tuple[int, Lesson] | None = None
 
     def _require_sense(self) -> None:
@@ -99,10 +111,22 @@ class ZeroGen(InRounds):
                 "zerogen: the text prompt has a {context} and nothing says where contexts are from: give "
                 "contexts=FILE, one a line, or a context prompt"
             )
+        if config.feedback.share and not self.writer.needs_prompts:
+            raise MethodError(f"zerogen: feedback stands in prompts, and {self.writer.source} reads none")
+        if (config.reweigh.rounds or config.feedback.share) and config.pool < config.texts:
+            raise MethodError(
+                f"zerogen: reweigh and feedback look at all texts, and pool={config.pool} is less than {config.texts}"
+            )
         if config.debias.decay and not self.writer.debiases:
             raise MethodError(
                 f"zerogen: debias needs the writer's next-token logits, and {self.writer.source} has none"
             )
+
+    def next_move(self) -> str:
+        move, times = self.schedule.next_move, self.fed["times"]
+        if times < len(self.feeds) and self.schedule["chunks"] == self.feeds[times]:
+            return "feed"
+        return "weigh" if move == "transfer" and self.weighing["rounds"] < self.config.reweigh.rounds else move
 
     # -- writing
 
@@ -132,15 +156,14 @@ class ZeroGen(InRounds):
         class."""
         config, choosing = self.config, bool(self.phrases) and not self.writer.needs_prompts
         requests = self._requests(missing * (config.choice if choosing else 1))
-        streams, examples = self.context.streams, []
-        if not choosing:
-            examples = shown_before(self.phrases, self.prompts, len(requests), config.shots, streams("domain"))
-        texts = self.author.texts(requests, streams("write"), config.decoding, config.debias, examples)
+        before, shown = self._examples([label for label, _ in requests])
+        texts = self.author.texts(requests, self.context.streams("write"), config.decoding, config.debias, before)
         self.written.drawn += len(texts)
         passed: list[tuple[str, int, str]] = []
-        for (label, about), text in zip(requests, texts):
-            if reason := reason_against(text, about, config.min_words):
-                self.written.refuse(reason)
+        for (label, about), text, examples in zip(requests, texts, shown):
+            reason = reason_against(text, about, config.min_words)
+            if reason or copies(text, examples):
+                self.written.refuse(reason or "example")
             else:
                 passed.append((text, label, about))
         if choosing:
@@ -148,6 +171,16 @@ class ZeroGen(InRounds):
         for text, label, about in passed:
             if self.written.of_class(label) < ceil_div(most, len(self.names)) and len(self.written) < most:
                 self.written.keep(text, label, about)
+
+    def _examples(self, labels: list[int]) -> tuple[list[str], list[list[str]]]:
+        """(what stands before each prompt, the written texts in it); nothing for a writer that reads no prompts."""
+        config, streams = self.config, self.context.streams
+        if not self.writer.needs_prompts:
+            return [], [[] for _ in labels]
+        chosen = self.fed["helpful"]
+        before, shown = examples_for(labels, chosen, config.feedback, self.prompts, streams("examples"))
+        phrases = shown_before(self.phrases, self.prompts, len(labels), config.shots, streams("domain"))
+        return [one + other for one, other in zip(phrases or [""] * len(labels), before)], shown
 
     def _nearest(self, passed: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
         """Of each class the texts nearest to the phrases, one in `choice`; the others are refused as 'elsewhere'."""
@@ -192,23 +225,43 @@ class ZeroGen(InRounds):
         self.pool.add(self.kind.read(texts), labels, logits)
         self.context.counters.add("samples", len(texts))
 
+    def feed(self) -> Losses:
+        """ProGen: which of the texts so far helped most; they become examples for the next."""
+        found = helpful(self._pilot(), self.config.feedback, self.config.transfer.lr)
+        self.fed["times"] += 1
+        self.fed["helpful"] = [[self.written.texts[place] for place in places] for places in found]
+        return Losses()
+
+    def _pilot(self) -> Pilot:
+        packed, targets = self.pool.packed(), self.pool.targets
+        assert packed is not None
+        assert targets is not None
+        return Pilot.of(self.context, packed, targets[: len(self.pool)])
+
     # -- learning
+
+    def weigh(self) -> Losses:
+        """One round of SunGen, before the student's first step: it starts where the student does."""
+        outer = self.weighing.round(self._pilot(), self.config.reweigh, self.config.transfer.lr)
+        losses = Losses()
+        losses.add("outer", 1, lambda: torch.tensor(outer))
+        return losses
 
     def transfer_batch(self) -> Batch:
         self.schedule.end_step()
         context, stream = self.context, self.context.streams("batch")
-        places, targets, weights = self.lesson
-        ids = torch.randint(len(places), (self.config.transfer.batch,), generator=stream)
+        lesson = self.lesson
+        ids = torch.randint(len(lesson.places), (self.config.transfer.batch,), generator=stream)
         packed = self.pool.packed()
         assert packed is not None
-        inputs = columns.take(packed, places[ids])
+        inputs = columns.take(packed, lesson.places[ids])
         assert not isinstance(inputs, Tensor)
         inputs = {**inputs, "tokens": self._with_unknown(inputs["tokens"], inputs["mask"], stream)}
-        batch = Batch(context.runtime.place(inputs), context.runtime.place(targets[ids].argmax(1)))
+        batch = Batch(context.runtime.place(inputs), context.runtime.place(lesson.targets[ids].argmax(1)))
         if self.config.scores == "soft":
-            batch.extras["shares"] = context.runtime.place(targets[ids])
-        if self.config.scores == "weight":
-            batch.weights = context.runtime.place(weights[ids])
+            batch.extras["shares"] = context.runtime.place(lesson.targets[ids])
+        if self.config.scores == "weight" or self.config.reweigh.rounds:
+            batch.weights = context.runtime.place(lesson.weights[ids])
         return batch
 
     def _with_unknown(self, tokens: Tensor, mask: Tensor, stream: torch.Generator) -> Tensor:
@@ -225,32 +278,9 @@ class ZeroGen(InRounds):
     def lesson(self) -> Lesson:
         """What the student learns of the pool: a function of what is in it."""
         if self._lesson is None or self._lesson[0] != self.pool.added:
-            self._lesson = self.pool.added, self._decide()
+            weights = self.weighing.weights(len(self.pool))
+            self._lesson = self.pool.added, lesson_of(self.pool, weights, self.config, self.context.streams.seed)
         return self._lesson[1]
-
-    def _decide(self) -> Lesson:
-        pool, config, classes = self.pool, self.config, len(self.names)
-        assert pool.targets is not None
-        labels, places = pool.targets[: len(pool)], torch.arange(len(pool))
-        if config.shuffled:
-            order = torch.Generator().manual_seed(self.context.streams.seed)
-            labels = labels[torch.randperm(len(labels), generator=order)]
-        targets, weights = F.one_hot(labels, classes).float(), torch.ones(len(pool))
-        if pool.logits is not None:
-            scores = balanced(pool.logits[: len(pool)])
-            if config.scores == "relabel":
-                targets = F.one_hot(scores.argmax(1), classes).float()
-            elif config.scores == "soft":
-                targets = scores.softmax(1)
-            elif config.scores == "weight":
-                weights = scores.softmax(1).gather(1, labels[:, None]).squeeze(1)
-            elif config.scores == "filter":
-                places = best_of_each(margins(scores, labels), labels, config.keep)
-            else:  # 'likely': the mean log-probability of a text under its own prompt, as in SuperGen
-                packed: Any = pool.packed()
-                own = pool.logits[: len(pool)].gather(1, labels[:, None]).squeeze(1)
-                places = best_of_each(own / packed["mask"].sum(1), labels, config.keep)
-        return places, targets[places], weights[places]
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses, smoothing = Losses(), self.config.smoothing
@@ -273,4 +303,10 @@ class ZeroGen(InRounds):
         return findings_of(self.written, self.pool)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"written": self.written, "pool": self.pool, "schedule": self.schedule}
+        return {
+            "written": self.written,
+            "pool": self.pool,
+            "schedule": self.schedule,
+            "weighing": self.weighing,
+            "fed": self.fed,
+        }

@@ -9,6 +9,8 @@ import pydantic
 from ...config import Strict
 from ...teachers.writers.base import Debias, Decoding
 from ...training.transfer import TransferSettings
+from .feedback import Feedback
+from .weighing import Reweigh
 
 GENERATED = "generated"
 
@@ -24,7 +26,9 @@ class ZeroGenConfig(Strict):
     is one that was there already.
 
     scores: what the writer's own judgement of its texts is used for. keep: the share of each class that the filters
-    leave. dropout: of the student's words, replaced by the unknown one. shuffled: labels drawn at random, the floor."""
+    leave. reweigh: weights of texts by what they do to the student. feedback: texts that helped become examples for the
+    next. dropout: of the student's words, replaced by the
+    unknown one. shuffled: labels drawn at random, the floor."""
 
     texts: int = pydantic.Field(default=8000, ge=2)  # ours; released: 200,000
     chunk: int = pydantic.Field(default=250, ge=1)  # ours
@@ -42,6 +46,8 @@ class ZeroGenConfig(Strict):
     near: float = pydantic.Field(default=0.8, gt=0, le=1)  # ours; released: word for word within a batch
     scores: Literal["unused", "relabel", "soft", "filter", "likely", "weight"] = "unused"
     keep: float = pydantic.Field(default=0.5, gt=0, le=1)  # ours
+    reweigh: Reweigh = Reweigh()  # SunGen
+    feedback: Feedback = Feedback()  # ProGen
     smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)  # SuperGen: 0.15
     dropout: float = pydantic.Field(default=0.05, ge=0, lt=1)  # ours
     shuffled: bool = False

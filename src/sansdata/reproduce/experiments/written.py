@@ -1,19 +1,24 @@
 """A student of texts that a small language model wrote, and its accuracy on real ones.
 
 The language model is fitted on the real training set, which the student never sees. Of an arm's `experiment`: words,
-the most words of the student's vocabulary. The method 'prompting' is the language model itself, asked which class makes
+the most words of the student's vocabulary; domain, what texts of a domain look like (a regular expression), on which
+accuracy is measured apart; steered, whether phrases of it, training sentences without their labels, steer what is
+written. The method 'prompting' is the language model itself, asked which class makes
 a text likeliest; 'real-data' is the same student on the real training set with its labels.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...api.distill import distill
 from ...api.evaluate import evaluate
+from ...api.result import Result
 from ...datasets.load import load_set
 from ...datasets.texts import read_pairs
 from ...engine.session import Session
@@ -36,6 +41,8 @@ from . import distil
 
 PILOT = 4000
 """Texts of each class that are written to see which words there are, before any run."""
+PHRASES = 60
+"""Of a domain."""
 
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -55,16 +62,19 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         score = evaluate(session.student.eval(), recipe.data, session.task)
         cost = dict(session.context.counters.values)
         return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures(score)}
+    options, domain = dict(arm.options), arm.experiment.get("domain", "")
+    if arm.experiment.get("steered"):
+        options["domain"] = str(phrases(recipe, task, domain, folder / "phrases.txt"))
     result = distill(
         str(spec), recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, task=task, strict=True,
-        preset=arm.preset, options=arm.options, settings={"threads": recipe.threads, "engine": {"snapshots": 1}},
+        preset=arm.preset, options=options, settings={"threads": recipe.threads, "engine": {"snapshots": 1}},
     )  # fmt: skip
     samples = result.summary["samples"]
     of_texts = {name: 100 * samples[name] for name in ("yield", "distinct_3", "self_bleu")}
     score = evaluate(result, recipe.data)
+    apart = by_domain(result, recipe, task, domain) if domain else {}
     return {
-        "accuracy": score.accuracy, **distil.of_run(result),
-        "measures": measures(score) | of_texts,
+        "accuracy": score.accuracy, **distil.of_run(result), "measures": measures(score) | of_texts | apart,
     }  # fmt: skip
 
 
@@ -89,6 +99,21 @@ def reading(task: Task, words: Path) -> PairTask:
     """The task, its texts read by the tokenizer at `words`."""
     fields = task.inputs.model_dump(exclude={"vocabulary", "tokenizer"}) | {"tokenizer": str(words)}
     return PairTask(inputs=fields, outputs=task.outputs)
+
+
+def phrases(recipe: Recipe, task: Task, domain: str, file: Path) -> Path:
+    """A file with the first training sentences of the domain, without their labels."""
+    texts = [text for text, _ in read_pairs(recipe.data, task, "train") if re.search(domain, text)]
+    write_atomic(file, "\n".join(texts[:PHRASES]))
+    return file
+
+
+def by_domain(result: Result, recipe: Recipe, task: Task, domain: str) -> dict[str, float]:
+    """Accuracy, in percent, on the test texts of the domain and on the others."""
+    real: Any = load_set(recipe.data, task)
+    inside = np.array([bool(re.search(domain, text)) for text, _ in read_pairs(recipe.data, task)])
+    parts = {"in the domain": inside, "elsewhere": ~inside}
+    return {name: 100 * evaluate(result, real.subset(np.flatnonzero(part))).accuracy for name, part in parts.items()}
 
 
 def ceiling(recipe: Recipe, arm: Arm, seed: int, task: Task, teacher: Teacher) -> Session:

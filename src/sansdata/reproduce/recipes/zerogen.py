@@ -11,6 +11,18 @@ _TRANSFER: dict[str, Any] = {"batch": 128, "lr": 2e-3}
 _FEW_WORDS = 3000
 
 
+_COMEDY = r"\b(comed|comic|funn|laugh|humor|joke|hilarious)"
+
+
+def _of_domain(steered: bool) -> Arm:
+    """A thousand texts: where there are few, it counts what they are about."""
+    return Arm(
+        name="comedies-steered" if steered else "comedies-plain", role="method" if steered else "floor",
+        method="zerogen", steps=400, options={"texts": 1000, "transfer": _TRANSFER},
+        experiment={"domain": _COMEDY, "steered": steered}, seeds=5,
+    )  # fmt: skip
+
+
 def _arm(name: str, role: Role, texts: int = 8000, words: int | None = None, **options: Any) -> Arm:
     """texts: of both classes together."""
     return Arm(
@@ -41,6 +53,8 @@ ZEROGEN = Recipe(
             Arm(name="prompting", role="floor", method="prompting", steps=0),
             _arm("zerogen-4000", "method"),
             _arm("zerogen-250", "method", 500),
+            _of_domain(steered=False),
+            _of_domain(steered=True),
             _arm("soft-scores", "combination", scores="soft"),
             _arm("shuffled-labels", "floor", shuffled=True),
             _arm("temperature-0.2", "ablation", decoding={"temperature": 0.2}),
@@ -66,6 +80,8 @@ ZEROGEN = Recipe(
         Expectation(better="shuffled-labels", margin=53, lower=True),
         _above("temperature-0.2", 8),
         _above("top-p-0.3"),
+        Expectation(better="comedies-steered", worse="comedies-plain", measure="in the domain"),
+        Expectation(better="comedies-steered", worse="comedies-plain", measure="elsewhere", margin=-2),
         Expectation(better="temperature-0.2", worse="zerogen-4000", measure="distinct_3", ratio=0.5, lower=True),
     ),
 )

@@ -156,12 +156,13 @@ class Endpoint:
     # -- one question
 
     def _question(self, prompt: str, seed: int, how: Decoding) -> dict[str, Any]:
+        greedy = how.top_k == 1  # the same question then has the same answer, whoever asks it
         told = {"messages": [{"role": "user", "content": prompt}]} if self.address.chat else {"prompt": prompt}
         fields: dict[str, Any] = {
-            "model": self.address.model, **told, "max_tokens": how.new_tokens, "temperature": how.temperature,
-            "top_p": how.top_p, "seed": seed, "n": 1, "stream": False,
+            "model": self.address.model, **told, "max_tokens": how.new_tokens, "top_p": how.top_p, "n": 1,
+            "stream": False, "temperature": 0 if greedy else how.temperature, "seed": 0 if greedy else seed,
         }  # fmt: skip
-        return fields | ({"top_k": how.top_k} if how.top_k else {})
+        return fields | ({"top_k": how.top_k} if how.top_k > 1 else {})
 
     def _answer(self, question: dict[str, Any]) -> str:
         key = key_of(question)

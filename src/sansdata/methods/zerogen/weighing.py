@@ -1,0 +1,70 @@
+"""Weights of texts by what they do to the student: SunGen (Gao et al. 2023, arXiv 2205.12679), read in its release.
+
+The inner problem teaches a copy of the student on weighed texts, for about an epoch from where it starts. The outer one
+asks how its reverse cross-entropy on a random part of the same texts would change with each weight: that loss is
+bounded, so wrong labels among these cannot decide it, and no clean data is needed. The outer gradient goes through one
+step, as in the release: that of a weight is minus the slope of the text's own loss along the outer gradient.
+"""
+
+from __future__ import annotations
+
+import pydantic
+import torch
+from torch import Tensor
+
+from ...config import Strict
+from ...memory import Slot
+from .labels import reverse_cross_entropy
+from .pilot import EPSILON, Pilot
+
+BETAS = (0.9, 0.999)
+CLIP = 3.0
+"""Largest norm of the outer gradient (released)."""
+
+
+class Reweigh(Strict):
+    """rounds: outer steps, 0 is off (released: 100). rate: of Adam on the logits of the weights (ours). judged: texts
+    of the outer loss in a round (released: 50,000). batch: of the inner steps (ours)."""
+
+    rounds: int = pydantic.Field(default=0, ge=0)
+    rate: float = pydantic.Field(default=0.1, gt=0)
+    judged: int = pydantic.Field(default=2000, ge=1)
+    batch: int = pydantic.Field(default=128, ge=1)
+
+
+class Weighing(Slot):
+    """The logits of the weights, Adam's moments of them, and how many rounds were made."""
+
+    def __init__(self) -> None:
+        super().__init__(logits=None, mean=None, square=None, rounds=0)
+
+    def weights(self, count: int) -> Tensor:
+        """(count,) in 0..1; texts that came after the rounds count as the mean of the others."""
+        if self["logits"] is None:
+            return torch.ones(count)
+        found = self["logits"].sigmoid()[:count]
+        return torch.cat([found, found.mean().expand(count - len(found))])
+
+    def round(self, pilot: Pilot, how: Reweigh, lr: float) -> float:
+        """One outer step; gives the outer loss. lr: of the inner steps."""
+        streams, count = pilot.context.streams, len(pilot.labels)
+        if self["logits"] is None:
+            self.values |= {name: torch.zeros(count) for name in ("logits", "mean", "square")}
+        theta = self["logits"].sigmoid()
+        optimizer = pilot.teach(torch.randperm(count, generator=streams("inner")), how.batch, lr, theta)
+        ids = torch.randperm(count, generator=streams("outer"))[: how.judged]
+        outer = reverse_cross_entropy(pilot.logits(ids), pilot.labels[ids]).mean()
+        gradient = torch.autograd.grad(outer, pilot.parameters)
+        moments = [optimizer.state[one]["exp_avg_sq"] for one in pilot.parameters]
+        direction = [one / (moment.sqrt() + EPSILON) for one, moment in zip(gradient, moments)]
+        self.step(-pilot.slopes(direction) * theta * (1 - theta), how.rate)
+        return float(outer.detach())
+
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """One step of Adam on the logits, whose gradient (N,) is clipped."""
+        gradient = gradient * min(1.0, CLIP / (float(gradient.norm()) + EPSILON))
+        self["rounds"] += 1
+        self["mean"] = BETAS[0] * self["mean"] + (1 - BETAS[0]) * gradient
+        self["square"] = BETAS[1] * self["square"] + (1 - BETAS[1]) * gradient.square()
+        mean, square = (self[name] / (1 - beta ** self["rounds"]) for name, beta in zip(("mean", "square"), BETAS))
+        self["logits"] = self["logits"] - rate * mean / (square.sqrt() + EPSILON)
