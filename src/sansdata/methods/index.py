@@ -161,7 +161,7 @@ def choose_method(teacher: Teacher, on_cpu: bool) -> Choice:
     if GENERATES in teacher.capabilities:
         return Choice("zerogen", "small" if on_cpu else "default", {}, "the teacher writes texts: zerogen")
     if teacher.task.pair != ("image", "classes"):
-        return Choice("noise", "default", {}, f"a task of {' x '.join(teacher.task.pair)}: noise, the only one so far")
+        return Choice("noise", "default", {}, f"a task of {' x '.join(teacher.task.pair)}: noise, which asks the least")
     preset, of_preset = ("small", "on a CPU: preset small") if on_cpu else ("default", "")
     for name, options, why, why_options in WITH_HELPERS if teacher.helpers else FOR_IMAGES:
         if not why_not(find_method(name).requires(method_config(name, preset, options)), teacher):

@@ -1,7 +1,8 @@
-"""ReChecker's fragments of smart contracts, cleaned, and folds of them that share no body."""
+"""ReChecker's fragments of smart contracts, cleaned, and folds of them that share no body; SmartBugs' beside them."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..methods.af_stip.cleaner import clean
+from ..methods.af_stip.fragments import fragments
 from ..methods.af_stip.vocabulary import write_tokenizer
 from ..tasks import ClassesSpec, PairTask, TokensSpec
 from .teachers import cache as kept
@@ -65,3 +67,25 @@ def task() -> PairTask:
     write_tokenizer(Path(path))
     inputs = TokensSpec(tokenizer=str(path), length=LENGTH)  # type: ignore[call-arg]
     return PairTask(inputs=inputs, outputs=ClassesSpec(classes=2, class_names=("sound", "weak")))
+
+
+@cache
+def smartbugs() -> Texts:
+    """Functions around an external call, with their callers, of SmartBugs' curated contracts: weak where a line is
+    marked as reentrant. Bodies that ReChecker's fragments have too are left out. Raises DataError."""
+    root = data_root() / "solidity/smartbugs-curated"
+    marked: dict[str, set[int]] = {}
+    for contract in json.loads("\n".join(lines(root / "vulnerabilities.json"))):
+        places = [one["lines"] for one in contract["vulnerabilities"] if one["category"] == "reentrancy"]
+        marked[contract["path"]] = {line for several in places for line in several}
+    bodies: dict[str, int] = {}
+    for path, weak in sorted(marked.items()):
+        if not (root / path).is_file():  # the list names more than are there
+            continue
+        for fragment in fragments("\n".join(lines(root / path)), "reentrancy"):
+            first, last = fragment.lines
+            text = " ".join(clean(fragment.code))
+            bodies[text] = max(bodies.get(text, 0), int(any(first <= line <= last for line in weak)))
+    known = set(raw("reentrancy").texts)
+    left = [(text, label) for text, label in bodies.items() if text not in known]
+    return Texts(tuple(text for text, _ in left), np.array([label for _, label in left]), 2)

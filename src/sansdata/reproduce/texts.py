@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from ..models.modes import fixed
 from ..network import Network
 from ..runtime import make_runtime
 from ..streams import Streams
-from ..tasks import ClassesSpec, PairTask, TokensSpec
+from ..tasks import ClassesSpec, PairTask, Task, TokensSpec
 from .teachers import cache
 
 UNKNOWN, PADDING = "[UNK]", "[PAD]"
@@ -47,7 +48,7 @@ class Texts:
     def at(self, places: Sequence[int] | np.ndarray) -> Texts:
         return Texts(tuple(self.texts[place] for place in places), self.labels[places], self.classes)
 
-    def read(self, task: PairTask, source: str = "texts of a recipe") -> KindSet:
+    def read(self, task: Task, source: str = "texts of a recipe") -> KindSet:
         """As ids of the task's tokenizer."""
         names = tuple(map(str, range(self.classes)))
         return KindSet(task, Tokens(task.inputs).read(self.texts), self.labels, names, source)
@@ -84,7 +85,28 @@ def _trec() -> tuple[Texts, Texts]:
     return whole.at(rest), whole.at(test)
 
 
-SETS: dict[str, Callable[[], tuple[Texts, Texts]]] = {"sst2": _sst2, "trec": _trec}
+def _xlmt(*languages: str) -> tuple[Texts, Texts]:
+    """Tweets, negative, neutral or positive; of several languages one behind the other."""
+
+    def part(split: str) -> Texts:
+        texts: list[str] = []
+        labels: list[int] = []
+        for language in languages:
+            folder = data_root() / "text/xlmt_sentiment" / language
+            texts += lines(folder / f"{split}_text.txt")
+            labels += map(int, lines(folder / f"{split}_labels.txt"))
+        return Texts(tuple(texts), np.array(labels), 3)
+
+    return part("train"), part("test")
+
+
+LANGUAGES = ("english", "french", "german", "italian", "portuguese", "spanish")
+SETS: dict[str, Callable[[], tuple[Texts, Texts]]] = {
+    "sst2": _sst2,
+    "trec": _trec,
+    "xlmt": partial(_xlmt, *LANGUAGES),
+    **{f"xlmt-{language}": partial(_xlmt, language) for language in LANGUAGES},
+}
 """Name -> (training texts, test texts)."""
 
 

@@ -27,6 +27,7 @@ EXPERIMENTS = {
     "table": "a student of trees that are only asked, and its ranking and agreement on the test rows",
     "integers": "a network of integers, wrecked and restored, and what calibrates it",
     "texts": "a student of a classifier of texts that a recipe trains, and its agreement on the test texts",
+    "one-language": "a classifier of texts cut to one language, and what its students keep",
     "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",

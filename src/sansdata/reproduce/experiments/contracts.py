@@ -10,6 +10,7 @@ look at bodies, would be said to reach). F1 is of the weak class, in percent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...datasets.labelled import KindSet
 from ...engine.session import Session
 from ...errors import MethodError
 from ...methods.af_stip import AFStip
@@ -33,8 +33,8 @@ from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from ..texts import Texts, classes_of, train_classifier
 
-EPOCHS, LR, BATCH = 20, 2e-3, 32
-"""Of a detector; 80 to 100 steps."""
+STEPS, LR, BATCH = 80, 2e-3, 32
+"""Of a detector."""
 FURTHER = 25
 """Epochs on few labels."""
 TEST = 200
@@ -55,15 +55,11 @@ class Shuffled(AFStip):
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm on one fold; the fold's fragments are opened after the last step."""
-    task = contracts.task()
-    train, test = contracts.fold(contracts.distinct(contracts.raw("reentrancy")), seed % contracts.FOLDS)
-    kind = arm.experiment.get("teacher")
-    if kind == "raw-split":
-        train, test = contracts.fold(contracts.raw("reentrancy"), seed % contracts.FOLDS)
+    task, number, kind = contracts.task(), seed % contracts.FOLDS, arm.experiment.get("teacher", "distinct")
+    train, test = split(kind, number)
     if kind == "majority":
         return _figures(np.zeros(len(test), np.int64), None, test, {"steps": 0, "cost": {}})
-    truth = test.read(task)
-    detector = detector_of(train.read(task), task)
+    detector, truth = detector_of(kind, number), test.read(task)
     known = classes_of(detector, truth)
     if kind == "raw-split":
         return _figures(known, None, test, {"steps": 0, "cost": {}})
@@ -74,6 +70,9 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         return _figures(constant, known, test, {"steps": 0, "cost": {}, "warnings": [str(refusal)[:200]]})
     said = classes_of(session.student, truth)
     figures = _figures(said, known, test, {"steps": arm.steps, "cost": dict(session.context.counters.values)})
+    others = contracts.smartbugs().read(task)
+    same = classes_of(session.student, others) == classes_of(detector, others)
+    figures["measures"]["agreement, SmartBugs"] = 100 * float(same.mean())
     if isinstance(session.method, AFStip):
         figures["measures"]["samples called weak"] = weak_share(session.method)
     for labels in arm.experiment.get("migrate", ()):
@@ -81,12 +80,20 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     return figures
 
 
-def detector_of(data: KindSet, task: PairTask) -> nn.Module:
-    """Always the same for the same fragments."""
+def split(kind: str, number: int) -> tuple[Texts, Texts]:
+    """(training, test) fragments of a fold: of bodies, or of the raw file, in which most are copies."""
+    whole = contracts.raw("reentrancy")
+    return contracts.fold(whole if kind == "raw-split" else contracts.distinct(whole), number)
+
+
+@cache
+def detector_of(kind: str, number: int) -> nn.Module:
+    """A detector on the training fragments of a fold, always the same."""
+    task, (train, _) = contracts.task(), split(kind, number)
     with Streams(0).as_global("teacher"):
         module = build(architecture_of("fused-gru", task))
-    steps = len(data) // BATCH
-    return train_classifier(module, data, max(2, EPOCHS * 4 // steps), LR, BATCH, hidden=0.1, balance=True)
+    epochs = max(2, STEPS // (len(train) // BATCH))
+    return train_classifier(module, train.read(task), epochs, LR, BATCH, hidden=0.1, balance=True)
 
 
 def taught(arm: Arm, seed: int, task: PairTask, teacher: Teacher, train: Texts) -> Session:

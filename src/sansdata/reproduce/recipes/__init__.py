@@ -18,6 +18,7 @@ from .mechanisms import MECHANISMS
 from .mixmix import MIXMIX, MIXMIX_CIFAR10
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
+from .one_language import ONE_LANGUAGE
 from .retain import RETAIN
 from .segmentation import MEMBRANES, STREETS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
@@ -57,6 +58,7 @@ RECIPES: dict[str, Recipe] = {
         TEXT_DFKD,
         AF_STIP,
         ZEROGEN,
+        ONE_LANGUAGE,
     )
 }
 
