@@ -9,6 +9,7 @@ from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
 from .faqd import FAQD
+from .echo_dfkd import ECHO
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG, FEDFTG_DIGITS
@@ -46,6 +47,7 @@ RECIPES: dict[str, Recipe] = {
         RETAIN,
         MEMBRANES,
         STREETS,
+        ECHO,
         ABD,
         FAQD,
         BREAST_CANCER,
