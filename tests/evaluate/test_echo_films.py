@@ -48,7 +48,7 @@ def test_masks_that_stand_still_find_no_beat(several: list[EchoFilm]) -> None:
     figures = measure(lambda frames: np.repeat(several[0].masks[:1], len(frames), 0).astype(np.float64), several)
     assert figures.undetected == 1
     assert figures.afd_ed == figures.afd_es == 15
-    assert figures.by_area.count == 0
+    assert figures.by_area.r == 0
 
 
 class Brightness:

@@ -96,10 +96,10 @@ def matched(true: Frames, found: Frames) -> np.ndarray:
 
 
 def ejection_fraction(curve: np.ndarray, ed: Frames, es: Frames) -> float:
-    """Percent, of the medians of an area or a volume at the frames of ED and ES; nan where either is missing."""
-    if not len(ed) or not len(es):
-        return float("nan")
-    full, empty = (float(np.median(curve[np.asarray(frames)])) for frames in (ed, es))
+    """Percent, of an area or a volume: the medians at the frames of ED and of ES. Where a film is too short to show
+    one of them, its largest or smallest value stands for it; nan for a film without any area."""
+    full = float(np.median(curve[np.asarray(ed)]) if len(ed) else curve.max())
+    empty = float(np.median(curve[np.asarray(es)]) if len(es) else curve.min())
     return 100 * (full - empty) / full if full > 0 else float("nan")
 
 

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 FPS = 50.0
 SYSTOLE = 0.35
 """Share of a beat in which the ventricle empties."""
-BLOOD, GROUND, WALL = 26.0, 42.0, 90.0
+BLOOD, GROUND, WALL = 28.0, 42.0, 90.0
 """Brightness before speckle, of 255. Blood in a real film is no black: clutter and reverberation fill it."""
 
 
@@ -37,8 +37,8 @@ class Domain:
     dropout: float
 
 
-HOSPITAL = Domain((0.55, 0.12), True, (0.8, 1.1), 0.0, (0.1, 0.4), (1.2, 1.5), 0.5)
-GENERATOR = Domain((0.10, 0.90), False, (0.6, 1.3), 0.6, (0.1, 0.6), (1.1, 1.5), 0.5)
+HOSPITAL = Domain((0.55, 0.12), True, (0.8, 1.1), 0.0, (0.08, 0.35), (1.25, 1.55), 0.5)
+GENERATOR = Domain((0.10, 0.90), False, (0.6, 1.3), 0.6, (0.08, 0.6), (1.1, 1.5), 0.5)
 
 
 @dataclass(frozen=True)
