@@ -18,7 +18,7 @@ def _arm(name: str, role: Role, student: str = "", seeds: int | None = None, pap
     return Arm(
         name=name, role=role, method="echo-dfkd", steps=STEPS, seeds=seeds, paper=paper,
         options={"pool": 120, "steps_per_round": STEPS, "transfer": _TRANSFER, **options},
-        experiment={"student": student} if student else {},
+        experiment={"student": student} if student else {}, run={"engine": {"snapshots": 2, "sample_grids": 1}},
     )  # fmt: skip
 
 
