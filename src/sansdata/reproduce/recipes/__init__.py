@@ -8,8 +8,8 @@ from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
-from .faqd import FAQD
 from .echo_dfkd import ECHO
+from .faqd import FAQD
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG, FEDFTG_DIGITS
