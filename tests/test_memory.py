@@ -231,3 +231,19 @@ def test_more_at_once_than_there_is_room_for_writes_each_place_once():
     fill(pool, [10])
     assert [len(set(place.tolist())) == len(place) == 4 for place in places] == [True]
     assert numbers_in_order(pool) == [8, 9, 10, 11]
+
+
+def test_masks_and_layouts_are_kept_as_bytes_and_come_back_after_a_resume() -> None:
+    pool = Pool(4)
+    masks = torch.randint(0, 256, (6, 1, 5, 5), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    layouts = (masks[:, 0] % 3).to(torch.uint8)
+    pool.add(torch.rand(6, 1, 5, 5), layouts, masks)
+    other = Pool(4)
+    other.load_state_dict(pool.state_dict())
+    for one in (pool, other):
+        batch = one.sample(30, torch.Generator().manual_seed(1))
+        assert batch.targets is not None
+        assert batch.targets.dtype == batch.extras["logits"].dtype == torch.uint8
+        assert torch.equal(batch.extras["logits"][:, 0] % 3, batch.targets)
+        kept = {mask.numpy().tobytes() for mask in batch.extras["logits"]}
+        assert kept == {mask.numpy().tobytes() for mask in masks[2:]}

@@ -62,7 +62,8 @@ def test_events_are_matched_one_to_one_and_misses_count(true: list[int], found: 
 def test_ejection_is_the_share_that_leaves() -> None:
     curve = beating()
     assert curves.ejection_fraction(curve, [50, 100], [25, 75]) == pytest.approx(100 * 600 / 1300, abs=0.5)
-    assert np.isnan(curves.ejection_fraction(curve, [], [25]))
+    assert curves.ejection_fraction(curve, [], [25]) == pytest.approx(100 * 600 / 1300, abs=0.5)
+    assert np.isnan(curves.ejection_fraction(np.zeros(9), [], []))
 
 
 def test_limits_of_agreement_and_correlation_are_those_of_their_definition() -> None:

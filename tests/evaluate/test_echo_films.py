@@ -38,7 +38,7 @@ def test_the_true_masks_have_nearly_perfect_figures(several: list[EchoFilm]) -> 
     assert figures.afd_ed < 1.5
     assert figures.afd_es < 1
     assert figures.afd_es_guided < 1
-    assert figures.undetected == 0
+    assert figures.undetected <= 1 / 6  # a beat of 56 frames whose ends lie at those of the film
     assert figures.by_area.r > 0.97
     assert figures.by_discs.error < 6
     assert {one.name for one in figures.figures()} >= {"dice", "afd_ed", "afd_es", "ef_r_area", "ef_error_discs"}
@@ -48,7 +48,7 @@ def test_masks_that_stand_still_find_no_beat(several: list[EchoFilm]) -> None:
     figures = measure(lambda frames: np.repeat(several[0].masks[:1], len(frames), 0).astype(np.float64), several)
     assert figures.undetected == 1
     assert figures.afd_ed == figures.afd_es == 15
-    assert figures.by_area.count == 0
+    assert figures.by_area.r == 0
 
 
 class Brightness:

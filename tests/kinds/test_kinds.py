@@ -195,7 +195,7 @@ def test_a_class_that_never_occurs_has_no_accuracy_and_no_ranking() -> None:
     json.dumps([one.to_dict() for one in findings], allow_nan=False)
 
 
-MORE_OF_THE_SAME = re.compile(r"convlstm-([34]x1$|.x[2-4]|3x1-skip)|frames-(?!unet-small)")
+MORE_OF_THE_SAME = re.compile(r"convlstm-([34]x1$|.x[2-4]|3x1-skip|2x1-narrow$)|frames-(?!unet-small)")
 """Networks of clips that differ in size alone from one that is tried."""
 NETWORKS = [
     (world, name) for world in PAIRS for name in networks_of(WORLDS[world].task.pair)

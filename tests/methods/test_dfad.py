@@ -11,6 +11,7 @@ from tiny import CLASSES, make_student, make_task, make_teacher
 from sansdata.contracts import Batch, Outputs
 from sansdata.engine.session import Session
 from sansdata.methods.index import find_method, method_config
+from sansdata.models.generators import TransposedGenerator
 from sansdata.runtime import Runtime
 
 OPTIONS = {"latent": 6, "width": 4, "student_steps": 3, "transfer": {"batch": 8}}
@@ -73,3 +74,26 @@ def test_both_rates_fall_at_the_milestones() -> None:
             found.append(one.method.adversary.optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
     assert found == pytest.approx([1e-3] + [1e-4] * 2 + [1e-5] * 6)
     assert one.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3)
+
+
+def test_a_bounded_generator_plays_for_the_logarithm_of_the_disagreement() -> None:
+    """The same images give log(1 + d) instead of d, and the gradient that belongs to it."""
+    found = {}
+    for bounded in (False, True):
+        one = session(bounded=bounded)
+        method: Any = one.method
+        codes = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+        losses = method.adversary.step(codes, method.config.transfer.matching, bounded=bounded)
+        found[bounded] = float(losses.values()["disagreement"])
+    assert found[True] == pytest.approx(torch.tensor(found[False]).log1p().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (40, 24)])
+def test_generator_b_gives_images_of_any_size_within_its_range(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    generator = TransposedGenerator(6, (3, *size), width=4)
+    images = generator(torch.randn(5, 6))
+    assert images.shape == (5, 3, *size)
+    assert images.abs().max() <= 1
+    assert generator.project.out_features == 32 * -(-size[0] // 16) * -(-size[1] // 16)
+    assert 0.015 < float(generator.doublings[0][0].weight.std()) < 0.025  # type: ignore[index,union-attr]

@@ -31,8 +31,13 @@ def test_sizes_are_those_published(blocks: int) -> None:
     assert counts == PUBLISHED[blocks]
 
 
+def test_the_narrow_student_is_half_the_size() -> None:
+    with torch.device("meta"):
+        assert sum(p.numel() for p in build(architecture_of("convlstm-2x1-narrow", TASK)).parameters()) == 17_745
+
+
 @pytest.mark.parametrize(
-    "name", ["convlstm-1x1", "convlstm-3x2", "convlstm-2x1-skip", "convlstm-2x1-forgets", "frames-unet"]
+    "name", ["convlstm-1x1", "convlstm-3x2", "convlstm-2x1-skip", "convlstm-2x1-narrow-forgets", "frames-unet"]
 )
 def test_a_mask_for_every_frame_of_any_size(name: str) -> None:
     module = build(architecture_of(name, TASK)).train()

@@ -186,7 +186,8 @@ def tiles(data: MaskSet, shape: tuple[int, int, int], most: int) -> MaskSet:
     masks = data.masks[:, : down * height, : across * width].reshape(count, down, height, across, width)
     images = images.swapaxes(2, 3).reshape(-1, height, width, channels)
     masks = masks.swapaxes(2, 3).reshape(-1, height, width)
-    notes.append(f"cut into {len(images):,} tiles of {height}x{width}")
+    if (high, wide) != (height, width):
+        notes.append(f"cut into {len(images):,} tiles of {height}x{width}")
     if len(images) > most:
         chosen = np.linspace(0, len(images) - 1, most).round().astype(np.int64)
         images, masks = images[chosen], masks[chosen]

@@ -27,6 +27,7 @@ from ..synthesis.augment import jitter
 from ..teachers.base import Teacher
 from .budget import LONG
 from .monitor import announce, clock
+from .selection import capacity
 
 SEED = 20_010
 """Of the images, not of the run: the same for all."""
@@ -60,7 +61,8 @@ def make_probes(teacher: Teacher, runtime: Runtime) -> Probes:
     kind = input_kind(teacher.task)
     generator = torch.Generator().manual_seed(SEED)
     if not isinstance(kind, Images) or teacher.task.pair[1] != "classes":
-        return Probes(kind.pack(kind.draw(COUNT, generator)), False, 0)
+        count = min(COUNT, capacity(teacher.network.outputs))
+        return Probes(kind.pack(kind.draw(count, generator)), False, 0)
     blank = teacher.network.preprocessor(torch.zeros(2, *kind.spec.shape))
     count = affordable_count(multiply_adds(teacher.module, blank))
     start = kind.draw(count, generator, "dead-leaves")

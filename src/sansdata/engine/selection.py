@@ -24,7 +24,7 @@ from ..network import Network
 RESERVOIR = 1024
 """Samples kept of the whole run; a score of 90 % on them is good to about 2 points."""
 BATCH = 256
-MOST_NUMBERS = 2**25
+FEWEST, MOST_NUMBERS = 64, 2**22
 """Of the answers to a whole reservoir, an eighth in a batch: of masks, which are large, fewer samples are kept."""
 MARGIN = 0.02
 """By how much an earlier snapshot must score higher than the last: less is chance on so few samples."""
@@ -51,7 +51,7 @@ def restore(module: nn.Module, snapshot: Path) -> bool:
 
 def capacity(outputs: OutputKind) -> int:
     """How many samples of a run are kept to score snapshots on."""
-    return max(32, min(RESERVOIR, MOST_NUMBERS // outputs.numbers))
+    return max(FEWEST, min(RESERVOIR, MOST_NUMBERS // outputs.numbers))
 
 
 def answers(network: Network, packed: Inputs, context: Context) -> Tensor:

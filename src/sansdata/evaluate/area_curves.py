@@ -96,10 +96,13 @@ def matched(true: Frames, found: Frames) -> np.ndarray:
 
 
 def ejection_fraction(curve: np.ndarray, ed: Frames, es: Frames) -> float:
-    """Percent, of the medians of an area or a volume at the frames of ED and ES; nan where either is missing."""
-    if not len(ed) or not len(es):
-        return float("nan")
-    full, empty = (float(np.median(curve[np.asarray(frames)])) for frames in (ed, es))
+    """Percent, of an area or a volume: the medians over the events of its mean over a frame and both beside it. Where a
+    film is too short to show ED or ES, the largest or smallest such mean stands for it; nan for a film without area."""
+    from scipy.ndimage import uniform_filter1d
+
+    near = uniform_filter1d(np.asarray(curve, np.float64), 3, mode="nearest")
+    full = float(np.median(near[np.asarray(ed)]) if len(ed) else near.max())
+    empty = float(np.median(near[np.asarray(es)]) if len(es) else near.min())
     return 100 * (full - empty) / full if full > 0 else float("nan")
 
 

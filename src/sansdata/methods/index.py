@@ -160,8 +160,13 @@ def choose_method(teacher: Teacher, on_cpu: bool) -> Choice:
         return Choice("tabkd", "default", {}, "the task is a table: tabkd")
     if GENERATES in teacher.capabilities:
         return Choice("zerogen", "small" if on_cpu else "default", {}, "the teacher writes texts: zerogen")
+    if teacher.task.pair == ("image", "masks"):
+        if not why_not(find_method("dfad").requires(method_config("dfad", "segmentation", {})), teacher):
+            return Choice("dfad", "segmentation", {}, "masks, and the teacher has BatchNorm statistics: dfad")
+        return Choice("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise")
     if teacher.task.pair != ("image", "classes"):
-        return Choice("noise", "default", {}, f"a task of {' x '.join(teacher.task.pair)}: noise, which asks the least")
+        pair = " x ".join(teacher.task.pair)
+        return Choice("noise", "default", {}, f"a task of {pair}: noise, which asks the least")
     preset, of_preset = ("small", "on a CPU: preset small") if on_cpu else ("default", "")
     for name, options, why, why_options in WITH_HELPERS if teacher.helpers else FOR_IMAGES:
         if not why_not(find_method(name).requires(method_config(name, preset, options)), teacher):

@@ -74,10 +74,10 @@ def _frames(of_image: Builder) -> Builder:
     return lambda sizes, scale: FrameByFrame(of_image(sizes, scale))
 
 
-def _recurrent(blocks: int, layers: int, skips: bool = False, forgets: bool = False) -> Builder:
+def _recurrent(blocks: int, layers: int, skips: bool = False, forgets: bool = False, width: int = 12) -> Builder:
     return _image(
         lambda channels, classes, scale: RecurrentSegmenter(
-            channels, classes, scaled(12, scale), blocks, layers, skips, forgets
+            channels, classes, scaled(width, scale), blocks, layers, skips, forgets
         )
     )
 
@@ -134,10 +134,11 @@ CLIP_ZOO: dict[str, Builder] = {
     **{f"convlstm-{blocks}x{layers}": _recurrent(blocks, layers) for blocks in range(1, 5) for layers in range(1, 5)},
     "convlstm-2x1-skip": _recurrent(2, 1, skips=True),
     "convlstm-3x1-skip": _recurrent(3, 1, skips=True),
-    "convlstm-2x1-forgets": _recurrent(2, 1, forgets=True),
+    "convlstm-2x1-narrow": _recurrent(2, 1, width=8),
+    "convlstm-2x1-narrow-forgets": _recurrent(2, 1, forgets=True, width=8),
     **{f"frames-{name}": _frames(of_image) for name, of_image in MASK_ZOO.items()},
 }
-"""convlstm-BxL: B blocks of L cells. frames-NAME: every frame by itself."""
+"""convlstm-BxL: B blocks of L cells, 12 filters in the first, narrow: 8. frames-NAME: every frame by itself."""
 TABLE_ZOO: dict[str, Builder] = {
     "mlp": _mlp(128, 128),
     "mlp-wide": _mlp(512, 512),

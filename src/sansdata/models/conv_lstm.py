@@ -5,7 +5,7 @@ EchoDFKD's student (Petit et al., WACV 2025, arXiv 2409.07566; code GregoirePeti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -41,10 +41,10 @@ class ConvLSTM(nn.Module):
         return torch.stack(several, 2), (h, c)
 
 
-def over_frames(change: nn.Module | object, x: Tensor) -> Tensor:
+def over_frames(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`change`, of images (N, C, H, W), of every frame of x (B, C, T, H, W)."""
     images = x.transpose(1, 2).flatten(0, 1)
-    return change(images).unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)  # type: ignore[operator]
+    return change(images).unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
 class FrameByFrame(nn.Module):
@@ -106,7 +106,7 @@ class RecurrentSegmenter(nn.Module):
         for place, (cells, norms) in enumerate(zip(self.cells, self.norms)):
             if place:
                 x = over_frames(lambda seen: F.max_pool2d(seen, 2, ceil_mode=True), x)
-            for cell, norm in zip(cast(Sequence[ConvLSTM], cells), cast(Sequence[nn.Module], norms)):
+            for cell, norm in zip(cast(Sequence[ConvLSTM], cells), cast(Sequence[nn.BatchNorm2d], norms)):
                 x, new = cell(x, state[len(after)] if state else None)
                 after.append(new)
                 x = over_frames(norm, x)

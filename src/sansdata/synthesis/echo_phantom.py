@@ -18,8 +18,8 @@ from torch import Generator, Tensor
 FPS = 50.0
 SYSTOLE = 0.35
 """Share of a beat in which the ventricle empties."""
-DEPTHS = 24
-"""Discs of which the phantom's own volume is made."""
+BLOOD, GROUND, WALL = 28.0, 42.0, 90.0
+"""Brightness before speckle, of 255. Blood in a real film is no black: clutter and reverberation fill it."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Domain:
     dropout: float
 
 
-HOSPITAL = Domain((0.55, 0.12), True, (0.8, 1.1), 0.0, (0.45, 0.75), (0.9, 1.1), 0.5)
-GENERATOR = Domain((0.10, 0.90), False, (0.6, 1.3), 0.6, (0.4, 0.9), (0.8, 1.1), 0.5)
+HOSPITAL = Domain((0.55, 0.12), True, (0.8, 1.1), 0.0, (0.08, 0.35), (1.25, 1.55), 0.5)
+GENERATOR = Domain((0.10, 0.90), False, (0.6, 1.3), 0.6, (0.08, 0.6), (1.1, 1.5), 0.5)
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def _pictures(
     leaflet = (v.abs() - width * (0.12 + 0.25 * opening)).abs() < 0.012
     valve = ((u - 1).abs() < 0.035) & (v.abs() < 0.45 * width) & ((opening < 0.15) | leaflet)
 
-    blood, outside = 12.0, 45.0
-    wall_level = outside + (90 - outside) * at(draw.between(*domain.contrast))
+    blood, outside = BLOOD, GROUND
+    wall_level = outside + (WALL - outside) * at(draw.between(*domain.contrast))
     level = torch.full_like(v, outside)
     level = torch.where(wall, wall_level, level)
     level = torch.where(inside | atrium, torch.as_tensor(blood), level)

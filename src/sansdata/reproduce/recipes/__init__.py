@@ -8,6 +8,7 @@ from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
+from .echo_dfkd import ECHO
 from .faqd import FAQD
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
@@ -47,6 +48,7 @@ RECIPES: dict[str, Recipe] = {
         RETAIN,
         MEMBRANES,
         STREETS,
+        ECHO,
         ABD,
         FAQD,
         BREAST_CANCER,
