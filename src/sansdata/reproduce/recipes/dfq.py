@@ -53,8 +53,8 @@ DFQ = Recipe(
         "Tried on one seed that is not among these, on 3,000 test images: inputs of any value, as ZeroQ has them, gave "
         "75.3 % at 4 bits and noise of any value 72.9; cut to what images can be, 77.4 and 76.3, real images 78.7. So "
         "all calibration inputs are cut.",
-        "On the same seed, bias correction by BatchNorm brought the mean shift of the wrecked network from 2.0 to 1.3 % "
-        "of a spread, no third of it; of the whole network, calibrated on real images by the empirical variant, it is "
-        "0.07. Counting a convolution's zero padding in gave 1.2. So the means that BatchNorm tells are not near enough.",
+        "On that seed, bias correction by BatchNorm brought the mean shift of the wrecked network from 2.0 to 1.3 % "
+        "of a spread, where two thirds were to go; the undamaged network, corrected on real images, has 0.07. Counting "
+        "a convolution's zero padding in gave 1.2. So the means that BatchNorm tells are not near enough.",
     ),
 )  # fmt: skip
