@@ -66,6 +66,16 @@ def test_a_dead_channel_stays_and_relu6_between_layers_becomes_relu() -> None:
     equalize(graph, known)
     assert all(torch.isfinite(graph.weight(layer)).all() for layer in graph.layers)
     assert [node.name for node in graph.nodes if "hardtanh" in str(node.target)] == []
+    assert equalize(NetworkGraph(separable(nn.ReLU6), (1, 8, 8)), {}, through_cuts=False) == []
+
+
+def test_a_network_that_takes_its_inputs_as_a_tuple_is_traced_too() -> None:
+    class Tuple(nn.Sequential):
+        def forward(self, *inputs: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(inputs[0])
+
+    graph = NetworkGraph(Tuple(*separable()), (1, 8, 8))
+    torch.testing.assert_close(graph.module(images()), separable()(images()), rtol=1e-4, atol=1e-5)
 
 
 def test_a_branch_ends_a_chain() -> None:

@@ -79,7 +79,8 @@ def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not read the run directory is done once: the teacher is prepared, and no exporter is asked."""
     monkeypatch.setattr(engine_run, "prepare", lambda *_: world.prepared)
     monkeypatch.setattr(finish, "make_probes", lambda *_: world.probes)
-    monkeypatch.setattr("sansdata.api.export.export_model", lambda *_: None)
+    monkeypatch.setattr("sansdata.api.export._plain", lambda *_: None)
+    monkeypatch.setattr("sansdata.api.export._record", lambda *_: None)
 
 
 @contextlib.contextmanager

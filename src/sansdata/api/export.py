@@ -22,7 +22,7 @@ from ..deploy.export import export as export_model
 from ..deploy.parity import MIN_AGREEMENT, probes
 from ..deploy.record import add_to_run, write_beside
 from ..errors import ConfigError, StudentError, did_you_mean
-from ..files import is_regular, sha256, utc_now
+from ..files import is_regular, sha256, temporary_name, utc_now
 from ..kinds.index import input_kind
 from ..models.modes import single_precision
 from ..tasks import Task
@@ -166,8 +166,14 @@ def _self_test(model: Deployable, done: Exported) -> str:
         "agreement": INT8_AGREEMENT if integers else MIN_AGREEMENT,
     }  # fmt: skip
     path = file.with_suffix(predict.SELF_TEST)
-    path.unlink(missing_ok=True)
-    predict.write_self_test(path, given, answers, about)
+    draft = temporary_name(path)
+    try:
+        predict.write_self_test(draft, given, answers, about)
+        draft.replace(path)
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be written ({fault.strerror or fault})") from None
+    finally:
+        draft.unlink(missing_ok=True)
     return str(path)
 
 

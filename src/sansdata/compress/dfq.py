@@ -63,7 +63,8 @@ def make_ready(
     known = fold_batch_norms(graph)
     notes = _of_norms(graph, known)
     if even_out:
-        chain = equalize(graph, known)
+        # One scale a channel holds uneven channels by itself, and ReLU6 is worth more to it than even ranges.
+        chain = equalize(graph, known, through_cuts=per == "tensor")
         moved = absorb(graph, chain, known)
         cuts = len({cut for pair in chain for cut in pair.cuts})
         notes.append(

@@ -33,9 +33,11 @@ class Pair:
     plain: bool
 
 
-def pairs(graph: NetworkGraph) -> list[Pair]:
-    """All of a network, in the order in which they run. A branch, an addition or a concatenation ends a chain."""
-    return [pair for layer in graph.layers if (pair := _pair_from(graph, layer)) is not None]
+def pairs(graph: NetworkGraph, through_cuts: bool = True) -> list[Pair]:
+    """All of a network, in the order in which they run. A branch, an addition or a concatenation ends a chain, and
+    unless `through_cuts` so does a ReLU6."""
+    several = [pair for layer in graph.layers if (pair := _pair_from(graph, layer)) is not None]
+    return [pair for pair in several if through_cuts or not pair.cuts]
 
 
 def _pair_from(graph: NetworkGraph, first: Layer) -> Pair | None:
@@ -56,12 +58,13 @@ def _pair_from(graph: NetworkGraph, first: Layer) -> Pair | None:
     return None
 
 
-def equalize(graph: NetworkGraph, known: dict[fx.Node, Normal]) -> list[Pair]:
+def equalize(graph: NetworkGraph, known: dict[fx.Node, Normal], through_cuts: bool = True) -> list[Pair]:
     """Evens out the ranges of all pairs, in place, and gives the pairs. `known`, the outputs' statistics, follows.
 
-    ReLU6 between the layers of a pair becomes ReLU, since a cut at 6 has no like for scaled channels.
+    ReLU6 between the layers of a pair becomes ReLU, since a cut at 6 has no like for scaled channels. A network that
+    needs its cuts is another one then: `through_cuts` False leaves such layers alone.
     """
-    chain = pairs(graph)
+    chain = pairs(graph, through_cuts)
     for node in {cut for pair in chain for cut in pair.cuts}:
         node.target, node.args = RELU, node.args[:1]
     graph.module.recompile()

@@ -7,6 +7,7 @@ sizes are taken as an image of the task takes them.
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -59,8 +60,14 @@ class NetworkGraph:
         batch = torch.export.Dim("batch", min=1, max=65_536)
         try:
             frozen = private_copy(module, StudentError).cpu().eval().requires_grad_(False)
+            shapes: Any = ({0: batch},)
+            if (
+                next(iter(inspect.signature(frozen.forward).parameters.values())).kind
+                is inspect.Parameter.VAR_POSITIONAL
+            ):
+                shapes = (shapes,)  # what is taken as *inputs comes as one tuple
             with warnings.catch_warnings(action="ignore"):  # torch's own, about torch's own code
-                program = torch.export.export(frozen, (torch.zeros(2, *shape),), dynamic_shapes=({0: batch},))
+                program = torch.export.export(frozen, (torch.zeros(2, *shape),), dynamic_shapes=shapes)
         except StudentError:
             raise
         except Exception as fault:  # tracing runs the module's own code, which may raise anything

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import columns
+from ..compress.quant_relu import AtFewBits
+from ..compress.quantize import FLOAT, Quantized
 from ..errors import ConfigError, MissingLibraryError, SansdataError, StudentError, did_you_mean, first_line
 from ..files import temporary_name
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from .bundle import Deployable
-from .parity import Parity, compare
+from .parity import RELATIVE, STEPPED, Parity, compare
 
 Format = Literal["onnx", "pt2", "executorch"]
 TOLERANCE = {"onnx": 1e-4, "pt2": 1e-5, "executorch": 1e-4}
@@ -79,7 +81,8 @@ def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx")
     draft = temporary_name(path).with_suffix(SUFFIX[to])
     try:
         opset = write(model, task, draft)
-        parity = compare(model, load(draft, list(input_kind(task).signature())), task, TOLERANCE[to])
+        relative = STEPPED if _has_steps(model) else RELATIVE
+        parity = compare(model, load(draft, list(input_kind(task).signature())), task, TOLERANCE[to], relative)
         _check(parity, path)
         with open(draft, "rb") as file:
             os.fsync(file.fileno())
@@ -100,6 +103,13 @@ def _tools(to: Format) -> tuple[Callable[..., int | None], Callable[..., Callabl
     from .executorch import load_pte, write_pte
 
     return write_pte, load_pte
+
+
+def _has_steps(model: nn.Module) -> bool:
+    """Whether its activations are rounded to few bits."""
+    return any(
+        isinstance(part, AtFewBits) or (isinstance(part, Quantized) and part.inputs < FLOAT) for part in model.modules()
+    )
 
 
 def load_exported(path: Path, to: Format, names: Sequence[str]) -> Callable[..., Tensor]:

@@ -19,6 +19,8 @@ LEAST_INPUTS = 256
 """Inputs that are compared at least, besides those at the edges of what the kind allows."""
 RELATIVE = 4e-6
 """Of the largest answer, about 32 roundings of float32: where logits are large, no absolute figure can be kept."""
+STEPPED = 0.05
+"""The same where activations are at few bits: a value between two steps may fall to either, by one rounding."""
 MIN_AGREEMENT = 0.99
 
 
@@ -45,12 +47,13 @@ def compare(
     exported: Callable[..., Tensor],
     task: Task,
     tolerance: float,
+    relative: float = RELATIVE,
     batch_sizes: tuple[int, ...] = BATCH_SIZES,
 ) -> Parity:
     """Both on the same seeded inputs, which the kind draws in each of its ways, as they are stored: images lie in 0..1.
     Both are called with the columns in order.
 
-    allowed_difference is the tolerance, or RELATIVE times the largest absolute answer where that is more. Shapes that
+    allowed_difference is the tolerance, or `relative` times the largest absolute answer where that is more. Shapes that
     differ count as infinitely far.
     """
     outputs = output_kind(task)
@@ -72,7 +75,7 @@ def compare(
         same.append(outputs.same(ours, theirs))
     parts = [part for part in same if part is not None]
     agreement = float(torch.cat(parts).float().mean()) if parts else None
-    return Parity(worst, max(tolerance, RELATIVE * largest), agreement, batch_sizes, count)
+    return Parity(worst, max(tolerance, relative * largest), agreement, batch_sizes, count)
 
 
 def probes(task: Task, batch_sizes: tuple[int, ...] = BATCH_SIZES) -> Iterator[Inputs]:
