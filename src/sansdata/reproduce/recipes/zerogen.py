@@ -85,8 +85,8 @@ ZEROGEN = Recipe(
         Expectation(better="temperature-0.2", worse="zerogen-4000", measure="distinct_3", ratio=0.5, lower=True),
     ),
     tried=(
-        "Settings were chosen on the 872 sentences of the development set, one seed each: texts of at least 1, 5 and 10 "
-        "words gave 73.2, 74.7 and 75.7 %, no dropout at 1 word 73.9 %; 3,000 steps on batches of 32 at half the rate "
+        "Settings were chosen on the 872 sentences of the development set, one seed each: texts of at least 1, 5 and "
+        "10 words gave 73.2, 74.7 and 75.7 %, no dropout at 1 word 73.9 %; 3,000 steps on batches of 32 at half the rate "
         "73.6 %. The test sentences were met once by each arm here.",
     ),
 )
