@@ -86,7 +86,7 @@ ZEROGEN = Recipe(
     ),
     tried=(
         "Settings were chosen on the 872 sentences of the development set, one seed each: texts of at least 1, 5 and "
-        "10 words gave 73.2, 74.7 and 75.7 %, no dropout at 1 word 73.9 %; 3,000 steps on batches of 32 at half the rate "
-        "73.6 %. The test sentences were met once by each arm here.",
+        "10 words gave 73.2, 74.7 and 75.7 %, no dropout at 1 word 73.9 %; 3,000 steps on batches of 32 at half the "
+        "rate 73.6 %. The test sentences were met once by each arm here.",
     ),
 )
