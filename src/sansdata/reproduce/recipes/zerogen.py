@@ -89,7 +89,7 @@ ZEROGEN = Recipe(
         "10 words gave 73.2, 74.7 and 75.7 %, no dropout at 1 word 73.9 %; 3,000 steps on batches of 32 at half the "
         "rate 73.6 %. The test sentences were met once by each arm here.",
         "Phrases of a domain: of an n-gram model, which reads no prompts, the nearest of four texts is kept, by the "
-        "rare words that it shares with 60 phrases. It costs four times the writing and was worth nothing there; why was "
-        "not looked into. What phrases do in the prompts of a model that reads them was not measured.",
+        "rare words that it shares with 60 phrases. It costs four times the writing and was worth nothing there; the "
+        "cause is open. What phrases do in the prompts of a model that reads them was not measured.",
     ),
 )
