@@ -27,7 +27,7 @@ from sansdata.datasets.load import load_set
 from sansdata.datasets.texts import read_pairs
 from sansdata.engine.session import Session
 from sansdata.evaluate.labelled import evaluate_model
-from sansdata.kinds.index import input_kind
+from sansdata.kinds.inputs.tokens import Tokens
 from sansdata.methods.index import method_config
 from sansdata.methods.zerogen import ZeroGen
 from sansdata.methods.zerogen.cutting import reason_against
@@ -120,11 +120,10 @@ def accuracy(
     with streams.as_global("student"):
         student = build(architecture_of("bag", task))
     session = Session(ZeroGen, config, teacher_of(writer, task), student, task, make_runtime("cpu"), seed, steps)
-    method, kind = session.method, input_kind(task)
+    method, kind = session.method, Tokens(task.inputs)
     assert isinstance(method, ZeroGen)
-    read: Any = kind.read([line["text"] for line in lines])
     columns = [torch.tensor([line[name] for line in lines]) for name in ("label", "scores")]
-    method.pool.add(read, *columns)
+    method.pool.add(kind.read([line["text"] for line in lines]), *columns)
     method.schedule["chunks"] = 1
     method.schedule.begin_steps()
     while session.context.progress.steps < steps:

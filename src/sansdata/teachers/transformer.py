@@ -21,7 +21,7 @@ from .base import Teacher, plain_copy
 from .folder import CONFIG, PROCESSOR, WEIGHTS
 from .trained_with import of_processor
 
-ADAPTER, TOKENIZER = "adapter_config.json", "tokenizer.json"
+ADAPTER, TOKENIZER, GENERATION = "adapter_config.json", "tokenizer.json", "generation_config.json"
 NAMES = ("input_ids", "attention_mask")
 HEADS = {"tokens": "ForSequenceClassification", "image": "ForImageClassification"}
 """Kind of input -> how the library calls its classifiers."""
@@ -40,7 +40,7 @@ def is_transformer(path: Path) -> bool:
 
 def transformer_files(folder: Path) -> list[Path]:
     """The files that reading such a folder opens."""
-    named = [folder / name for name in (CONFIG, WEIGHTS, folders.INDEX, TOKENIZER, PROCESSOR)]
+    named = [folder / name for name in (CONFIG, WEIGHTS, folders.INDEX, TOKENIZER, PROCESSOR, GENERATION)]
     return list(dict.fromkeys([*named, *sorted(folder.glob("*.safetensors"))]))
 
 

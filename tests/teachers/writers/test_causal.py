@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import sansdata
 from sansdata.errors import TeacherError, UnsafeFileError
 from sansdata.teachers.writers.base import Debias, Decoding
 from sansdata.teachers.writers.causal import Causal
@@ -124,3 +126,23 @@ def test_a_folder_without_words_or_with_code_is_refused(folder: Path, tmp_path: 
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(UnsafeFileError, match="auto_map"):
         of_folder(tmp_path)
+
+
+def test_a_strict_run_learns_what_a_folder_writes(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.json").write_bytes(tokenizer_of(WORDS, 40))
+    (tmp_path / "task.yaml").write_text(
+        "kind: text-classification\nclass_names: [one, two]\nclasses: 2\nlength: 12\ntokenizer: words.json\n"
+        "prompts: {text: 'the {label} said \"'}\n"
+    )
+    options = {
+        "texts": 16, "chunk": 8, "min_words": 2, "decoding": {"new_tokens": 8, "fewest": 3}, "scores": "weight",
+        "debias": {"decay": 20}, "transfer": {"batch": 8},
+    }  # fmt: skip
+    result = sansdata.distill(
+        str(folder), "bag", "zerogen", "3steps", tmp_path / "run", task=str(tmp_path / "task.yaml"), strict=True,
+        options=options, settings={"threads": 1, "engine": {"snapshots": 1}},
+    )  # fmt: skip
+    ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
+    assert ledger["violations"] == []
+    assert result.summary["samples"]["written"] > 2
+    assert 0 <= result.summary["samples"]["confirmed"] <= 1

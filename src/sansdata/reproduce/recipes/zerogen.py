@@ -84,4 +84,12 @@ ZEROGEN = Recipe(
         Expectation(better="comedies-steered", worse="comedies-plain", measure="elsewhere", margin=-2),
         Expectation(better="temperature-0.2", worse="zerogen-4000", measure="distinct_3", ratio=0.5, lower=True),
     ),
+    tried=(
+        "Settings were chosen on the 872 sentences of the development set, one seed each: texts of at least 1, 5 and "
+        "10 words gave 73.2, 74.7 and 75.7 %, no dropout at 1 word 73.9 %; 3,000 steps on batches of 32 at half the "
+        "rate 73.6 %. The test sentences were met once by each arm here.",
+        "Phrases of a domain: of an n-gram model, which reads no prompts, the nearest of four texts is kept, by the "
+        "rare words that it shares with 60 phrases. It costs four times the writing and was worth nothing there; the "
+        "cause is open. What phrases do in the prompts of a model that reads them was not measured.",
+    ),
 )
