@@ -59,8 +59,8 @@ AF_STIP = Recipe(
     tried=(
         "There are no fragments to choose settings on but those of the folds, so some were met before: fold 0 by the "
         "grammar at 300 steps and at 200, folds 1 and 2 by the grammar with and without a choice among candidates. "
-        "Without it the teacher of fold 1 called more than 95 % of the first 64 fragments sound, and the run was refused.",
+        "Without it the teacher of fold 1 called more than 95 % of the first 64 fragments sound: the run was refused.",
         "Further training on the other weakness (written for another chain, in C) gained nothing on 20 labels, where "
-        "both networks learn a constant, -9 to 0 points on 50 and 3 to 15 on 100, on two folds.",
+        "both learn a constant, -9 to 0 points on 50 and 3 to 15 on 100, on two folds.",
     ),
 )  # fmt: skip
