@@ -46,7 +46,7 @@ class ASDFDConfig(Strict):
     iterations: int = pydantic.Field(default=5, ge=1)
     harder: int = pydantic.Field(default=5, ge=0)  # of these, how many of the last ask for difficulty too
     chunk: int = pydantic.Field(default=5, ge=1)  # iterations a move
-    vector_lr: float = pydantic.Field(default=0.3, gt=0)  # Adam's, in standard deviations of the table
+    vector_lr: float = pydantic.Field(default=0.6, gt=0)  # Adam's, in standard deviations of the table
     difficulty: float = pydantic.Field(default=1.0, ge=0)  # lambda, of the divergence of both answers
     near: float = pydantic.Field(default=0.1, ge=0)  # of the squared distance to a word, in the table's variance
     balance: bool = True  # as many texts of each class; false is the ablation

@@ -15,6 +15,7 @@ from sansdata.engine.session import Session
 from sansdata.errors import ConfigError, MethodError
 from sansdata.methods.af_stip import AFStip
 from sansdata.methods.af_stip.grammar import Author
+from sansdata.methods.af_stip.sources import wanted
 from sansdata.methods.af_stip.vocabulary import words, write_tokenizer
 from sansdata.methods.index import method_config
 from sansdata.models.build import architecture_of, build
@@ -131,6 +132,12 @@ def test_a_mode_that_cannot_work_is_refused(task: PairTask, tmp_path: Path) -> N
     config = method_config("af-stip", "default", {"mode": "pure"})
     with pytest.raises(MethodError, match="teacher's width"):
         Session(AFStip, config, teacher, network("bag", task), task, Runtime(), 3, 20)
+
+
+def test_of_what_was_written_the_wanted_classes_are_taken() -> None:
+    classes, targets = torch.tensor([0, 0, 1, 0, 0, 1, 0, 0]), torch.tensor([1, 0, 0, 1])
+    assert sorted(wanted(classes, targets).tolist()) == [0, 1, 2, 5]
+    assert wanted(torch.tensor([0, 0, 0, 1, 0]), torch.tensor([1, 1, 1, 0])).tolist() == [0, 3, 1, 2]
 
 
 def test_the_grammar_writes_varied_code_of_known_words() -> None:

@@ -48,6 +48,7 @@ class AFStipConfig(Strict):
     vector_lr: float = pydantic.Field(default=0.2, gt=0)  # invert: Adam's, in deviations of the table
     bn: float = pydantic.Field(default=0.1, ge=0)  # invert: of the statistics of the fusion's BatchNorm
     near: float = pydantic.Field(default=1.0, ge=0)  # invert: of the squared distance to words, in the table's variance
+    candidates: int = pydantic.Field(default=4, ge=1)  # grammar: fragments written for each that is taken
     choices: int = pydantic.Field(default=6, ge=2)  # resample: ids to choose from at each place
     score_lr: float = pydantic.Field(default=0.3, gt=0)  # resample: Adam's
     gumbel: float = pydantic.Field(default=0.7, gt=0)  # resample: temperature of the shares

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ... import columns
 from ...columns import Inputs
 from ...errors import DataError, MethodError
 from ...files import read_regular
@@ -93,11 +94,27 @@ class Invert(Source):
 
 
 class Grammar(Source):
-    """Fragments that a small grammar writes, cleaned; nobody but the teacher says what they are."""
+    """Fragments that a small grammar writes, cleaned; nobody but the teacher says what they are. Of several for each
+    that is wanted those are taken that it takes for the wanted class, as far as there are such."""
 
     def __call__(self, targets: Tensor, stream: torch.Generator) -> Inputs:
-        author = Author(stream)
-        return self.context.runtime.place(self.kind.read([author.fragment() for _ in range(len(targets))]))
+        author, count = Author(stream), len(targets) * self.config.candidates
+        inputs = self.context.runtime.place(self.kind.read([author.fragment() for _ in range(count)]))
+        if count == len(targets):
+            return inputs
+        with torch.no_grad():
+            classes = self.context.teacher(inputs).logits.argmax(1)
+        return columns.take(inputs, wanted(classes, targets))
+
+
+def wanted(classes: Tensor, targets: Tensor) -> Tensor:
+    """(B,) places of samples of the `classes` (N,) that `targets` (B,) ask for, the first of each; where a class has
+    too few, the first of what is left stand in."""
+    places = [(classes == target).nonzero().flatten()[: int((targets == target).sum())] for target in targets.unique()]
+    taken = torch.cat(places)
+    left = torch.ones(len(classes), dtype=torch.bool, device=classes.device)
+    left[taken] = False
+    return torch.cat([taken, left.nonzero().flatten()[: len(targets) - len(taken)]])
 
 
 class Resample(Source):

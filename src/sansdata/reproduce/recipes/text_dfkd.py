@@ -56,6 +56,12 @@ TEXT_DFKD = Recipe(
     ),
     tried=(
         "Settings were chosen on the development part of SST-2, and for TREC, which has none, by agreement on 800 of "
-        "the teacher's own questions; the test texts were opened once by each arm.",
+        "the teacher's own questions, one or two seeds: frequent words 67.1 and 68.1 %, evenly drawn words 25.8 %.",
+        "Vectors that move too little remain the words that they began as: at a step of 0.3 standard deviations five "
+        "iterations change 0.3 % of the words, at 0.6 a third (three quarters of the texts then have the wanted "
+        "class), at 1 more than four fifths. At 0.3, with half of each batch drawn anew, the student was level with "
+        "frequent words (66.0 % on those questions; 61.6 against 61.4 on the test, which an earlier state of this "
+        "recipe met with three runs). At 0.6 the moved texts alone were below frequent words (65.9 %), beside as many "
+        "drawn anew above (70.8 and 72.8 % with the two seeds).",
     ),
 )  # fmt: skip
