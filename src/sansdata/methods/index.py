@@ -13,7 +13,6 @@ from ..errors import MethodError, did_you_mean, first_line
 from ..method import Method
 from ..teachers.base import Teacher
 from ..teachers.preflight import why_not
-from ..teachers.writers.base import GENERATES
 from .contract import require_class
 
 METHODS = {
@@ -141,35 +140,41 @@ class Choice:
     why: str
 
 
+Row = tuple[str, str, Mapping[str, Any], str, str]
+"""What 'auto' may take: method, its preset ('' is the machine's: small on a CPU), options, why, and why those."""
 NO_NORMS = "the teacher has no BatchNorm statistics: dafl"
-FOR_IMAGES = (
-    ("fm", {}, "the teacher has BatchNorm statistics: fm", ""),
-    ("dafl", {}, NO_NORMS, ""),
-    ("dafl", {"activation": 0.0}, NO_NORMS, "no linear layer gives the logits: activation=0"),
+ONLY_ASKED: Row = ("noise", "default", {"source": "dead-leaves"}, "the teacher is only asked: noise", "")
+BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
+    ("image", "classes"): (
+        ("fm", "", {}, "the teacher has BatchNorm statistics: fm", ""),
+        ("dafl", "", {}, NO_NORMS, ""),
+        ("dafl", "", {"activation": 0.0}, NO_NORMS, "no linear layer gives the logits: activation=0"),
+        ONLY_ASKED,
+    ),
+    ("image", "masks"): (
+        ("dfad", "segmentation", {}, "masks, and the teacher has BatchNorm statistics: dfad", ""),
+        ("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise", ""),
+    ),
+    ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
+    ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
+}  # fmt: skip
+"""Of the rows of a pair the first that can work is taken; where none can, noise, which works on every kind."""
+WITH_HELPERS: tuple[Row, ...] = (
+    ("mixmix", "", {}, "the teacher has helpers: mixmix", ""),
+    ("mixmix", "", {"bn": 0.0}, "the teacher has helpers: mixmix", "not all of them have BatchNorm statistics: bn=0"),
+    ONLY_ASKED,
 )
-WITH_HELPERS = (
-    ("mixmix", {}, "the teacher has helpers: mixmix", ""),
-    ("mixmix", {"bn": 0.0}, "the teacher has helpers: mixmix", "not all of them have BatchNorm statistics: bn=0"),
-)
-"""Rows of what 'auto' may take: method, options, why, and why these options; the first that can work is taken."""
 
 
 def choose_method(teacher: Teacher, on_cpu: bool) -> Choice:
-    """A short table of rules, not a planner: by the kinds of the task, and by what the teacher and its helpers show."""
-    if teacher.task.pair[0] == "table":
-        return Choice("tabkd", "default", {}, "the task is a table: tabkd")
-    if GENERATES in teacher.capabilities:
-        return Choice("zerogen", "small" if on_cpu else "default", {}, "the teacher writes texts: zerogen")
-    if teacher.task.pair == ("image", "masks"):
-        if not why_not(find_method("dfad").requires(method_config("dfad", "segmentation", {})), teacher):
-            return Choice("dfad", "segmentation", {}, "masks, and the teacher has BatchNorm statistics: dfad")
-        return Choice("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise")
-    if teacher.task.pair != ("image", "classes"):
-        pair = " x ".join(teacher.task.pair)
-        return Choice("noise", "default", {}, f"a task of {pair}: noise, which asks the least")
-    preset, of_preset = ("small", "on a CPU: preset small") if on_cpu else ("default", "")
-    for name, options, why, why_options in WITH_HELPERS if teacher.helpers else FOR_IMAGES:
+    """A table of rules, not a planner: by the kinds of the task, and by what the teacher and its helpers show."""
+    pair = teacher.task.pair
+    helped = bool(teacher.helpers) and pair == ("image", "classes")
+    for name, preset, options, *reasons in WITH_HELPERS if helped else BY_PAIR.get(pair, ()):
+        preset, of_preset = (
+            (preset, "") if preset else ("small", "on a CPU: preset small") if on_cpu else ("default", "")
+        )
         if not why_not(find_method(name).requires(method_config(name, preset, options)), teacher):
+            why, why_options = reasons
             return Choice(name, preset, options, "; ".join(filter(None, (why, of_preset, why_options))))
-    why = f"the teacher gives only its {teacher.access.name.lower()}: noise"
-    return Choice("noise", "default", {"source": "dead-leaves"}, why)
+    return Choice("noise", "default", {}, f"a task of {' x '.join(pair)}: noise, which works on every kind")
