@@ -157,7 +157,7 @@ def test_malformed_parts_are_one_sentence(here, field, kind):
     for whole in (of, {"kind": "shrink", "ratio": 0.5, "of": of, **SIZE}, {"kind": "group-norm", "of": of}):
         with pytest.raises(StudentError) as fault:
             rebuild(whole, elements=10**6)
-        assert len(str(fault.value)) < 700
+        assert len(str(fault.value)) < 1000  # the zoo, by name
 
 
 @pytest.mark.parametrize("shape", [[1, 8], [1, 8, 10**9], [1.5, 8, 8], ["a", "b", "c"], [1, 8, float("inf")], None, {}])
