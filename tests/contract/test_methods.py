@@ -263,7 +263,13 @@ def test_a_counted_budget_is_kept(name: str, unit: str, counter: str, amount: in
     assert 0.6 * amount <= cost[counter] <= amount
 
 
-@every_method
+SHAPES = ("deepinversion", "fm", "kd3", "noise", "tabkd/table", "zskt")
+"""Of each shape of moves a method: time is the engine's business."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in SHAPES else pytest.mark.long) for n in sorted(CASES)]
+)
 def test_a_budget_of_seconds_is_kept(name: str, tiny: Tiny, tmp_path: Path) -> None:
     run(tiny.settings(name, CASES[name].options, budget="1.5s"), tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

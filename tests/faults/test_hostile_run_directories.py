@@ -29,6 +29,7 @@ from sansdata.settings import RunSettings
 
 SECONDS, ROOM = 30, 2 * 2**30
 """What one verb may take, on a machine that is busy, and how much more memory."""
+LONG = pytest.mark.long
 CASES = hostile_runs.hostile()
 DRAWN = [name for name in CASES if name.endswith((" other types", " extreme numbers", "back and forth"))]
 """Those whose numbers come as far as the plots; of the others the plots are those of the real run."""
@@ -151,7 +152,7 @@ def everything(run: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG if i % 2 else ()) for i, n in enumerate(CASES)])
 def test_a_prepared_directory_costs_a_section_or_one_error(
     name: str, world: World, canary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
