@@ -77,7 +77,7 @@ def test_nan_in_each_term_is_named(name: str, whole: Callable[[str], Path], tiny
         with pytest.MonkeyPatch.context() as patch:
             for owner, key in ((Losses, "add"), (Session, "move")):
                 patch.setattr(owner, key, getattr(owner, key))
-            once = term.startswith("score/")  # the scan of a pool, over before the student's first step
+            once = term.startswith(("score/", "weigh/"))  # of a pool, over before the student's first step
             sabotage.nan_in_term(term, from_move=1 if once else 6)
             message = stops(settings_of(tiny, name), tmp_path / str(i))
         assert term in message.partition(" is not finite")[0]  # later steps of the same move may add others
@@ -106,15 +106,16 @@ def test_nan_in_the_gradient_of_the_last_step(name: str, tiny: Tiny, tmp_path: P
     assert "not finite" in stops(settings, tmp_path / "run")
 
 
-@every_method
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"zerogen/writer"}))  # which asks its writer alone
 def test_nan_from_the_teacher(name: str, tiny: Tiny, tmp_path: Path) -> None:
     sabotage.nan_in_teacher(from_step=4)
     message = stops(settings_of(tiny, name), tmp_path / "run")
     assert "not finite" in message or "not a number" in message
 
 
-NEVER_NAN = {"noise/tokens", "tabkd/table"}
-"""A token is never nan, and a row of the source 'skewed' has the lowest value where its draw is no number."""
+NEVER_NAN = {"af-stip/tokens", "as-dfd/tokens", "echo-dfkd/clips", "noise/tokens", "tabkd/table", "zerogen/writer"}
+"""A token is never nan, and so is no step of what is drawn by chance among words, rules or phases of a heart; a row of
+the source 'skewed' has the lowest value where its draw is no number."""
 
 
 @pytest.mark.parametrize("name", sorted(name for name in CASES if not (needs_pool(name) or name in NEVER_NAN)))

@@ -216,7 +216,7 @@ def same(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize("world", WORLDS)
 def test_some_fields_of_every_method(world):
     taken, cases = attack(world, 1, every=13)
-    assert 0 < taken < cases
+    assert taken < cases  # of a reply with few fields, all that are tried may be refused
 
 
 @pytest.mark.long

@@ -251,10 +251,9 @@ def test_wrong_input_is_one_error_and_leaves_nothing(words, error, text, tmp_pat
 @pytest.mark.parametrize("world", [name for name in WORLDS if name != "image"])
 def test_a_task_of_another_kind_is_refused_before_anything_is_read(method, world, tmp_path):
     """The set is not there: what it would be, and a network for it, is never asked."""
-    task = WORLDS[world].task.model_dump(mode="json")
-    with pytest.raises(
-        MethodError, match=f"'{method}' cannot .* are image, and the task's are {world}. Give "
-    ) as fault:
+    task, (inputs, outputs) = WORLDS[world].task.model_dump(mode="json"), WORLDS[world].task.pair
+    other = f"image, and the task's are {inputs}" if inputs != "image" else f"classes, and the task's are {outputs}"
+    with pytest.raises(MethodError, match=f"'{method}' cannot .* are {other}. Give ") as fault:
         sansdata.federate(tmp_path / "nowhere.csv", method, tmp_path / "run", task=task, network="no-such-network")
     assert fault.value.exit_code == 2
     assert not (tmp_path / "run").exists()

@@ -47,7 +47,7 @@ def method(one: Session) -> FM:
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same latents and labels in every round."""
     monkeypatch.setattr(module, "latents", lambda count, size, context: CODES.clone())
-    monkeypatch.setattr(module, "random_labels", lambda count, classes, stream: LABELS)
+    monkeypatch.setattr(module, "random_targets", lambda count, task, stream: LABELS)
 
 
 def written_out(

@@ -45,7 +45,7 @@ from .personal_head import predictor_bias, put_head
 FEATURES, HEAD, ANSWERS = "features", "head", "answers"
 OWN = "model/"
 """Before the names, in a client's memory, of the tensors of its own network."""
-FEATURES_RATIO = 100.0
+FEATURES_RATIO = 30.0
 """As `checks.HARMLESS_RATIO`; personal blocks grow apart, to some ten times the median."""
 
 

@@ -55,7 +55,7 @@ from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
 from .writers.endpoint import is_endpoint
 from .writers.local_model import is_gguf
-from .writers.prompted import teacher_of
+from .writers.prompted import require_texts, teacher_of
 from .writers.sources import is_writer, load_writer
 
 STUDENT_FILE = "student.safetensors"
@@ -99,6 +99,7 @@ def load_teacher(spec: str, task: Task) -> Teacher:
     if is_skops(spec):
         return load_skops(Path(spec), task)
     if is_writer(spec):
+        require_texts(spec, task)
         return teacher_of(load_writer(spec), task)
     if is_onnx(spec):
         return load_onnx(Path(spec), task)

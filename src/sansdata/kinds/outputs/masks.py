@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...contracts import Outputs
-from ...errors import TeacherError
+from ...errors import DivergedError, TeacherError
 from ...figures import Drawing, Figure, Finding, Preview, Warned
 from ...models.taps import logits_of
 from ...objectives import agreement, logits
@@ -186,6 +186,9 @@ class Masks(OutputKind):
     # -- answers that are kept
 
     def pack(self, answers: Tensor) -> Tensor:
+        """Raises DivergedError for answers that are not finite, which a byte could not say."""
+        if not bool(torch.isfinite(answers).all()):
+            raise DivergedError("answers that were to be kept are not finite: the teacher's, or those of the student")
         shares = answers.detach().float().softmax(1).cpu()
         return (shares[:, 1:] if self.spec.classes == 2 else shares).mul(255).round().to(torch.uint8)
 

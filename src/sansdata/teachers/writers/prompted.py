@@ -69,13 +69,18 @@ def _names(answer: str, name: str) -> bool:
     return answer.strip().strip("\"'.*").lower().startswith(name.lower())
 
 
-def prompts_for(writer: Writer, task: Task) -> Prompts:
-    """How the task is told to this writer. Raises TeacherError where something is missing."""
+def require_texts(source: str, task: Task) -> None:
+    """Raises TeacherError for a task that no language model does."""
     if task.pair != ("tokens", "classes"):
         raise TeacherError(
-            f"{writer.source}: a teacher that writes is one of texts into classes, and this is a task of "
-            f"{' x '.join(task.pair)}"
+            f"{source}: a language model teaches classes of texts, and this is a task of {' x '.join(task.pair)}. Give "
+            "a task with kind: text-classification"
         )
+
+
+def prompts_for(writer: Writer, task: Task) -> Prompts:
+    """How the task is told to this writer. Raises TeacherError where something is missing."""
+    require_texts(writer.source, task)
     if not task.class_names:
         raise TeacherError(
             f"{writer.source}: a teacher that writes must know what the classes are called: give class_names in the "
