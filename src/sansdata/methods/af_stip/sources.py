@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,15 @@ from .grammar import Author
 MAX_FILE_BYTES = 100_000_000
 
 
-class Source:
+class Source(ABC):
     """What all modes share: the teacher's words, and the kind that reads and draws. config: AFStipConfig."""
 
     def __init__(self, config: Any, context: Context, kind: Tokens, words: Words) -> None:
         self.config, self.context, self.kind, self.words = config, context, kind, words
 
+    @abstractmethod
     def __call__(self, targets: Tensor, stream: torch.Generator) -> Inputs:
         """Inputs for the classes `targets` (B,), which modes that do not optimise leave out of account."""
-        raise NotImplementedError
 
     def vectors(self, values: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """values (B, L, D) in the place of words, beside the ids that come nearest."""
