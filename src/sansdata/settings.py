@@ -273,7 +273,7 @@ SPECS = ("teacher", "student", "helpers")
 """The settings that name a network, and may name code."""
 
 
-def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
+def resolve_settings(file: str | Path | None, values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
     """Settings from a YAML file, then the command's flags, then key=value overrides.
 
     A key whose first part is no field of RunSettings is one of the method's own settings, and so is `pool`. Raises
@@ -282,7 +282,7 @@ def resolve_settings(file: str | Path | None, given: Mapping[str, Any], override
     tree = read_yaml(file) if file else {}
     of_file = {name: tree.pop(name) for name in SPECS if name in tree}
     where = str(file) if file else "settings"
-    tree.update({name: value for name, value in given.items() if value is not None})
+    tree.update({name: value for name, value in values.items() if value is not None})
     if isinstance(tree.get("bits"), str):
         with contextlib.suppress(ValueError):  # which the validation of all settings answers
             tree["bits"] = parse_bits(tree["bits"])

@@ -152,7 +152,7 @@ def _self_test(model: Deployable, done: Exported) -> str:
     file = Path(done.file)
     batches = list(probes(model.task))
     names = list(input_kind(model.task).signature())
-    given = {
+    columns_of_samples = {
         name: np.concatenate([columns.parts(batch)[place].numpy() for batch in batches])
         for place, name in enumerate(names)
     }
@@ -160,7 +160,7 @@ def _self_test(model: Deployable, done: Exported) -> str:
     network = predict.Model(file)
     with torch.no_grad():
         floats = [model(*columns.parts(batch)).numpy() for batch in batches]
-    answers = network.all(given) if integers else np.concatenate(floats)
+    answers = network.all(columns_of_samples) if integers else np.concatenate(floats)
     about = {
         "sha256": sha256(file), "sansdata": __version__, "tolerance": done.allowed_difference,
         "agreement": INT8_AGREEMENT if integers else MIN_AGREEMENT,
@@ -168,7 +168,7 @@ def _self_test(model: Deployable, done: Exported) -> str:
     path = file.with_suffix(predict.SELF_TEST)
     draft = temporary_name(path)
     try:
-        predict.write_self_test(draft, given, answers, about)
+        predict.write_self_test(draft, columns_of_samples, answers, about)
         draft.replace(path)
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be written ({fault.strerror or fault})") from None

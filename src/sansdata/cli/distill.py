@@ -65,13 +65,13 @@ def distill(
     print_config: Annotated[bool, typer.Option("--print-config", help="print the settings in full and leave")] = False,
 ) -> None:
     """Distil a teacher into a student without data; exit code 0 also when the budget is spent."""
-    given = {
+    flags = {
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
         "update": update, "helpers": helper or None, "pool": pool, "defence": defence,
         "bits": bits,
     }  # fmt: skip
-    settings = resolve_settings(config, given, overrides or ())
+    settings = resolve_settings(config, flags, overrides or ())
     _check_early(settings)
     if print_config:
         from ..api.distill import resolve_options
@@ -100,8 +100,8 @@ def distill(
     source = "generated samples" if settings.pool is None else "images of the pool"
     print(f"agreement {words.percent(agreed)} with the teacher on {source} (no accuracy: no data of the task was seen)")
     if summary["score"] is not None:
-        said = words.percent(summary["score"]["last"])
-        print(f"score     {said} overlap with the teacher on probes: compare it with other runs of this teacher")
+        agreement = words.percent(summary["score"]["last"])
+        print(f"score     {agreement} overlap with the teacher on probes: compare it with other runs of this teacher")
     seconds, scoring = (summary["cost"][name] for name in ("seconds", "scoring_seconds"))
     print(f"time      {seconds:.1f} s for {summary['steps']:,} steps, then {scoring:.1f} s of scoring")
     for warning in summary["warnings"]:

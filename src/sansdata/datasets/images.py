@@ -44,12 +44,12 @@ def load_images(
         if path.is_file() and path.suffix.lower() == ".npz":
             _require_none(background, spec)
             return fit(npz.load(path), task, all_classes=False)
-        found = path.exists()
+        present = path.exists()
     except (OSError, ValueError, RuntimeError) as fault:  # NUL in the name, too long, no permission, ~nobody
         raise DataError(
             f"'{_short(spec)}' cannot be opened ({getattr(fault, 'strerror', None) or type(fault).__name__})"
         ) from None
-    if found:
+    if present:
         raise DataError(f"'{_short(spec)}' is neither a folder with one sub-folder per class nor an .npz file")
     raise DataError(
         f"'{_short(spec)}' is neither a known set nor an existing folder or .npz file. "

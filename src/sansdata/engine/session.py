@@ -66,20 +66,20 @@ class Session:
             pool=pool,
         )  # fmt: skip
         teacher.count_into(self.context.counters)
-        given = {name: parts[name] for name in PARTS if name in parts} if parts else {}
+        settings = {name: parts[name] for name in PARTS if name in parts} if parts else {}
         self.defence: Defence | None = None
-        for name in self._of_role("defence", given):
-            self.defence = PARTS[name].build(given[name], self.context)
+        for name in self._of_role("defence", settings):
+            self.defence = PARTS[name].build(settings[name], self.context)
         self.context.defence = self.defence
         self.moves_inputs = method.moves_inputs(config)
         self.kinds = tuple(require_plan(method, config, steps))
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
-        for name in self._of_role("view", given):  # the student's own network, not what a method put beside it
-            PARTS[name].build(given[name], self.context)
+        for name in self._of_role("view", settings):  # the student's own network, not what a method put beside it
+            PARTS[name].build(settings[name], self.context)
         self.terms: AddedTerms | None = None
-        for name in self._of_role("terms", given):  # on the student as it is built
-            self.terms = PARTS[name].build(given[name], self.context)
+        for name in self._of_role("terms", settings):  # on the student as it is built
+            self.terms = PARTS[name].build(settings[name], self.context)
         self.settings: TransferSettings = config.transfer
         hold_zeros(self.trained, runtime)
         bound_resolutions(self.trained, runtime)
@@ -90,14 +90,14 @@ class Session:
         )
         self.updates: list[Update] = [Plain(self.context, step.forward, step.optimizer, self.settings.clip)]
         """The last one that is active takes the step."""
-        self.updates += [PARTS[name].build(given[name], step) for name in self._of_role("update", given)]
+        self.updates += [PARTS[name].build(settings[name], step) for name in self._of_role("update", settings)]
         self.moves = 0
         self.last_batch: Batch | None = None
         """What the latest transfer taught from; for watching only."""
 
     @staticmethod
-    def _of_role(role: str, given: Mapping[str, Strict]) -> list[str]:
-        return [name for name in given if PARTS[name].role == role]
+    def _of_role(role: str, settings: Mapping[str, Strict]) -> list[str]:
+        return [name for name in settings if PARTS[name].role == role]
 
     def student_forward(self, inputs: Inputs) -> Outputs:
         """The student at its present weights, on inputs as they travel."""

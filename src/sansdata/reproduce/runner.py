@@ -47,8 +47,8 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
                 fault = job.exception()
                 figures = {"failed": str(fault)} if fault is not None else job.result()
                 store.add(arm, seed, teacher["sha256"], figures)
-                said = f"failed: {fault}" if fault is not None else f"{100 * figures['accuracy']:.2f} %"
-                print(f"{arm.name} seed {seed}: {said}", flush=True)
+                outcome = f"failed: {fault}" if fault is not None else f"{100 * figures['accuracy']:.2f} %"
+                print(f"{arm.name} seed {seed}: {outcome}", flush=True)
     return write_page(docs)
 
 

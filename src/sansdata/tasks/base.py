@@ -92,13 +92,13 @@ class Task(Strict):
     def beside(self, folder: Path) -> Task:
         """This task with the copies of its files that lie in `folder`, as a run keeps them, where the files themselves
         are no longer where they were."""
-        found, copies = self, self.copies()
+        changed, copies = self, self.copies()
         for name, field, path in self._named_files():
             copy = folder / copies[Path(path)]
             if not Path(path).is_file() and copy.is_file():
-                there = getattr(found, name).model_copy(update={field: str(copy)})
-                found = found.model_copy(update={name: there})
-        return found
+                there = getattr(changed, name).model_copy(update={field: str(copy)})
+                changed = changed.model_copy(update={name: there})
+        return changed
 
     def _named_files(self) -> list[tuple[str, str, str]]:
         """(side, field, path) of each file that is named."""

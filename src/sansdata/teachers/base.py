@@ -112,12 +112,12 @@ class Teacher:
         """
         for helper in helpers:
             for side in ("inputs", "outputs"):
-                came, expected = (getattr(one.task, side).model_dump() for one in (helper, self))
-                for field in came.keys() | expected.keys():
-                    unnamed = field == "class_names" and not (came.get(field) and expected.get(field))
-                    if came.get(field) != expected.get(field) and field != "column" and not unnamed:
+                theirs, expected = (getattr(one.task, side).model_dump() for one in (helper, self))
+                for field in theirs.keys() | expected.keys():
+                    unnamed = field == "class_names" and not (theirs.get(field) and expected.get(field))
+                    if theirs.get(field) != expected.get(field) and field != "column" and not unnamed:
                         raise TeacherError(
-                            f"helper '{helper.source}' was made for {field} {came.get(field)} and the teacher for "
+                            f"helper '{helper.source}' was made for {field} {theirs.get(field)} and the teacher for "
                             f"{expected.get(field)}: a helper must do the same job, with the classes in the same order"
                         )
         return Teacher(

@@ -108,16 +108,16 @@ def _on_this_machine(host: str) -> bool:
 
 
 def _limits(text: str) -> dict[str, int]:
-    found: dict[str, int] = {}
+    answers: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         try:
-            found[name] = int(float(value))
+            answers[name] = int(float(value))
         except (ValueError, OverflowError):
-            found[name] = 0
-        if name not in ("requests", "tokens") or found[name] < 1:
+            answers[name] = 0
+        if name not in ("requests", "tokens") or answers[name] < 1:
             raise TeacherError(f"'#{text[:60]}': expected limits such as #requests=5000,tokens=2000000")
-    return found
+    return answers
 
 
 class Endpoint:
@@ -157,9 +157,9 @@ class Endpoint:
 
     def _question(self, prompt: str, seed: int, how: Decoding) -> dict[str, Any]:
         greedy = how.top_k == 1  # the same question then has the same answer, whoever asks it
-        told = {"messages": [{"role": "user", "content": prompt}]} if self.address.chat else {"prompt": prompt}
+        question = {"messages": [{"role": "user", "content": prompt}]} if self.address.chat else {"prompt": prompt}
         fields: dict[str, Any] = {
-            "model": self.address.model, **told, "max_tokens": how.new_tokens, "top_p": how.top_p, "n": 1,
+            "model": self.address.model, **question, "max_tokens": how.new_tokens, "top_p": how.top_p, "n": 1,
             "stream": False, "temperature": 0 if greedy else how.temperature, "seed": 0 if greedy else seed,
         }  # fmt: skip
         return fields | ({"top_k": how.top_k} if how.top_k > 1 else {})
