@@ -145,6 +145,8 @@ class _Job:
             raise StudentError(
                 f"{self.out} could not be read back: the network is a module in Python. Keep what is returned instead."
             )
+        if self.out is not None and not self.out.parent.is_dir():  # said before the work, not after it
+            raise ConfigError(f"{self.out}: the folder {self.out.parent} does not exist")
 
     def inputs(self, count: int | None) -> Tensor:
         """(N, C, H, W) normalised, on the device."""
@@ -160,7 +162,10 @@ class _Job:
         agreement = float((classes == old).float().mean())
         if self.out is not None:
             provenance = {"sansdata": __version__, "compressed": how, "from": self.source}
-            write_model(self.out, released(smaller), architecture, self.task, provenance, packable(smaller))
+            try:
+                write_model(self.out, released(smaller), architecture, self.task, provenance, packable(smaller))
+            except OSError as fault:
+                raise ConfigError(f"{self.out}: cannot be written ({fault.strerror or fault})") from None
         return Compressed(smaller, self.task, architecture, agreement, kept, self.out)
 
 
