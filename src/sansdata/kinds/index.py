@@ -23,6 +23,7 @@ INPUTS = {
 OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
+    "field": ("outputs.field:Field", "a sample that a generator makes, such as a picture"),
 }
 """kind -> (module:class in this package, one line)."""
 

@@ -2,6 +2,7 @@
 
 from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
 from .clip import ClipSpec
+from .field import FieldSpec
 from .image import ImageSpec
 from .known import KNOWN_TASKS
 from .masks import VOID, MasksSpec
@@ -20,6 +21,7 @@ __all__ = [
     "ClassesSpec",
     "ClipSpec",
     "Column",
+    "FieldSpec",
     "ImageSpec",
     "ImageTask",
     "MasksSpec",

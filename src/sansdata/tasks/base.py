@@ -15,6 +15,7 @@ import pydantic
 from ..config import Strict, read_yaml, validate
 from ..errors import TaskError, did_you_mean, first_line
 from .clip import ClipSpec
+from .field import FieldSpec
 from .image import ImageSpec, require_sensible
 from .masks import MasksSpec
 from .noise import NoiseSpec
@@ -28,7 +29,7 @@ MIN_STD = 1e-6
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec},
-    "outputs": {"classes": ClassesSpec, "masks": MasksSpec},
+    "outputs": {"classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec},
 }
 PAIRS = {
     "table-classification": ("table", "classes"),

@@ -6,6 +6,7 @@ timm:NAME, torchvision:NAME    with the library's weights for a teacher, random 
 package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
 shrink:R                   the teacher's network with every hidden width times R: students only
+one-step                   the network of a teacher that denoises, with its weights, as a generator: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
@@ -44,6 +45,7 @@ from ..network import Network
 from ..tasks import Task
 from .base import Teacher, plain_copy
 from .choice import choose
+from .denoiser import ONE_STEP, in_one_step
 from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
@@ -135,6 +137,9 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
         taught = task.seen_through({})
     if isinstance(spec, nn.Module):
         return Model(materialised(spec, taught), None, "a module in Python", None, taught)
+    if spec == ONE_STEP:
+        module, architecture = in_one_step(teacher.module, teacher.architecture)
+        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
     if spec.startswith("shrink:"):
         ratio = _ratio(spec)
         if teacher.most < Access.WEIGHTS:

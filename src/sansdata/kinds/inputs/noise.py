@@ -46,6 +46,8 @@ class Noise(InputKind):
     unit = "noises"
     differentiable = True
     sources = ("gaussian",)
+    exact = True
+    """A denoiser divides by what is left of the signal, which is nearly nothing in noise."""
 
     def draw(self, count: int, generator: Generator, source: str = "", door: Preprocessor | None = None) -> Inputs:
         """Standard normal numbers, and labels of equal chance."""
