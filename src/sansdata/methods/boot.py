@@ -228,14 +228,14 @@ class BOOT(Method):
         noise, label = noise_of(drawn), _label_of(drawn)
         width, network = context.task.outputs.width, context.network.around(self.released(context.student))
         with torch.no_grad(), fixed(network.module):
-            signals = self.denoiser.signals(noise, label, SHARES)
+            end, signals = self.denoiser.sample(noise, label, SHARES), self.denoiser.signals(noise, label, SHARES)
             errors = []
             for number, signal in enumerate(signals):
                 share = torch.full((WATCHED,), 1 - number / SHARES, device=noise.device)
                 made = context.runtime.forward(network, _with_time(drawn, share)).value
-                errors.append([float(share[0]), float((made - signal).square().mean().sqrt()) / width])
+                errors.append([float(share[0]), _apart(made, signal) / width])
         return [
-            Figure("paired_error", errors[-1][1], "number",
+            Figure("paired_error", _apart(made, end) / width, "number",
                    f"root mean squared difference from the teacher's samples in {SHARES} steps of the same noises, of "
                    "the range", "lower"),
             Drawing("error on the way", "curve", {"student": errors[::-1]},
@@ -244,6 +244,11 @@ class BOOT(Method):
 
     def state(self) -> Mapping[str, Stateful]:
         return {"slow": self.slow, "followed": self.followed}
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    """The root mean squared difference."""
+    return float((one - other).square().mean().sqrt())
 
 
 def _label_of(inputs: Inputs) -> Tensor | None:

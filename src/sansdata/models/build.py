@@ -21,6 +21,7 @@ from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .diffusion.denoiser import Denoiser
 from .diffusion.nets import PlainDDPM, PointNet, ring
 from .diffusion.one_step import OneStep
+from .diffusion.unets import NETWORK, denoiser_of
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
@@ -288,6 +289,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
             return build_timm(name, args, pretrained)
         if kind == "torchvision":
             return build_torchvision(name, args, pretrained)
+        if kind == "diffusers" and name == NETWORK:
+            return denoiser_of(args)
         if kind == "factory":
             return build_factory(name, args, code)
     except SansdataError:
@@ -295,8 +298,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
     except Exception as fault:  # a foreign constructor may raise anything
         raise StudentError(f"{kind} network '{name[:100]}' cannot be built: {first_line(fault)}") from fault
     raise StudentError(
-        f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, group-norm, shrink, "
-        "quantized, quant-relu, shared-classifier."
+        f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, diffusers, "
+        "group-norm, one-step, shrink, quantized, quant-relu, shared-classifier."
     )
 
 

@@ -14,7 +14,8 @@ MODEL.onnx                 a model that onnxruntime runs, only asked: teachers o
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
-                           timm's, as hubs have them: config.json and model.safetensors
+                           timm's, as hubs have them: config.json and model.safetensors; or a pipeline of diffusers,
+                           model_index.json, for generators
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ from torch import Tensor, nn
 from ..compress.rebuild import rebuild
 from ..compress.shrink import shrink
 from ..contracts import Access
-from ..errors import StudentError, TeacherError, first_line
+from ..errors import MissingLibraryError, StudentError, TeacherError, first_line
 from ..files import sha256
 from ..kinds.index import input_kind
 from ..models.build import DOORS, ZOO, architecture_of, build
 from ..models.copying import without_shape
+from ..models.diffusion.unets import library
 from ..models.modes import in_mode
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
@@ -50,6 +52,7 @@ from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
 from .onnx_file import external_files, is_onnx, load_onnx
+from .pipeline import is_pipeline, load_pipeline, pipeline_files
 from .scores import load_skops
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
@@ -105,6 +108,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         return teacher_of(load_writer(spec), task)
     if is_onnx(spec):
         return load_onnx(Path(spec), task)
+    if is_pipeline(Path(spec)):
+        return load_pipeline(Path(spec), task)
     if is_transformer(Path(spec)):
         return load_transformer(Path(spec), task)
     try:
@@ -121,7 +126,7 @@ def is_skops(spec: str) -> bool:
 
 def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec))
+    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec)) or is_pipeline(Path(spec))
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
@@ -198,6 +203,8 @@ def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_endpoint(spec):
         return []
+    if is_pipeline(Path(spec)):
+        return pipeline_files(Path(spec))
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):
@@ -216,6 +223,9 @@ def import_libraries(specs: Iterable[str]) -> None:
     sheets and the like, which is nothing that a no-data run should have to judge. What is not there is said when it is
     used."""
     for spec in specs:
+        if is_pipeline(Path(spec)):
+            with contextlib.suppress(MissingLibraryError):
+                library("diffusers")
         for ending, names in LIBRARIES.items():
             if Path(spec).suffix.lower() == ending and (ending or is_transformer(Path(spec))):
                 for name in names:

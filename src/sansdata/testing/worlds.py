@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
@@ -22,6 +22,7 @@ from ..tasks import (
     ClassesSpec,
     ClipSpec,
     Column,
+    FieldSpec,
     ImageSpec,
     ImageTask,
     MasksSpec,
@@ -93,7 +94,9 @@ def make_clips_task() -> PairTask:
 
 
 def make_noise_task() -> PairTask:
-    return PairTask(inputs=NoiseSpec(shape=(6,), labels=3), outputs=ClassesSpec(classes=CLASSES))
+    """Points of eight labels, each of them made by a sampler of four steps."""
+    outputs = FieldSpec(range=(-3.0, 3.0), steps=4)
+    return PairTask(inputs=NoiseSpec(shape=(2,), labels=8), outputs=outputs)
 
 
 @dataclass(frozen=True)
@@ -188,25 +191,17 @@ class WriterWorld(World):
         return str(path)
 
 
-class FromNoise(nn.Module):
-    """Noise (B, 6) and its label -> logits (B, CLASSES)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.label, self.head = nn.Linear(6, 16), nn.Embedding(3, 16), nn.Linear(16, CLASSES)
-
-    def forward(self, noise: Tensor, label: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.first(noise) + self.label(label)))
-
-
 @dataclass(frozen=True)
 class NoiseWorld(World):
-    """Its network is none of the zoo."""
+    """A teacher that denoises exactly, and a student that makes points."""
+
+    small: ClassVar[str] = "point-net-small"
 
     def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        name = self.network if scale == 1 else self.small
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return FromNoise().eval()
+            return build(architecture_of(name, self.task)).eval()
 
 
 def _named_classes() -> ClassesSpec:
@@ -231,7 +226,7 @@ WORLDS: dict[str, World] = {
     "writer": WriterWorld(),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
-    "noise": NoiseWorld(make_noise_task(), ""),
+    "noise": NoiseWorld(make_noise_task(), "ring"),
 }
 
 
