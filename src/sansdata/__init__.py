@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .config import Strict
     from .contracts import Access, Batch, Losses, Requirements, Stateful
     from .method import Context, Method
+    from .models.diffusion.denoiser import Denoiser
     from .tasks import Column, ImageTask, PairTask, Task, load_task
     from .teachers.base import Teacher
     from .training.transfer import TransferSettings
@@ -60,6 +61,7 @@ _HOMES = {
     "Stateful": "contracts",
     "Context": "method",
     "Method": "method",
+    "Denoiser": "models.diffusion.denoiser",
     "Column": "tasks",
     "ImageTask": "tasks",
     "PairTask": "tasks",
@@ -78,6 +80,7 @@ __all__ = [
     "Compressed",
     "Context",
     "Converted",
+    "Denoiser",
     "FederatedRun",
     "ImageTask",
     "Integers",

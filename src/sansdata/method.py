@@ -151,6 +151,11 @@ class Method(ABC):
         losses.add("match", 1, lambda: kind.match(outputs, batch.answers(), how))
         return losses
 
+    def released(self, student: nn.Module) -> nn.Module:
+        """What is kept, scored and written in the place of the student: by default itself; a network of the same
+        architecture, such as a moving average of its weights. It is asked at any time and changes nothing."""
+        return student
+
     def findings(self) -> list[Finding]:
         """What it measured of its own work, for the summary and the report; by default nothing."""
         return []

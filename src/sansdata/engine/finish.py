@@ -35,7 +35,7 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     """Writes student.safetensors, student.best.safetensors where another is preferred, and summary.json."""
     session, start, packed = loop.session, time.perf_counter(), loop.reservoir.packed
     assert packed is not None
-    student, bits = released(session.student), packable(session.student)
+    student, bits = released(session.method.released(session.student)), packable(session.student)
     last = {name: value.clone() for name, value in student.state_dict().items()}
     probes = make_probes(prepared.teacher, prepared.runtime)
     several, many = len(selection.snapshots(directory.path / "snapshots")), columns.count(packed)

@@ -319,7 +319,9 @@ class Loop:
         if self.first:
             with self.monitor.optional("a snapshot"):
                 folder = self.directory.folder("snapshots")
-                selection.save_snapshot(folder, session.context.progress.steps, released(session.student))
+                selection.save_snapshot(
+                    folder, session.context.progress.steps, released(session.method.released(session.student))
+                )
         packed, context = self.reservoir.packed, session.context
         assert packed is not None
         watched = columns.take(packed, slice(WATCHED))

@@ -18,10 +18,12 @@ INPUTS = {
     "clip": ("inputs.clip:Clips", "frames that follow each other, of 1 or 3 channels"),
     "table": ("inputs.table:Table", "rows of numbers and categories, some of them missing"),
     "tokens": ("inputs.tokens:Tokens", "texts as ids of one vocabulary, padded to one length"),
+    "noise": ("inputs.noise:Noise", "standard normal numbers for a generator, and at most a label"),
 }
 OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
+    "field": ("outputs.field:Field", "a sample that a generator makes, such as a picture"),
 }
 """kind -> (module:class in this package, one line)."""
 

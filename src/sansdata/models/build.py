@@ -18,6 +18,10 @@ from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from .cifar_resnet import CifarResNet
 from .code_nets import GRU
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
+from .diffusion.denoiser import Denoiser
+from .diffusion.nets import PlainDDPM, PointNet, ring
+from .diffusion.one_step import OneStep
+from .diffusion.unets import NETWORK, denoiser_of
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
@@ -29,6 +33,7 @@ from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
 from .wide_resnet import WideResNet
 
 MAX_SCALE = 8.0
+MAX_SIDE = 4096
 FIELDS = ("kind", "name", "args")
 
 Builder = Callable[[Mapping[str, int], float], nn.Module]
@@ -99,6 +104,31 @@ def _gru(width: int, fused: bool) -> Builder:
     return lambda sizes, scale: GRU(sizes["vocabulary"], sizes["classes"], scaled(width, scale), fused)
 
 
+def _points(*widths: int) -> Builder:
+    return lambda sizes, scale: PointNet(
+        _flat(sizes, "point-net"), sizes["conditions"], [scaled(width, scale) for width in widths]
+    )
+
+
+def _ring(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    if _flat(sizes, "ring") != 2 or sizes["conditions"] not in (1, 9):
+        raise StudentError("'ring' makes points of 2 numbers, without labels or with 8")
+    return ring(labels=sizes["conditions"] > 1)
+
+
+def _plain_ddpm(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    if sizes["conditions"] > 1:
+        raise StudentError("'plain-ddpm' takes no labels")
+    widths = [scaled(width, scale) for width in (16, 32, 32, 16)]
+    return PlainDDPM(sizes["channels"], (sizes["height"], sizes["width"]), widths)
+
+
+def _flat(sizes: Mapping[str, int], name: str) -> int:
+    if sizes["height"] != 1 or sizes["width"] != 1:
+        raise StudentError(f"'{name}' makes points, and the task's samples have a height and a width")
+    return sizes["channels"]
+
+
 IMAGE_ZOO: dict[str, Builder] = {
     "lenet5": _image(lambda channels, classes, scale: LeNet5(channels, classes, scale)),
     "lenet5-half": _image(lambda channels, classes, scale: LeNet5(channels, classes, 0.5 * scale)),
@@ -158,15 +188,29 @@ ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO,
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
 """kind of input -> networks that read it and give a class for each pixel."""
-ZOO = {name: builder for of_side in (ZOO_OF, DENSE_ZOO_OF) for zoo in of_side.values() for name, builder in zoo.items()}
+FIELD_ZOO: dict[str, Builder] = {
+    "point-net": _points(96, 96, 96),
+    "point-net-small": _points(32, 32),
+    "ring": _ring,
+    "plain-ddpm": _plain_ddpm,
+}
+FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
+"""kind of input -> networks that make samples: denoisers, which are teachers, and generators."""
+ZOO = {
+    name: builder
+    for of_side in (ZOO_OF, DENSE_ZOO_OF, FIELD_ZOO_OF)
+    for zoo in of_side.values()
+    for name, builder in zoo.items()
+}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH, "layers": 64}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64, "height": MAX_SIDE, "width": MAX_SIDE,
+        "conditions": MAX_CLASSES + 1}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
 def networks_of(pair: tuple[str, str]) -> dict[str, Builder]:
     """Networks of the zoo for a pair of kinds, by name."""
-    return {"classes": ZOO_OF, "masks": DENSE_ZOO_OF}.get(pair[1], {}).get(pair[0], {})
+    return {"classes": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF}.get(pair[1], {}).get(pair[0], {})
 
 
 def sizes_of(task: Task) -> dict[str, int]:
@@ -179,6 +223,9 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"features": inputs.width_in_pieces if in_pieces else inputs.width, "classes": outputs.classes}
     if task.pair == ("tokens", "classes"):
         return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
+    if task.pair == ("noise", "field"):
+        channels, height, width = (*inputs.shape, 1, 1)[:3]
+        return {"channels": channels, "height": height, "width": width, "conditions": inputs.labels + 1}
     raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
 
 
@@ -230,6 +277,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
     of = architecture.get("of")
     if architecture.get("kind") == "group-norm" and isinstance(of, Mapping) and of.get("kind") != "group-norm":
         return with_group_norm(build(of, pretrained, code))
+    if architecture.get("kind") == "one-step" and isinstance(of, Mapping) and of.get("kind") != "one-step":
+        return _in_one_step(build(of, pretrained, code))
     kind, name, args = (architecture.get(part) for part in FIELDS)
     if not (isinstance(name, str) and isinstance(args, Mapping)) or set(architecture) - set(FIELDS):
         raise StudentError(f"an architecture has a kind, a name and args, got {dict(architecture)!r:.200}")
@@ -240,6 +289,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
             return build_timm(name, args, pretrained)
         if kind == "torchvision":
             return build_torchvision(name, args, pretrained)
+        if kind == "diffusers" and name == NETWORK:
+            return denoiser_of(args)
         if kind == "factory":
             return build_factory(name, args, code)
     except SansdataError:
@@ -247,9 +298,15 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
     except Exception as fault:  # a foreign constructor may raise anything
         raise StudentError(f"{kind} network '{name[:100]}' cannot be built: {first_line(fault)}") from fault
     raise StudentError(
-        f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, group-norm, shrink, "
-        "quantized, quant-relu, shared-classifier."
+        f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, diffusers, "
+        "group-norm, one-step, shrink, quantized, quant-relu, shared-classifier."
     )
+
+
+def _in_one_step(denoiser: nn.Module) -> nn.Module:
+    if not isinstance(denoiser, Denoiser):
+        raise StudentError(f"architecture: one-step is of a denoiser, not of a {type(denoiser).__name__}")
+    return OneStep(denoiser)
 
 
 def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
@@ -258,9 +315,11 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     scale = args.get("scale", 1.0)
     if not isinstance(scale, (int, float)) or not 0 < scale <= MAX_SCALE:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
-    kind = next(kind for of_side in (ZOO_OF, DENSE_ZOO_OF) for kind, zoo in of_side.items() if name in zoo)
-    seen = ("channels", "classes")
-    wanted = {"image": seen, "clip": seen, "table": ("features", "classes")}.get(
+    kind = next(
+        kind for of_side in (ZOO_OF, DENSE_ZOO_OF, FIELD_ZOO_OF) for kind, zoo in of_side.items() if name in zoo
+    )
+    seen, made = ("channels", "classes"), ("channels", "height", "width", "conditions")
+    wanted = {"image": seen, "clip": seen, "table": ("features", "classes"), "noise": made}.get(
         kind, ("vocabulary", "length", "classes")
     )
     wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some

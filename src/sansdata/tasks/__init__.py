@@ -2,9 +2,11 @@
 
 from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
 from .clip import ClipSpec
+from .field import FieldSpec
 from .image import ImageSpec
 from .known import KNOWN_TASKS
 from .masks import VOID, MasksSpec
+from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
@@ -19,9 +21,11 @@ __all__ = [
     "ClassesSpec",
     "ClipSpec",
     "Column",
+    "FieldSpec",
     "ImageSpec",
     "ImageTask",
     "MasksSpec",
+    "NoiseSpec",
     "PairTask",
     "Prompts",
     "Side",

@@ -26,9 +26,13 @@ from ..models.taps import call, execution_order
 from ..network import Network
 from ..runtime import Runtime
 from ..tasks import Task, load_task
+from .denoiser import denoising
 from .probing import no_gradient
 
-WANTS = {"generates": "it needs a teacher that writes texts (a language model), and this one only reads them"}
+WANTS = {
+    "generates": "it needs a teacher that writes texts (a language model), and this one only reads them",
+    "denoises": "it needs a teacher that denoises at every time (a diffusion model), and this one only answers",
+}
 """Capability -> why a method cannot work without it."""
 
 
@@ -77,7 +81,7 @@ class Teacher:
         self.helpers = tuple(helpers)
         self.most = most
         self.notes = tuple(notes)
-        self.capabilities = dict(capabilities or {})
+        self.capabilities = {**denoising(module, task), **(capabilities or {})}
         self.counters = Counters()
         self.runtime = Runtime()
 

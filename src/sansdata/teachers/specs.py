@@ -6,6 +6,7 @@ timm:NAME, torchvision:NAME    with the library's weights for a teacher, random 
 package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
 shrink:R                   the teacher's network with every hidden width times R: students only
+one-step                   the network of a teacher that denoises, with its weights, as a generator: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
@@ -13,7 +14,8 @@ MODEL.onnx                 a model that onnxruntime runs, only asked: teachers o
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
-                           timm's, as hubs have them: config.json and model.safetensors
+                           timm's, as hubs have them: config.json and model.safetensors; or a pipeline of diffusers,
+                           model_index.json, for generators
 """
 
 from __future__ import annotations
@@ -32,11 +34,12 @@ from torch import Tensor, nn
 from ..compress.rebuild import rebuild
 from ..compress.shrink import shrink
 from ..contracts import Access
-from ..errors import StudentError, TeacherError, first_line
+from ..errors import MissingLibraryError, StudentError, TeacherError, first_line
 from ..files import sha256
 from ..kinds.index import input_kind
 from ..models.build import DOORS, ZOO, architecture_of, build
 from ..models.copying import without_shape
+from ..models.diffusion.unets import library
 from ..models.modes import in_mode
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
@@ -44,10 +47,12 @@ from ..network import Network
 from ..tasks import Task
 from .base import Teacher, plain_copy
 from .choice import choose
+from .denoiser import ONE_STEP, in_one_step
 from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
 from .onnx_file import external_files, is_onnx, load_onnx
+from .pipeline import is_pipeline, load_pipeline, pipeline_files
 from .scores import load_skops
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
@@ -103,6 +108,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         return teacher_of(load_writer(spec), task)
     if is_onnx(spec):
         return load_onnx(Path(spec), task)
+    if is_pipeline(Path(spec)):
+        return load_pipeline(Path(spec), task)
     if is_transformer(Path(spec)):
         return load_transformer(Path(spec), task)
     try:
@@ -119,7 +126,7 @@ def is_skops(spec: str) -> bool:
 
 def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec))
+    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec)) or is_pipeline(Path(spec))
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
@@ -135,6 +142,9 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
         taught = task.seen_through({})
     if isinstance(spec, nn.Module):
         return Model(materialised(spec, taught), None, "a module in Python", None, taught)
+    if spec == ONE_STEP:
+        module, architecture = in_one_step(teacher.module, teacher.architecture)
+        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
     if spec.startswith("shrink:"):
         ratio = _ratio(spec)
         if teacher.most < Access.WEIGHTS:
@@ -193,6 +203,8 @@ def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_endpoint(spec):
         return []
+    if is_pipeline(Path(spec)):
+        return pipeline_files(Path(spec))
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):
@@ -211,6 +223,9 @@ def import_libraries(specs: Iterable[str]) -> None:
     sheets and the like, which is nothing that a no-data run should have to judge. What is not there is said when it is
     used."""
     for spec in specs:
+        if is_pipeline(Path(spec)):
+            with contextlib.suppress(MissingLibraryError):
+                library("diffusers")
         for ending, names in LIBRARIES.items():
             if Path(spec).suffix.lower() == ending and (ending or is_transformer(Path(spec))):
                 for name in names:

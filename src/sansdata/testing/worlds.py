@@ -22,9 +22,11 @@ from ..tasks import (
     ClassesSpec,
     ClipSpec,
     Column,
+    FieldSpec,
     ImageSpec,
     ImageTask,
     MasksSpec,
+    NoiseSpec,
     PairTask,
     TableSpec,
     Task,
@@ -89,6 +91,12 @@ def make_clips_task() -> PairTask:
     """Two classes, for which a network may give one map."""
     door = {"mean": [0.2], "std": [0.2]}
     return PairTask(inputs=ClipSpec(shape=(1, 4, 8, 8)), outputs=MasksSpec(classes=2), preprocessing=door)
+
+
+def make_noise_task() -> PairTask:
+    """Points of eight labels, each of them made by a sampler of four steps."""
+    outputs = FieldSpec(range=(-3.0, 3.0), steps=4)
+    return PairTask(inputs=NoiseSpec(shape=(2,), labels=8), outputs=outputs)
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,19 @@ class WriterWorld(World):
         return str(path)
 
 
+@dataclass(frozen=True)
+class NoiseWorld(World):
+    """A teacher that denoises exactly, and a student that makes points."""
+
+    small: ClassVar[str] = "point-net-small"
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        name = self.network if scale == 1 else self.small
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(architecture_of(name, self.task)).eval()
+
+
 def _named_classes() -> ClassesSpec:
     return ClassesSpec(classes=CLASSES, class_names=tuple(f"class {number}" for number in range(CLASSES)))
 
@@ -205,6 +226,7 @@ WORLDS: dict[str, World] = {
     "writer": WriterWorld(),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
+    "noise": NoiseWorld(make_noise_task(), "ring"),
 }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from ..recipes.model import Arm, Recipe
 
 Experiment = Callable[[Recipe, Arm, int, dict[str, Any], Path], dict[str, Any]]
-"""(recipe, arm, seed, teacher, empty folder) -> figures: 'accuracy' in 0..1, 'steps', 'cost' {'samples': ...}, and
-under 'measures' name -> number as the page shows it (percent where it is a share)."""
+"""(recipe, arm, seed, teacher, empty folder) -> figures: 'accuracy' in 0..1 or None, 'steps', 'cost' {'samples': ...},
+and under 'measures' name -> number as the page shows it (percent where it is a share)."""
 
 EXPERIMENTS = {
     "federated": "a model over clients that share out the set, or their own models",
@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "one-language": "a classifier of texts cut to one language, and what its students keep",
     "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
+    "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""
