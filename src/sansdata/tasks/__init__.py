@@ -5,6 +5,7 @@ from .clip import ClipSpec
 from .image import ImageSpec
 from .known import KNOWN_TASKS
 from .masks import VOID, MasksSpec
+from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
@@ -22,6 +23,7 @@ __all__ = [
     "ImageSpec",
     "ImageTask",
     "MasksSpec",
+    "NoiseSpec",
     "PairTask",
     "Prompts",
     "Side",

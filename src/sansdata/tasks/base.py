@@ -17,6 +17,7 @@ from ..errors import TaskError, did_you_mean, first_line
 from .clip import ClipSpec
 from .image import ImageSpec, require_sensible
 from .masks import MasksSpec
+from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
@@ -26,7 +27,7 @@ MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
-    "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec},
+    "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec},
     "outputs": {"classes": ClassesSpec, "masks": MasksSpec},
 }
 PAIRS = {

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
@@ -25,6 +25,7 @@ from ..tasks import (
     ImageSpec,
     ImageTask,
     MasksSpec,
+    NoiseSpec,
     PairTask,
     TableSpec,
     Task,
@@ -89,6 +90,10 @@ def make_clips_task() -> PairTask:
     """Two classes, for which a network may give one map."""
     door = {"mean": [0.2], "std": [0.2]}
     return PairTask(inputs=ClipSpec(shape=(1, 4, 8, 8)), outputs=MasksSpec(classes=2), preprocessing=door)
+
+
+def make_noise_task() -> PairTask:
+    return PairTask(inputs=NoiseSpec(shape=(6,), labels=3), outputs=ClassesSpec(classes=CLASSES))
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,27 @@ class WriterWorld(World):
         return str(path)
 
 
+class FromNoise(nn.Module):
+    """Noise (B, 6) and its label -> logits (B, CLASSES)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.label, self.head = nn.Linear(6, 16), nn.Embedding(3, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, noise: Tensor, label: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.first(noise) + self.label(label)))
+
+
+@dataclass(frozen=True)
+class NoiseWorld(World):
+    """Its network is none of the zoo."""
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return FromNoise().eval()
+
+
 def _named_classes() -> ClassesSpec:
     return ClassesSpec(classes=CLASSES, class_names=tuple(f"class {number}" for number in range(CLASSES)))
 
@@ -205,6 +231,7 @@ WORLDS: dict[str, World] = {
     "writer": WriterWorld(),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
+    "noise": NoiseWorld(make_noise_task(), ""),
 }
 
 
