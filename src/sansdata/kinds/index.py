@@ -23,6 +23,7 @@ INPUTS = {
 OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
+    "vectors": ("outputs.vectors:Vectors", "vectors that count as a set, such as latents of an autoencoder"),
 }
 """kind -> (module:class in this package, one line)."""
 

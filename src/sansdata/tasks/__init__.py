@@ -11,6 +11,7 @@ from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
+from .vectors import VectorsSpec
 
 __all__ = [
     "KNOWN_PROMPTS",
@@ -30,6 +31,7 @@ __all__ = [
     "TableSpec",
     "Task",
     "TokensSpec",
+    "VectorsSpec",
     "load_task",
     "task_from_mapping",
 ]

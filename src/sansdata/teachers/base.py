@@ -28,7 +28,10 @@ from ..runtime import Runtime
 from ..tasks import Task, load_task
 from .probing import no_gradient
 
-WANTS = {"generates": "it needs a teacher that writes texts (a language model), and this one only reads them"}
+WANTS = {
+    "encodes": "it needs a teacher that draws latents (made by `sansdata autoencoder`), and this one does not",
+    "generates": "it needs a teacher that writes texts (a language model), and this one only reads them",
+}
 """Capability -> why a method cannot work without it."""
 
 
