@@ -79,7 +79,7 @@ def write_autoencoder(
     rows = load_set(data, job, "train")
     assert isinstance(rows, KindSet)
     model = fit_autoencoder(rows, sensitive, positive, chosen, seed)
-    latents, groups = _latents(model, rows, seed)
+    latents, groups = latents_of_rows(model, rows, seed)
     folder.mkdir(parents=True)
     save_autoencoder(folder / FILE, model)
     write_atomic(folder / TASK, dump_yaml(task_of(model).model_dump(mode="json")).encode())
@@ -126,7 +126,7 @@ def latent_aucs(latents: Tensor, groups: Tensor, labels: np.ndarray) -> tuple[fl
     return readable(values, groups.numpy(), judge), readable(values, labels, judge)
 
 
-def _latents(model: AutoEncoder, rows: KindSet, seed: int) -> tuple[Tensor, Tensor]:
+def latents_of_rows(model: AutoEncoder, rows: KindSet, seed: int) -> tuple[Tensor, Tensor]:
     """(latents (N, Z), groups (N,)) of real rows."""
     packed = rows.packed
     assert not isinstance(packed, Tensor)

@@ -35,13 +35,13 @@ def measured_rows(
     them."""
     rows = labelled_rows(model, made.rows, made.labels)
     by_group = [float(rows.positive[rows.groups == group].mean()) for group in set(rows.groups.tolist())]
-    found = fair_rows.downstream(model, rows, real) | {
+    measured = fair_rows.downstream(model, rows, real) | {
         "label_rate": float(rows.positive.mean()),
         "label_dpr": min(by_group) / max(by_group) if max(by_group) > 0 else 1.0,
         "s_auc": fair_rows.readable(rows.columns, rows.groups, fair_rows.classifier(model)),
         **fair_rows.closeness(rows, real),
     }
-    return found | ({} if training is None else fair_rows.copies(rows, training, real))
+    return measured | ({} if training is None else fair_rows.copies(rows, training, real))
 
 
 def evaluate_rows(latents: Any, model: AutoEncoder, data: KindSet, training: KindSet | None) -> Evaluation:
@@ -59,9 +59,9 @@ def evaluate_rows(latents: Any, model: AutoEncoder, data: KindSet, training: Kin
     points = {"one answer for all": (always["dpr"], always["auroc"])}
     for name, rule in rules_of(model).items():
         stream = torch.Generator().manual_seed(0)
-        found = measured_rows(decoded(model, latents(ROWS, stream), rule, stream), model, real, learnt)
-        findings += figures_of(found, "" if name == MAIN else f" ({name})")
-        points[name] = (found["dpr"], found["auroc"])
+        measured = measured_rows(decoded(model, latents(ROWS, stream), rule, stream), model, real, learnt)
+        findings += figures_of(measured, "" if name == MAIN else f" ({name})")
+        points[name] = (measured["dpr"], measured["auroc"])
         if name == MAIN:
             findings.append(Figure("base_rate", base, "share", "of the real rows that have the good class"))
             findings += figures_of(always, " (one answer for all)")

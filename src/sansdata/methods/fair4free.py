@@ -20,7 +20,7 @@ from torch import Tensor
 from ..config import Strict
 from ..contracts import Access, Batch, Forward, Losses, Outputs, Requirements, Stateful
 from ..errors import MethodError
-from ..figures import Drawing, Figure, Finding
+from ..figures import Drawing, Figure, Finding, Warned
 from ..kinds.index import input_kind
 from ..method import Context, Method
 from ..models.modes import fixed
@@ -110,7 +110,7 @@ class Fair4Free(Method):
         with torch.no_grad(), fixed(self.context.student):
             own = self.context.student_outputs(noise).value.double().cpu()
         ratio = own.std(0) / sought.std(0).clamp_min(1e-12)
-        found: list[Finding] = [
+        judged: list[Finding] = [
             Figure("latent_spread_ratio", float(ratio.mean()), "number",
                    "spread of the student's latents over that of its targets, mean; 1: alike, 0: one point"),
             Figure("latent_energy_distance", float(energy_distance(own, sought).clamp_min(0)), "number",
@@ -118,13 +118,16 @@ class Fair4Free(Method):
             Drawing("latent_spread_ratios", "bars", [round(value, 4) for value in ratio.tolist()],
                     "of each number of the latent; 1: as wide as its targets"),
         ]  # fmt: skip
-        if self.mode == "latent-bank":
-            assert self.source.bank is not None
-            found.append(Figure(
-                "latents_of_real_rows", len(self.source.bank.latents), "count",
-                "the student learnt latents of real rows, which are personal data: this run is NOT data-free",
-            ))  # fmt: skip
-        return found
+        return judged
+
+    def warnings(self) -> list[Warned]:
+        if self.mode != "latent-bank" or self.source.bank is None:
+            return []
+        return [Warned(
+            "not data-free", len(self.source.bank.latents),
+            "the student learnt the latents of so many real rows, which are personal data and lie in the teacher's "
+            "file. The paper does so; moments, cycle and prior do not.",
+        )]  # fmt: skip
 
     def state(self) -> Mapping[str, Stateful]:
         return {}

@@ -1,7 +1,7 @@
 """A teacher that draws latents and decodes them into rows: a fair autoencoder of a table."""
 
 from .base import ENCODES, MODES, AutoEncoder
-from .file import is_autoencoder, load_autoencoder, save_autoencoder
+from .file import is_autoencoder, load_autoencoder, role_of, save_autoencoder
 from .teacher import load_autoencoder_teacher, task_of, teacher_of
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "is_autoencoder",
     "load_autoencoder",
     "load_autoencoder_teacher",
+    "role_of",
     "save_autoencoder",
     "task_of",
     "teacher_of",

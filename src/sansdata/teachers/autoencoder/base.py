@@ -169,6 +169,6 @@ def drawn(shares: Sequence[Tensor], stream: Generator) -> Tensor:
 def groups_of(levels: Sequence[str], groups: Sequence[Sequence[str]]) -> Tensor:
     """(levels,) int64: the group of each level. Raises TeacherError where one is in none or in two."""
     places = [[place for place, group in enumerate(groups) if level in group] for level in levels]
-    if any(len(found) != 1 for found in places) or {name for group in groups for name in group} != set(levels):
+    if any(len(one) != 1 for one in places) or {name for group in groups for name in group} != set(levels):
         raise TeacherError(f"the groups {[list(group) for group in groups]} must share out the levels {list(levels)}")
-    return torch.tensor([found[0] for found in places])
+    return torch.tensor([one[0] for one in places])

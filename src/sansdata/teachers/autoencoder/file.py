@@ -39,6 +39,8 @@ class Description(Strict):
     latent: int = pydantic.Field(ge=1, le=MAX_WIDTH)
     hidden: int = pydantic.Field(ge=1, le=MAX_WIDTH)
     positive: int = pydantic.Field(ge=0)
+    real_latents: int = pydantic.Field(default=0, ge=0)
+    """How many latents of real rows are in the file."""
     provenance: dict[str, Any] = pydantic.Field(default_factory=dict)
 
 
@@ -52,11 +54,21 @@ def is_autoencoder(path: Path) -> bool:
         return False
 
 
+def role_of(spec: str) -> str:
+    """What a run's ledger calls a file of a teacher: 'teacher', unless it holds latents of real rows."""
+    path = Path(spec)
+    if not is_autoencoder(path):
+        return "teacher"
+    count = _described(path, read_metadata(path)).real_latents
+    return f"teacher with latents of {count:,} real rows: personal data" if count else "teacher"
+
+
 def save_autoencoder(path: Path, model: AutoEncoder) -> None:
     hidden = model.vae.encoder[0].out_features
     described = Description(
         task=model.bins.task.model_dump(mode="json"), sensitive=model.sensitive, bins=dict(model.bins.bins),
-        latent=model.latent, hidden=hidden, positive=model.positive, provenance=dict(model.provenance),  # type: ignore[arg-type]
+        latent=model.latent, hidden=hidden, positive=model.positive,
+        real_latents=0 if model.bank is None else len(model.bank.latents), provenance=dict(model.provenance),  # type: ignore[arg-type]
     )  # fmt: skip
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.vae.state_dict().items()}
     if model.moments is not None:
@@ -90,6 +102,9 @@ def load_autoencoder(path: Path) -> AutoEncoder:
         _require(path, tensors, name, shape)
     vae.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
     moments, bank = _moments(path, tensors, latent), _bank(path, tensors, latent, groups)
+    held = 0 if bank is None else len(bank.latents)
+    if held != described.real_latents:
+        raise UnsafeFileError(f"{path}: says it holds {described.real_latents} latents of real rows, and holds {held}")
     if extra := tensors.keys() - wanted.keys() - {f"moments.{name}" for name in ("weights", "means", "factors")} - {
         "bank.latents", "bank.groups",
     }:  # fmt: skip
@@ -116,7 +131,10 @@ def _check_sensitive(path: Path, sensitive: Sensitive, task: PairTask) -> None:
         raise TeacherError(
             f"{path}: the sensitive column '{sensitive.column[:80]}' is no category that is never missing"
         )
-    groups_of(column.levels, sensitive.groups)
+    try:
+        groups_of(column.levels, sensitive.groups)
+    except TeacherError as fault:
+        raise TeacherError(f"{path}: {fault}") from None
     shares = sensitive.shares
     sound = len(shares) == len(column.levels) and all(math.isfinite(s) and s >= 0 for s in shares)
     if not sound or abs(sum(shares) - 1) > 1e-3 or len(sensitive.names) != len(sensitive.groups):
