@@ -181,7 +181,7 @@ def _fairlearn() -> Any:
         return import_module("fairlearn.metrics")
     except ImportError:
         raise MissingLibraryError(
-            "figures of fairness need the library fairlearn: pip install 'sansdata[fair]'"
+            "figures of fairness need the library fairlearn, which is not installed: pip install fairlearn"
         ) from None
 
 

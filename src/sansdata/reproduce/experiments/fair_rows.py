@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,37 +45,30 @@ SENSITIVE = {"adult": ("sex", ">50K"), "german-credit": ("personal-status=A92", 
 """Data -> (the sensitive column, women against men; the good class)."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """latents (ROWS, Z), what they cost, and what is said of their student."""
+
+    latents: Tensor
+    cost: dict[str, Any]
+    measures: dict[str, float]
+
+
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm; the test rows are opened once, after the last step."""
-    training = _set(recipe, "train")
-    path = ensure_autoencoder(recipe, training, arm.experiment.get("autoencoder", {}), seed)
+    training = _set(recipe.data, "train")
+    path = ensure_autoencoder(recipe.data, arm.experiment.get("autoencoder", {}), seed)
     model = load_autoencoder(path)
-    if arm.method in ("real-rows", "constant", "reductions"):
-        learnt, real = (_rows(model, _set(recipe, split)) for split in ("train", "test"))
-        measured = OTHERS[arm.method](model, learnt, real, seed)
-        return figures(measured, {}, arm.steps, {"samples": len(learnt)})
+    if arm.method in OTHERS:
+        learnt, real = (_rows(model, _set(recipe.data, split)) for split in ("train", "test"))
+        return figures(OTHERS[arm.method](model, learnt, real, seed), {}, arm.steps, {"samples": len(learnt)})
+    drawn = drawn_by(recipe, arm, seed, path)
     stream = torch.Generator().manual_seed(seed)
-    source, cost = arm.experiment.get("draws"), {"samples": ROWS}
-    of_run: dict[str, float] = {}
-    if source == "real":
-        latents, _ = latents_of_rows(model, training, seed)
-        latents = latents[torch.randint(len(latents), (ROWS,), generator=stream)]
-    elif source is not None:
-        latents = model.latents(source, ROWS, stream)
-    else:
-        if arm.options.get("handover") == "latent-bank":
-            path = folder / "with-bank.safetensors"
-            model.bank = Bank(*latents_of_rows(model, training, seed))
-            save_autoencoder(path, model)
-        result = distilled(recipe, arm, seed, path, model, folder / "run")
-        cost, of_run = result.cost, _of_student(result)
-        latents = draw_latents(Network.of(result.student, result.task), result.task, ROWS, stream)
     rule = rule_of(arm.experiment.get("rule", "neutral"), arm.experiment.get("proxies", ()), model)
-    made = decoded(model, latents, rule, stream)
-    learnt, real = _rows(model, training), _rows(model, _set(recipe, "test"))
+    made = decoded(model, drawn.latents, rule, stream)
+    learnt, real = _rows(model, training), _rows(model, _set(recipe.data, "test"))
     measured = measured_rows(made, model, real, learnt)
-    group, label = latent_aucs(*latents_of_rows(model, training, seed), training.labels)
-    return figures(measured, of_run | {"s-AUC of z": group, "class AUC of z": label}, arm.steps, cost)
+    return figures(measured, drawn.measures | _aucs(recipe.data, path, seed), arm.steps, drawn.cost)
 
 
 def figures(measured: dict[str, float], more: dict[str, float], steps: int, cost: dict[str, Any]) -> dict[str, Any]:
@@ -90,28 +86,53 @@ def figures(measured: dict[str, float], more: dict[str, float], steps: int, cost
     return {"accuracy": measured["accuracy"], "steps": steps, "cost": cost, "measures": measures | more}
 
 
-def ensure_autoencoder(recipe: Recipe, training: KindSet, settings: dict[str, Any], seed: int) -> Path:
+# -- the autoencoder, and who draws latents
+
+
+def ensure_autoencoder(data: str, settings: dict[str, Any], seed: int) -> Path:
     """Its file; trained first where it is not there."""
     chosen = AutoencoderSettings.model_validate(settings)
     written = json.dumps(chosen.model_dump(mode="json"), sort_keys=True)
-    digest = hashlib.sha256(written.encode()).hexdigest()[:12]
-    path = cache() / f"{recipe.data}-fair-{digest}-{seed}.safetensors"
+    path = cache() / f"{data}-fair-{hashlib.sha256(written.encode()).hexdigest()[:12]}-{seed}.safetensors"
     if path.is_file():
         return path
-    sensitive, positive = SENSITIVE[recipe.data]
-    model = fit_autoencoder(training, sensitive, positive, chosen, seed)
+    sensitive, positive = SENSITIVE[data]
+    model = fit_autoencoder(_set(data, "train"), sensitive, positive, chosen, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_autoencoder(path, model)
     return path
 
 
-def distilled(recipe: Recipe, arm: Arm, seed: int, path: Path, model: AutoEncoder, out: Path) -> Result:
-    """A strict run of the arm's method in the new directory `out`."""
-    return distill(
-        str(path), recipe.student, arm.method, f"{arm.steps}steps", out, seed, task=task_of(model), strict=True,
-        preset=arm.preset, options=arm.options,
-        settings={"threads": recipe.threads, "engine": {"snapshots": 1, "sample_grids": 1}},
-    )  # fmt: skip
+def drawn_by(recipe: Recipe, arm: Arm, seed: int, path: Path) -> Drawn:
+    """By the teacher itself, or by a student, which arms that differ in the rule alone have in common."""
+    model, source = load_autoencoder(path), arm.experiment.get("draws")
+    stream = torch.Generator().manual_seed(seed)
+    if source == "real":
+        latents, _ = latents_of_rows(model, _set(recipe.data, "train"), seed)
+        return Drawn(latents[torch.randint(len(latents), (ROWS,), generator=stream)], {"samples": ROWS}, {})
+    if source is not None:
+        return Drawn(model.latents(source, ROWS, stream), {"samples": ROWS}, {})
+    options = json.dumps(arm.options, sort_keys=True)
+    return _drawn_by_student(recipe.data, recipe.student, recipe.threads, options, arm.steps, seed, path)
+
+
+@lru_cache(maxsize=16)
+def _drawn_by_student(data: str, student: str, threads: int, written: str, steps: int, seed: int, path: Path) -> Drawn:
+    """A strict run of fair4free with these options (JSON)."""
+    options, model = json.loads(written), load_autoencoder(path)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.get("handover") == "latent-bank":
+            path = Path(folder) / "with-bank.safetensors"
+            model.bank = Bank(*latents_of_rows(model, _set(data, "train"), seed))
+            save_autoencoder(path, model)
+        result = distill(
+            str(path), student, "fair4free", f"{steps}steps", Path(folder) / "run", seed, task=task_of(model),
+            strict=True, options=options, settings={"threads": threads, "engine": {"snapshots": 1, "sample_grids": 1}},
+        )  # fmt: skip
+        cost, measures = result.cost, _of_student(result)
+        stream = torch.Generator().manual_seed(seed)
+        latents = draw_latents(Network.of(result.student, result.task), result.task, ROWS, stream)
+    return Drawn(latents, cost, measures)
 
 
 def _of_student(result: Result) -> dict[str, float]:
@@ -121,8 +142,21 @@ def _of_student(result: Result) -> dict[str, float]:
     return {name: by_name[figure] for name, figure in shown.items()}
 
 
-def _set(recipe: Recipe, split: str) -> KindSet:
-    rows = load_set(recipe.data, load_task(recipe.task), split)
+@lru_cache(maxsize=16)
+def _latent_aucs(data: str, path: Path, seed: int) -> tuple[float, float]:
+    training = _set(data, "train")
+    return latent_aucs(*latents_of_rows(load_autoencoder(path), training, seed), training.labels)
+
+
+def _aucs(data: str, path: Path, seed: int) -> dict[str, float]:
+    """How well group and class can be read from latents of real rows."""
+    group, label = _latent_aucs(data, path, seed)
+    return {"s-AUC of z": group, "class AUC of z": label}
+
+
+@lru_cache(maxsize=4)
+def _set(data: str, split: str) -> KindSet:
+    rows = load_set(data, load_task(data), split)
     assert isinstance(rows, KindSet)
     return rows
 
@@ -135,10 +169,13 @@ def _rows(model: AutoEncoder, rows: KindSet) -> LabelledRows:
 # -- what stands beside the rows
 
 
+def _again(learnt: LabelledRows, seed: int) -> LabelledRows:
+    """A resample of the training rows, so that seeds differ."""
+    return learnt.at(np.random.default_rng(seed).integers(0, len(learnt), len(learnt)))
+
+
 def _real(model: AutoEncoder, learnt: LabelledRows, real: LabelledRows, seed: int) -> dict[str, float]:
-    """On a resample of the training rows, so that seeds differ."""
-    again = learnt.at(np.random.default_rng(seed).integers(0, len(learnt), len(learnt)))
-    return fair_rows.downstream(model, again, real)
+    return fair_rows.downstream(model, _again(learnt, seed), real)
 
 
 def _constant(model: AutoEncoder, learnt: LabelledRows, real: LabelledRows, seed: int) -> dict[str, float]:
@@ -149,10 +186,8 @@ def _reductions(model: AutoEncoder, learnt: LabelledRows, real: LabelledRows, se
     """Of boosted trees, within 2 points of demographic parity on the training rows."""
     from fairlearn.reductions import DemographicParity, ExponentiatedGradient
 
-    again = learnt.at(np.random.default_rng(seed).integers(0, len(learnt), len(learnt)))
-    reduction: Any = ExponentiatedGradient(
-        fair_rows.classifier(model, seed).set_params(max_iter=40), DemographicParity(difference_bound=0.02), max_iter=8
-    )
+    again, trees = _again(learnt, seed), fair_rows.classifier(model, seed).set_params(max_iter=40)
+    reduction: Any = ExponentiatedGradient(trees, DemographicParity(difference_bound=0.02), max_iter=8)
     reduction.fit(again.columns, again.positive.astype(int), sensitive_features=again.groups)
     scores = reduction._pmf_predict(real.columns)[:, 1]
     chosen = np.asarray(reduction.predict(real.columns, random_state=seed)).astype(bool)
