@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .columns import Inputs
 from .contracts import Access, Batch, Counters, Forward, Losses, Outputs, Progress, Requirements, Stateful
 from .decoding.image_pool import ImagePool
-from .figures import Finding
+from .figures import Finding, Warned
 from .kinds.inputs.image import Normalise
 from .network import Network
 from .runtime import Runtime
@@ -158,6 +158,10 @@ class Method(ABC):
 
     def findings(self) -> list[Finding]:
         """What it measured of its own work, for the summary and the report; by default nothing."""
+        return []
+
+    def warnings(self) -> list[Warned]:
+        """What whoever reads the summary or the report must know of such a run, in words; by default nothing."""
         return []
 
     @abstractmethod

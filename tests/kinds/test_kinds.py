@@ -31,6 +31,7 @@ STEMS = {
     "image": torch.nn.Conv2d(7, 3, 1), "masks": torch.nn.Conv2d(7, 3, 1), "clips": torch.nn.Conv2d(7, 3, 1),
     "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2),
     "noise": torch.nn.Linear(99, 2),
+    "latents": torch.nn.Linear(99, 2),
 }  # fmt: skip
 """The first layer of a network that was made for inputs of another size."""
 
@@ -147,7 +148,7 @@ def test_a_module_of_another_size_is_told_what_is_expected(world: str) -> None:
     assert kind.hint(STEMS[world]).startswith(". Its first ")
 
 
-@pytest.mark.parametrize("world", [name for name in PAIRS if WORLDS[name].task.pair[1] != "field"])
+@pytest.mark.parametrize("world", [name for name in PAIRS if WORLDS[name].task.pair[1] in ("classes", "masks")])
 def test_the_same_answers_agree_best(world: str) -> None:
     kind = output_kind(WORLDS[world].task)
     answers, other = (torch.randn(40, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
@@ -222,7 +223,7 @@ def test_networks_leave_as_files_that_answer_alike(world: str, name: str, to: An
         model = resolve(name, WORLDS[world].task, pretrained=False)
     report = export(model.module.eval(), model.task, tmp_path / f"net.{to}", to)
     assert report.passed
-    assert report.argmax_agreement == 1
+    assert report.argmax_agreement == (None if world == "latents" else 1)
 
 
 @pytest.mark.parametrize(("world", "name"), OF_COLUMNS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -16,6 +17,7 @@ from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
 from ..decoding.images import Background
 from ..errors import ConfigError, TeacherError
+from ..evaluate.generated_rows import evaluate_rows
 from ..evaluate.kept import keep_by_name, keep_figures
 from ..evaluate.labelled import Evaluation, LabelledSet, evaluate_model
 from ..evaluate.overlap import overlap_with
@@ -26,9 +28,11 @@ from ..kinds.inputs.tokens import Tokens
 from ..manner import suited
 from ..models.modes import borrowed, single_precision
 from ..runtime import Runtime, resolve_device
+from ..tasks import KNOWN_TASKS
 from ..teachers.base import Teacher
 from ..teachers.specs import load_teacher
-from .result import Result, TaskLike, asked, generator_kept
+from .result import Asked, Result, TaskLike, asked, generator_kept
+from .rows import draw_latents, encoder_of
 
 
 @single_precision()
@@ -45,10 +49,14 @@ def evaluate(
     model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
     as normalised images (with a task). data: a set as datasets.load names them, or a labelled one in Python, such as a
     datasets.labelled.KindSet. background: 'white' or 'black', what the transparent pictures of a folder are seen on;
-    without one their transparency is dropped. The figures of a run's last student are added to its evaluation.json;
-    where that cannot be written, a line on stderr says so. Raises DataError, TeacherError, TaskError.
+    without one their transparency is dropped. Of a generator of an autoencoder's latents, data are real rows of the
+    table and the teacher makes rows of its latents: see evaluate.generated_rows. The figures of a run's last student
+    are added to its evaluation.json; where that cannot be written, a line on stderr says so. Raises DataError,
+    TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
+    if of_rows(about, data):
+        return evaluate_generated_rows(about, data, teacher)
     labelled = load_set(data, about.task, background=background) if isinstance(data, (str, Path)) else data
     with generator_kept():
         beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
@@ -59,6 +67,33 @@ def evaluate(
         if isinstance(kind, Tokens) and isinstance(labelled, KindSet):
             copies = overlap_with(about.run_dir, labelled.packed, kind)
             measured = replace(measured, figures=(*measured.figures, *copies))
+        _say(keep_figures(about.run_dir, measured.to_dict()))
+    return measured
+
+
+def of_rows(about: Asked, data: str | Path | LabelledSet) -> bool:
+    """Whether what is measured are rows that a decoder makes of the network's latents."""
+    if about.task.pair != ("noise", "vectors"):
+        return False
+    return data.task.pair[0] == "table" if isinstance(data, KindSet) else not str(data).lower().endswith(".npz")
+
+
+def evaluate_generated_rows(about: Asked, data: Any, teacher: str | Teacher | None) -> Evaluation:
+    """Raises ConfigError without a teacher, and what evaluate.generated_rows raises."""
+    if teacher is None:
+        raise ConfigError("latents become rows by their autoencoder's decoder: give it with --teacher")
+    encoder = encoder_of(teacher, about.task, about.run_dir)
+    task = encoder.bins.task
+    training = load_set(data, task, "train") if isinstance(data, str) and data in KNOWN_TASKS else None
+    real: Any = load_set(data, task) if isinstance(data, (str, Path)) else data
+    with borrowed(about.module):
+        measured = evaluate_rows(
+            lambda count, stream: draw_latents(about.network, about.task, count, stream),
+            encoder,
+            real,
+            training,  # type: ignore[arg-type]
+        )
+    if about.run_dir is not None:
         _say(keep_figures(about.run_dir, measured.to_dict()))
     return measured
 

@@ -73,6 +73,10 @@ def evaluate(
 
 def _say_own(figures: dict[str, Any]) -> None:
     """Of classes what matters most; of another kind of output every figure."""
+    if "fairness_and_utility" in figures:
+        _say_rules(figures)
+        _say_notes(figures)
+        return
     if "accuracy" not in figures:
         print(f"on        {figures['count']:,} samples of {figures['source']}")
         for one in figures["figures"]:
@@ -100,6 +104,32 @@ def _say_own(figures: dict[str, Any]) -> None:
     print(f"ECE       {figures['ece']:z.4f}   NLL {figures['nll']:z.4f}   Brier {figures['brier']:z.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in figures["per_class"]]))
     _say_notes(figures)
+
+
+SHOWN = {
+    "downstream_auroc": "AUROC", "downstream_balanced_accuracy": "balanced", "downstream_positive_rate": "positive",
+    "downstream_dpr": "DPR", "downstream_eor": "EOR", "s_auc": "s-AUC", "density": "density", "coverage": "coverage",
+    "nearer_to_training": "nearer",
+}  # fmt: skip
+"""Figure of made rows -> the head of its column."""
+
+
+def _say_rules(figures: dict[str, Any]) -> None:
+    """Made rows, a line for each rule of the sensitive attribute and for what stands beside them."""
+    print(f"on        {figures['count']:,} samples of {figures['source']}")
+    by_rule: dict[str, dict[str, float]] = {}
+    for one in figures["figures"]:
+        name, _, rule = one["name"].partition(" (")
+        if name in SHOWN and "value" in one:
+            by_rule.setdefault(rule.rstrip(")") or "neutral", {})[name] = one["value"]
+    print(f"{'rule':22}" + "".join(f"{head:>9}" for head in SHOWN.values()))
+    for rule, values in by_rule.items():
+        print(f"{rule:22}" + "".join(f"{values[n]:9.3f}" if n in values else f"{'-':>9}" for n in SHOWN))
+    print(
+        "meaning   a classifier trained on the rows, tested on real ones: DPR and EOR 1 are fair, positive is who is "
+        f"given the good class (of the real rows {words.percent(figures['base_rate'])} have it); s-AUC .5: the rows "
+        "do not tell the group; nearer .5: they copy nobody"
+    )
 
 
 def _of_teacher(figures: dict[str, Any]) -> str:

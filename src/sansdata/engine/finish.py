@@ -87,7 +87,7 @@ def describe_samples(
     described, statistics = outputs.describe(answers, late), kind.statistics(packed)
     agreed, count = newest.get("probe_agreement", 1.0), columns.count(packed)
     warnings = outputs.warnings(values(described), agreed, count, task.name_of) + kind.warnings(values(statistics))
-    warnings += diagnosis.of_pool(prepared.pool)
+    warnings += session.method.warnings() + diagnosis.of_pool(prepared.pool)
     warnings += diagnosis.before_the_run(prepared.findings.warnings)
     if session.defence is not None:
         warnings += [Warned("vaccine", None, text) for text in session.defence.findings()]

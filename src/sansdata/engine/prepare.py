@@ -28,6 +28,7 @@ from ..runtime import Runtime, make_runtime
 from ..settings import Budget, RunSettings, parse_budget
 from ..streams import Streams
 from ..tasks import Task, load_task
+from ..teachers.autoencoder import role_of
 from ..teachers.base import Teacher
 from ..teachers.cached_weights import cached_weights
 from ..teachers.preflight import Preflight, preflight, why_not
@@ -111,7 +112,10 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     declared: dict[Path, str] = {}
     for path in declared_files(settings.student):
         declared[path] = "student"
-    for spec, role in [(settings.teacher, "teacher"), *((helper, "helper") for helper in settings.helpers)]:
+    for spec, role in [
+        (settings.teacher, role_of(settings.teacher)),
+        *((helper, "helper") for helper in settings.helpers),
+    ]:
         declared |= dict.fromkeys([*declared_files(spec), *cached_weights(spec)], role)
     if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
         declared[Path(settings.task)] = "task"

@@ -24,6 +24,7 @@ OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
     "field": ("outputs.field:Field", "a sample that a generator makes, such as a picture"),
+    "vectors": ("outputs.vectors:Vectors", "vectors that count as a set, such as latents of an autoencoder"),
 }
 """kind -> (module:class in this package, one line)."""
 

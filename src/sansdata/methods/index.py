@@ -49,6 +49,10 @@ METHODS = {
     ),
     "af-stip": ("af_stip:AFStip", "code: vectors, a grammar or resampled tokens; a reconstruction (Wang & Jiang 2024)"),
     "boot": ("boot:BOOT", "generators: a denoiser into one step, from noise alone (Gu et al. 2023)"),
+    "fair4free": (
+        "fair4free:Fair4Free",
+        "latents of a fair autoencoder of a table, drawn from noise; fresh batches (Sikder et al. 2024)",
+    ),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""
@@ -158,6 +162,7 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
     ),
     ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
+    ("noise", "vectors"): (("fair4free", "default", {}, "the teacher draws latents: fair4free", ""),),
 }  # fmt: skip
 """Of the rows of a pair the first that can work is taken; where none can, noise, which works on every kind."""
 WITH_HELPERS: tuple[Row, ...] = (

@@ -15,6 +15,7 @@ from ..errors import SansdataError, StudentError, did_you_mean, first_line
 from ..tasks import MAX_CLASSES, Task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
+from ..tasks.vectors import MAX_SIZE
 from .cifar_resnet import CifarResNet
 from .code_nets import GRU
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
@@ -26,7 +27,7 @@ from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
 from .libraries import build_timm, build_torchvision, whole
-from .mlp import MLP
+from .mlp import MLP, VectorMLP
 from .resnet import ResNet
 from .segmentation_nets import DeepLab, SegNet, UNet
 from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
@@ -69,6 +70,10 @@ def _wide(depth: int, widen: int) -> Builder:
 
 def _mlp(*widths: int) -> Builder:
     return lambda sizes, scale: MLP(sizes["features"], sizes["classes"], [scaled(width, scale) for width in widths])
+
+
+def _to_vectors(*widths: int) -> Builder:
+    return lambda sizes, scale: VectorMLP(sizes["features"], sizes["size"], [scaled(width, scale) for width in widths])
 
 
 def _pyramid(make: Callable[..., nn.Module], *widths: int) -> Builder:
@@ -184,6 +189,10 @@ TEXT_ZOO: dict[str, Builder] = {
     "fused-gru": _gru(64, fused=True),
     "gru": _gru(32, fused=False),
 }
+VECTOR_ZOO: dict[str, Builder] = {
+    "latent-mlp": _to_vectors(32, 32),
+    "latent-mlp-small": _to_vectors(16),
+}
 ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
@@ -196,21 +205,20 @@ FIELD_ZOO: dict[str, Builder] = {
 }
 FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""
-ZOO = {
-    name: builder
-    for of_side in (ZOO_OF, DENSE_ZOO_OF, FIELD_ZOO_OF)
-    for zoo in of_side.values()
-    for name, builder in zoo.items()
-}
+VECTOR_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": VECTOR_ZOO}
+"""kind of input -> networks that read it and give a vector."""
+ZOOS = {"classes": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF}
+"""kind of output -> the same."""
+ZOO = {name: builder for of_side in ZOOS.values() for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH, "layers": 64, "height": MAX_SIDE, "width": MAX_SIDE,
-        "conditions": MAX_CLASSES + 1}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64, "height": MAX_SIDE, "width": MAX_SIDE, "conditions": MAX_CLASSES + 1,
+        "size": MAX_SIZE}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
 def networks_of(pair: tuple[str, str]) -> dict[str, Builder]:
     """Networks of the zoo for a pair of kinds, by name."""
-    return {"classes": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF}.get(pair[1], {}).get(pair[0], {})
+    return ZOOS.get(pair[1], {}).get(pair[0], {})
 
 
 def sizes_of(task: Task) -> dict[str, int]:
@@ -226,6 +234,8 @@ def sizes_of(task: Task) -> dict[str, int]:
     if task.pair == ("noise", "field"):
         channels, height, width = (*inputs.shape, 1, 1)[:3]
         return {"channels": channels, "height": height, "width": width, "conditions": inputs.labels + 1}
+    if task.pair == ("noise", "vectors") and not inputs.labels:
+        return {"features": inputs.numbers, "size": outputs.size}
     raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
 
 
@@ -242,7 +252,7 @@ def architecture_of(name: str, task: Task) -> dict[str, Any]:
         networks = networks_of(task.pair)
         if name not in networks:
             known = ", ".join(networks) or "none; give package.module:function"
-            reads = name in {**ZOO_OF.get(kind, {}), **DENSE_ZOO_OF.get(kind, {})}
+            reads = any(name in of_side.get(kind, {}) for of_side in ZOOS.values())
             lacks = f"give {task.pair[1]}, the task's outputs" if reads else f"read {kind}, the task's inputs"
             raise StudentError(f"'{name}' does not {lacks}. Networks that do: {known}.")
         return {"kind": "zoo", "name": name, "args": sizes_of(task)}
@@ -315,12 +325,10 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     scale = args.get("scale", 1.0)
     if not isinstance(scale, (int, float)) or not 0 < scale <= MAX_SCALE:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
-    kind = next(
-        kind for of_side in (ZOO_OF, DENSE_ZOO_OF, FIELD_ZOO_OF) for kind, zoo in of_side.items() if name in zoo
-    )
+    kind, of_side = next((kind, of_side) for of_side in ZOOS.values() for kind, zoo in of_side.items() if name in zoo)
     seen, made = ("channels", "classes"), ("channels", "height", "width", "conditions")
-    wanted = {"image": seen, "clip": seen, "table": ("features", "classes"), "noise": made}.get(
-        kind, ("vocabulary", "length", "classes")
-    )
+    from_noise = made if of_side is FIELD_ZOO_OF else ("features", "size")
+    others = {"table": ("features", "classes"), "noise": from_noise}
+    wanted = {"image": seen, "clip": seen, **others}.get(kind, ("vocabulary", "length", "classes"))
     wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))

@@ -130,6 +130,21 @@ def curve(
         return svg(figure, name, label)
 
 
+def points(name: str, label: str, groups: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Points (x, y) of several names on one pair of axes, each name beside its first point."""
+    colours = ("blue", "orange", "green", "purple", "red", "muted")
+    with canvas(5.6, 3.4) as (figure, axes):
+        for place, (title, pairs) in enumerate(groups.items()):
+            x, y = zip(*pairs)
+            colour, mark = MARKS[colours[place % 6]], "os^D"[place // 6 % 4]
+            axes.plot(x, y, mark, color=colour, markersize=6)
+            axes.annotate(clip(title, 40).lstrip("_"), (x[0], y[0]), xytext=(6, 4), textcoords="offset points",
+                          color=MARKS["ink"], fontsize=7)  # fmt: skip
+        tidy(axes)
+        axes.margins(0.22, 0.15)
+        return svg(figure, name, label)
+
+
 def snapshots(
     name: str, figure_name: str, rows: Sequence[tuple[float, float, float | None]], best: float | None
 ) -> str:

@@ -12,6 +12,7 @@ from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
+from .vectors import VectorsSpec
 
 __all__ = [
     "KNOWN_PROMPTS",
@@ -32,6 +33,7 @@ __all__ = [
     "TableSpec",
     "Task",
     "TokensSpec",
+    "VectorsSpec",
     "load_task",
     "task_from_mapping",
 ]

@@ -23,13 +23,14 @@ from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
+from .vectors import VectorsSpec
 
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec},
-    "outputs": {"classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec},
+    "outputs": {"classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec},
 }
 PAIRS = {
     "table-classification": ("table", "classes"),

@@ -30,6 +30,7 @@ from .denoiser import denoising
 from .probing import no_gradient
 
 WANTS = {
+    "encodes": "it needs a teacher that draws latents (made by `sansdata autoencoder`), and this one does not",
     "generates": "it needs a teacher that writes texts (a language model), and this one only reads them",
     "denoises": "it needs a teacher that denoises at every time (a diffusion model), and this one only answers",
 }

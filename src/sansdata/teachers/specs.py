@@ -10,6 +10,7 @@ one-step                   the network of a teacher that denoises, with its weig
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
+AUTOENCODER.safetensors    a fair autoencoder that sansdata wrote: teachers that draw latents
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
@@ -45,6 +46,7 @@ from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
 from ..tasks import Task
+from .autoencoder import is_autoencoder, load_autoencoder_teacher
 from .base import Teacher, plain_copy
 from .choice import choose
 from .denoiser import ONE_STEP, in_one_step
@@ -106,6 +108,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
     if is_writer(spec):
         require_texts(spec, task)
         return teacher_of(load_writer(spec), task)
+    if is_autoencoder(Path(spec)):
+        return load_autoencoder_teacher(Path(spec), task)
     if is_onnx(spec):
         return load_onnx(Path(spec), task)
     if is_pipeline(Path(spec)):
@@ -126,7 +130,9 @@ def is_skops(spec: str) -> bool:
 
 def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec)) or is_pipeline(Path(spec))
+    path = Path(spec)
+    readers = (is_autoencoder, is_transformer, is_pipeline)
+    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or any(reads(path) for reads in readers)
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:

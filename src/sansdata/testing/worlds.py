@@ -16,7 +16,9 @@ from torch import nn
 
 from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
+from ..kinds.inputs.table_bins import TableBins
 from ..models.build import architecture_of, build
+from ..models.fair_vae import FairVAE
 from ..network import Network
 from ..tasks import (
     ClassesSpec,
@@ -31,7 +33,10 @@ from ..tasks import (
     TableSpec,
     Task,
     TokensSpec,
+    VectorsSpec,
 )
+from ..teachers import autoencoder
+from ..teachers.autoencoder.base import AutoEncoder, Moments, Sensitive
 from ..teachers.base import Teacher
 from ..teachers.writers.files import save_writer
 from ..teachers.writers.ngram import KIND, NGrams
@@ -142,6 +147,47 @@ class World:
         return f"{self.network}@{path}"
 
 
+LATENT = 5
+
+
+def make_autoencoder(seed: int = 0) -> AutoEncoder:
+    """Of the tiny table, whose colours are in two groups; it has learnt nothing."""
+    task = make_table_task()
+    bins = {
+        "size": ((-2.0, 0.0), (0.0, 0.0), (0.5, 6.0)), "count": ((0.0, 4.0), (4.0, 9.0)),
+        "doubt": ((0.0, 0.5), (0.5, 1.0)),
+    }  # fmt: skip
+    groups = Sensitive(
+        column="colour", groups=(("red",), ("green", "blue")), names=("red", "others"), shares=(0.5, 0.3, 0.2)
+    )
+    coded = TableBins(task, "colour", bins)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = FairVAE(sum(coded.sizes), 2, LATENT, 12)
+        factors = torch.randn(2, LATENT, LATENT).tril(-1) * 0.2 + torch.eye(LATENT)
+        moments = Moments(torch.tensor([0.25, 0.75]), torch.randn(2, LATENT), factors)
+    return AutoEncoder(vae.eval().requires_grad_(False), coded, groups, 1, moments)
+
+
+@dataclass(frozen=True)
+class LatentsWorld(World):
+    """A teacher that draws latents: a fair autoencoder of the tiny table."""
+
+    small: ClassVar[str] = "latent-mlp-small"
+
+    def teacher(self) -> Teacher:
+        return autoencoder.teacher_of(make_autoencoder(), self.task)
+
+    def student(self) -> nn.Module:
+        return self.module(1.0, seed=1)
+
+    def save(self, path: Path) -> None:
+        autoencoder.save_autoencoder(path, make_autoencoder())
+
+    def spec(self, path: Path) -> str:
+        return str(path)
+
+
 @dataclass(frozen=True)
 class ImageWorld(World):
     """The world of most methods; its teacher is as old as the tests."""
@@ -226,6 +272,9 @@ WORLDS: dict[str, World] = {
     "writer": WriterWorld(),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
+    "latents": LatentsWorld(
+        PairTask(inputs=NoiseSpec(shape=(LATENT,)), outputs=VectorsSpec(size=LATENT)), "latent-mlp-small"
+    ),
     "noise": NoiseWorld(make_noise_task(), "ring"),
 }
 

@@ -10,6 +10,7 @@ from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
 from .echo_dfkd import ECHO
+from .fair4free import ADULT_ROWS, GERMAN_ROWS
 from .faqd import FAQD
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
@@ -57,6 +58,8 @@ RECIPES: dict[str, Recipe] = {
         MAMMOGRAPHY,
         WINE,
         GERMAN_CREDIT,
+        ADULT_ROWS,
+        GERMAN_ROWS,
         DFQ,
         TEXT_DFKD,
         AF_STIP,
