@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from sansdata.objectives.estimate import (
     Differences,
+    calls_of_value_and_gradient,
     directions,
     estimated,
     gradient,
@@ -180,3 +182,18 @@ def test_the_rule_reckons_with_the_activation():
 def test_more_directions_than_there_are_is_said(images, along):
     with pytest.raises(ValueError, match="at most 144"):
         directions(images, Differences(SIZE + 1, 1e-3, along), seeded())
+
+
+@pytest.mark.parametrize(("scheme", "count"), [("forward", 1), ("forward", 9), ("antithetic", 5)])
+def test_calls_are_those_that_are_made(network, images, monkeypatch, scheme, count):
+    monkeypatch.setattr("sansdata.objectives.estimate.ROWS", 2 * len(images))
+    calls: Counter[int] = Counter()
+
+    def ask(points: Tensor) -> Tensor:
+        calls[len(points)] += 1
+        return network(points)
+
+    how, moved = Differences(count, 1e-3, "sphere", scheme), images.clone().requires_grad_()
+    estimated(ask, moved, how, seeded()).sum().backward()
+    assert calls == calls_of_value_and_gradient(len(images), how)
+    assert sum(rows * times for rows, times in calls.items()) == queries_of_value_and_gradient(len(images), how)

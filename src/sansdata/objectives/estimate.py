@@ -12,6 +12,7 @@ What one pays: `Differences.queries` of each sample, beside the one at the sampl
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,6 +51,16 @@ class Differences:
 def queries_of_value_and_gradient(samples: int, how: Differences) -> int:
     """What `estimated` and its backward pass ask together: the answers themselves, then the differences."""
     return samples * (1 + how.queries)
+
+
+def calls_of_value_and_gradient(rows: int, how: Differences) -> Counter[int]:
+    """The same as points in a call -> such calls, of one batch of so many rows."""
+    at_once = max(1, ROWS // max(1, rows))
+    parts = [min(at_once, how.directions - start) for start in range(0, how.directions, at_once)]
+    calls = Counter({rows: 1})
+    for part in parts:
+        calls[part * rows] += 2 if how.scheme == "antithetic" else 1
+    return calls
 
 
 def smallest_step(along: Along, size: int, levels: int = 255, slope: float = 1.0) -> float:

@@ -12,6 +12,7 @@ WRITER.safetensors         a language model that sansdata wrote: teachers that w
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
+SERVICE.yaml               a model behind an API, or one that answers as if it were: teachers only (docs/black-box.md)
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
                            timm's, as hubs have them: config.json and model.safetensors
 """
@@ -49,6 +50,8 @@ from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weigh
 from .foreign import refuse_foreign
 from .onnx_file import external_files, is_onnx, load_onnx
 from .scores import load_skops
+from .service.load import load_service
+from .service.offer import is_offer, load_offer
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
@@ -98,6 +101,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         )
     if is_skops(spec):
         return load_skops(Path(spec), task)
+    if is_offer(spec):
+        return load_service(spec, task, load_teacher)
     if is_writer(spec):
         require_texts(spec, task)
         return teacher_of(load_writer(spec), task)
@@ -119,7 +124,7 @@ def is_skops(spec: str) -> bool:
 
 def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec))
+    return is_skops(spec) or is_onnx(spec) or is_offer(spec) or is_writer(spec) or is_transformer(Path(spec))
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
@@ -193,6 +198,8 @@ def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_endpoint(spec):
         return []
+    if is_offer(spec):
+        return [Path(spec), *_files_of_stand_in(spec)]
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):
@@ -204,6 +211,15 @@ def declared_files(spec: str) -> list[Path]:
         return []
     beside = file.parent / CONFIG
     return [file, beside] if file.name == WEIGHTS and beside.is_file() else [file]
+
+
+def _files_of_stand_in(spec: str) -> list[Path]:
+    """What a network opens that stands in for a service; none where its file cannot be read, which is said later."""
+    try:
+        model = load_offer(spec).model
+    except TeacherError:
+        return []
+    return [] if model is None or is_offer(model) else declared_files(model)
 
 
 def import_libraries(specs: Iterable[str]) -> None:
