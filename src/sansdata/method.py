@@ -12,7 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from .columns import Inputs
-from .contracts import Access, Batch, Counters, Forward, Losses, Outputs, Progress, Requirements, Stateful
+from .contracts import (
+    Access,
+    Batch,
+    Counters,
+    Forward,
+    Losses,
+    OfGradient,
+    Outputs,
+    Progress,
+    Questions,
+    Requirements,
+    Stateful,
+)
 from .decoding.image_pool import ImagePool
 from .figures import Finding, Warned
 from .kinds.inputs.image import Normalise
@@ -111,6 +123,15 @@ class Method(ABC):
     def rehearsal(cls, config: Any) -> Any:
         """Settings under which every kind of move comes soon, at its usual cost: for measuring the moves."""
         return config
+
+    @classmethod
+    def questions(cls, config: Any, steps: int, gradient: OfGradient) -> Questions | None:
+        """What a run of `steps` student steps asks the teacher, exactly: samples in a call -> such calls. None, the
+        default, where nobody has worked it out: then a budget of queries is measured.
+
+        gradient: the calls of a batch of so many samples whose answers are asked with a gradient.
+        """
+        return None
 
     @classmethod
     def reads(cls, config: Any) -> Mapping[Path, str]:

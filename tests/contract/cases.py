@@ -58,6 +58,10 @@ CASES = {
         {"latent": 16, "width": 8, "student_steps": 3, "transfer": {"batch": 8}},
         stops=(6, 1, 8),  # 6: middle of a round; 8: the generator's step is next
     ),
+    "dfme": Case(
+        {"latent": 16, "width": 8, "student_steps": 3, "estimate": {"directions": 2}, "transfer": {"batch": 8}},
+        stops=(6, 1, 8),  # 6: middle of a round; 1: between the generator's step and the student's
+    ),
     "deepinversion": Case(
         {
             "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "jitter": 1,

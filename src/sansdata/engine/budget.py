@@ -14,6 +14,7 @@ from ..settings import Budget
 from .monitor import announce, clock
 
 if TYPE_CHECKING:
+    from .questions import Formula
     from .session import Session
 
 SHARE = 0.85
@@ -38,6 +39,8 @@ class Plan:
     cost_per_move: dict[str, dict[str, float]] = field(default_factory=dict)
     """kind -> {'seconds', 'samples', 'queries'}."""
     replans: list[dict[str, Any]] = field(default_factory=list)
+    queries: int | None = None
+    """What the run asks its teacher, exactly, where its budget is one of queries and the method has a formula."""
 
     def state(self) -> dict[str, Any]:
         """What Plan(**state) needs to be the same again."""
@@ -127,16 +130,21 @@ def make_plan(
     config: Any,
     measure_costs: Callable[[], dict[str, dict[str, float]]],
     timed: bool = False,
+    formula: Formula | None = None,
 ) -> Plan:
     """The largest number of student steps within the budget; the method's own size without one.
 
-    timed: measure the moves also where the steps are known without. Raises ConfigError for a budget that ends before
-    the first student step, with the amount that would do.
+    formula: of what is asked, where the method has one. timed: measure the moves also where the steps are known
+    without. Raises ConfigError for a budget that ends before the first student step, with the amount that would do.
     """
     if budget is None or budget.unit == "steps":
         steps = config.steps if budget is None else max(1, math.floor(budget.amount))
         costs = measure_costs() if timed else {}
         return Plan(str(budget or "the method's own size"), steps, method.plan(config, steps), costs)
+    if budget.unit == "queries" and formula is not None:
+        steps = formula.steps_within(budget.amount)
+        costs = measure_costs() if timed else {}
+        return Plan(str(budget), steps, method.plan(config, steps), costs, queries=formula.queries(steps))
     start = time.perf_counter()
     costs = measure_costs()
     spent = time.perf_counter() - start if budget.unit == "seconds" else 0.0

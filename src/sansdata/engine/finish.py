@@ -61,6 +61,7 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
             "steps": session.context.progress.steps,
             "unit": loop.kind.unit,
             "cost": _cost(loop, time.perf_counter() - start),
+            **({} if prepared.teacher.meter is None else {"service": prepared.teacher.meter.to_dict()}),
             "score": scored | {"probes": columns.count(probes.packed), "queries": probes.queries}
             if probes.telling else None,
             "agreement": {"last": newest.get("agreement"), "best": best.get("agreement")},

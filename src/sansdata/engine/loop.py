@@ -25,6 +25,7 @@ from .guard.ledger import Ledger
 from .kept_samples import archive
 from .monitor import Monitor
 from .out_of_memory import is_out_of_memory
+from .questions import WATCHED
 from .run_directory import RunDirectory
 from .session import Session
 from .signals import GRACE, StopRequest
@@ -33,8 +34,6 @@ GRID, DRAWN = 64, 12
 """Samples that are kept at once; the second where answers are drawn into them."""
 OFFERED = 8
 """Samples of each student batch that are offered to the reservoir."""
-WATCHED = 256
-"""Samples of the reservoir on which agreement is followed during the run."""
 SAVING_SHARE = 0.05
 """Of the time, that saves before long moves may take: a signal does not wait for those."""
 
@@ -278,7 +277,7 @@ class Loop:
 
     def _replan(self) -> None:
         """Rank 0 decides, from its own clock; the others follow."""
-        if self.budget is None or self.budget.unit == "steps":
+        if self.budget is None or self.budget.unit == "steps" or self.plan.queries is not None:
             return
         done = self.session.context.progress.steps
         if self.first:
@@ -306,7 +305,7 @@ class Loop:
 
     def _budget_spent(self) -> bool:
         """Whether the next move could overspend; what it costs is known from those before it."""
-        if self.budget is None or self.budget.unit == "steps":
+        if self.budget is None or self.budget.unit == "steps" or self.plan.queries is not None:
             return False
         kind = self.session.method.next_move()
         mean = self.costs.mean().get(kind) or self.plan.cost_per_move.get(kind, {})

@@ -66,6 +66,7 @@ class Session:
             pool=pool,
         )  # fmt: skip
         teacher.count_into(self.context.counters)
+        teacher.draw_from(self.streams)
         settings = {name: parts[name] for name in PARTS if name in parts} if parts else {}
         self.defence: Defence | None = None
         for name in self._of_role("defence", settings):

@@ -20,6 +20,10 @@ METHODS = {
     "dafl": ("dafl:DAFL", "a generator the teacher judges; fresh batches (Chen et al. 2019)"),
     "zskt": ("zskt:ZSKT", "a generator against the student; each batch taught ten times (Micaelli & Storkey 2019)"),
     "dfad": ("dfad:DFAD", "a generator against the student, mean absolute error; fresh batches (Fang et al. 2019)"),
+    "dfme": (
+        "dfme:DFME",
+        "only asks: dfad's game by estimated gradients; fresh batches (Truong et al. 2021)",
+    ),
     "deepinversion": (
         "deepinversion:DeepInversion",
         "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)",

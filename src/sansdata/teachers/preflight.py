@@ -70,9 +70,7 @@ def preflight(teacher: Teacher, student: Network | None = None) -> Preflight:
         answers = _check_answers(teacher, inputs, verdict)
         if answers is not None:
             verdict.gives = list(answers.shape[1:])
-            verdict.output, faults, warnings = teacher.network.outputs.judge(answers, teacher.task.name_of)
-            verdict.faults += faults
-            verdict.warnings += warnings
+            _judge(teacher, answers, verdict)
         if not verdict.faults and answers is not None:
             _check_repeats(teacher, inputs, answers, verdict)
             _check_access(teacher, verdict)
@@ -172,6 +170,16 @@ def _check_answers(teacher: Teacher, inputs: Inputs, verdict: Preflight) -> Tens
         verdict.faults += faults
         return None
     return network.outputs.read(raw).detach()
+
+
+def _judge(teacher: Teacher, answers: Tensor, verdict: Preflight) -> None:
+    """Of labels alone there is nothing to judge: eight inputs of noise may well be one class."""
+    if teacher.most <= Access.LABELS:
+        verdict.output = "labels"
+        return
+    verdict.output, faults, warnings = teacher.network.outputs.judge(answers, teacher.task.name_of)
+    verdict.faults += faults
+    verdict.warnings += warnings
 
 
 def _check_repeats(teacher: Teacher, inputs: Inputs, answers: Tensor, verdict: Preflight) -> None:

@@ -14,6 +14,7 @@ AUTOENCODER.safetensors    a fair autoencoder that sansdata wrote: teachers that
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
+SERVICE.yaml               a model behind an API, or one that answers as if it were: teachers only (docs/black-box.md)
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
                            timm's, as hubs have them: config.json and model.safetensors; or a pipeline of diffusers,
                            model_index.json, for generators
@@ -56,6 +57,8 @@ from .foreign import refuse_foreign
 from .onnx_file import external_files, is_onnx, load_onnx
 from .pipeline import is_pipeline, load_pipeline, pipeline_files
 from .scores import load_skops
+from .service.load import load_service
+from .service.offer import is_offer, load_offer
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
@@ -105,6 +108,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         )
     if is_skops(spec):
         return load_skops(Path(spec), task)
+    if is_offer(spec):
+        return load_service(spec, task, load_teacher)
     if is_writer(spec):
         require_texts(spec, task)
         return teacher_of(load_writer(spec), task)
@@ -132,7 +137,8 @@ def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
     path = Path(spec)
     readers = (is_autoencoder, is_transformer, is_pipeline)
-    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or any(reads(path) for reads in readers)
+    named = is_skops(spec) or is_onnx(spec) or is_offer(spec) or is_writer(spec)
+    return named or any(reads(path) for reads in readers)
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
@@ -211,6 +217,8 @@ def declared_files(spec: str) -> list[Path]:
         return []
     if is_pipeline(Path(spec)):
         return pipeline_files(Path(spec))
+    if is_offer(spec):
+        return [Path(spec), *_files_of_stand_in(spec)]
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):
@@ -222,6 +230,15 @@ def declared_files(spec: str) -> list[Path]:
         return []
     beside = file.parent / CONFIG
     return [file, beside] if file.name == WEIGHTS and beside.is_file() else [file]
+
+
+def _files_of_stand_in(spec: str) -> list[Path]:
+    """What a network opens that stands in for a service; none where its file cannot be read, which is said later."""
+    try:
+        model = load_offer(spec).model
+    except TeacherError:
+        return []
+    return [] if model is None or is_offer(model) else declared_files(model)
 
 
 def import_libraries(specs: Iterable[str]) -> None:
