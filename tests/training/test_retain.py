@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
-from sansdata.engine.session import AtWeights
+from sansdata.models.at_weights import AtWeights
 from sansdata.errors import ConfigError
 from sansdata.method import Context
 from sansdata.runtime import Runtime

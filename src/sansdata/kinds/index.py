@@ -22,6 +22,7 @@ INPUTS = {
 OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
+    "ways": ("outputs.ways:Ways", "one of the classes of a few-shot task, which a support set names"),
 }
 """kind -> (module:class in this package, one line)."""
 

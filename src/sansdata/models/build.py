@@ -17,6 +17,7 @@ from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from .cifar_resnet import CifarResNet
 from .code_nets import GRU
+from .conv4 import conv4
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
@@ -114,6 +115,7 @@ IMAGE_ZOO: dict[str, Builder] = {
     "resnet56-b": _cifar_b(56),
     "resnet8x4": _cifar_b(8, 4),
     "resnet32x4": _cifar_b(32, 4),
+    "resnet10": _resnet(1, 1, 1, 1),
     "resnet18": _resnet(2, 2, 2, 2),
     "resnet34": _resnet(3, 4, 6, 3),
     "wrn-16-1": _wide(16, 1),
@@ -122,6 +124,7 @@ IMAGE_ZOO: dict[str, Builder] = {
     "wrn-40-2": _wide(40, 2),
     "fedgen-cnn": _image(fedgen_cnn),
     "cnn5": _image(cnn5),
+    "conv4": _image(lambda channels, classes, scale: conv4(channels, classes, scaled(32, scale))),
 }
 MASK_ZOO: dict[str, Builder] = {
     "unet-small": _pyramid(UNet, 8, 16),
@@ -166,7 +169,7 @@ MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabu
 
 def networks_of(pair: tuple[str, str]) -> dict[str, Builder]:
     """Networks of the zoo for a pair of kinds, by name."""
-    return {"classes": ZOO_OF, "masks": DENSE_ZOO_OF}.get(pair[1], {}).get(pair[0], {})
+    return {"classes": ZOO_OF, "ways": ZOO_OF, "masks": DENSE_ZOO_OF}.get(pair[1], {}).get(pair[0], {})
 
 
 def sizes_of(task: Task) -> dict[str, int]:

@@ -28,7 +28,11 @@ from ..runtime import Runtime
 from ..tasks import Task, load_task
 from .probing import no_gradient
 
-WANTS = {"generates": "it needs a teacher that writes texts (a language model), and this one only reads them"}
+WANTS = {
+    "panel": "it asks several classifiers with label sets of their own, and this is one teacher: name them in a panel "
+    "(--teacher panel.yaml, see docs/few-shot.md)",
+    "generates": "it needs a teacher that writes texts (a language model), and this one only reads them",
+}
 """Capability -> why a method cannot work without it."""
 
 

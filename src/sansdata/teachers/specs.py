@@ -12,6 +12,7 @@ WRITER.safetensors         a language model that sansdata wrote: teachers that w
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
+PANEL.yaml                 several classifiers with label sets of their own, see panel_file: teachers only
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
                            timm's, as hubs have them: config.json and model.safetensors
 """
@@ -48,6 +49,7 @@ from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
 from .onnx_file import external_files, is_onnx, load_onnx
+from .panel_file import is_panel, load_panel, read_panel, specs_in
 from .scores import load_skops
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
@@ -96,6 +98,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         raise TeacherError(
             f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
         )
+    if is_panel(spec):
+        return load_panel(spec, task, load_teacher)
     if is_skops(spec):
         return load_skops(Path(spec), task)
     if is_writer(spec):
@@ -111,6 +115,12 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         raise TeacherError(str(fault)) from fault
     module = plain_copy(model.module)
     return Teacher(module, model.task, model.architecture, model.source, model.sha256, notes=model.notes)
+
+
+def task_of(spec: str) -> Task | None:
+    """The job that a teacher's SPEC names by itself, as a panel does; None where it names none. Raises TeacherError for
+    a panel that cannot be read, TaskError for one whose images cannot be."""
+    return read_panel(spec).task if is_panel(spec) else None
 
 
 def is_skops(spec: str) -> bool:
@@ -193,6 +203,8 @@ def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_endpoint(spec):
         return []
+    if is_panel(spec):
+        return [Path(spec), *(file for one in specs_in(spec) for file in declared_files(one))]
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):
