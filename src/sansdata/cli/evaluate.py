@@ -30,7 +30,9 @@ def evaluate(
     target: Annotated[int, typer.Option(metavar="N", help="the class that the attack is after")] = 0,
     few_shot: Annotated[
         list[str] | None,
-        typer.Option("--few-shot", metavar="key=value", help="of a few-shot model's tasks: tasks, shots, classes=[...]"),
+        typer.Option(
+            "--few-shot", metavar="key=value", help="of a few-shot model's tasks: tasks, shots, classes=[...]"
+        ),
     ] = None,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
@@ -88,7 +90,7 @@ def _say_own(figures: dict[str, Any]) -> None:
         print(f"on        {figures['count']:,} samples of {figures['source']}")
         for one in figures["figures"]:
             if "value" in one:
-                print(f"{one['name']:<9} {one['value']:.4g}   {one.get('meaning', '')}".rstrip())
+                print(f"{one['name']:<9} {one['value']:.4g}{_between(one)}   {one.get('meaning', '')}".rstrip())
         _say_notes(figures)
         return
     low, high = figures["accuracy_interval"]
@@ -111,6 +113,11 @@ def _say_own(figures: dict[str, Any]) -> None:
     print(f"ECE       {figures['ece']:z.4f}   NLL {figures['nll']:z.4f}   Brier {figures['brier']:z.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in figures["per_class"]]))
     _say_notes(figures)
+
+
+def _between(figure: dict[str, Any]) -> str:
+    ends = figure.get("interval")
+    return f" (95 % interval {ends[0]:.4g} to {ends[1]:.4g})" if ends else ""
 
 
 def _of_teacher(figures: dict[str, Any]) -> str:

@@ -124,9 +124,7 @@ def accuracies(network: Network, episodes: Episodes, runtime: Runtime) -> np.nda
     shares = []
     with in_mode(network.module, train=True):
         for number in range(episodes.settings.tasks):
-            support, query = (
-                (runtime.place(images), runtime.place(ways)) for images, ways in episodes.draw(number)
-            )
+            support, query = ((runtime.place(images), runtime.place(ways)) for images, ways in episodes.draw(number))
             shares.append(few_shot_accuracy(student, support, query, inner))
     return np.array(shares)
 

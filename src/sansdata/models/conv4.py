@@ -16,9 +16,7 @@ def conv4(channels: int, classes: int, width: int = 32) -> nn.Sequential:
     Four blocks of a 3x3 convolution of `width` channels, BatchNorm, ReLU and 2x2 max-pooling, then a linear layer.
     Deviation: no bias before BatchNorm, which takes it away; odd maps are halved upwards, so that images of 8x8 do.
     """
-    blocks = [
-        (f"block{number + 1}", _block(width if number else channels, width)) for number in range(4)
-    ]
+    blocks = [(f"block{number + 1}", _block(width if number else channels, width)) for number in range(4)]
     tail = [
         ("pool", nn.AdaptiveAvgPool2d(POOLED)), ("flatten", nn.Flatten()),
         ("head", nn.Linear(width * POOLED * POOLED, classes)),

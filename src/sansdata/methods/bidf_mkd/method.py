@@ -49,8 +49,8 @@ class BiDfMKD(InRounds):
         "released": {"order": "second", "divergence": "linear", "distance": "l1"},
         # Minutes on a CPU for small images (ours).
         "small": {
-            "images": 10, "iterations": 60, "directions": 50, "generator_lr": 0.01, "width": 16, "latent": 64,
-            "boundary_after": 100, "replay": 49, "queries": 5, "steps": 500, "view": "crop",
+            "tasks": 2, "images": 10, "iterations": 60, "directions": 50, "generator_lr": 0.01, "width": 16,
+            "latent": 64, "boundary_after": 0, "replay": 29, "queries": 5, "steps": 300, "view": "crop",
         },
     }  # fmt: skip
     config: BiDfMKDConfig

@@ -28,7 +28,7 @@ class BiDfMKDConfig(Strict):
     iterations: int = pydantic.Field(default=200, ge=1)  # of the generator; paper
     chunk: int = pydantic.Field(default=10, ge=1)  # of these in a move; ours, nothing depends on it
     directions: int = pydantic.Field(default=100, ge=1)  # q; paper
-    step: float = pydantic.Field(default=0.005, gt=0)  # mu, in units of normalised images; paper
+    mu: float = pydantic.Field(default=0.005, gt=0)  # step of a difference, in units of normalised images; paper
     along: Along = "sphere"  # paper
     scheme: Scheme = "forward"  # paper
     latent: int = pydantic.Field(default=256, ge=1)  # paper
@@ -70,7 +70,7 @@ class BiDfMKDConfig(Strict):
 
     @property
     def differences(self) -> Differences:
-        return Differences(self.directions, self.step, self.along, self.scheme)
+        return Differences(self.directions, self.mu, self.along, self.scheme)
 
     @property
     def moves_per_set(self) -> int:
