@@ -52,7 +52,8 @@ def evaluate(
     model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
     as normalised images (with a task). data: a set as datasets.load names them, or a labelled one in Python, such as a
     datasets.labelled.KindSet. background: 'white' or 'black', what the transparent pictures of a folder are seen on;
-    without one their transparency is dropped. few_shot: how the tasks are drawn, for a model of `ways`. The figures of a run's last student are added to its evaluation.json;
+    without one their transparency is dropped. few_shot: how the tasks are drawn, for a model of `ways`. The
+    figures of a run's last student are added to its evaluation.json;
     where that cannot be written, a line on stderr says so. Raises DataError, TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))

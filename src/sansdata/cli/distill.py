@@ -99,9 +99,8 @@ def distill(
     print(f"student   {out / 'student.safetensors'}")
     source = "generated samples" if settings.pool is None else "images of the pool"
     if agreed is not None:
-        print(
-            f"agreement {words.percent(agreed)} with the teacher on {source} (no accuracy: no data of the task was seen)"
-        )
+        unseen = "no accuracy: no data of the task was seen"
+        print(f"agreement {words.percent(agreed)} with the teacher on {source} ({unseen})")
     if summary["score"] is not None:
         said = words.percent(summary["score"]["last"])
         print(f"score     {said} overlap with the teacher on probes: compare it with other runs of this teacher")

@@ -30,9 +30,7 @@ def evaluate(
     target: Annotated[int, typer.Option(metavar="N", help="the class that the attack is after")] = 0,
     few_shot: Annotated[
         list[str] | None,
-        typer.Option(
-            "--few-shot", metavar="key=value", help="of a few-shot model's tasks: tasks, shots, classes=[...]"
-        ),
+        typer.Option("--few-shot", metavar="key=value", help="of a few-shot model: tasks, shots, classes=[...]"),
     ] = None,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,

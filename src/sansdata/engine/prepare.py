@@ -260,7 +260,10 @@ def connect(loaded: Loaded, findings: Preflight, chosen: Chosen, budget: Budget 
 
 def _task(settings: RunSettings) -> Task:
     """The task that is given, else the one that the teacher's SPEC names by itself."""
-    return load_task(settings.task) if settings.task else task_of(settings.teacher) or load_task("")
+    task = load_task(settings.task) if settings.task else task_of(settings.teacher)
+    if task is None:
+        raise ConfigError(f"the teacher '{settings.teacher[:100]}' names no task by itself: give one (--task)")
+    return task
 
 
 def _crowding() -> list[str]:

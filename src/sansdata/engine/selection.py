@@ -69,7 +69,8 @@ def score(
     directory: Path, student: Network, samples: Inputs, probes: Inputs, context: Context,
     validate: Callable[[nn.Module], float | None] = lambda module: None,
 ) -> list[dict[str, float]]:  # fmt: skip
-    """Per snapshot `step`; `validation` where the method has a measure of its own; beside the teacher `score`, `probe_agreement` on probes, `agreement`, `kl` on samples.
+    """Per snapshot `step`; `validation` where the method has a measure of its own; beside the teacher `score`,
+    `probe_agreement` on probes, `agreement`, `kl` on samples.
 
     A file that is none of this student's is left out. samples, probes: as they are stored. What the numbers mean is the
     output kind's business; of classes the score is the overlap of the probabilities, the agreements the share on which

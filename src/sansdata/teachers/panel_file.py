@@ -12,17 +12,19 @@ Each `teacher` is a SPEC, whose file lies beside the panel unless its path says 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
-from ..config import Strict, read_yaml, validate
+from ..config import MAX_YAML_BYTES, Strict, read_yaml, validate
 from ..contracts import Access
 from ..errors import SansdataError, TeacherError, UnsafeFileError
-from ..files import sha256
+from ..files import open_regular, sha256
 from ..settings import code_of
 from ..tasks import ImageTask, PairTask, Task
 from ..tasks.outputs import names_as_text
@@ -76,8 +78,13 @@ class PanelSettings(Strict):
 
 
 def is_panel(spec: str) -> bool:
-    """Whether a teacher's SPEC names a panel's file."""
-    return Path(spec).suffix.lower() in SUFFIXES
+    """Whether a teacher's SPEC names a panel's file: YAML with a line `apis:`."""
+    path = Path(spec)
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    with contextlib.suppress(OSError, ValueError), open_regular(path, MAX_YAML_BYTES) as file:
+        return re.search(rb"^apis\s*:", file.read(MAX_YAML_BYTES), re.MULTILINE) is not None
+    return False
 
 
 def read_panel(spec: str) -> PanelSettings:
@@ -117,12 +124,11 @@ def _api(
     own: ApiSettings, panel: PanelSettings, file: Path, load: Callable[[str, Task], Teacher]
 ) -> Api:  # fmt: skip
     where = f"{file}: API '{own.name}'"
-    if code := code_of(own.teacher.partition("@")[0]):
-        if not own.teacher.startswith(("http:", "https:")):
-            raise UnsafeFileError(
-                f"{where} names the code {code[:200]}, which a panel's file may not: load it in Python and give a "
-                "sansdata.teachers.panel.Panel"
-            )
+    if code := code_of(own.teacher):
+        raise UnsafeFileError(
+            f"{where} names the code {code[:200]}, which a panel's file may not: load it in Python and give a "
+            "sansdata.teachers.panel.Panel"
+        )
     fields: dict[str, Any] = {
         "shape": own.shape or panel.shape, "classes": len(own.classes), "class_names": own.classes,
         "mean": own.mean or panel.mean, "std": own.std or panel.std,

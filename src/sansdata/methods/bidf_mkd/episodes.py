@@ -1,4 +1,4 @@
-"""Few-shot tasks out of what is remembered: some classes, some images of each to learn from, others to be asked about."""
+"""Few-shot tasks out of what is remembered: some classes, images of each to learn from, others to be asked about."""
 
 from __future__ import annotations
 

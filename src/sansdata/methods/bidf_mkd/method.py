@@ -4,7 +4,8 @@ Of each API, a classifier with a label set of its own that only answers, images 
 gradients are asked for. The student is a meta model. On the API's support set it is adapted to the API (inner level),
 and its initialisation learns what makes it agree with the API on a query set then (outer level). The query set is
 sought near the boundary of what the adapted student knows, since on other images it agrees already and there is
-nothing left to learn. Between API tasks it learns from tasks of remembered images, whose classes come from several APIs.
+nothing left to learn. Between API tasks it learns from tasks of remembered images, whose classes come from several
+APIs.
 """
 
 from __future__ import annotations

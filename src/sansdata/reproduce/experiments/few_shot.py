@@ -11,6 +11,8 @@ from typing import Any
 
 from ...api.distill import distill
 from ...api.evaluate import evaluate
+from ...datasets.fit import fit_shape
+from ...datasets.images import load_images
 from ...methods.bidf_mkd import BiDfMKDConfig
 from ...methods.index import method_config
 from ..panels import PanelRecipe, ensure_panel
@@ -26,9 +28,10 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         str(panel), recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, preset=arm.preset,
         options=arm.options, strict=True, settings={"threads": recipe.threads, **arm.run},
     )  # fmt: skip
-    names = getattr(wanted, arm.experiment.get("on", "test"))
+    data = fit_shape(load_images(wanted.data, None, "test"), wanted.shape)
+    names = [data.class_names[one] for one in getattr(wanted, arm.experiment.get("on", "test"))]
     tasks = {"tasks": arm.experiment["tasks"], "shots": arm.experiment["shots"], "classes": names, "seed": seed}
-    measured = evaluate(result, wanted.data, few_shot=tasks)
+    measured = evaluate(result, data, few_shot=tasks)
     made, cost = result.summary["samples"], result.summary["cost"]
     return {
         "accuracy": measured.few_shot_accuracy, "steps": arm.steps, "cost": cost,
