@@ -185,6 +185,11 @@ class Method(ABC):
         """What whoever reads the summary or the report must know of such a run, in words; by default nothing."""
         return []
 
+    def validation(self, student: nn.Module) -> float | None:
+        """How good a snapshot of the student is on what the method set apart for it, 0..1 and higher is better; it
+        chooses the snapshot then. Default: None, agreement with the teacher chooses."""
+        return None
+
     @abstractmethod
     def state(self) -> Mapping[str, Stateful]:
         """Everything that outlives a move, declared once."""

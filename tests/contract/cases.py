@@ -127,6 +127,17 @@ CASES = {
         stops=(5, 1, 15),  # 1, 5 and 15: half a call, its diffusion drawn; 15: the pool is being renewed
         moves_apart=((1, 6), (5, 12)),
     ),
+    "bidf-mkd/panel": Case(
+        {
+            "tasks": 1, "images": 3, "iterations": 4, "chunk": 2, "directions": 2, "latent": 8, "width": 4,
+            "view": "crop", "boundary_after": 0, "inner_steps": 2, "replay": 2, "replay_steps": 2, "shots": 2,
+            "queries": 3, "memory": 2, "held_out": 1, "order": "second",
+            "transfer": {"batch": 8, "optimizer": "sgd", "lr": 0.05},
+        },
+        stops=(5, 1, 9),  # 1: half a set that only validates; 5: half a boundary set; 9: half a set of the second round
+        moves_apart=((1, 7), (5, 9)),
+        learns={"optimizer": "adam", "lr": 0.01},
+    ),
     "noise/table": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "noise/tokens": Case(
         {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7),

@@ -98,7 +98,9 @@ def distill(
     agreed = summary["agreement"]["last"]
     print(f"student   {out / 'student.safetensors'}")
     source = "generated samples" if settings.pool is None else "images of the pool"
-    print(f"agreement {words.percent(agreed)} with the teacher on {source} (no accuracy: no data of the task was seen)")
+    if agreed is not None:
+        unseen = "no accuracy: no data of the task was seen"
+        print(f"agreement {words.percent(agreed)} with the teacher on {source} ({unseen})")
     if summary["score"] is not None:
         agreement = words.percent(summary["score"]["last"])
         print(f"score     {agreement} overlap with the teacher on probes: compare it with other runs of this teacher")
@@ -131,8 +133,9 @@ def _check_early(settings: RunSettings) -> None:
     """What can be wrong without any model, before torch is imported."""
     if settings.teacher == RunSettings().teacher:
         raise ConfigError("--teacher SPEC is needed: the model to distil")
-    if not settings.task:
+    if not settings.task and not settings.teacher.lower().endswith((".yaml", ".yml")):  # a panel names its own
         raise ConfigError("--task TASK is needed: a YAML file or a known name (see `sansdata list models`)")
-    load_task(settings.task)
+    if settings.task:
+        load_task(settings.task)
     if settings.budget:
         parse_budget(settings.budget)

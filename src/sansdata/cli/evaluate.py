@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ..config import parse_override
 from ..errors import ConfigError
 from ..tasks import load_task
 from . import words
@@ -27,6 +28,10 @@ def evaluate(
         typer.Option("--attack", metavar="NAME", help="put a trigger on --data: how often does it work?"),
     ] = None,
     target: Annotated[int, typer.Option(metavar="N", help="the class that the attack is after")] = 0,
+    few_shot: Annotated[
+        list[str] | None,
+        typer.Option("--few-shot", metavar="key=value", help="of a few-shot model: tasks, shots, classes=[...]"),
+    ] = None,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
     background: Annotated[
@@ -44,6 +49,10 @@ def evaluate(
         raise ConfigError("--attack puts a trigger on images of the model's own task: give them with --data")
     if background and data is None:
         raise ConfigError("--background is of the images of --data: give them")
+    tasks: dict[str, Any] | None = None
+    for text in few_shot or ():
+        key, value = parse_override(text)
+        tasks = {**(tasks or {}), key: value}
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.evaluate import attack_success, transferability
     from ..api.evaluate import evaluate as measure
@@ -51,7 +60,9 @@ def evaluate(
 
     figures: dict[str, Any] = {}
     if data is not None:
-        figures = measure(model, data, task=job, teacher=teacher, device=device, background=background).to_dict()
+        figures = measure(
+            model, data, task=job, teacher=teacher, device=device, background=background, few_shot=tasks
+        ).to_dict()
         _say_own(figures)
     attacks = {}
     for name in dict.fromkeys(attack or ()):
@@ -81,7 +92,7 @@ def _say_own(figures: dict[str, Any]) -> None:
         print(f"on        {figures['count']:,} samples of {figures['source']}")
         for one in figures["figures"]:
             if "value" in one:
-                print(f"{one['name']:<9} {one['value']:.4g}   {one.get('meaning', '')}".rstrip())
+                print(f"{one['name']:<9} {one['value']:.4g}{_between(one)}   {one.get('meaning', '')}".rstrip())
         _say_notes(figures)
         return
     low, high = figures["accuracy_interval"]
@@ -130,6 +141,11 @@ def _say_rules(figures: dict[str, Any]) -> None:
         f"given the good class (of the real rows {words.percent(figures['base_rate'])} have it); s-AUC .5: the rows "
         "do not tell the group; nearer .5: they copy nobody"
     )
+
+
+def _between(figure: dict[str, Any]) -> str:
+    ends = figure.get("interval")
+    return f" (95 % interval {ends[0]:.4g} to {ends[1]:.4g})" if ends else ""
 
 
 def _of_teacher(figures: dict[str, Any]) -> str:

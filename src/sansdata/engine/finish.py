@@ -41,14 +41,18 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     several, many = len(selection.snapshots(directory.path / "snapshots")), columns.count(packed)
     announce(f"scoring   {several} snapshots beside the teacher, on {many:,} {loop.kind.unit} and the probes")
     network, context = session.context.network.around(student), session.context
-    snapshots = selection.score(directory.path / "snapshots", network, packed, probes.packed, context)
-    by = "score" if probes.telling else "agreement"
-    newest, best = snapshots[-1], selection.preferred(snapshots, by)
+    snapshots = selection.score(
+        directory.path / "snapshots", network, packed, probes.packed, context, session.method.validation
+    )
+    newest = snapshots[-1]
+    by = "validation" if "validation" in newest else "score" if probes.telling else "agreement"
+    best = selection.preferred(snapshots, by)
     if best is not newest:
         file = directory.path / "snapshots" / f"step-{best['step']:09d}.safetensors"
         selection.restore(student, file)
         on = "images of the pool" if by == "agreement" and prepared.pool is not None else "inputs made without data"
-        note = {"selected": f"highest {by} with the teacher on {on}"}
+        whose = "by the method's own measure" if by == "validation" else "with the teacher"
+        note = {"selected": f"highest {by} {whose} on {on}"}
         _write(prepared, directory, loop, student, bits, "student.best.safetensors", note)
     student.load_state_dict(last)
     _write(prepared, directory, loop, student, bits, "student.safetensors", {})

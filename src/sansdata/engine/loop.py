@@ -323,6 +323,8 @@ class Loop:
                 )
         packed, context = self.reservoir.packed, session.context
         assert packed is not None
+        if not context.network.outputs.comparable:
+            return
         watched = columns.take(packed, slice(WATCHED))
         student = selection.answers(context.network, watched, context)
         close = context.network.outputs.agreement(student, selection.answers(context.teacher.network, watched, context))
@@ -338,11 +340,13 @@ class Loop:
         teacher, context = session.context.teacher.network, session.context
         outputs = teacher.outputs
         packed = self.kind.pack(columns.take(batch.inputs, slice(DRAWN if outputs.draws else GRID)))
+        arrays = self.kind.to_arrays(packed)
         if batch.teacher_outputs is not None:
             answers = batch.teacher_outputs.value[: columns.count(packed)]
         else:  # a method that does not ask the teacher about what it teaches: for watching only, and not counted
-            answers = selection.answers(teacher, packed, context)
-        arrays = self.kind.to_arrays(packed) | {"logits": outputs.pack(answers).numpy()}
+            answers = selection.answers(teacher, packed, context) if outputs.comparable else None
+        if answers is not None:
+            arrays["logits"] = outputs.pack(answers).numpy()
         if outputs.draws:
             arrays["student"] = outputs.pack(selection.answers(context.network, packed, context)).numpy()
         step = session.context.progress.steps

@@ -35,8 +35,9 @@ from ..teachers.autoencoder import role_of
 from ..teachers.base import Teacher
 from ..teachers.cached_weights import cached_weights
 from ..teachers.lending import Lender, differences
+from ..teachers.panel import Panel
 from ..teachers.preflight import Preflight, preflight, why_not
-from ..teachers.specs import Model, declared_files, load_student, load_teacher
+from ..teachers.specs import Model, declared_files, load_student, load_teacher, task_of
 from ..training.few_bits import at_few_bits
 from ..training.parts import PARTS
 from .budget import REHEARSAL, Plan, make_plan, measure
@@ -167,7 +168,7 @@ def load(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     notes = _crowding()
-    task = teacher.task if teacher is not None else load_task(settings.task)
+    task = teacher.task if teacher is not None else _task(settings)
     runtime = runtime_for(task, settings.device, settings.precision)
     if teacher is None:
         with long_step("reading the teacher"), Streams(settings.seed).as_global("teacher"):
@@ -245,10 +246,11 @@ def examine(teacher: Teacher, student: Model | None) -> Preflight:
     """The verdict on all networks of a job; its faults are those for which a run would not begin."""
     with long_step("asking teacher and student about noise"):
         findings = preflight(teacher, None if student is None else student.network)
-        for helper in teacher.helpers:
-            theirs = preflight(helper)
-            findings.faults += [f"helper '{helper.source}': {fault}" for fault in theirs.faults]
-            findings.warnings += [f"helper '{helper.source}': {warning}" for warning in theirs.warnings]
+        who = "API" if isinstance(teacher, Panel) else "helper"
+        for other in teacher.members[1:]:
+            theirs = preflight(other)
+            findings.faults += [f"{who} '{other.source}': {fault}" for fault in theirs.faults]
+            findings.warnings += [f"{who} '{other.source}': {warning}" for warning in theirs.warnings]
     return findings
 
 
@@ -296,6 +298,14 @@ def connect(loaded: Loaded, findings: Preflight, chosen: Chosen, budget: Budget 
 
 
 # -- what may be wrong
+
+
+def _task(settings: RunSettings) -> Task:
+    """The task that is given, else the one that the teacher's SPEC names by itself."""
+    task = load_task(settings.task) if settings.task else task_of(settings.teacher)
+    if task is None:
+        raise ConfigError(f"the teacher '{settings.teacher[:100]}' names no task by itself: give one (--task)")
+    return task
 
 
 def _crowding() -> list[str]:

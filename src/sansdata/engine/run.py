@@ -26,6 +26,8 @@ from ..files import utc_now, write_atomic
 from ..method import Method
 from ..settings import RunSettings
 from ..teachers.base import Teacher, fingerprint
+from ..teachers.panel import Api, Panel
+from ..teachers.panel_file import specs_in
 from ..teachers.specs import import_libraries
 from ..teachers.writers.sources import journals, services
 from ..training.few_bits import described
@@ -69,9 +71,10 @@ def run(
     directory = RunDirectory(out)
     if settings.engine.tensorboard:
         require_tensorboard()
-    import_libraries([settings.teacher, *settings.helpers])
+    asked = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
+    import_libraries(asked)
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
-    for spec in (settings.teacher, *settings.helpers, *([] if teacher is None else [teacher.source])):
+    for spec in (*asked, *([] if teacher is None else [member.source for member in teacher.members])):
         guard.declare_services(services(spec))
         guard.declare(dict.fromkeys(journals(spec), "journal"))
     with _alone(), guard, stop_on_signals() as request:
@@ -292,6 +295,7 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
                 }
                 for one in teacher.helpers
             ],
+            **({"apis": [_described(api) for api in teacher.apis]} if isinstance(teacher, Panel) else {}),
         },
         "student": {
             "spec": settings.student,
@@ -304,6 +308,11 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
         "resumed": [],
         "forced": [],
     }
+
+
+def _described(api: Api) -> dict[str, Any]:
+    """An API of a panel, as a run's manifest has it."""
+    return {"name": api.name, "source": api.teacher.source, "sha256": api.teacher.sha256, "classes": list(api.classes)}
 
 
 def parameters_of(module: nn.Module) -> int:

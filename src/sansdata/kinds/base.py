@@ -138,6 +138,9 @@ class OutputKind(ABC):
 
     draws: ClassVar[bool] = False
     """Whether an answer can be drawn into a sample: then a run keeps the student's beside the teacher's."""
+    comparable: ClassVar[bool] = True
+    """Whether the answers of two networks to the same inputs can be set beside each other. Where not, `agreement` is
+    None, and nobody asks the teacher in order to watch."""
 
     def __init__(self, spec: Any) -> None:
         self.spec = spec

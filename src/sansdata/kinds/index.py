@@ -25,6 +25,7 @@ OUTPUTS = {
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
     "field": ("outputs.field:Field", "a sample that a generator makes, such as a picture"),
     "vectors": ("outputs.vectors:Vectors", "vectors that count as a set, such as latents of an autoencoder"),
+    "ways": ("outputs.ways:Ways", "one of the classes of a few-shot task, which a support set names"),
 }
 """kind -> (module:class in this package, one line)."""
 

@@ -18,6 +18,7 @@ from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from ..tasks.vectors import MAX_SIZE
 from .cifar_resnet import CifarResNet
 from .code_nets import GRU
+from .conv4 import conv4
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .diffusion.denoiser import Denoiser
 from .diffusion.nets import PlainDDPM, PointNet, ring
@@ -149,6 +150,7 @@ IMAGE_ZOO: dict[str, Builder] = {
     "resnet56-b": _cifar_b(56),
     "resnet8x4": _cifar_b(8, 4),
     "resnet32x4": _cifar_b(32, 4),
+    "resnet10": _resnet(1, 1, 1, 1),
     "resnet18": _resnet(2, 2, 2, 2),
     "resnet34": _resnet(3, 4, 6, 3),
     "wrn-16-1": _wide(16, 1),
@@ -157,6 +159,7 @@ IMAGE_ZOO: dict[str, Builder] = {
     "wrn-40-2": _wide(40, 2),
     "fedgen-cnn": _image(fedgen_cnn),
     "cnn5": _image(cnn5),
+    "conv4": _image(lambda channels, classes, scale: conv4(channels, classes, scaled(32, scale))),
 }
 MASK_ZOO: dict[str, Builder] = {
     "unet-small": _pyramid(UNet, 8, 16),
@@ -207,7 +210,7 @@ FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""
 VECTOR_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": VECTOR_ZOO}
 """kind of input -> networks that read it and give a vector."""
-ZOOS = {"classes": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF}
+ZOOS = {"classes": ZOO_OF, "ways": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF}
 """kind of output -> the same."""
 ZOO = {name: builder for of_side in ZOOS.values() for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,

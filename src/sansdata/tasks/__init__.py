@@ -13,6 +13,7 @@ from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
 from .vectors import VectorsSpec
+from .ways import WaysSpec
 
 __all__ = [
     "KNOWN_PROMPTS",
@@ -34,6 +35,7 @@ __all__ = [
     "Task",
     "TokensSpec",
     "VectorsSpec",
+    "WaysSpec",
     "load_task",
     "task_from_mapping",
 ]

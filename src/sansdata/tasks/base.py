@@ -24,18 +24,26 @@ from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
 from .vectors import VectorsSpec
+from .ways import WaysSpec
 
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec},
-    "outputs": {"classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec},
+    "outputs": {
+        "classes": ClassesSpec,
+        "masks": MasksSpec,
+        "field": FieldSpec,
+        "vectors": VectorsSpec,
+        "ways": WaysSpec,
+    },
 }
 PAIRS = {
     "table-classification": ("table", "classes"),
     "text-classification": ("tokens", "classes"),
     "segmentation": ("image", "masks"),
+    "few-shot": ("image", "ways"),
     "clip-segmentation": ("clip", "masks"),
 }
 """Pairs that have a name of their own; the fields of both sides then stand side by side in the task file."""

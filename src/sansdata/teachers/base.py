@@ -36,6 +36,8 @@ WANTS = {
     "encodes": "it needs a teacher that draws latents (made by `sansdata autoencoder`), and this one does not",
     "generates": "it needs a teacher that writes texts (a language model), and this one only reads them",
     "denoises": "it needs a teacher that denoises at every time (a diffusion model), and this one only answers",
+    "panel": "it asks several classifiers with label sets of their own, and this is one teacher: name them in a panel "
+    "(--teacher panel.yaml, see docs/few-shot.md)",
 }
 """Capability -> why a method cannot work without it."""
 

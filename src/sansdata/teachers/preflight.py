@@ -89,6 +89,8 @@ def unmet(requirements: Requirements, teacher: Teacher, pool: bool = False) -> l
     if other_job := requirements.unmet_by(teacher.task.pair):
         return [other_job]
     reasons = [WANTS.get(name, name) for name in sorted(requirements.capabilities - teacher.capabilities.keys())]
+    if "panel" in teacher.capabilities.keys() - requirements.capabilities:
+        reasons.append("it asks one teacher, and this is a panel of several (methods that ask one: bidf-mkd)")
     if requirements.pool and not pool:
         reasons.append("it chooses from images that you give: name a folder with --pool DIR")
     if teacher.access < requirements.access:

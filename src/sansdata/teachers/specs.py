@@ -15,6 +15,7 @@ MODEL.onnx                 a model that onnxruntime runs, only asked: teachers o
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
 SERVICE.yaml               a model behind an API, or one that answers as if it were: teachers only (docs/black-box.md)
+PANEL.yaml                 several classifiers with label sets of their own, see panel_file: teachers only
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
                            timm's, as hubs have them: config.json and model.safetensors; or a pipeline of diffusers,
                            model_index.json, for generators
@@ -55,6 +56,7 @@ from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
 from .onnx_file import external_files, is_onnx, load_onnx
+from .panel_file import is_panel, load_panel, read_panel, specs_in
 from .pipeline import is_pipeline, load_pipeline, pipeline_files
 from .scores import load_skops
 from .service.load import load_service
@@ -106,6 +108,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         raise TeacherError(
             f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
         )
+    if is_panel(spec):
+        return load_panel(spec, task, load_teacher)
     if is_skops(spec):
         return load_skops(Path(spec), task)
     if is_offer(spec):
@@ -127,6 +131,12 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         raise TeacherError(str(fault)) from fault
     module = plain_copy(model.module)
     return Teacher(module, model.task, model.architecture, model.source, model.sha256, notes=model.notes)
+
+
+def task_of(spec: str) -> Task | None:
+    """The job that a teacher's SPEC names by itself, as a panel does; None where it names none. Raises TeacherError for
+    a panel that cannot be read, TaskError for one whose images cannot be."""
+    return read_panel(spec).task if is_panel(spec) else None
 
 
 def is_skops(spec: str) -> bool:
@@ -219,6 +229,8 @@ def declared_files(spec: str) -> list[Path]:
         return pipeline_files(Path(spec))
     if is_offer(spec):
         return [Path(spec), *_files_of_stand_in(spec)]
+    if is_panel(spec):
+        return [Path(spec), *(file for one in specs_in(spec) for file in declared_files(one))]
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):

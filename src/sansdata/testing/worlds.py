@@ -14,11 +14,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ..config import dump_yaml
 from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
 from ..kinds.inputs.table_bins import TableBins
 from ..models.build import architecture_of, build
 from ..models.fair_vae import FairVAE
+from ..models.saved import write_model
 from ..network import Network
 from ..tasks import (
     ClassesSpec,
@@ -34,10 +36,12 @@ from ..tasks import (
     Task,
     TokensSpec,
     VectorsSpec,
+    WaysSpec,
 )
 from ..teachers import autoencoder
 from ..teachers.autoencoder.base import AutoEncoder, Moments, Sensitive
 from ..teachers.base import Teacher
+from ..teachers.panel import Api, Panel
 from ..teachers.writers.files import save_writer
 from ..teachers.writers.ngram import KIND, NGrams
 from ..teachers.writers.prompted import teacher_of
@@ -250,6 +254,53 @@ class NoiseWorld(World):
             return build(architecture_of(name, self.task)).eval()
 
 
+@dataclass(frozen=True)
+class PanelWorld(World):
+    """Two classifiers that share one of their classes: the world of methods that ask several APIs."""
+
+    small: ClassVar[str] = "conv4"
+    labels: ClassVar[tuple[tuple[str, ...], ...]] = (("a", "b", "c"), ("c", "d", "e"))
+
+    def api(self, number: int) -> nn.Module:
+        task = _api_task()
+        return copy.deepcopy(World(task, self.network)._made(0.25, number))
+
+    def teacher(self) -> Panel:
+        task = _api_task()
+        apis = [
+            Api(f"api{number}", Teacher.from_module(self.api(number), task), names)
+            for number, names in enumerate(self.labels)
+        ]
+        return Panel(apis, task.shape, task.mean, task.std)
+
+    def save(self, path: Path) -> None:
+        """A file for each API and the panel's, beside one another."""
+        task, apis = _api_task(), []
+        for number, names in enumerate(self.labels):
+            file = path.with_name(f"{path.stem}-{number}.safetensors")
+            architecture = architecture_of(self.network, task)
+            architecture["args"]["scale"] = 0.25
+            write_model(file, self.api(number), architecture, task, {})
+            apis.append({"name": f"api{number}", "teacher": file.name, "classes": list(names)})
+        panel = {"shape": list(task.shape), "mean": list(task.mean), "std": list(task.std), "apis": apis}
+        path.with_suffix(".yaml").write_text(dump_yaml(panel))
+
+    def spec(self, path: Path) -> str:
+        return str(path.with_suffix(".yaml"))
+
+
+def _api_task() -> ImageTask:
+    return ImageTask(shape=(1, 8, 8), classes=3, mean=(0.5,), std=(0.25,))
+
+
+def make_panel_task() -> PairTask:
+    task = _api_task()
+    return PairTask(
+        inputs=ImageSpec(shape=task.shape), outputs=WaysSpec(classes=task.classes),
+        preprocessing=task.own_preprocessing,
+    )  # fmt: skip
+
+
 def _named_classes() -> ClassesSpec:
     return ClassesSpec(classes=CLASSES, class_names=tuple(f"class {number}" for number in range(CLASSES)))
 
@@ -276,6 +327,7 @@ WORLDS: dict[str, World] = {
         PairTask(inputs=NoiseSpec(shape=(LATENT,)), outputs=VectorsSpec(size=LATENT)), "latent-mlp-small"
     ),
     "noise": NoiseWorld(make_noise_task(), "ring"),
+    "panel": PanelWorld(make_panel_task(), "conv4"),
 }
 
 
