@@ -163,6 +163,7 @@ CASES = {
         stops=(5, 1, 9),  # 1: only draws were asked; 5: bins are found; 9: the pool is being renewed
         moves_apart=((1, 6), (5, 7)),
     ),
+    "noise/sounds": Case({"source": "babble", "transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "noise/clips": Case({"transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "echo-dfkd/clips": Case(
         {"pool": 12, "clips_per_move": 4, "steps_per_round": 3, "dice": 0.5, "transfer": {"batch": 4, "lr": 0.02}},

@@ -16,7 +16,7 @@ from torch import Tensor
 from sansdata import columns
 from sansdata.deploy.export import export
 from sansdata.errors import TaskError
-from sansdata.figures import Drawing, Figure, Film, Picture, Record, Text, values
+from sansdata.figures import Drawing, Figure, Film, Picture, Record, Sound, Text, values
 from sansdata.kinds.index import INPUTS, OUTPUTS, input_kind, kind_names, output_kind
 from sansdata.kinds.inputs.table import Table
 from sansdata.models.build import networks_of
@@ -30,6 +30,7 @@ every_world = pytest.mark.parametrize("world", PAIRS)
 STEMS = {
     "image": torch.nn.Conv2d(7, 3, 1), "masks": torch.nn.Conv2d(7, 3, 1), "clips": torch.nn.Conv2d(7, 3, 1),
     "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2),
+    "sounds": torch.nn.Conv2d(7, 3, 1),
 }  # fmt: skip
 """The first layer of a network that was made for inputs of another size."""
 
@@ -61,7 +62,7 @@ def test_what_is_drawn_is_varied_and_the_same_again(world: str) -> None:
         assert columns.same(one, again)
         assert not columns.same(one, other)
         assert columns.count(one) == 24
-        rows = torch.cat([column.double().flatten(1) for column in columns.parts(one)], 1)
+        rows = torch.cat([column.double().reshape(24, -1) for column in columns.parts(one)], 1)
         assert len(rows.unique(dim=0)) > 20
     before = torch.get_rng_state()
     draws(world)
@@ -119,7 +120,7 @@ def test_previews_show_every_sample(world: str) -> None:
     kind = input_kind(WORLDS[world].task)
     previews = kind.preview(kind.pack(draws(world, 5)))
     assert len(previews) == 5
-    assert all(isinstance(one, Picture | Film | Text | Record) for one in previews)
+    assert all(isinstance(one, Picture | Film | Sound | Text | Record) for one in previews)
 
 
 @every_world

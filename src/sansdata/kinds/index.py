@@ -18,6 +18,7 @@ INPUTS = {
     "clip": ("inputs.clip:Clips", "frames that follow each other, of 1 or 3 channels"),
     "table": ("inputs.table:Table", "rows of numbers and categories, some of them missing"),
     "tokens": ("inputs.tokens:Tokens", "texts as ids of one vocabulary, padded to one length"),
+    "waveform": ("inputs.waveform:Waveforms", "sounds of one channel, padded to one length"),
 }
 OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),

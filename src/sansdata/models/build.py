@@ -15,6 +15,7 @@ from ..errors import SansdataError, StudentError, did_you_mean, first_line
 from ..tasks import MAX_CLASSES, Task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
+from ..tasks.waveform import DEFAULT_MELS, MAX_MELS
 from .cifar_resnet import CifarResNet
 from .code_nets import GRU
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
@@ -25,6 +26,7 @@ from .libraries import build_timm, build_torchvision, whole
 from .mlp import MLP
 from .resnet import ResNet
 from .segmentation_nets import DeepLab, SegNet, UNet
+from .sound_nets import MelCNN, MelGRU
 from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
 from .wide_resnet import WideResNet
 
@@ -99,6 +101,10 @@ def _gru(width: int, fused: bool) -> Builder:
     return lambda sizes, scale: GRU(sizes["vocabulary"], sizes["classes"], scaled(width, scale), fused)
 
 
+def _sound(make: Callable[[int, int, int], nn.Module], width: int) -> Builder:
+    return lambda sizes, scale: make(sizes["mels"], sizes["classes"], scaled(width, scale))
+
+
 IMAGE_ZOO: dict[str, Builder] = {
     "lenet5": _image(lambda channels, classes, scale: LeNet5(channels, classes, scale)),
     "lenet5-half": _image(lambda channels, classes, scale: LeNet5(channels, classes, 0.5 * scale)),
@@ -154,13 +160,20 @@ TEXT_ZOO: dict[str, Builder] = {
     "fused-gru": _gru(64, fused=True),
     "gru": _gru(32, fused=False),
 }
-ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
+SOUND_ZOO: dict[str, Builder] = {
+    "mel-cnn": _sound(MelCNN, 16),
+    "mel-cnn-small": _sound(MelCNN, 6),
+    "mel-gru": _sound(MelGRU, 48),
+}
+ZOO_OF: dict[str, dict[str, Builder]] = {
+    "image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO, "waveform": SOUND_ZOO,
+}  # fmt: skip
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
 """kind of input -> networks that read it and give a class for each pixel."""
 ZOO = {name: builder for of_side in (ZOO_OF, DENSE_ZOO_OF) for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH, "layers": 64}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64, "mels": MAX_MELS}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
@@ -179,6 +192,8 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"features": inputs.width_in_pieces if in_pieces else inputs.width, "classes": outputs.classes}
     if task.pair == ("tokens", "classes"):
         return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
+    if task.pair == ("waveform", "classes"):
+        return {"mels": int(task.own_preprocessing.get("mels", DEFAULT_MELS)), "classes": outputs.classes}
     raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
 
 
@@ -260,8 +275,7 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
     kind = next(kind for of_side in (ZOO_OF, DENSE_ZOO_OF) for kind, zoo in of_side.items() if name in zoo)
     seen = ("channels", "classes")
-    wanted = {"image": seen, "clip": seen, "table": ("features", "classes")}.get(
-        kind, ("vocabulary", "length", "classes")
-    )
+    of_kind = {"image": seen, "clip": seen, "table": ("features", "classes"), "waveform": ("mels", "classes")}
+    wanted = of_kind.get(kind, ("vocabulary", "length", "classes"))
     wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))

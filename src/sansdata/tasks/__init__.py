@@ -10,6 +10,7 @@ from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
+from .waveform import WaveformSpec
 
 __all__ = [
     "KNOWN_PROMPTS",
@@ -28,6 +29,7 @@ __all__ = [
     "TableSpec",
     "Task",
     "TokensSpec",
+    "WaveformSpec",
     "load_task",
     "task_from_mapping",
 ]

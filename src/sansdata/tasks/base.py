@@ -21,19 +21,23 @@ from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
+from .waveform import WaveformSpec
 
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
-    "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec},
+    "inputs": {
+        "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "waveform": WaveformSpec,
+    },
     "outputs": {"classes": ClassesSpec, "masks": MasksSpec},
-}
+}  # fmt: skip
 PAIRS = {
     "table-classification": ("table", "classes"),
     "text-classification": ("tokens", "classes"),
     "segmentation": ("image", "masks"),
     "clip-segmentation": ("clip", "masks"),
+    "sound-classification": ("waveform", "classes"),
 }
 """Pairs that have a name of their own; the fields of both sides then stand side by side in the task file."""
 GROUP = "sansdata.kinds"

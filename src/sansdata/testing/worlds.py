@@ -29,6 +29,7 @@ from ..tasks import (
     TableSpec,
     Task,
     TokensSpec,
+    WaveformSpec,
 )
 from ..teachers.base import Teacher
 from ..teachers.writers.files import save_writer
@@ -89,6 +90,14 @@ def make_clips_task() -> PairTask:
     """Two classes, for which a network may give one map."""
     door = {"mean": [0.2], "std": [0.2]}
     return PairTask(inputs=ClipSpec(shape=(1, 4, 8, 8)), outputs=MasksSpec(classes=2), preprocessing=door)
+
+
+def make_sounds_task() -> PairTask:
+    """An eighth of a second in 8 bands of 12 frames."""
+    door = {"window": 128, "hop": 96, "mels": 8}
+    return PairTask(
+        inputs=WaveformSpec(rate=8000, length=1024), outputs=ClassesSpec(classes=CLASSES), preprocessing=door
+    )
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,7 @@ WORLDS: dict[str, World] = {
     "writer": WriterWorld(),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
+    "sounds": World(make_sounds_task(), "mel-cnn-small"),
 }
 
 
