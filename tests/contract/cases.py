@@ -164,6 +164,15 @@ CASES = {
         moves_apart=((1, 6), (5, 7)),
     ),
     "noise/sounds": Case({"source": "babble", "transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
+    "udistil/sounds": Case(
+        {
+            "speakers": ["formants"], "clips": 24, "clips_per_move": 8, "filter": "confidence", "keep": 0.5,
+            "transfer": {"batch": 8},
+        },
+        stops=(2, 1, 8),  # 1 and 2: not all sounds are spoken; 8: after sifting and the first steps
+        moves_apart=((1, 6), (2, 7)),
+        learns={"lr": 0.02},
+    ),
     "noise/clips": Case({"transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "echo-dfkd/clips": Case(
         {"pool": 12, "clips_per_move": 4, "steps_per_round": 3, "dice": 0.5, "transfer": {"batch": 4, "lr": 0.02}},

@@ -56,10 +56,10 @@ def voices(count: int, length: int, rate: int, generator: Generator) -> Tensor:
     gates = F.interpolate(torch.cat([voiced * loud, (1 - voiced) * loud], 2).transpose(1, 2), length, mode="linear",
                           align_corners=True)  # fmt: skip
     source = gates[:, 0] * pulses + 0.4 * gates[:, 1] * breath
-    return _resonant(source, path, rate)
+    return resonant(source, path, rate)
 
 
-def _resonant(source: Tensor, path: Tensor, rate: int) -> Tensor:
+def resonant(source: Tensor, path: Tensor, rate: int) -> Tensor:
     """source (B, L) through resonances around path (B, 3, L) in hertz, in overlapping pieces of the spectrum."""
     size = max(16, 2 ** round(math.log2(0.032 * rate)))
     window = torch.hann_window(size)

@@ -22,6 +22,7 @@ from .model import Recipe
 from .one_language import ONE_LANGUAGE
 from .retain import RETAIN
 from .segmentation import MEMBRANES, STREETS
+from .spoken_digits import SPOKEN_DIGITS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 from .text_dfkd import TEXT_DFKD
 from .zerogen import ZEROGEN
@@ -57,6 +58,7 @@ RECIPES: dict[str, Recipe] = {
         WINE,
         GERMAN_CREDIT,
         DFQ,
+        SPOKEN_DIGITS,
         TEXT_DFKD,
         AF_STIP,
         ZEROGEN,
