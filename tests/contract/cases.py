@@ -164,13 +164,14 @@ CASES = {
         moves_apart=((1, 6), (5, 7)),
     ),
     "noise/sounds": Case({"source": "babble", "transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
+    "noise/transcripts": Case({"source": "babble", "transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "udistil/sounds": Case(
         {
-            "speakers": ["formants"], "clips": 24, "clips_per_move": 8, "filter": "confidence", "keep": 0.5,
-            "transfer": {"batch": 8},
+            "speakers": ["formants"], "clips": 24, "clips_per_move": 8, "more_every": 3, "filter": "confidence",
+            "keep": 0.5, "transfer": {"batch": 8},
         },
         stops=(2, 1, 8),  # 1 and 2: not all sounds are spoken; 8: after sifting and the first steps
-        moves_apart=((1, 6), (2, 7)),
+        moves_apart=((1, 6), (5, 7)),
         learns={"lr": 0.02},
     ),
     "noise/clips": Case({"transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),

@@ -30,7 +30,7 @@ every_world = pytest.mark.parametrize("world", PAIRS)
 STEMS = {
     "image": torch.nn.Conv2d(7, 3, 1), "masks": torch.nn.Conv2d(7, 3, 1), "clips": torch.nn.Conv2d(7, 3, 1),
     "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2),
-    "sounds": torch.nn.Conv2d(7, 3, 1),
+    "sounds": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1),
 }  # fmt: skip
 """The first layer of a network that was made for inputs of another size."""
 

@@ -23,6 +23,7 @@ INPUTS = {
 OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
+    "transcript": ("outputs.transcript:Transcripts", "a text, token by token, up to its end"),
 }
 """kind -> (module:class in this package, one line)."""
 

@@ -24,6 +24,7 @@ from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
 from .libraries import build_timm, build_torchvision, whole
 from .mlp import MLP
+from .recogniser import Recogniser
 from .resnet import ResNet
 from .segmentation_nets import DeepLab, SegNet, UNet
 from .sound_nets import MelCNN, MelGRU
@@ -101,6 +102,11 @@ def _gru(width: int, fused: bool) -> Builder:
     return lambda sizes, scale: GRU(sizes["vocabulary"], sizes["classes"], scaled(width, scale), fused)
 
 
+def _recogniser(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    width = 4 * scaled(sizes["width"] // 4, scale)
+    return Recogniser(**{**sizes, "width": width})  # type: ignore[arg-type]
+
+
 def _sound(make: Callable[[int, int, int], nn.Module], width: int) -> Builder:
     return lambda sizes, scale: make(sizes["mels"], sizes["classes"], scaled(width, scale))
 
@@ -151,6 +157,7 @@ TABLE_ZOO: dict[str, Builder] = {
     "mlp-small": _mlp(32),
     "mlp-pieces": _mlp(128, 128),
 }
+RECOGNISER = ("mels", "frames", "vocabulary", "length", "positions", "width", "layers", "decoder_layers")
 DOORS = {"mlp-pieces": "pieces"}
 """Networks that stand behind another door than their kind's plain one."""
 TEXT_ZOO: dict[str, Builder] = {
@@ -171,15 +178,19 @@ ZOO_OF: dict[str, dict[str, Builder]] = {
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
 """kind of input -> networks that read it and give a class for each pixel."""
-ZOO = {name: builder for of_side in (ZOO_OF, DENSE_ZOO_OF) for zoo in of_side.values() for name, builder in zoo.items()}
+READER_ZOO_OF: dict[str, dict[str, Builder]] = {"waveform": {"recogniser": _recogniser}}
+"""kind of input -> networks that read it into tokens."""
+SIDES = {"classes": ZOO_OF, "masks": DENSE_ZOO_OF, "transcript": READER_ZOO_OF}
+ZOO = {name: builder for of_side in SIDES.values() for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH, "layers": 64, "mels": MAX_MELS}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64, "mels": MAX_MELS,
+        "frames": 1_000_000, "positions": 100_000, "width": 4096, "decoder_layers": 64}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
 def networks_of(pair: tuple[str, str]) -> dict[str, Builder]:
     """Networks of the zoo for a pair of kinds, by name."""
-    return {"classes": ZOO_OF, "masks": DENSE_ZOO_OF}.get(pair[1], {}).get(pair[0], {})
+    return SIDES.get(pair[1], {}).get(pair[0], {})
 
 
 def sizes_of(task: Task) -> dict[str, int]:
@@ -194,6 +205,11 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
     if task.pair == ("waveform", "classes"):
         return {"mels": int(task.own_preprocessing.get("mels", DEFAULT_MELS)), "classes": outputs.classes}
+    if task.pair == ("waveform", "transcript"):
+        door = task.own_preprocessing
+        reach = {"length": outputs.length, "positions": outputs.length + len(outputs.prompt)}
+        seen = {"mels": int(door.get("mels", DEFAULT_MELS)), "frames": inputs.frames(door)}
+        return seen | reach | {"vocabulary": outputs.vocabulary, "width": 64, "layers": 2, "decoder_layers": 2}
     raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
 
 
@@ -210,7 +226,7 @@ def architecture_of(name: str, task: Task) -> dict[str, Any]:
         networks = networks_of(task.pair)
         if name not in networks:
             known = ", ".join(networks) or "none; give package.module:function"
-            reads = name in {**ZOO_OF.get(kind, {}), **DENSE_ZOO_OF.get(kind, {})}
+            reads = any(name in side.get(kind, {}) for side in SIDES.values())
             lacks = f"give {task.pair[1]}, the task's outputs" if reads else f"read {kind}, the task's inputs"
             raise StudentError(f"'{name}' does not {lacks}. Networks that do: {known}.")
         return {"kind": "zoo", "name": name, "args": sizes_of(task)}
@@ -273,9 +289,9 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     scale = args.get("scale", 1.0)
     if not isinstance(scale, (int, float)) or not 0 < scale <= MAX_SCALE:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
-    kind = next(kind for of_side in (ZOO_OF, DENSE_ZOO_OF) for kind, zoo in of_side.items() if name in zoo)
+    kind = next(kind for of_side in SIDES.values() for kind, zoo in of_side.items() if name in zoo)
     seen = ("channels", "classes")
     of_kind = {"image": seen, "clip": seen, "table": ("features", "classes"), "waveform": ("mels", "classes")}
-    wanted = of_kind.get(kind, ("vocabulary", "length", "classes"))
+    wanted = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))
     wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))

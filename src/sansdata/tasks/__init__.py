@@ -10,6 +10,7 @@ from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
+from .transcripts import TranscriptSpec
 from .waveform import WaveformSpec
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "TableSpec",
     "Task",
     "TokensSpec",
+    "TranscriptSpec",
     "WaveformSpec",
     "load_task",
     "task_from_mapping",

@@ -21,6 +21,7 @@ from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
+from .transcripts import TranscriptSpec
 from .waveform import WaveformSpec
 
 MIN_STD = 1e-6
@@ -30,7 +31,7 @@ SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     "inputs": {
         "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "waveform": WaveformSpec,
     },
-    "outputs": {"classes": ClassesSpec, "masks": MasksSpec},
+    "outputs": {"classes": ClassesSpec, "masks": MasksSpec, "transcript": TranscriptSpec},
 }  # fmt: skip
 PAIRS = {
     "table-classification": ("table", "classes"),
@@ -38,6 +39,7 @@ PAIRS = {
     "segmentation": ("image", "masks"),
     "clip-segmentation": ("clip", "masks"),
     "sound-classification": ("waveform", "classes"),
+    "transcription": ("waveform", "transcript"),
 }
 """Pairs that have a name of their own; the fields of both sides then stand side by side in the task file."""
 GROUP = "sansdata.kinds"
@@ -191,10 +193,12 @@ class PairTask(Task):
 
     @property
     def own_preprocessing(self) -> dict[str, Any]:
-        return self.preprocessing
+        return self.outputs.door | self.preprocessing
 
     def seen_through(self, preprocessing: Mapping[str, Any]) -> PairTask:
-        return self.model_copy(update={"preprocessing": dict(preprocessing)})
+        plain, missing = self.outputs.door, object()
+        said = {name: value for name, value in preprocessing.items() if plain.get(name, missing) != value}
+        return self.model_copy(update={"preprocessing": said})
 
     @property
     def classes(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import pydantic
 
@@ -21,6 +22,21 @@ class WaveformSpec(Side):
     kind: Literal["waveform"] = "waveform"
     rate: int = pydantic.Field(default=16_000, ge=100, le=384_000)
     length: int = pydantic.Field(ge=64, le=MAX_SAMPLES)
+
+    @property
+    def window(self) -> int:
+        """Samples of a frame of the plain door: 25 ms, as speech is mostly seen."""
+        return min(max(16, round(0.025 * self.rate)), self.length // 2)
+
+    @property
+    def hop(self) -> int:
+        """Samples between its frames: 10 ms."""
+        return max(1, min(round(0.01 * self.rate), self.window))
+
+    def frames(self, door: Mapping[str, Any]) -> int:
+        """Of the longest clip, seen through the door that is described so."""
+        hop = door.get("hop", self.hop)
+        return self.length // hop + (door.get("scale") != "whisper")
 
     @property
     def seconds(self) -> float:

@@ -29,6 +29,7 @@ from ..tasks import (
     TableSpec,
     Task,
     TokensSpec,
+    TranscriptSpec,
     WaveformSpec,
 )
 from ..teachers.base import Teacher
@@ -98,6 +99,13 @@ def make_sounds_task() -> PairTask:
     return PairTask(
         inputs=WaveformSpec(rate=8000, length=1024), outputs=ClassesSpec(classes=CLASSES), preprocessing=door
     )
+
+
+def make_transcripts_task() -> PairTask:
+    """Four letters of the same sounds."""
+    outputs = TranscriptSpec(alphabet="abcd", length=4)  # type: ignore[call-arg]
+    door = {"window": 128, "hop": 96, "mels": 8}
+    return PairTask(inputs=WaveformSpec(rate=8000, length=1024), outputs=outputs, preprocessing=door)
 
 
 @dataclass(frozen=True)
@@ -215,6 +223,7 @@ WORLDS: dict[str, World] = {
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
     "sounds": World(make_sounds_task(), "mel-cnn-small"),
+    "transcripts": World(make_transcripts_task(), "recogniser"),
 }
 
 

@@ -10,7 +10,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from sansdata.methods.udistil.filters import area, below, best_share, groups_of
-from sansdata.methods.udistil.heard import Heard, of_classes
+from sansdata.methods.udistil.heard import Heard
+from sansdata.methods.udistil.labels import ClassLabels
 from sansdata.methods.udistil.method import WEIGHTS
 from sansdata.methods.udistil.scores import SCORES, warped
 from sansdata.objectives.edits import character_error_rate, edits, normalised, word_error_rate
@@ -113,12 +114,13 @@ def test_warping_is_the_cheapest_way() -> None:
 
 def test_confidence_and_entropy_are_those_of_the_softmax() -> None:
     logits = torch.tensor([[2.0, 0.0, -1.0], [0.1, 0.0, 0.2]])
-    said, surprise, doubt = of_classes(logits, ["x", "y", "z"])
+    labels = ClassLabels(["x", "y", "z"]).heard(logits)
     chances = np.exp(logits.numpy().astype(float))
     chances /= chances.sum(1, keepdims=True)
-    assert said == ["x", "z"]
-    assert surprise.tolist() == pytest.approx(-np.log(chances.max(1)), rel=1e-5)
-    assert doubt.tolist() == pytest.approx(-(chances * np.log(chances)).sum(1), rel=1e-5)
+    assert labels.said == ["x", "z"]
+    assert labels.targets.tolist() == [0, 2]
+    assert labels.surprise.tolist() == pytest.approx(-np.log(chances.max(1)), rel=1e-5)
+    assert labels.doubt.tolist() == pytest.approx(-(chances * np.log(chances)).sum(1), rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "of_label", "of_kl"), [("paper", 1.0, 0.8), ("released", 0.8, 1.0)])

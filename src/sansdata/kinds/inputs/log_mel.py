@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...columns import Inputs
-from ...tasks.waveform import DEFAULT_MELS
+from ...tasks.waveform import DEFAULT_MELS, WaveformSpec
 
 Scale = Literal["clip", "bands", "none", "whisper"]
 SCALES: tuple[Scale, ...] = ("clip", "bands", "none", "whisper")
@@ -32,7 +32,8 @@ class LogMel:
     rate: samples a second. window, hop: samples. scale: 'clip' gives the frames of a clip mean 0 and deviation 1,
     'bands' each band of a clip, 'none' leaves the natural logarithm of power, 'whisper' is that of Whisper (Radford et
     al. 2022): base 10, cut at 8 below the clip's peak, plus 4, over 4. Frames behind a clip's end are 0, but for
-    'whisper', which hears silence there.
+    'whisper', which hears silence there. prompt: ids that a decoder begins with, in the column 'tokens', where the
+    inputs have no such column of their own.
     """
 
     rate: int
@@ -41,19 +42,26 @@ class LogMel:
     mels: int = DEFAULT_MELS
     scale: Scale = "clip"
     names: tuple[str, ...] = ("bands", "mask")
+    prompt: tuple[int, ...] = ()
     passes_on: bool = True
 
     @classmethod
     def of(cls, rate: int, length: int, mels: int = DEFAULT_MELS) -> LogMel:
-        """Windows of 25 ms every 10 ms, as speech is mostly seen."""
-        window = min(max(16, round(0.025 * rate)), length // 2)
-        return cls(rate, window, max(1, min(round(0.01 * rate), window)), mels)
+        """The plain door of such sounds."""
+        spec = WaveformSpec(rate=rate, length=length)
+        return cls(rate, spec.window, spec.hop, mels)
 
     def __call__(self, inputs: Inputs) -> Inputs:
         assert not isinstance(inputs, Tensor)
+        if "states" in inputs:  # an encoder has heard them
+            return {name: inputs[name] for name in ("states", "tokens")}
         bands, mask = self.bands(inputs["waveform"]), self.mask(inputs["waveform"], inputs["length"])
         seen = self.scaled(bands, mask)
-        return seen if len(self.names) == 1 else dict(zip(self.names, (seen, mask)))
+        if not self.prompt:
+            return seen if len(self.names) == 1 else dict(zip(self.names, (seen, mask)))
+        columns = dict(zip(self.names, (seen, mask)))
+        prompt = torch.tensor(self.prompt, device=seen.device).expand(seen.shape[0], -1)
+        return columns | {"tokens": inputs.get("tokens", prompt)}
 
     def frames(self, length: int) -> int:
         """Of a clip of so many samples."""
@@ -90,7 +98,7 @@ class LogMel:
     def describe(self) -> dict[str, Any]:
         return {
             "door": "log-mel", "window": self.window, "hop": self.hop, "mels": self.mels, "scale": self.scale,
-            "names": list(self.names),
+            "names": list(self.names), **({"prompt": list(self.prompt)} if self.prompt else {}),
         }  # fmt: skip
 
 

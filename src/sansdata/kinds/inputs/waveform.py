@@ -88,7 +88,7 @@ class Waveforms(InputKind):
     def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
         door, rest = described.get("door", "log-mel"), {k: v for k, v in described.items() if k != "door"}
         own = LogMel.of(self.spec.rate, self.spec.length)
-        known = {"log-mel": ("window", "hop", "mels", "scale", "names"), "samples": ("names",)}
+        known = {"log-mel": ("window", "hop", "mels", "scale", "names", "prompt"), "samples": ("names",)}
         if door not in known:
             raise TaskError(f"preprocessing: unknown door {door!r:.80} of sounds. Known: {', '.join(known)}.")
         if unknown := rest.keys() - set(known[door]):
@@ -110,7 +110,10 @@ class Waveforms(InputKind):
         scale = rest.get("scale", own.scale)
         if scale not in SCALES:
             raise TaskError(f"preprocessing: scale is one of {', '.join(SCALES)}, got {scale!r:.40}")
-        return LogMel(self.spec.rate, window, hop, mels, scale, tuple(names))
+        prompt = rest.get("prompt", ())
+        if not isinstance(prompt, (list, tuple)) or not all(type(one) is int and one >= 0 for one in prompt[:99]):
+            raise TaskError(f"preprocessing: prompt is a list of ids, got {prompt!r:.40}")
+        return LogMel(self.spec.rate, window, hop, mels, scale, tuple(names), tuple(prompt[:8]))
 
     def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
         assert not isinstance(packed, Tensor)

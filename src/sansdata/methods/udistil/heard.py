@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ...kinds.inputs.log_mel import LogMel
 from ...kinds.inputs.waveform import LEVELS
-from ...objectives.logits import entropy
 
 BANDS, MOMENTS, CEPSTRA, EVERY = 32, 8, 13, 4
 CHUNK = 256
@@ -49,13 +48,6 @@ class Heard:
     @property
     def door(self) -> LogMel:
         return LogMel.of(self.rate, self.waveform.shape[1], BANDS)
-
-
-def of_classes(logits: Tensor, names: Sequence[str]) -> tuple[list[str], Tensor, Tensor]:
-    """(said, surprise, doubt) of a classifier's logits (N, K): one token, the name of a class."""
-    chances = F.softmax(logits.double(), 1)
-    best, label = chances.max(1)
-    return [names[one] for one in label.tolist()], -best.clamp_min(1e-30).log().float(), entropy(chances).float()
 
 
 def spectral_shapes(waveform: Tensor, length: Tensor, rate: int) -> Tensor:
