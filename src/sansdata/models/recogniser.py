@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+NEVER = -1e4
+"""Logit of a token that is not said."""
 HEAD = 64
 """Width of an attention head; a narrower network has one head."""
 Kept = tuple[Tensor, Tensor]
@@ -153,8 +155,14 @@ class Recogniser(nn.Module):
         """length: L. positions: of the decoder, prompt and text together. layers: of the encoder."""
         super().__init__()
         self.length = length
+        self.barred: tuple[list[int], list[int]] = ([], [])
         self.encoder = Encoder(mels, frames, width, layers)
         self.decoder = Decoder(vocabulary, positions, width, decoder_layers)
+
+    def bar(self, always: list[int], first: list[int]) -> None:
+        """Tokens that it does not say of its own accord, at all or as the first."""
+        known = range(self.decoder.embedding.num_embeddings)
+        self.barred = [one for one in always if one in known], [one for one in first if one in known]
 
     @property
     def head(self) -> nn.Module:
@@ -175,8 +183,12 @@ class Recogniser(nn.Module):
         several, kept = [], None
         for _ in range(self.length):
             logits, kept = self.decoder(tokens, memory, kept)
-            several.append(logits[:, -1])
-            tokens = logits[:, -1].argmax(1, keepdim=True)
+            barred = self.barred[0] if several else [*self.barred[0], *self.barred[1]]
+            last = logits[:, -1]
+            if barred:
+                last = last.index_fill(1, torch.tensor(barred, device=last.device), NEVER)
+            several.append(last)
+            tokens = last.argmax(1, keepdim=True)
         return torch.stack(several, 2)
 
 
@@ -214,4 +226,5 @@ def with_fewer_layers(teacher: Recogniser, decoder_layers: int, layers: int | No
             own = blocks[from_place].state_dict()
             state |= {f"{side}.blocks.{place}.{name}": value for name, value in own.items()}
     student.load_state_dict(state)
+    student.bar(*teacher.barred)
     return student

@@ -8,11 +8,29 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from .side import Side
-from .tokens import MAX_VOCABULARY, vocabulary_size
+from .tokens import MAX_VOCABULARY, read_tokenizer, vocabulary_size
 
 MAX_TRANSCRIPT = 448
 """Tokens: as far as Whisper's decoder reaches."""
 MAX_PROMPT = 8
+
+
+TIMES = 1501
+"""Tokens of Whisper that stand for moments, behind all others and in no tokenizer.json."""
+
+
+def _of_whisper(path: Path) -> dict[str, Any] | None:
+    """What follows from a tokenizer of Whisper: its size, how a transcript in English without times begins, how it
+    ends. None for another tokenizer. Raises ValueError."""
+    listed = read_tokenizer(path).get("added_tokens")
+    ids = {one.get("content"): one.get("id") for one in listed if isinstance(one, dict)} if listed else {}
+    names = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>", "<|endoftext|>")
+    start, english, task, without_times, end = (ids.get(name) for name in names)
+    if not all(isinstance(one, int) for one in (start, english, task, without_times, end)):
+        return None
+    one_language = start == end + 1  # the networks of English alone are told neither language nor task
+    prompt = [start, without_times] if one_language else [start, english, task, without_times]
+    return {"vocabulary": without_times + 1 + TIMES, "prompt": prompt, "end": end}
 
 
 class TranscriptSpec(Side):
@@ -45,7 +63,8 @@ class TranscriptSpec(Side):
         if isinstance(fields.get("alphabet"), str) and fields["alphabet"]:
             return {**fields, "vocabulary": 2 + len(fields["alphabet"])}
         if fields.get("tokenizer"):
-            return {**fields, "vocabulary": vocabulary_size(Path(str(fields["tokenizer"])))}
+            path = Path(str(fields["tokenizer"]))
+            return {**fields, **(_of_whisper(path) or {"vocabulary": vocabulary_size(path)}), **fields}
         return fields
 
     @pydantic.model_validator(mode="after")

@@ -6,11 +6,10 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import TeacherError
 from ..files import open_regular
@@ -129,13 +128,24 @@ def recogniser_of(path: Path, length: int) -> Recogniser:
     layers = [_layers(tensors, side) for side in ("encoder", "decoder")]
     if int(tensors.get("encoder/num_heads", torch.tensor(width // HEAD))) * HEAD != width:
         raise TeacherError(f"{path}: its attention heads are not {HEAD} wide, as Whisper's are")
-    if not 1 <= length < positions:
-        raise TeacherError(f"{path}: texts of {length} tokens; this network reaches to {positions - 1}")
-    with torch.device("meta"):
-        module = Recogniser(mels, frames, vocabulary, length, positions, width, *layers)
     try:
-        module.load_state_dict(renamed(tensors, *layers), strict=True, assign=True)
-    except (RuntimeError, KeyError) as fault:
+        state = renamed(tensors, *layers)
+    except KeyError as fault:
+        raise TeacherError(f"{path}: is no whole Whisper network (no {str(fault)[:100]})") from None
+    return built((mels, frames, vocabulary, length, positions, width, *layers), state, path)
+
+
+def built(sizes: tuple[int, ...], state: dict[str, Tensor], path: Path) -> Recogniser:
+    """A network of these sizes, as Recogniser takes them, that holds the tensors of `state`. Raises TeacherError."""
+    if not 1 <= sizes[3] < sizes[4]:
+        raise TeacherError(f"{path}: texts of {sizes[3]} tokens; this network reaches to {sizes[4] - 1}")
+    with torch.device("meta"):
+        module = Recogniser(*sizes)
+    parameters = dict(module.named_parameters())
+    weights = {name: nn.Parameter(value) if name in parameters else value for name, value in state.items()}
+    try:
+        module.load_state_dict(weights, strict=True, assign=True)
+    except RuntimeError as fault:
         raise TeacherError(f"{path}: is no whole Whisper network ({str(fault)[:300]})") from None
     return module.eval()
 
@@ -145,11 +155,11 @@ def _layers(tensors: dict[str, Tensor], side: str) -> int:
                 and not name.startswith(f"{side}/layer_norm")})  # fmt: skip
 
 
-def renamed(tensors: dict[str, Tensor], layers: int, decoder_layers: int) -> dict[str, Any]:
+def renamed(tensors: dict[str, Tensor], layers: int, decoder_layers: int) -> dict[str, Tensor]:
     """CTranslate2's names -> ours. Raises KeyError where a part is missing."""
-    state: dict[str, Any] = {
+    state = {
         "encoder.positions": tensors["encoder/position_encodings/encodings"],
-        "decoder.positions": torch.nn.Parameter(tensors["decoder/position_encodings/encodings"]),
+        "decoder.positions": tensors["decoder/position_encodings/encodings"],
         "decoder.embedding.weight": tensors["decoder/embeddings/weight"],
     }
     pairs = [(f"encoder/conv{n}", f"encoder.conv{n}") for n in (1, 2)]
@@ -165,5 +175,5 @@ def renamed(tensors: dict[str, Tensor], layers: int, decoder_layers: int) -> dic
     for theirs, ours in pairs:
         norm = theirs.endswith("layer_norm")
         for name, own in (("gamma" if norm else "weight", "weight"), ("beta" if norm else "bias", "bias")):
-            state[f"{ours}.{own}"] = torch.nn.Parameter(tensors[f"{theirs}/{name}"])
+            state[f"{ours}.{own}"] = tensors[f"{theirs}/{name}"]
     return state

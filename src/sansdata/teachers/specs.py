@@ -5,6 +5,7 @@ ARCH@FILE#KEY              of the networks in one file the one under KEY: resnet
 timm:NAME, torchvision:NAME    with the library's weights for a teacher, random ones for a student
 package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
+layers:D                   the teacher's network with D layers of its decoder: students of recognisers only
 shrink:R                   the teacher's network with every hidden width times R: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
@@ -38,6 +39,7 @@ from ..kinds.index import input_kind
 from ..models.build import DOORS, ZOO, architecture_of, build
 from ..models.copying import without_shape
 from ..models.modes import in_mode
+from ..models.recogniser import Recogniser, with_fewer_layers
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
@@ -53,6 +55,8 @@ from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
+from .whisper import architecture_of as recogniser_architecture
+from .whisper import is_whisper, load_whisper, whisper_files
 from .writers.endpoint import is_endpoint
 from .writers.local_model import is_gguf
 from .writers.prompted import require_texts, teacher_of
@@ -103,6 +107,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         return teacher_of(load_writer(spec), task)
     if is_onnx(spec):
         return load_onnx(Path(spec), task)
+    if is_whisper(Path(spec)):
+        return load_whisper(Path(spec), task)
     if is_transformer(Path(spec)):
         return load_transformer(Path(spec), task)
     try:
@@ -135,6 +141,8 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
         taught = task.seen_through({})
     if isinstance(spec, nn.Module):
         return Model(materialised(spec, taught), None, "a module in Python", None, taught)
+    if spec.startswith("layers:"):
+        return _fewer_layers(spec, teacher, taught)
     if spec.startswith("shrink:"):
         ratio = _ratio(spec)
         if teacher.most < Access.WEIGHTS:
@@ -144,6 +152,22 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
     model = resolve(spec, taught, pretrained=False)
     model.module.requires_grad_(True).train()
     return model
+
+
+def _fewer_layers(spec: str, teacher: Teacher, task: Task) -> Model:
+    """'layers:D', or 'layers:E-D' with fewer layers of the encoder too: begun from layers of the teacher."""
+    numbers = spec.removeprefix("layers:").split("-")
+    if teacher.most < Access.WEIGHTS or not isinstance(teacher.module, Recogniser):
+        raise StudentError(f"'{spec[:40]}': the teacher is no recogniser of encoder and decoder. Name a student.")
+    if not 1 <= len(numbers) <= 2 or not all(number.isdecimal() for number in numbers):
+        raise StudentError(f"'{spec[:40]}': give layers:2 for two layers of the decoder, or layers:4-2")
+    layers, decoder_layers = [None, *map(int, numbers)][-2:]
+    try:
+        module = with_fewer_layers(teacher.module, int(decoder_layers or 0), layers)
+    except ValueError as fault:
+        raise StudentError(f"'{spec[:40]}': {fault}") from None
+    note = "the student starts from layers of the teacher, evenly spread; the last is the last"
+    return Model(module, recogniser_architecture(module), f"{spec} of {teacher.source}", None, task, (note,))
 
 
 def materialised(module: nn.Module, task: Task) -> nn.Module:
@@ -193,6 +217,8 @@ def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_endpoint(spec):
         return []
+    if is_whisper(Path(spec)):
+        return whisper_files(Path(spec))
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):
