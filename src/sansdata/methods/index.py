@@ -48,6 +48,7 @@ METHODS = {
         "clips: films of a beating phantom, labelled once; pool (Petit et al. 2024)",
     ),
     "af-stip": ("af_stip:AFStip", "code: vectors, a grammar or resampled tokens; a reconstruction (Wang & Jiang 2024)"),
+    "frami": ("frami:FRAMI", "sounds: gains on a source, optimised to BatchNorm statistics; pool (after FRAMI)"),
     "udistil": ("udistil:UDistil", "sounds: a pseudo-label for speech of programs, sifted; pool (Waheed et al. 2024)"),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }

@@ -109,6 +109,7 @@ class Transcripts(OutputKind):
 
     def agreement(self, student: Tensor, teacher: Tensor) -> Mapping[str, float]:
         """Over the places of the teacher's text: the same token, the overlap of both distributions."""
+        student, teacher = student.detach(), teacher.detach()
         counted = self.tokens(teacher) != IGNORED
         total = counted.sum().clamp_min(1)
         mine, theirs = student.softmax(1), teacher.softmax(1)
