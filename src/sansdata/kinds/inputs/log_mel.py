@@ -1,5 +1,5 @@
-"""Log-mel spectrograms: how a network of sounds is prepared. The transform is a product with windowed waves, the same
-numbers as `torch.stft` gives, so that it leaves with an exported network and lets gradients pass."""
+"""Log-mel spectrograms: how a network of sounds is prepared, with the numbers that `torch.stft` gives. In an exported
+network the transform is a product with windowed waves, which every program can compute."""
 
 from __future__ import annotations
 
@@ -77,9 +77,13 @@ class LogMel:
         half = self.window // 2
         padded = F.pad(waveform.float()[:, None], (half, self.window - half), mode="reflect")[:, 0]
         frames = padded.unfold(1, self.window, self.hop)[:, : self.frames(waveform.shape[1])]
-        waves, filters = (table.to(waveform.device) for table in _tables(self.rate, self.window, self.mels))
-        turned = frames @ waves
-        power = turned[..., : turned.shape[-1] // 2].square() + turned[..., turned.shape[-1] // 2 :].square()
+        hann, waves, filters = (table.to(frames.device) for table in _tables(self.rate, self.window, self.mels))
+        if torch.compiler.is_exporting():
+            real, imaginary = (frames @ waves).chunk(2, 2)
+            power = real.square() + imaginary.square()
+        else:
+            turned = torch.fft.rfft(frames * hann)
+            power = turned.real.square() + turned.imag.square()
         return (power @ filters).transpose(1, 2)
 
     def scaled(self, bands: Tensor, mask: Tensor) -> Tensor:
@@ -120,13 +124,14 @@ class Samples:
 
 
 @lru_cache(maxsize=16)
-def _tables(rate: int, window: int, mels: int) -> tuple[Tensor, Tensor]:
-    """(waves (W, 2 N): cosines, then sines, under a Hann window; filters (N, F)), N = W // 2 + 1."""
+def _tables(rate: int, window: int, mels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(a Hann window (W,); waves (W, 2 N): cosines, then sines, under it; filters (N, F)), N = W // 2 + 1."""
     with torch.no_grad():
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
         angles = 2 * np.pi * np.outer(np.arange(window), np.arange(window // 2 + 1)) / window
         waves = hann[:, None] * np.concatenate([np.cos(angles), -np.sin(angles)], 1)
-        return torch.tensor(waves, dtype=torch.float32), torch.tensor(filterbank(rate, window, mels).T.copy())
+        filters = torch.from_numpy(filterbank(rate, window, mels).T.copy())
+        return torch.tensor(hann, dtype=torch.float32), torch.tensor(waves, dtype=torch.float32), filters
 
 
 def filterbank(rate: int, window: int, mels: int) -> np.ndarray:
