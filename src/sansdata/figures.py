@@ -93,6 +93,15 @@ class Film:
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """samples: int16 (L,), of so many a second. spectrogram: uint8 (F, T, 1), low bands at the bottom."""
+
+    samples: np.ndarray
+    rate: int
+    spectrogram: np.ndarray
+
+
 @dataclass(frozen=True)
 class Text:
     """A text in plain letters."""
@@ -107,4 +116,4 @@ class Record:
     fields: Mapping[str, str]
 
 
-Preview = Picture | Film | Text | Record
+Preview = Picture | Film | Sound | Text | Record

@@ -138,6 +138,11 @@ class Method(ABC):
         """Files that these settings name, with their role: what a strict run may read beside the usual."""
         return {}
 
+    @classmethod
+    def runs(cls, config: Any) -> Mapping[Path, str]:
+        """Programs that these settings start, with their names: a strict run may start no other."""
+        return {}
+
     def build_student(self, student: nn.Module) -> nn.Module:
         """The module to train: the student itself, or with a part that only training needs.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -184,6 +185,32 @@ CASES = {
     "fair4free/latents": Case(
         {"handover": "moments", "loss": "sliced-w2", "directions": 8, "transfer": {"batch": 8}}, stops=(4, 1, 7),
         learns={"lr": 0.02, "batch": 64},
+    ),
+    "noise/sounds": Case({"source": "babble", "transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
+    "udistil/transcripts": Case(
+        {
+            "speakers": ["formants"], "texts": str(Path(__file__).with_name("said.txt")), "clips": 24,
+            "clips_per_move": 8, "more_every": 3, "filter": "entropy", "keep": 0.5, "labels": "text", "kl": "all",
+            "transfer": {"batch": 8},
+        },
+        stops=(2, 1, 8),  # 1 and 2: not all sounds are spoken; 8: after sifting and the first steps
+        moves_apart=((1, 6), (5, 7)),
+    ),
+    "frami/sounds": Case(
+        {
+            "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 6 and 11: half a batch inverted; at 11 the pool of 12 is full and being renewed
+        moves_apart=((1, 6), (6, 7)),
+    ),
+    "udistil/sounds": Case(
+        {
+            "speakers": ["formants"], "clips": 24, "clips_per_move": 8, "more_every": 3, "filter": "confidence",
+            "keep": 0.5, "transfer": {"batch": 8},
+        },
+        stops=(2, 1, 8),  # 1 and 2: not all sounds are spoken; 8: after sifting and the first steps
+        moves_apart=((1, 6), (5, 7)),
+        learns={"lr": 0.02},
     ),
     "noise/clips": Case({"transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "echo-dfkd/clips": Case(

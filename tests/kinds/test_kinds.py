@@ -16,7 +16,7 @@ from torch import Tensor
 from sansdata import columns
 from sansdata.deploy.export import export
 from sansdata.errors import TaskError
-from sansdata.figures import Drawing, Figure, Film, Picture, Record, Text, values
+from sansdata.figures import Drawing, Figure, Film, Picture, Record, Sound, Text, values
 from sansdata.kinds.index import INPUTS, OUTPUTS, input_kind, kind_names, output_kind
 from sansdata.kinds.inputs.table import Table
 from sansdata.models.build import networks_of
@@ -32,6 +32,7 @@ STEMS = {
     "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2),
     "noise": torch.nn.Linear(99, 2),
     "latents": torch.nn.Linear(99, 2),
+    "sounds": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1),
 }  # fmt: skip
 """The first layer of a network that was made for inputs of another size."""
 
@@ -121,7 +122,7 @@ def test_previews_show_every_sample(world: str) -> None:
     kind = input_kind(WORLDS[world].task)
     previews = kind.preview(kind.pack(draws(world, 5)))
     assert len(previews) == 5
-    assert all(isinstance(one, Picture | Film | Text | Record) for one in previews)
+    assert all(isinstance(one, Picture | Film | Sound | Text | Record) for one in previews)
 
 
 @every_world

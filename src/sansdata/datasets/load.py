@@ -12,6 +12,7 @@ from .images import load_images
 from .imageset import ImageSet
 from .labelled import KindSet
 from .masks import load_mask_set
+from .sounds import load_sounds
 from .stored import load_stored
 from .tables import load_table
 from .texts import load_texts
@@ -21,7 +22,8 @@ def load_set(
     spec: str | Path, task: Task, split: str = "test", background: Background | None = None
 ) -> ImageSet | KindSet:
     """The set `spec` for `task`: images as datasets.images reads them, with masks as datasets.masks, tables as
-    datasets.tables, texts as datasets.texts; inputs of any kind from an .npz file, as datasets.stored reads it.
+    datasets.tables, texts as datasets.texts, sounds as datasets.sounds; inputs of any kind from an .npz file, as
+    datasets.stored reads it.
 
     split: 'train' or 'test' of a known set. background: what transparent pictures of a folder are seen on.
     Raises DataError for what cannot be found or read, or does not fit.
@@ -38,6 +40,8 @@ def load_set(
         return load_table(spec, task, split)
     if task.pair[0] == "tokens":
         return load_texts(spec, task, split)
+    if task.pair == ("waveform", "classes"):
+        return load_sounds(spec, task, split)
     raise DataError(
         f"'{str(spec)[:200]}': labelled inputs of kind '{task.pair[0]}' are read from an .npz file with "
         f"{', '.join(input_kind(task).signature())} and their classes y, or given in Python"

@@ -81,6 +81,7 @@ def run(
         with _explained(request):
             prepared = prepare(settings, teacher, student, method)
         guard.declare(prepared.method.reads(prepared.config))
+        guard.declare_programs(prepared.method.runs(prepared.config))
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())
         first = prepared.runtime.rank == 0

@@ -58,6 +58,8 @@ METHODS = {
         "latents of a fair autoencoder of a table, drawn from noise; fresh batches (Sikder et al. 2024)",
     ),
     "bidf-mkd": ("bidf_mkd:BiDfMKD", "a panel of APIs into a few-shot meta model, by asking; pool (Hu et al. 2023)"),
+    "frami": ("frami:FRAMI", "sounds: gains on a source, optimised to BatchNorm statistics; pool (after FRAMI)"),
+    "udistil": ("udistil:UDistil", "sounds: a pseudo-label for speech of programs, sifted; pool (Waheed et al. 2024)"),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
 }
 """name -> (module:class in this package, one line)."""

@@ -16,6 +16,7 @@ from ..tasks import MAX_CLASSES, Task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
 from ..tasks.vectors import MAX_SIZE
+from ..tasks.waveform import DEFAULT_MELS, MAX_MELS
 from .cifar_resnet import CifarResNet
 from .code_nets import GRU
 from .conv4 import conv4
@@ -29,8 +30,10 @@ from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
 from .libraries import build_timm, build_torchvision, whole
 from .mlp import MLP, VectorMLP
+from .recogniser import Recogniser
 from .resnet import ResNet
 from .segmentation_nets import DeepLab, SegNet, UNet
+from .sound_nets import MelCNN, MelGRU
 from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
 from .wide_resnet import WideResNet
 
@@ -135,6 +138,15 @@ def _flat(sizes: Mapping[str, int], name: str) -> int:
     return sizes["channels"]
 
 
+def _recogniser(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    width = 4 * scaled(sizes["width"] // 4, scale)
+    return Recogniser(**{**sizes, "width": width})  # type: ignore[arg-type]
+
+
+def _sound(make: Callable[[int, int, int], nn.Module], width: int) -> Builder:
+    return lambda sizes, scale: make(sizes["mels"], sizes["classes"], scaled(width, scale))
+
+
 IMAGE_ZOO: dict[str, Builder] = {
     "lenet5": _image(lambda channels, classes, scale: LeNet5(channels, classes, scale)),
     "lenet5-half": _image(lambda channels, classes, scale: LeNet5(channels, classes, 0.5 * scale)),
@@ -183,6 +195,7 @@ TABLE_ZOO: dict[str, Builder] = {
     "mlp-small": _mlp(32),
     "mlp-pieces": _mlp(128, 128),
 }
+RECOGNISER = ("mels", "frames", "vocabulary", "length", "positions", "width", "layers", "decoder_layers")
 DOORS = {"mlp-pieces": "pieces"}
 """Networks that stand behind another door than their kind's plain one."""
 TEXT_ZOO: dict[str, Builder] = {
@@ -196,7 +209,14 @@ VECTOR_ZOO: dict[str, Builder] = {
     "latent-mlp": _to_vectors(32, 32),
     "latent-mlp-small": _to_vectors(16),
 }
-ZOO_OF: dict[str, dict[str, Builder]] = {"image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO}
+SOUND_ZOO: dict[str, Builder] = {
+    "mel-cnn": _sound(MelCNN, 16),
+    "mel-cnn-small": _sound(MelCNN, 6),
+    "mel-gru": _sound(MelGRU, 48),
+}
+ZOO_OF: dict[str, dict[str, Builder]] = {
+    "image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO, "waveform": SOUND_ZOO,
+}  # fmt: skip
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
 """kind of input -> networks that read it and give a class for each pixel."""
@@ -210,12 +230,18 @@ FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""
 VECTOR_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": VECTOR_ZOO}
 """kind of input -> networks that read it and give a vector."""
-ZOOS = {"classes": ZOO_OF, "ways": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF}
+READER_ZOO_OF: dict[str, dict[str, Builder]] = {"waveform": {"recogniser": _recogniser}}
+"""kind of input -> networks that read it into tokens."""
+ZOOS = {
+    "classes": ZOO_OF, "ways": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF,
+    "transcript": READER_ZOO_OF,
+}  # fmt: skip
 """kind of output -> the same."""
 ZOO = {name: builder for of_side in ZOOS.values() for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH, "layers": 64, "height": MAX_SIDE, "width": MAX_SIDE, "conditions": MAX_CLASSES + 1,
-        "size": MAX_SIZE}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64, "height": MAX_SIDE, "conditions": MAX_CLASSES + 1, "size": MAX_SIZE,
+        "mels": MAX_MELS, "frames": 1_000_000, "positions": 100_000, "width": max(MAX_SIDE, 4096),
+        "decoder_layers": 64}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
@@ -239,6 +265,13 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"channels": channels, "height": height, "width": width, "conditions": inputs.labels + 1}
     if task.pair == ("noise", "vectors") and not inputs.labels:
         return {"features": inputs.numbers, "size": outputs.size}
+    if task.pair == ("waveform", "classes"):
+        return {"mels": int(task.own_preprocessing.get("mels", DEFAULT_MELS)), "classes": outputs.classes}
+    if task.pair == ("waveform", "transcript"):
+        door = task.own_preprocessing
+        reach = {"length": outputs.length, "positions": outputs.length + len(outputs.prompt)}
+        seen = {"mels": int(door.get("mels", DEFAULT_MELS)), "frames": inputs.frames(door)}
+        return seen | reach | {"vocabulary": outputs.vocabulary, "width": 64, "layers": 2, "decoder_layers": 2}
     raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
 
 
@@ -330,8 +363,10 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
     kind, of_side = next((kind, of_side) for of_side in ZOOS.values() for kind, zoo in of_side.items() if name in zoo)
     seen, made = ("channels", "classes"), ("channels", "height", "width", "conditions")
-    from_noise = made if of_side is FIELD_ZOO_OF else ("features", "size")
-    others = {"table": ("features", "classes"), "noise": from_noise}
-    wanted = {"image": seen, "clip": seen, **others}.get(kind, ("vocabulary", "length", "classes"))
+    of_kind = {
+        "image": seen, "clip": seen, "table": ("features", "classes"), "waveform": ("mels", "classes"),
+        "noise": made if of_side is FIELD_ZOO_OF else ("features", "size"),
+    }  # fmt: skip
+    wanted = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))
     wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))

@@ -14,13 +14,14 @@ from torch import Tensor
 from .. import columns
 from ..decoding.arrays import read_arrays
 from ..errors import DataError, SansdataError
-from ..figures import Film, Picture, Preview, Record, Text
+from ..figures import Film, Picture, Preview, Record, Sound, Text
 from ..files import by_step, open_regular, reason
 from ..kinds.base import OutputKind
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from . import plots
 from .pictures import data_uri, film_uri
+from .sounds import sound_uri
 from .words import clip
 
 PER_GRID = 12
@@ -31,6 +32,7 @@ MAX_TEXT = 400
 MAX_COLUMNS = 40
 MOST_FILMS, FILM_BYTES = 4, 3
 """Films of a grid that are shown, each for so many pictures' bytes."""
+MOST_SOUNDS = 6
 FAULTS = (SansdataError, OSError, ValueError, TypeError, RuntimeError, MemoryError)
 """What a damaged file, or arrays of another task, may raise."""
 
@@ -107,12 +109,12 @@ def _captions(answers: Tensor | None, kind: OutputKind, task: Task) -> list[tupl
 
 
 def rows_of(samples: Sequence[Sample], picture_bytes: int) -> dict[str, Any]:
-    """What a page shows of samples: pictures as data URIs of about `picture_bytes` each, films, texts, and records as a
-    table.
+    """What a page shows of samples: pictures as data URIs of about `picture_bytes` each, films, sounds, texts, and
+    records as a table.
 
     All have 'name' and 'sure'.
     """
-    pictures, films, texts, records = [], [], [], []
+    pictures, films, sounds, texts, records = [], [], [], [], []
     for sample in samples:
         caption = {"name": sample.name, "sure": sample.sure}
         match sample.preview:
@@ -121,11 +123,16 @@ def rows_of(samples: Sequence[Sample], picture_bytes: int) -> dict[str, Any]:
                 pictures.append(caption | {"uri": data_uri(pixels, picture_bytes), "size": f"{width}×{height}"})
             case Film():
                 films.append(caption | _film(sample.preview, FILM_BYTES * picture_bytes))
+            case Sound():
+                sounds.append(caption | _sound(sample.preview, picture_bytes))
             case Text(text):
                 texts.append(caption | {"text": clip(text, MAX_TEXT)})
             case Record(fields):
                 records.append((caption, fields))
-    return {"pictures": pictures, "films": films[:MOST_FILMS], "texts": texts, "records": _table(records)}
+    return {
+        "pictures": pictures, "films": films[:MOST_FILMS], "sounds": sounds[:MOST_SOUNDS], "texts": texts,
+        "records": _table(records),
+    }  # fmt: skip
 
 
 def _film(film: Film, limit: int) -> dict[str, Any]:
@@ -135,6 +142,14 @@ def _film(film: Film, limit: int) -> dict[str, Any]:
     key = f"film{zlib.crc32(film.frames.tobytes()):x}"
     drawn = Markup(plots.lines(key, "area of the mask over time, in seconds", curves)) if curves else ""
     return {"uri": film_uri(film.frames, film.fps, limit), "size": f"{frames} frames of {width}×{height}", "svg": drawn}
+
+
+def _sound(sound: Sound, picture_bytes: int) -> dict[str, Any]:
+    """uri of a picture of its bands, heard: of what is played, size."""
+    return {
+        "uri": data_uri(sound.spectrogram, picture_bytes), "heard": sound_uri(sound.samples, sound.rate),
+        "size": f"{len(sound.samples) / sound.rate:.2f} s",
+    }  # fmt: skip
 
 
 def _table(records: Sequence[tuple[dict[str, str], Mapping[str, str]]]) -> dict[str, Any]:

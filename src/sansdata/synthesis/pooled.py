@@ -5,22 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import columns
+from ..columns import Inputs
 from ..contracts import Batch
-from ..decoding import pixels
 from ..memory import Pool
 from ..method import Context
 from .augment import View, augment
 
 
-def keep(pool: Pool, images: Tensor, targets: Tensor, context: Context, view: View) -> None:
-    """Adds images (B, C, H, W); where views are not augmented, the teacher is asked now and its answers are kept."""
+def keep(pool: Pool, images: Inputs, targets: Tensor, context: Context, view: View) -> None:
+    """Adds images (B, C, H, W), or inputs of another kind; where views are not augmented, the teacher is asked now and
+    its answers are kept."""
     answers = None
     if view == "none" and not context.teacher_taps:
         with torch.no_grad():
-            seen = context.teacher(context.runtime.place(pixels.unpack(pixels.pack(images))))
+            seen = context.teacher(context.runtime.place(pool.codec.unpack(pool.codec.pack(images))))
         answers = context.teacher.network.outputs.pack(seen.value)
     pool.add(images, targets if targets.ndim == 1 else targets.to(torch.uint8), answers)
-    context.counters.add("samples", len(images))
+    context.counters.add("samples", columns.count(images))
 
 
 def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..arithmetic import ceil_div
+from ..columns import Inputs
 from ..contracts import Batch
 from ..memory import Pool, Slot
 from ..method import Method
@@ -78,8 +79,9 @@ class PooledRounds(InRounds):
         """How the student sees images of the pool; default: the setting of that name."""
         return self.config.view
 
-    def keep(self, images: Tensor, targets: Tensor) -> None:
-        """Adds images (B, C, H, W) in unit space to the pool, with the classes (B,) that they are to show."""
+    def keep(self, images: Inputs, targets: Tensor) -> None:
+        """Adds images (B, C, H, W) in unit space, or other inputs as they travel, to the pool, with the classes (B,)
+        that they are to show."""
         keep(self.pool, images, targets, self.context, self.view)
 
     def transfer_batch(self) -> Batch:

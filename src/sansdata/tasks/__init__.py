@@ -12,7 +12,9 @@ from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
+from .transcripts import TranscriptSpec
 from .vectors import VectorsSpec
+from .waveform import WaveformSpec
 from .ways import WaysSpec
 
 __all__ = [
@@ -34,7 +36,9 @@ __all__ = [
     "TableSpec",
     "Task",
     "TokensSpec",
+    "TranscriptSpec",
     "VectorsSpec",
+    "WaveformSpec",
     "WaysSpec",
     "load_task",
     "task_from_mapping",

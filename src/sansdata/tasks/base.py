@@ -23,28 +23,32 @@ from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
+from .transcripts import TranscriptSpec
 from .vectors import VectorsSpec
+from .waveform import WaveformSpec
 from .ways import WaysSpec
 
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
-    "inputs": {"image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec},
-    "outputs": {
-        "classes": ClassesSpec,
-        "masks": MasksSpec,
-        "field": FieldSpec,
-        "vectors": VectorsSpec,
-        "ways": WaysSpec,
+    "inputs": {
+        "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec,
+        "waveform": WaveformSpec,
     },
-}
+    "outputs": {
+        "classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec, "ways": WaysSpec,
+        "transcript": TranscriptSpec,
+    },
+}  # fmt: skip
 PAIRS = {
     "table-classification": ("table", "classes"),
     "text-classification": ("tokens", "classes"),
     "segmentation": ("image", "masks"),
     "few-shot": ("image", "ways"),
     "clip-segmentation": ("clip", "masks"),
+    "sound-classification": ("waveform", "classes"),
+    "transcription": ("waveform", "transcript"),
 }
 """Pairs that have a name of their own; the fields of both sides then stand side by side in the task file."""
 GROUP = "sansdata.kinds"
@@ -198,10 +202,12 @@ class PairTask(Task):
 
     @property
     def own_preprocessing(self) -> dict[str, Any]:
-        return self.preprocessing
+        return self.outputs.door | self.preprocessing
 
     def seen_through(self, preprocessing: Mapping[str, Any]) -> PairTask:
-        return self.model_copy(update={"preprocessing": dict(preprocessing)})
+        plain, missing = self.outputs.door, object()
+        said = {name: value for name, value in preprocessing.items() if plain.get(name, missing) != value}
+        return self.model_copy(update={"preprocessing": said})
 
     @property
     def classes(self) -> int:

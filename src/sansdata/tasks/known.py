@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from .base import ImageTask, Task
+from .base import ImageTask, PairTask, Task
 from .known_tables import KNOWN_TABLES
+from .outputs import ClassesSpec
+from .waveform import WaveformSpec
 
 _DIGITS = tuple(str(i) for i in range(10))
 _FASHION = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+_SPOKEN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 KNOWN_TASKS: dict[str, Task] = {
@@ -33,5 +36,8 @@ KNOWN_TASKS: dict[str, Task] = {
     ),
     "tiny-imagenet": ImageTask(shape=(3, 64, 64), classes=200, mean=(0.48, 0.448, 0.398), std=(0.277, 0.269, 0.282)),
     "imagenet": ImageTask(shape=(3, 224, 224), classes=1000, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "spoken-digits": PairTask(
+        inputs=WaveformSpec(rate=8000, length=8000), outputs=ClassesSpec(classes=10, class_names=_SPOKEN)
+    ),
     **KNOWN_TABLES,
 }

@@ -5,6 +5,7 @@ ARCH@FILE#KEY              of the networks in one file the one under KEY: resnet
 timm:NAME, torchvision:NAME    with the library's weights for a teacher, random ones for a student
 package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
+layers:D                   the teacher's network with D layers of its decoder: students of recognisers only
 shrink:R                   the teacher's network with every hidden width times R: students only
 one-step                   the network of a teacher that denoises, with its weights, as a generator: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
@@ -44,6 +45,7 @@ from ..models.build import DOORS, ZOO, architecture_of, build
 from ..models.copying import without_shape
 from ..models.diffusion.unets import library
 from ..models.modes import in_mode
+from ..models.recogniser import Recogniser, with_fewer_layers
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
@@ -65,6 +67,8 @@ from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
 from .weights import check_tensors, read_weights
+from .whisper import architecture_of as recogniser_architecture
+from .whisper import is_whisper, load_whisper, whisper_files
 from .writers.endpoint import is_endpoint
 from .writers.local_model import is_gguf
 from .writers.prompted import require_texts, teacher_of
@@ -123,6 +127,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         return load_onnx(Path(spec), task)
     if is_pipeline(Path(spec)):
         return load_pipeline(Path(spec), task)
+    if is_whisper(Path(spec)):
+        return load_whisper(Path(spec), task)
     if is_transformer(Path(spec)):
         return load_transformer(Path(spec), task)
     try:
@@ -167,6 +173,8 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
     if spec == ONE_STEP:
         module, architecture = in_one_step(teacher.module, teacher.architecture)
         return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
+    if spec.startswith("layers:"):
+        return _fewer_layers(spec, teacher, taught)
     if spec.startswith("shrink:"):
         ratio = _ratio(spec)
         if teacher.most < Access.WEIGHTS:
@@ -176,6 +184,22 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
     model = resolve(spec, taught, pretrained=False)
     model.module.requires_grad_(True).train()
     return model
+
+
+def _fewer_layers(spec: str, teacher: Teacher, task: Task) -> Model:
+    """'layers:D', or 'layers:E-D' with fewer layers of the encoder too: begun from layers of the teacher."""
+    numbers = spec.removeprefix("layers:").split("-")
+    if teacher.most < Access.WEIGHTS or not isinstance(teacher.module, Recogniser):
+        raise StudentError(f"'{spec[:40]}': the teacher is no recogniser of encoder and decoder. Name a student.")
+    if not 1 <= len(numbers) <= 2 or not all(number.isdecimal() for number in numbers):
+        raise StudentError(f"'{spec[:40]}': give layers:2 for two layers of the decoder, or layers:4-2")
+    layers, decoder_layers = [None, *map(int, numbers)][-2:]
+    try:
+        module = with_fewer_layers(teacher.module, int(decoder_layers or 0), layers)
+    except ValueError as fault:
+        raise StudentError(f"'{spec[:40]}': {fault}") from None
+    note = "the student starts from layers of the teacher, evenly spread; the last is the last"
+    return Model(module, recogniser_architecture(module), f"{spec} of {teacher.source}", None, task, (note,))
 
 
 def materialised(module: nn.Module, task: Task) -> nn.Module:
@@ -231,6 +255,8 @@ def declared_files(spec: str) -> list[Path]:
         return [Path(spec), *_files_of_stand_in(spec)]
     if is_panel(spec):
         return [Path(spec), *(file for one in specs_in(spec) for file in declared_files(one))]
+    if is_whisper(Path(spec)):
+        return whisper_files(Path(spec))
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
     if is_onnx(spec):

@@ -35,7 +35,9 @@ from ..tasks import (
     TableSpec,
     Task,
     TokensSpec,
+    TranscriptSpec,
     VectorsSpec,
+    WaveformSpec,
     WaysSpec,
 )
 from ..teachers import autoencoder
@@ -108,6 +110,21 @@ def make_noise_task() -> PairTask:
     return PairTask(inputs=NoiseSpec(shape=(2,), labels=8), outputs=outputs)
 
 
+def make_sounds_task() -> PairTask:
+    """An eighth of a second in 8 bands of 12 frames."""
+    door = {"window": 128, "hop": 96, "mels": 8}
+    return PairTask(
+        inputs=WaveformSpec(rate=8000, length=1024), outputs=ClassesSpec(classes=CLASSES), preprocessing=door
+    )
+
+
+def make_transcripts_task() -> PairTask:
+    """Four letters of the same sounds."""
+    outputs = TranscriptSpec(alphabet="abcd", length=4)  # type: ignore[call-arg]
+    door = {"window": 128, "hop": 96, "mels": 8}
+    return PairTask(inputs=WaveformSpec(rate=8000, length=1024), outputs=outputs, preprocessing=door)
+
+
 @dataclass(frozen=True)
 class World:
     """A pair of kinds, small. network: the zoo's name of the teacher's architecture."""
@@ -130,8 +147,12 @@ class World:
             with torch.no_grad():
                 for number in range(30):
                     network(kind.draw(32, torch.Generator().manual_seed(number)))
-                module.head.weight.mul_(8)
+                self.sharpen(module)
         return module.eval()
+
+    def sharpen(self, module: Any) -> None:
+        """Makes answers differ from input to input."""
+        module.head.weight.mul_(8)
 
     def teacher(self) -> Teacher:
         return Teacher.from_module(self.module(), self.task)
@@ -190,6 +211,20 @@ class LatentsWorld(World):
 
     def spec(self, path: Path) -> str:
         return str(path)
+
+
+@dataclass(frozen=True)
+class ReaderWorld(World):
+    """A decoder whose tokens follow from the sounds more than from the token before."""
+
+    def sharpen(self, module: Any) -> None:
+        for convolution in (module.encoder.conv1, module.encoder.conv2):
+            convolution.weight.mul_(8)
+        module.encoder.positions.mul_(0.3)
+        for block in module.decoder.blocks:
+            for part in (block.cross.memory, block.cross.out):
+                part.weight.mul_(10)
+        module.decoder.embedding.weight.mul_(2)
 
 
 @dataclass(frozen=True)
@@ -328,6 +363,8 @@ WORLDS: dict[str, World] = {
     ),
     "noise": NoiseWorld(make_noise_task(), "ring"),
     "panel": PanelWorld(make_panel_task(), "conv4"),
+    "sounds": World(make_sounds_task(), "mel-cnn-small"),
+    "transcripts": ReaderWorld(make_transcripts_task(), "recogniser"),
 }
 
 

@@ -53,6 +53,8 @@ class NoDataGuard:
         """Files that this process created while armed."""
         self.hosts: dict[tuple[str, int], str] = {}
         """Services that may be asked: (host, port) -> what the ledger calls it."""
+        self.programs: dict[str, str] = {}
+        """Programs that may be started: real path -> name."""
         self.violations: list[dict[str, Any]] = []
         self.unwatched: list[dict[str, Any]] = []
         """What happened and could not be followed."""
@@ -90,6 +92,21 @@ class NoDataGuard:
     def declare_services(self, services: Mapping[tuple[str, int], str]) -> None:
         """Adds to what may be connected to: (host, port) -> its name in the ledger."""
         self.hosts |= dict(services)
+
+    def declare_programs(self, programs: Mapping[Path, str]) -> None:
+        """Adds to what may be started: path -> its name in the ledger."""
+        self.programs |= {os.path.realpath(path): name for path, name in programs.items()}
+
+    def starts(self, program: str, event: str) -> None:
+        """Judges the start of another program: of a declared one the ledger has the hash, and that nobody followed what
+        it read."""
+        with events.own_reads():
+            path = os.path.realpath(program)
+            if os.path.isabs(program) and path in self.programs:
+                self._enter(path, "program")
+                self.not_followed("a program that was declared", f"{self.programs[path]}: {path}")
+                return
+        self.refuse(f"<process: {program[:80]}>", event)
 
     def connects(self, address: Any, event: str) -> None:
         """Judges a connection to another machine: to a declared service, whatever its host's addresses are now."""

@@ -24,6 +24,7 @@ from .model import Recipe
 from .one_language import ONE_LANGUAGE
 from .retain import RETAIN
 from .segmentation import MEMBRANES, STREETS
+from .spoken_digits import SPOKEN_DIGITS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 from .text_dfkd import TEXT_DFKD
 from .zerogen import ZEROGEN
@@ -61,6 +62,7 @@ RECIPES: dict[str, Recipe] = {
         ADULT_ROWS,
         GERMAN_ROWS,
         DFQ,
+        SPOKEN_DIGITS,
         TEXT_DFKD,
         AF_STIP,
         ZEROGEN,

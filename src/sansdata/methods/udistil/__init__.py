@@ -1,0 +1,5 @@
+"""uDistil-Whisper (Waheed et al. 2024): pseudo-labels that scores without labels have sifted."""
+
+from .method import UDistil, UDistilConfig
+
+__all__ = ["UDistil", "UDistilConfig"]

@@ -1,0 +1,25 @@
+"""Texts that are to be said, one on each line of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import MethodError
+from ...files import read_regular
+from ...objectives.edits import normalised
+from ...synthesis.voices import MAX_TEXT
+
+MAX_BYTES = 64_000_000
+MAX_TEXTS = 1_000_000
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a file that hold a word. Raises MethodError."""
+    try:
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as fault:
+        raise MethodError(f"udistil: texts={path}: cannot be read as text ({str(fault)[:200]})") from None
+    lines = [line.strip()[:MAX_TEXT] for line in text.splitlines() if normalised(line)]
+    if not 1 <= len(lines) <= MAX_TEXTS:
+        raise MethodError(f"udistil: texts={path}: {len(lines):,} texts; expected 1 to {MAX_TEXTS:,}, one on each line")
+    return lines

@@ -1,0 +1,50 @@
+"""Small classifiers of sounds: called as module(bands=(B, F, T), mask=(B, T) bool), they give logits (B, K)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .text_nets import masked_mean
+
+
+class MelCNN(nn.Module):
+    """Three blocks of a 3x3 convolution, BatchNorm and pooling by two; the mean over the frames that hold sound, band
+    by band, and a linear head."""
+
+    def __init__(self, mels: int, classes: int, width: int = 16) -> None:
+        super().__init__()
+        widths = (1, width, 2 * width, 4 * width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+            for before, after in pairwise(widths)
+        )
+        for _ in self.blocks:
+            mels = (mels + 1) // 2
+        self.head = nn.Linear(widths[-1] * mels, classes)
+
+    def forward(self, bands: Tensor, mask: Tensor) -> Tensor:
+        states = bands[:, None]
+        for block in self.blocks:
+            states, mask = F.max_pool2d(block(states), 2, ceil_mode=True), mask[:, ::2]
+        return self.head(masked_mean(states.flatten(1, 2).transpose(1, 2), mask))
+
+
+class MelGRU(nn.Module):
+    """A convolution that halves the frames, a GRU in one direction, the mean of its states over the frames that hold
+    sound: what it says of a moment needs nothing of what comes after, so that it can follow a stream."""
+
+    def __init__(self, mels: int, classes: int, width: int = 48) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(mels, width, 3, stride=2)
+        self.norm = nn.BatchNorm1d(width)
+        self.gru = nn.GRU(width, width, batch_first=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, bands: Tensor, mask: Tensor) -> Tensor:
+        heard = torch.relu(self.norm(self.convolution(F.pad(bands, (2, 0)))))
+        states, _ = self.gru(heard.transpose(1, 2))
+        return self.head(masked_mean(states, mask[:, ::2]))
