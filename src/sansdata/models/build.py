@@ -19,8 +19,10 @@ from .cifar_resnet import CifarResNet
 from .code_nets import GRU
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .diffusion.denoiser import Denoiser
-from .diffusion.nets import PlainDDPM, PointNet, ring
+from .diffusion.generators import PictureNet, PointNet
+from .diffusion.mixture import ring
 from .diffusion.one_step import OneStep
+from .diffusion.plain_ddpm import PlainDDPM
 from .diffusion.unets import NETWORK, denoiser_of
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
@@ -110,6 +112,15 @@ def _points(*widths: int) -> Builder:
     )
 
 
+def _pictures(width: int) -> Builder:
+    def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
+        if sizes["height"] % 2 or sizes["width"] % 2:
+            raise StudentError("'picture-net' makes pictures of even height and width")
+        return PictureNet(sizes["channels"], sizes["conditions"], scaled(width, scale))
+
+    return make
+
+
 def _ring(sizes: Mapping[str, int], scale: float) -> nn.Module:
     if _flat(sizes, "ring") != 2 or sizes["conditions"] not in (1, 9):
         raise StudentError("'ring' makes points of 2 numbers, without labels or with 8")
@@ -191,6 +202,8 @@ DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_Z
 FIELD_ZOO: dict[str, Builder] = {
     "point-net": _points(96, 96, 96),
     "point-net-small": _points(32, 32),
+    "picture-net": _pictures(32),
+    "picture-net-small": _pictures(8),
     "ring": _ring,
     "plain-ddpm": _plain_ddpm,
 }

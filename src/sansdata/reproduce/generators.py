@@ -1,5 +1,5 @@
 """What generators of the recipes are measured against: points of a ring, whose distribution is known, and handwritten
-digits, in the features of a small classifier of our own."""
+digits, in the features of a small classifier."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save
+import torch.nn.functional as F
+from safetensors.torch import save
 from torch import Tensor
 
-from ..datasets.images import holdout, load_images
+from ..datasets.images import load_images
 from ..errors import DataError
 from ..evaluate.generators import measured
 from ..figures import values
 from ..files import write_atomic
-from ..models.build import architecture_of, build
-from ..models.diffusion.nets import ring
+from ..models.diffusion.mixture import ring
 from ..network import Network
 from ..objectives.point_sets import sliced_wasserstein
 from ..tasks import Task, load_task
-from .supervised import train
+from ..teachers.specs import load_teacher
 from .teachers import cache
 
 NEAR = 3.0
@@ -89,46 +89,42 @@ class Ring:
 
 
 class Digits:
-    """Handwritten digits, a public DDPM of them, and as judge a LeNet-5 of ours, which learnt the training half."""
+    """Handwritten digits and a public DDPM of them; the judge is a public LeNet-5 (98.91 % of the test set), which has
+    nothing to do with it."""
 
-    count, reference, real = 2000, 50, 10_000
-    file, judge_epochs, held_out = "checkpoints/ddpm_mnist/ddpm_mnist_lin.pth", 3, 5000
-    judge_name = "a LeNet-5 of MNIST"
+    count, reference, paired = 1000, 25, 200
+    file, judging = "checkpoints/ddpm_mnist/ddpm_mnist_lin.pth", "checkpoints/kegnet_mnist/mnist.pth.tar"
+    judge_name = "KegNet's LeNet-5 of MNIST"
 
     def teacher(self, task: Task) -> str:
-        root = os.environ.get("SANSDATA_DATA")
-        path = Path(root or ".") / self.file
-        if not path.is_file():
-            raise DataError(f"the recipe's teacher {self.file} is not below SANSDATA_DATA ({root or 'not set'})")
-        return f"plain-ddpm@{path}"
+        return f"plain-ddpm@{below_root(self.file)}"
 
     def judge(self, judged: Judged) -> dict[str, float]:
         """FD and KD: Frechet and kernel distance to the test set; precision, recall, coverage and the rarest class in
-        percent; paired error: root mean squared difference from the teacher's own, of the range."""
-        task = load_task("mnist")
-        network = self._judge(task)
+        percent; paired error: root mean squared difference from the
+        teacher's own of the first noises, of the range."""
+        task = load_task("mnist-32")
+        network = load_teacher(f"lenet5@{below_root(self.judging)}", task).network
         made = judged.draw(judged.noise)
-        images = torch.from_numpy(load_images("mnist", task, "test").images).permute(0, 3, 1, 2)
-        real, _ = features(network, images.float().div(255)[: self.real])
-        ours, answers = features(network, made.add(0.5).clamp(0, 1))
-        found = values(measured(real, ours, answers, self.judge_name))
+        real = torch.from_numpy(load_images("mnist", task, "test").images).permute(0, 3, 1, 2).float().div(255)
+        ours = F.interpolate(made.add(0.5).clamp(0, 1), (32, 32), mode="bilinear", align_corners=False)
+        (seen, _), (theirs, answers) = features(network, real), features(network, ours)
+        found = values(measured(seen, theirs, answers, self.judge_name))
         return {
             "FD": found["frechet_distance"], "KD": found["kernel_distance"],
             **{name: 100 * found[name] for name in ("precision", "recall", "coverage")}, "density": found["density"],
             "rarest class": 100 * found["least_class"],
-            "paired error": _rmse(made, judged.reference(judged.noise)),
+            "paired error": _rmse(made[: self.paired], judged.reference(judged.noise[: self.paired])),
         }  # fmt: skip
 
-    def _judge(self, task: Task) -> Network:
-        path = cache() / f"mnist-judge-lenet5-{self.judge_epochs}.safetensors"
-        if not path.is_file():
-            learnt, _ = holdout(load_images("mnist", task, "train"), self.held_out, seed=0)
-            module = train("lenet5", learnt, task, self.judge_epochs, view="none")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
-        module = build(architecture_of("lenet5", task))
-        module.load_state_dict(load_file(path))
-        return Network.of(module.eval(), task)
+
+def below_root(name: str) -> Path:
+    """A file below SANSDATA_DATA. Raises DataError where it is not there."""
+    root = os.environ.get("SANSDATA_DATA")
+    path = Path(root or ".") / name
+    if not path.is_file():
+        raise DataError(f"the recipe's {name} is not below SANSDATA_DATA ({root or 'not set'})")
+    return path
 
 
 @torch.no_grad()
