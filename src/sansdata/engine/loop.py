@@ -324,6 +324,8 @@ class Loop:
                 )
         packed, context = self.reservoir.packed, session.context
         assert packed is not None
+        if not context.network.outputs.compares:
+            return
         watched = columns.take(packed, slice(WATCHED))
         student = selection.answers(context.network, watched, context)
         close = context.network.outputs.agreement(student, selection.answers(context.teacher.network, watched, context))

@@ -157,6 +157,7 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
         ("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise", ""),
     ),
     ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
+    ("noise", "field"): (("boot", "", {}, "the teacher denoises: boot", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
 }  # fmt: skip
 """Of the rows of a pair the first that can work is taken; where none can, noise, which works on every kind."""

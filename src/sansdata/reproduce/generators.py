@@ -17,11 +17,10 @@ from torch import Tensor
 
 from ..datasets.images import load_images
 from ..errors import DataError
-from ..evaluate.generators import measured
+from ..evaluate.generators import class_shares, features, measured
 from ..figures import values
 from ..files import write_atomic
 from ..models.diffusion.mixture import ring
-from ..network import Network
 from ..objectives.point_sets import sliced_wasserstein
 from ..tasks import Task, load_task
 from ..teachers.specs import load_teacher
@@ -104,12 +103,12 @@ class Digits:
         percent; paired error: root mean squared difference from the
         teacher's own of the first noises, of the range."""
         task = load_task("mnist-32")
-        network = load_teacher(f"lenet5@{below_root(self.judging)}", task).network
+        network, head = load_teacher(f"lenet5@{below_root(self.judging)}", task).network, "fc2"
         made = judged.draw(judged.noise)
         real = torch.from_numpy(load_images("mnist", task, "test").images).permute(0, 3, 1, 2).float().div(255)
         ours = F.interpolate(made.add(0.5).clamp(0, 1), (32, 32), mode="bilinear", align_corners=False)
-        (seen, _), (theirs, answers) = features(network, real), features(network, ours)
-        found = values(measured(seen, theirs, answers, self.judge_name))
+        (seen, said), (theirs, answers) = features(network, head, real), features(network, head, ours)
+        found = values(measured(seen, theirs, answers, self.judge_name, class_shares(said)))
         return {
             "FD": found["frechet_distance"], "KD": found["kernel_distance"],
             **{name: 100 * found[name] for name in ("precision", "recall", "coverage")}, "density": found["density"],
@@ -125,14 +124,6 @@ def below_root(name: str) -> Path:
     if not path.is_file():
         raise DataError(f"the recipe's {name} is not below SANSDATA_DATA ({root or 'not set'})")
     return path
-
-
-@torch.no_grad()
-def features(network: Network, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(what enters the judge's last linear layer (N, D), its logits (N, K)) of images in unit space."""
-    head = [path for path, part in network.module.named_modules() if isinstance(part, torch.nn.Linear)][-1]
-    outputs = [network(part, [f"{head}:input"]) for part in images.split(1000)]
-    return torch.cat([one.taps[f"{head}:input"] for one in outputs]), torch.cat([one.logits for one in outputs])
 
 
 DOMAINS: dict[str, Callable[[], Domain]] = {"ring": Ring, "mnist-generator": Digits}

@@ -36,6 +36,7 @@ class Field(OutputKind):
     Spec = FieldSpec
     unit = "numbers of a sample"
     draws = True
+    compares = False
 
     def read(self, raw: Any) -> Tensor:
         return _tensor_in(raw).float()
