@@ -69,7 +69,7 @@ def judge(
     with borrowed(about.module), torch.no_grad():
         draw = predictor(about.network, about.task, runtime)
         noise = input_kind(about.task).draw(count, torch.Generator().manual_seed(SEED))
-        made = torch.cat([torch.as_tensor(draw(part).value).cpu() for part in columns.split(noise, BATCH)])
+        made = torch.cat([torch.as_tensor(draw(part)).cpu() for part in columns.split(noise, BATCH)])
     real, said = features(judging.network, head, images.float().div(255))
     theirs, answers = features(judging.network, head, seen_by(job, made, about.task.outputs.range))
     name = f"{judging.source} ({len(real):,} real images, {count:,} samples of {'x'.join(map(str, shape))})"

@@ -127,11 +127,14 @@ def _ring(sizes: Mapping[str, int], scale: float) -> nn.Module:
     return ring(labels=sizes["conditions"] > 1)
 
 
-def _plain_ddpm(sizes: Mapping[str, int], scale: float) -> nn.Module:
-    if sizes["conditions"] > 1:
-        raise StudentError("'plain-ddpm' takes no labels")
-    widths = [scaled(width, scale) for width in (16, 32, 32, 16)]
-    return PlainDDPM(sizes["channels"], (sizes["height"], sizes["width"]), widths)
+def _plain_ddpm(*widths: int) -> Builder:
+    def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
+        if sizes["conditions"] > 1:
+            raise StudentError("'plain-ddpm' takes no labels")
+        size = sizes["height"], sizes["width"]
+        return PlainDDPM(sizes["channels"], size, [scaled(width, scale) for width in widths])
+
+    return make
 
 
 def _flat(sizes: Mapping[str, int], name: str) -> int:
@@ -205,7 +208,8 @@ FIELD_ZOO: dict[str, Builder] = {
     "picture-net": _pictures(32),
     "picture-net-small": _pictures(8),
     "ring": _ring,
-    "plain-ddpm": _plain_ddpm,
+    "plain-ddpm": _plain_ddpm(16, 32, 32, 16),
+    "plain-ddpm-narrow": _plain_ddpm(8, 16, 16, 8),
 }
 FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""

@@ -27,9 +27,10 @@ class Denoiser(nn.Module):
 
     network: called with (state, times) or (state, times, labels), times (B,) as its schedule has them; what it returns
     is a tensor, or has one as `sample`. schedule: a table of alpha squared (N,) at whole times, one of those in
-    `schedules`, or the name of one. clip: bound on the clean sample, or None. labels: how many it can be asked for; null: the label that
-    stands for none of them, where it was trained with one. guidance: how far the answer is pushed from that of `null`
-    to that of the label; 1 asks for the label alone. deviation: of the data, for EDM's preconditioning.
+    `schedules`, or the name of one. clip: bound on the clean sample, or None. labels: how many it can be asked for;
+    null: the label that stands for none of them, where it was trained with one. guidance: how far the answer is pushed
+    from that of `null` to that of the label; 1 asks for the label alone. deviation: of the data, for EDM's
+    preconditioning.
     """
 
     capabilities = ("denoises",)
