@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api.evaluate import attack_success, evaluate, transferability
     from .api.export import export
     from .api.federate import Client, FederatedRun, federate
+    from .api.judge import judge
     from .api.quantize import Integers, to_int8
     from .api.report import report
     from .api.result import Result, load
@@ -47,6 +48,7 @@ _HOMES = {
     "Client": "api.federate",
     "FederatedRun": "api.federate",
     "federate": "api.federate",
+    "judge": "api.judge",
     "Integers": "api.quantize",
     "to_int8": "api.quantize",
     "report": "api.report",
@@ -102,6 +104,7 @@ __all__ = [
     "evaluate",
     "export",
     "federate",
+    "judge",
     "load",
     "load_task",
     "prune",

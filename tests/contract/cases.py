@@ -218,7 +218,6 @@ CASES = {
         stops=(6, 1, 9),  # 1: a third of the pool is there; 6: the pool is being renewed
         moves_apart=((1, 6), (4, 8)),
     ),
-    "noise/noise": Case({"transfer": {"batch": 8, "lr": 0.01}}, stops=(4, 1, 7)),
     "boot/noise": Case(
         {
             "warmup": 3, "ema": 0.5, "boundary_share": 0.5, "solver": "heun",

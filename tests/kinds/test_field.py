@@ -115,6 +115,7 @@ def test_samples_stand_in_the_place_of_their_noise() -> None:
     assert first[:, :4].max() == 0
     assert first[:, 4:].min() == 255
     points = POINTS.drawn([Record({}), Record({})], {"teacher": torch.ones(2, 3), "student": torch.zeros(2, 3)})
+    assert PICTURES.captions(answers.numpy(), named) == [("", "")] * 2
     assert points[0].fields == {"teacher": "1 1 1", "student": "0 0 0"}  # type: ignore[union-attr]
 
 

@@ -17,7 +17,8 @@ from sansdata.errors import MethodError
 from sansdata.methods.boot import BOOT
 from sansdata.methods.index import method_config
 from sansdata.models.diffusion.denoiser import Denoiser
-from sansdata.models.diffusion.nets import PointNet, ring
+from sansdata.models.diffusion.generators import PointNet
+from sansdata.models.diffusion.mixture import ring
 from sansdata.models.diffusion.schedules import Cosine, Flow, Schedule
 from sansdata.runtime import Runtime
 from sansdata.tasks import PairTask

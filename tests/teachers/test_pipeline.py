@@ -192,7 +192,7 @@ def test_schedulers_of_every_sort(diffusers: Any) -> None:
 
 @pytest.mark.usefixtures("diffusers")
 def test_other_students_are_no_pipelines(tmp_path: Path) -> None:
-    from sansdata.models.diffusion.nets import PointNet
+    from sansdata.models.diffusion.generators import PointNet
 
     with pytest.raises(StudentError, match="one-step"):
         write_pipeline(PointNet(2), tmp_path)

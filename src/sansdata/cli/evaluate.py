@@ -34,6 +34,13 @@ def evaluate(
     ] = None,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", metavar="SPEC", help="of a generator: a classifier whose features it is seen in"),
+    ] = None,
+    judge_task: Annotated[
+        str | None, typer.Option("--judge-task", metavar="TASK", help="the judge's own task, in which --data is read")
+    ] = None,
     background: Annotated[
         Background | None, typer.Option("--background", help="what transparent pictures of a folder are seen on")
     ] = None,
@@ -43,6 +50,8 @@ def evaluate(
     device: words.Device = "auto",
 ) -> None:
     """Accuracy, per class, calibration, with --teacher agreement; --transfer probes other tasks, --attack backdoors."""
+    if (judge is None) != (judge_task is None) or (judge and data is None):
+        raise ConfigError("a judge needs its own task and real images: give --judge, --judge-task and --data")
     if data is None and not transfer:
         raise ConfigError("nothing to evaluate on: give --data (the model's own task), --transfer (another), or both")
     if attack and data is None:
@@ -56,10 +65,14 @@ def evaluate(
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.evaluate import attack_success, transferability
     from ..api.evaluate import evaluate as measure
+    from ..api.judge import judge as judged
     from ..files import reason, write_json
 
     figures: dict[str, Any] = {}
-    if data is not None:
+    if judge is not None:
+        figures = judged(model, str(data), judge, judge_task, job, device=device).to_dict()
+        _say_own(figures)
+    elif data is not None:
         figures = measure(
             model, data, task=job, teacher=teacher, device=device, background=background, few_shot=tasks
         ).to_dict()

@@ -323,7 +323,7 @@ class Loop:
                 )
         packed, context = self.reservoir.packed, session.context
         assert packed is not None
-        if not context.network.outputs.comparable:
+        if not context.network.outputs.compares:
             return
         watched = columns.take(packed, slice(WATCHED))
         student = selection.answers(context.network, watched, context)

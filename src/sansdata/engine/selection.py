@@ -78,7 +78,7 @@ def score(
     student, the network that the snapshots are of, is left with the last one.
     """
     teacher, kind = context.teacher.network, student.outputs
-    if kind.comparable:
+    if kind.compares:
         on_samples, on_probes = answers(teacher, samples, context), answers(teacher, probes, context)
     rows = []
     for step, path in snapshots(directory):
@@ -88,7 +88,7 @@ def score(
         if (own := validate(student.module)) is not None:
             row["validation"] = own
         rows.append(row)
-        if not kind.comparable:
+        if not kind.compares:
             continue
         close = kind.agreement(answers(student, samples, context), on_samples)
         probed = kind.agreement(answers(student, probes, context), on_probes)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..figures import Drawing, Figure, Finding
+from ..network import Network
 
 NEIGHBOURS = 5
 """Of the balls around each vector (Naeem et al. 2020, arXiv 2002.09797)."""
@@ -61,9 +62,20 @@ def class_shares(answers: Tensor) -> Tensor:
     return torch.bincount(answers.argmax(1), minlength=answers.shape[1]).double() / len(answers)
 
 
-def measured(real: Tensor, made: Tensor, answers: Tensor, judge: str, names: tuple[str, ...] = ()) -> list[Finding]:
+@torch.no_grad()
+def features(network: Network, head: str, images: Tensor, batch: int = 1000) -> tuple[Tensor, Tensor]:
+    """(what enters the judge's layer `head` (N, D), its logits (N, K)) of images (N, C, H, W) in unit space."""
+    tap = f"{head}:input"
+    outputs = [network(part, [tap]) for part in images.split(batch)]
+    return torch.cat([one.taps[tap].flatten(1) for one in outputs]), torch.cat([one.logits for one in outputs])
+
+
+def measured(
+    real: Tensor, made: Tensor, answers: Tensor, judge: str, true_shares: Tensor, names: tuple[str, ...] = ()
+) -> list[Finding]:
     """Every figure of samples whose features are `made` and whose logits, of the same judge, are `answers`. judge: what
-    network that is; it stands in every meaning, since figures of two judges cannot be compared."""
+    network that is; it stands in every meaning, since figures of two judges cannot be compared. true_shares: (K,) how
+    often it names each class of the real ones."""
     real, made, by = real.double(), made.double(), f"in features of {judge}"
     near, shares = neighbourhoods(real, made), class_shares(answers)
     return [
@@ -76,5 +88,8 @@ def measured(real: Tensor, made: Tensor, answers: Tensor, judge: str, names: tup
                "higher"),
         Figure("least_class", float(shares.min()), "share", f"samples that {judge} takes for the rarest class",
                "higher"),
+        Figure("class_distance", float((shares - true_shares).abs().sum()) / 2, "share",
+               f"samples that would have to be of another class for {judge} to name all as often as of the real ones",
+               "lower"),
         Drawing("class_shares", "bars", shares.tolist(), f"samples that {judge} takes for each class", names),
     ]  # fmt: skip

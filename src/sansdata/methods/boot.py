@@ -207,7 +207,7 @@ class BOOT(Method):
     @torch.no_grad()
     def _follow(self) -> None:
         """The slow copy after the step before this one; its first steps count evenly."""
-        if parametrize.is_parametrized(self.context.student) or not self.context.progress.steps:
+        if not self.context.progress.steps or self.released(self.context.student) is not self.slow:
             return
         taken = self.followed["steps"] + 1
         rate = min(self.config.ema, (1 + taken) / (10 + taken))

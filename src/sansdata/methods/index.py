@@ -168,6 +168,7 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
         ("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise", ""),
     ),
     ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
+    ("noise", "field"): (("boot", "", {}, "the teacher denoises: boot", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
     ("noise", "vectors"): (("fair4free", "default", {}, "the teacher draws latents: fair4free", ""),),
 }  # fmt: skip

@@ -22,8 +22,10 @@ from .code_nets import GRU
 from .conv4 import conv4
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .diffusion.denoiser import Denoiser
-from .diffusion.nets import PlainDDPM, PointNet, ring
+from .diffusion.generators import PictureNet, PointNet
+from .diffusion.mixture import ring
 from .diffusion.one_step import OneStep
+from .diffusion.plain_ddpm import PlainDDPM
 from .diffusion.unets import NETWORK, denoiser_of
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
@@ -119,17 +121,29 @@ def _points(*widths: int) -> Builder:
     )
 
 
+def _pictures(width: int) -> Builder:
+    def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
+        if sizes["height"] % 2 or sizes["width"] % 2:
+            raise StudentError("'picture-net' makes pictures of even height and width")
+        return PictureNet(sizes["channels"], sizes["conditions"], scaled(width, scale))
+
+    return make
+
+
 def _ring(sizes: Mapping[str, int], scale: float) -> nn.Module:
     if _flat(sizes, "ring") != 2 or sizes["conditions"] not in (1, 9):
         raise StudentError("'ring' makes points of 2 numbers, without labels or with 8")
     return ring(labels=sizes["conditions"] > 1)
 
 
-def _plain_ddpm(sizes: Mapping[str, int], scale: float) -> nn.Module:
-    if sizes["conditions"] > 1:
-        raise StudentError("'plain-ddpm' takes no labels")
-    widths = [scaled(width, scale) for width in (16, 32, 32, 16)]
-    return PlainDDPM(sizes["channels"], (sizes["height"], sizes["width"]), widths)
+def _plain_ddpm(*widths: int) -> Builder:
+    def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
+        if sizes["conditions"] > 1:
+            raise StudentError("'plain-ddpm' takes no labels")
+        size = sizes["height"], sizes["width"]
+        return PlainDDPM(sizes["channels"], size, [scaled(width, scale) for width in widths])
+
+    return make
 
 
 def _flat(sizes: Mapping[str, int], name: str) -> int:
@@ -223,8 +237,11 @@ DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_Z
 FIELD_ZOO: dict[str, Builder] = {
     "point-net": _points(96, 96, 96),
     "point-net-small": _points(32, 32),
+    "picture-net": _pictures(32),
+    "picture-net-small": _pictures(8),
     "ring": _ring,
-    "plain-ddpm": _plain_ddpm,
+    "plain-ddpm": _plain_ddpm(16, 32, 32, 16),
+    "plain-ddpm-narrow": _plain_ddpm(8, 16, 16, 8),
 }
 FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""

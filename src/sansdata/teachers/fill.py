@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..errors import TeacherError
+from ..errors import StudentError, TeacherError
 from ..models.build import architecture_of, build, networks_of
 from ..tasks import Task
 from .choice import COUNTERS, fits
@@ -85,8 +85,11 @@ def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], ta
 def _fitting_zoo(tensors: Mapping[str, Tensor], task: Task) -> str | None:
     """The zoo network whose hidden weights all have these names and shapes, or these in a dialect."""
     for name in networks_of(task.pair):
-        with torch.device("meta"):  # shapes only, nothing is allocated
-            module = build(architecture_of(name, task))
+        try:
+            with torch.device("meta"):  # shapes only, nothing is allocated
+                module = build(architecture_of(name, task))
+        except StudentError:  # one that makes no samples of this shape
+            continue
         if fits({"": tensors}, module):
             return name
     return None

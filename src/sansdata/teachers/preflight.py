@@ -225,7 +225,7 @@ def _describe(teacher: Teacher, inputs: Inputs, verdict: Preflight) -> None:
             f"{len(inside.shared_norms)} layer(s) with statistics run several times in a pass (such as "
             f"'{inside.shared_norms[0]}') and are not matched"
         )
-    if not verdict.batch_norms:
+    if not verdict.batch_norms and teacher.task.pair[0] != "noise":  # a generator's inputs are drawn, not inverted
         verdict.warnings.append("the teacher has no BatchNorm statistics: methods that match them cannot be used")
     network, kind = teacher.network, input_kind(teacher.task)
     doubts, problem = attempt(lambda: kind.doubts(network.module, network.preprocessor, network.preprocessor(inputs)))
@@ -253,7 +253,7 @@ def _check_student(student: Network, task: Task, verdict: Preflight) -> None:
         if fault:
             verdict.faults.append(fault)
             return
-    if verdict.parameters and verdict.student_parameters >= verdict.parameters:
+    if verdict.parameters and verdict.student_parameters >= verdict.parameters and student.outputs.compares:
         verdict.warnings.append(
             f"the student ({verdict.student_parameters:,} parameters) is not smaller than the teacher "
             f"({verdict.parameters:,})"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sansdata.errors import TeacherError
 from sansdata.models.diffusion.denoiser import Denoiser, to_clean
-from sansdata.models.diffusion.nets import Mixture, ring
+from sansdata.models.diffusion.mixture import Mixture, ring
 from sansdata.models.diffusion.one_step import OneStep
 from sansdata.models.diffusion.schedules import Cosine, Discrete, Flow, Karras, Schedule, Trajectory
 

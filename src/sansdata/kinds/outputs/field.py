@@ -36,6 +36,7 @@ class Field(OutputKind):
     Spec = FieldSpec
     unit = "numbers of a sample"
     draws = True
+    compares = False
 
     def read(self, raw: Any) -> Tensor:
         return _tensor_in(raw).float()
@@ -133,7 +134,8 @@ class Field(OutputKind):
         return answers.float().numpy()
 
     def captions(self, answers: np.ndarray, name_of: NameOf) -> Sequence[tuple[str, str]]:
-        return []
+        """Nothing: a sample is not taken for anything."""
+        return [("", "")] * len(answers)
 
     def drawn(self, previews: Sequence[Preview], several: Mapping[str, Tensor]) -> Sequence[Preview]:
         """The samples side by side in the place of their noise: pictures, or rows of numbers."""

@@ -19,7 +19,7 @@ class Ways(Classes):
 
     Spec = WaysSpec
     unit = "ways"
-    comparable = False
+    comparable = compares = False
 
     def agreement(self, student: Tensor, teacher: Tensor) -> None:
         return None

@@ -26,10 +26,11 @@ class Denoiser(nn.Module):
     deterministic trajectory (DDIM, without noise) in `steps` calls of its network.
 
     network: called with (state, times) or (state, times, labels), times (B,) as its schedule has them; what it returns
-    is a tensor, or has one as `sample`. schedule: a table of alpha squared (N,) at whole times, or one of those in
-    `schedules`. clip: bound on the clean sample, or None. labels: how many it can be asked for; null: the label that
-    stands for none of them, where it was trained with one. guidance: how far the answer is pushed from that of `null`
-    to that of the label; 1 asks for the label alone. deviation: of the data, for EDM's preconditioning.
+    is a tensor, or has one as `sample`. schedule: a table of alpha squared (N,) at whole times, one of those in
+    `schedules`, or the name of one. clip: bound on the clean sample, or None. labels: how many it can be asked for;
+    null: the label that stands for none of them, where it was trained with one. guidance: how far the answer is pushed
+    from that of `null` to that of the label; 1 asks for the label alone. deviation: of the data, for EDM's
+    preconditioning.
     """
 
     capabilities = ("denoises",)
@@ -37,7 +38,7 @@ class Denoiser(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        schedule: Schedule | Tensor,
+        schedule: Schedule | Tensor | str,
         prediction: Prediction = "epsilon",
         clip: float | None = None,
         labels: int = 0,
@@ -56,7 +57,7 @@ class Denoiser(nn.Module):
         if isinstance(schedule, Tensor):
             self.register_buffer("kept", schedule.detach().clone())
         else:
-            self._formula = schedule
+            self._formula = _formula(schedule) if isinstance(schedule, str) else schedule
         if prediction not in PREDICTIONS:
             raise TeacherError(f"a network predicts one of {', '.join(PREDICTIONS)}, not {prediction!r:.40}")
         if guidance != 1 and null is None:
@@ -122,6 +123,12 @@ class Denoiser(nn.Module):
             signals.append(seen[-1] if number == 0 else signal)
             signal = kept * signal + (1 - kept) * seen[-1]
         return seen, [*signals, signal]
+
+
+def _formula(name: str) -> Schedule:
+    if name not in SCHEDULES:
+        raise TeacherError(f"a schedule is a table, or one of {', '.join(SCHEDULES)}, not {name!r:.40}")
+    return SCHEDULES[name]()
 
 
 def ask(network: nn.Module, state: Tensor, time: Tensor, label: Tensor | None) -> Tensor:

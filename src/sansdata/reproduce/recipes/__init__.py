@@ -4,7 +4,7 @@ from ...errors import ConfigError, did_you_mean
 from .abd import ABD
 from .af_stip import AF_STIP
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
-from .boot import BOOT_MNIST, BOOT_RING
+from .boot import BOOT_FASHION, BOOT_MNIST, BOOT_RING
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
@@ -69,6 +69,7 @@ RECIPES: dict[str, Recipe] = {
         ONE_LANGUAGE,
         BOOT_RING,
         BOOT_MNIST,
+        BOOT_FASHION,
     )
 }
 
