@@ -23,19 +23,19 @@ def _arms(steps: int, own: dict[str, Any], few: bool) -> tuple[Arm, ...]:
     loose = {"autoencoder": own | {"weight": 0.0}}
     arms = (
         _arm("moments", "method", steps, plain, _PAPER),
-        _arm("cycle", "method", steps, plain, handover="cycle"),
-        _arm("latent-bank", "method", steps, plain, handover="latent-bank", personal_data=True),
-        _arm("no-penalty", "ablation", steps, loose),
-        _arm("mse", "ablation", steps, plain, loss="mse"),
-        _arm("own-group", "ablation", steps, plain | {"rule": "own"}),
-        _arm("any-group", "ablation", steps, plain | {"rule": "marginal"}),
-        _arm("prior-draws", "floor", 1, plain | {"draws": "prior"}),
-        _arm("prior-draws-no-penalty", "floor", 1, loose | {"draws": "prior"}),
-        _arm("neutral-all", "combination", steps, plain | {"rule": "neutral", "proxies": ["all"]}),
         Arm(name="real-rows", role="ceiling", method="real-rows", steps=1, experiment=plain),
         Arm(name="one-answer", role="floor", method="constant", steps=1, experiment=plain),
+        _arm("own-group", "ablation", steps, plain | {"rule": "own"}),
+        _arm("mse", "ablation", steps, plain, loss="mse"),
+        _arm("no-penalty", "ablation", steps, loose),
+        _arm("prior-draws-no-penalty", "floor", 1, loose | {"draws": "prior"}),
+        _arm("prior-draws", "floor", 1, plain | {"draws": "prior"}),
+        _arm("latent-bank", "method", steps, plain, handover="latent-bank", personal_data=True),
+        _arm("cycle", "method", steps, plain, handover="cycle"),
     )
     more = (
+        _arm("any-group", "ablation", steps, plain | {"rule": "marginal"}),
+        _arm("neutral-all", "combination", steps, plain | {"rule": "neutral", "proxies": ["all"]}),
         _arm("energy", "method", steps, plain, loss="energy"),
         _arm("sliced-w2", "method", steps, plain, loss="sliced-w2"),
         Arm(name="reductions", role="ceiling", method="reductions", steps=1, experiment=plain),
