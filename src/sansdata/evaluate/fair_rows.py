@@ -127,6 +127,14 @@ def readable(columns: np.ndarray, sought: np.ndarray, judge: Any) -> float:
     return float(np.mean(each[-1:] if len(judge.classes_) == 2 else each))
 
 
+def latent_aucs(latents: Tensor, groups: Tensor, labels: np.ndarray) -> tuple[float, float]:
+    """How well the group (N,) and the class (N,) can be read from latents (N, Z) of real rows."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    judge, values = HistGradientBoostingClassifier(max_iter=60, random_state=0), latents.numpy()
+    return readable(values, groups.numpy(), judge), readable(values, labels, judge)
+
+
 # -- rows beside rows
 
 
@@ -205,6 +213,8 @@ MEANINGS: dict[str, tuple[str, str, str]] = {
     "label_rate": ("share", "", "of the rows themselves that have the good class"),
     "label_dpr": ("number", "higher", "the same ratio of the rows' own classes"),
     "s_auc": ("number", "lower", "how well the group can be read from the other columns of the rows; .5: not at all"),
+    "latent_s_auc": ("number", "lower", "how well the group can be read from latents of the real rows; .5: not at all"),
+    "latent_class_auc": ("number", "higher", "how well the class can be read from them"),
     "density": ("number", "", "rows within reach of a real one; 1: as a perfect copy has"),
     "coverage": ("share", "higher", "real rows that have a row within reach"),
     "closest_record": ("number", "", "columns in which a row differs from the nearest training row, mean"),
