@@ -14,6 +14,7 @@ from sansdata.cli.main import app
 from sansdata.config import dump_yaml
 from sansdata.datasets.load import load_set
 from sansdata.errors import SansdataError
+from sansdata.evaluate import generated_rows
 from sansdata.tasks import load_task
 from sansdata.teachers.autoencoder import save_autoencoder
 from sansdata.testing.worlds import make_autoencoder
@@ -81,14 +82,16 @@ def test_a_table_becomes_synthetic_rows_and_their_figures(owner: Path, tmp_path:
     assert again.read_text() == made.read_text()
 
 
-@pytest.mark.long
-def test_rows_are_judged_by_a_classifier_on_real_ones_under_every_rule(owner: Path, tmp_path: Path) -> None:
+def test_rows_are_judged_by_a_classifier_on_real_ones_under_every_rule(
+    owner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("fairlearn", reason="figures of fairness are fairlearn's (extra 'fair')")
     teacher, run = str(owner / "fair" / "teacher.safetensors"), tmp_path / "run"
     command(
         "distill", "--teacher", teacher, "--task", str(owner / "fair" / "task.yaml"), "--student", "latent-mlp",
         "--budget", "150steps", "--threads", "1", "--out", str(run), "transfer.batch=64",
     )  # fmt: skip
+    monkeypatch.setattr(generated_rows, "ROWS", 1500)
     printed = command("evaluate", str(run), "--data", str(owner / "table.csv"), "--teacher", teacher)
     assert "one answer for all" in printed
     figures = json.loads((run / "evaluation.json").read_text())

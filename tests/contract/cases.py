@@ -179,9 +179,6 @@ CASES = {
         stops=(5, 1, 9),  # 1: only draws were asked; 5: bins are found; 9: the pool is being renewed
         moves_apart=((1, 6), (5, 7)),
     ),
-    "noise/latents": Case(
-        {"transfer": {"batch": 8}}, stops=(4, 1, 7), learns={"optimizer": "adam", "lr": 0.02},
-    ),
     "fair4free/latents": Case(
         {"handover": "moments", "loss": "sliced-w2", "directions": 8, "transfer": {"batch": 8}}, stops=(4, 1, 7),
         learns={"lr": 0.02, "batch": 64},

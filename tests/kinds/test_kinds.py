@@ -209,8 +209,8 @@ NETWORKS = [
 OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens")]
 
 
-SIZES = {"convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "mlp-small", "mlp-wide", "point-net", "ring", "unet",
-         "unet-wide"}  # fmt: skip
+SIZES = {"convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "latent-mlp-small", "mlp-small", "mlp-wide", "point-net",
+         "ring", "unet", "unet-wide"}  # fmt: skip
 """Networks that differ from another by their width alone."""
 
 

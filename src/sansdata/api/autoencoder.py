@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pydantic
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from ..config import dump_yaml, validate
 from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
 from ..errors import ConfigError, DataError, did_you_mean
-from ..evaluate.fair_rows import readable
+from ..evaluate.fair_rows import latent_aucs
 from ..files import write_atomic
 from ..kinds.inputs.table_bins import TableBins, fit_bins
 from ..models.modes import single_precision
@@ -115,15 +114,6 @@ def fit_autoencoder(
     elif settings.handover == "latent-bank":
         model.bank = Bank(model.sampled(codes, members, stream), members)
     return model
-
-
-def latent_aucs(latents: Tensor, groups: Tensor, labels: np.ndarray) -> tuple[float, float]:
-    """How well the group and the class can be read from latents (N, Z) of real rows."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    judge = HistGradientBoostingClassifier(max_iter=60, random_state=0)
-    values = latents.numpy()
-    return readable(values, groups.numpy(), judge), readable(values, labels, judge)
 
 
 def latents_of_rows(model: AutoEncoder, rows: KindSet, seed: int) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..config import dump_yaml
+from ..engine.run_directory import RunDirectory, at
 from ..errors import ConfigError, TeacherError
 from ..files import write_atomic
 from ..kinds.index import input_kind
@@ -108,8 +109,6 @@ def encoder_of(teacher: str | Teacher, task: Task, run: Path | None = None) -> A
 
 def require_own(teacher: Teacher, run: Path) -> None:
     """Raises TeacherError where the run says that it learnt the latents of another autoencoder."""
-    from ..engine.run_directory import RunDirectory, at
-
     learnt = at(RunDirectory(run).manifest(), "teacher", "fingerprint")
     if isinstance(learnt, str) and learnt != teacher.fingerprint():
         raise TeacherError(

@@ -7,7 +7,7 @@ two rows is how many of their columns differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -84,7 +84,7 @@ def served(chosen: np.ndarray, scores: np.ndarray, real: LabelledRows) -> dict[s
     and of those who do not. Both are 1 where nobody is chosen: then all are treated alike.
     """
     fair, sk = _fairlearn(), import_module("sklearn.metrics")
-    both = chosen.sum() > 0
+    anybody = bool(chosen.any())
     sides = len(np.unique(real.positive)) == 2
     return {
         "auroc": float(sk.roc_auc_score(real.positive, scores)) if sides else 0.5,
@@ -93,9 +93,9 @@ def served(chosen: np.ndarray, scores: np.ndarray, real: LabelledRows) -> dict[s
         "f1": float(sk.f1_score(real.positive, chosen, zero_division=0)),
         "positive_rate": float(chosen.mean()),
         "dpr": float(fair.demographic_parity_ratio(real.positive, chosen, sensitive_features=real.groups))
-        if both else 1.0,
+        if anybody else 1.0,
         "eor": _finite(fair.equalized_odds_ratio(real.positive, chosen, sensitive_features=real.groups))
-        if both else 1.0,
+        if anybody else 1.0,
     }  # fmt: skip
 
 
@@ -125,6 +125,14 @@ def readable(columns: np.ndarray, sought: np.ndarray, judge: Any) -> float:
     known = [at for at, value in enumerate(judge.classes_) if 0 < (sought[ask] == value).mean() < 1]
     each = [roc_auc_score(sought[ask] == judge.classes_[at], shares[:, at]) for at in known]
     return float(np.mean(each[-1:] if len(judge.classes_) == 2 else each))
+
+
+def latent_aucs(latents: Tensor, groups: Tensor, labels: np.ndarray) -> tuple[float, float]:
+    """How well the group (N,) and the class (N,) can be read from latents (N, Z) of real rows."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    judge, values = HistGradientBoostingClassifier(max_iter=60, random_state=0), latents.numpy()
+    return readable(values, groups.numpy(), judge), readable(values, labels, judge)
 
 
 # -- rows beside rows
@@ -205,6 +213,8 @@ MEANINGS: dict[str, tuple[str, str, str]] = {
     "label_rate": ("share", "", "of the rows themselves that have the good class"),
     "label_dpr": ("number", "higher", "the same ratio of the rows' own classes"),
     "s_auc": ("number", "lower", "how well the group can be read from the other columns of the rows; .5: not at all"),
+    "latent_s_auc": ("number", "lower", "how well the group can be read from latents of the real rows; .5: not at all"),
+    "latent_class_auc": ("number", "higher", "how well the class can be read from them"),
     "density": ("number", "", "rows within reach of a real one; 1: as a perfect copy has"),
     "coverage": ("share", "higher", "real rows that have a row within reach"),
     "closest_record": ("number", "", "columns in which a row differs from the nearest training row, mean"),
@@ -229,10 +239,3 @@ def plane(points: Mapping[str, tuple[float, float]]) -> Drawing:
     data = {name: [[round(dpr, 4), round(auroc, 4)]] for name, (dpr, auroc) in points.items()}
     meaning = "across: DPR, 1 is fair; up: AUROC on real rows. One answer for all is fair and useless (1, .5)"
     return Drawing("fairness_and_utility", "points", data, meaning)
-
-
-def rates(rows: LabelledRows, names: Sequence[str]) -> Drawing:
-    """How many rows of each group have the good class."""
-    shares = [float(rows.positive[rows.groups == g].mean()) if (rows.groups == g).any() else None
-              for g in range(len(names))]  # fmt: skip
-    return Drawing("good_class_by_group", "bars", shares, "share of the rows of each group", tuple(names))

@@ -64,6 +64,7 @@ def evaluate_rows(latents: Any, model: AutoEncoder, data: KindSet, training: Kin
         points[name] = (measured["dpr"], measured["auroc"])
         if name == MAIN:
             findings.append(Figure("base_rate", base, "share", "of the real rows that have the good class"))
+            findings += figures_of(of_latents(model, real, data))
             findings += figures_of(always, " (one answer for all)")
     if learnt is not None:
         of_real = fair_rows.downstream(model, learnt, real)
@@ -75,6 +76,14 @@ def evaluate_rows(latents: Any, model: AutoEncoder, data: KindSet, training: Kin
     notes = (*data.notes, f"the good class is '{good}', the groups are those of '{model.sensitive.column}': "
              f"{', '.join(model.sensitive.names)}")  # fmt: skip
     return Evaluation(len(data), tuple(findings), data.class_names, data.source, notes)
+
+
+def of_latents(model: AutoEncoder, real: LabelledRows, data: KindSet) -> dict[str, float]:
+    """What the encoder's latents of real rows tell."""
+    groups = torch.from_numpy(real.groups)
+    latents = model.sampled(real.codes, groups, torch.Generator().manual_seed(0))
+    group, label = fair_rows.latent_aucs(latents, groups, data.labels)
+    return {"latent_s_auc": group, "latent_class_auc": label}
 
 
 def _real(model: AutoEncoder, data: KindSet) -> LabelledRows:

@@ -131,17 +131,16 @@ def curve(
 
 
 def points(name: str, label: str, groups: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Points (x, y) of several names on one pair of axes, each name beside its first point."""
+    """Points (x, y) of several names on one pair of axes; each name has a colour and a mark of its own."""
     colours = ("blue", "orange", "green", "purple", "red", "muted")
-    with canvas(5.6, 3.4) as (figure, axes):
+    with canvas(5.6, 2.8) as (figure, axes):
         for place, (title, pairs) in enumerate(groups.items()):
             x, y = zip(*pairs)
-            colour, mark = MARKS[colours[place % 6]], "os^D"[place // 6 % 4]
-            axes.plot(x, y, mark, color=colour, markersize=6)
-            axes.annotate(clip(title, 40).lstrip("_"), (x[0], y[0]), xytext=(6, 4), textcoords="offset points",
-                          color=MARKS["ink"], fontsize=7)  # fmt: skip
+            mark = "os^Dv"[(place + place // 6) % 5]
+            axes.plot(x, y, mark, color=MARKS[colours[place % 6]], markersize=6, label=clip(title, 40).lstrip("_"))
         tidy(axes)
-        axes.margins(0.22, 0.15)
+        axes.margins(0.08, 0.1)
+        figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside right upper")
         return svg(figure, name, label)
 
 

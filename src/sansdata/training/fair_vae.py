@@ -25,8 +25,8 @@ class FairVAESettings(Strict):
     hidden: int = pydantic.Field(default=64, ge=1, le=4096)  # released
     bins: int = pydantic.Field(default=8, ge=2, le=1024)  # released
     dependence: Literal["distribution-cov", "dcor", "hsic"] = "dcor"
-    weight: float = pydantic.Field(default=3.0, ge=0)
-    epochs: int = pydantic.Field(default=15, ge=1)
+    weight: float = pydantic.Field(default=4.0, ge=0)
+    epochs: int = pydantic.Field(default=20, ge=1)
     batch: int = pydantic.Field(default=512, ge=8)
     lr: float = pydantic.Field(default=2e-3, gt=0)
 

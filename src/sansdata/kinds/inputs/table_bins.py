@@ -24,8 +24,8 @@ Bin = tuple[float, float]
 
 
 def fit_bins(column: Column, values: Tensor, count: int) -> tuple[Bin, ...]:
-    """At most `count` bins of a numeric column: even ones over its range, as FairDisCo cuts them; whole numbers of
-    which no more occur have one each.
+    """At most `count` bins of a numeric column, one more where values lie on both sides of a crowded one: even ones
+    over its range, as FairDisCo cuts them; whole numbers of which no more occur have one each.
 
     values (N,) float: those of real rows that are not missing. Deviation: the released loaders make two bins of columns
     that crowd at one value (capital gain), at it and beyond; here what lies beyond is cut where as many rows lie in

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...api.autoencoder import AutoencoderSettings, fit_autoencoder, latent_aucs, latents_of_rows
+from ...api.autoencoder import AutoencoderSettings, fit_autoencoder, latents_of_rows
 from ...api.distill import distill
 from ...api.result import Result
 from ...api.rows import draw_latents
 from ...datasets.labelled import KindSet
 from ...datasets.load import load_set
 from ...evaluate import fair_rows
-from ...evaluate.fair_rows import LabelledRows, labelled_rows
+from ...evaluate.fair_rows import LabelledRows, labelled_rows, latent_aucs
 from ...evaluate.generated_rows import measured_rows
 from ...network import Network
 from ...tasks import load_task

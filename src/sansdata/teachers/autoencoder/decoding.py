@@ -20,7 +20,7 @@ RULES = {
     "own": "the group that the latent looks like, by what the encoder says of each group",
     "marginal": "a group as frequent as among real rows, whatever the latent",
     "balanced": "each group as often, whatever the latent",
-    "neutral": "as marginal, but the class, and the proxies that you name, are the mean over the groups",
+    "neutral": "as marginal, but the class, and proxies that you name, are the mean over the groups by share",
     "fixed": "one group for all, fixed:GROUP",
 }
 """Name -> which group a latent is decoded for."""
@@ -78,7 +78,8 @@ def decoded(model: AutoEncoder, latents: Tensor, rule: Rule, stream: Generator) 
             model.probabilities(latents, torch.full((len(latents),), group)) for group in range(counted)
         ]  # fmt: skip
         for place in (*rule.proxies, len(shares) - 1):
-            shares[place] = torch.stack([several[place] for several in of_groups]).mean(0)
+            heads = torch.stack([several[place] for several in of_groups])
+            shares[place] = (model.shares[:, None, None] * heads).sum(0)
     codes = drawn(shares, stream)
     rows, labels = model.bins.rows(codes, model.levels_in(groups, stream), stream)
     return Made(rows, labels, groups)
