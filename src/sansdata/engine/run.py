@@ -25,9 +25,10 @@ from ..errors import BudgetSpent, Interrupted, ResumeError, SansdataError, UserE
 from ..files import utc_now, write_atomic
 from ..method import Method
 from ..settings import RunSettings
+from ..tasks import load_task
 from ..teachers.base import Teacher, fingerprint
+from ..teachers.services import journals, services
 from ..teachers.specs import import_libraries
-from ..teachers.writers.sources import journals, services
 from ..training.few_bits import described
 from .budget import Plan
 from .checkpoint import Checkpoints
@@ -71,9 +72,10 @@ def run(
         require_tensorboard()
     import_libraries([settings.teacher, *settings.helpers])
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
+    job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
     for spec in (settings.teacher, *settings.helpers, *([] if teacher is None else [teacher.source])):
         guard.declare_services(services(spec))
-        guard.declare(dict.fromkeys(journals(spec), "journal"))
+        guard.declare(dict.fromkeys(journals(spec, job), "journal"))
     with _alone(), guard, stop_on_signals() as request:
         with _explained(request):
             prepared = prepare(settings, teacher, student, method)
