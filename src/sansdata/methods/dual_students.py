@@ -75,7 +75,8 @@ class DualStudents(InRounds):
 
     @classmethod
     def rehearsal(cls, config: DualStudentsConfig) -> DualStudentsConfig:
-        return config.model_copy(update={"student_steps": 1, "replay_steps": min(1, config.replay_steps)})
+        again = round(2 * config.replay_steps / config.student_steps)  # as many of both, so that a step costs the same
+        return config.model_copy(update={"student_steps": 2, "replay_steps": again})
 
     def __init__(self, config: DualStudentsConfig, context: Context) -> None:
         super().__init__(config, context)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pydantic
 import torch
 
-from ..contracts import Batch, OfGradient, Outputs, Questions, Stateful
+from ..contracts import Batch, OfGradient, Questions, Stateful
 from ..memory import Slot
 from ..method import Context
 from ..models.generators import squash
@@ -67,7 +67,8 @@ class MAZE(DFME):
 
     @classmethod
     def rehearsal(cls, config: MAZEConfig) -> MAZEConfig:
-        return config.model_copy(update={"student_steps": 2, "replay_steps": min(1, config.replay_steps)})
+        again = round(2 * config.replay_steps / config.student_steps)  # as many of both, so that a step costs the same
+        return config.model_copy(update={"student_steps": 2, "replay_steps": again})
 
     def __init__(self, config: MAZEConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -99,7 +100,7 @@ class MAZE(DFME):
         images, answers = squash(self.asked_already["points"]), self.asked_already["answers"]
         self.asked_already["points"] = self.asked_already["answers"] = None
         self.context.counters.add("samples", len(images))
-        return Batch(images, teacher_outputs=Outputs(answers))
+        return self.context.teach(images, answers=answers)
 
     def state(self) -> Mapping[str, Stateful]:
         return {**super().state(), "replay": self.replay.pool, "asked_already": self.asked_already}
