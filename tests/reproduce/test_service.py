@@ -1,4 +1,4 @@
-"""A student of a simulated service: what a run of the experiment gives, and that the recipes' steps are their queries."""
+"""A student of a simulated service: what a run of the experiment gives; the recipes' steps are their queries."""
 
 from __future__ import annotations
 

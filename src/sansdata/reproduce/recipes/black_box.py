@@ -7,6 +7,7 @@ from .model import Arm, Expectation, Recipe, TeacherRecipe
 QUERIES = 150_000
 FLOATS = {"inputs": "float32"}
 PNG = {"inputs": "png"}
+LABELS = {"inputs": "float32", "answers": "labels"}
 BELOW = {"directions": 4, "step": 1e-3, "below_rounding": True}
 
 
@@ -21,8 +22,8 @@ SMALL: dict[str, Any] = {"preset": "small"}
 
 BLACK_BOX = Recipe(
     name="black-box",
-    claim="A teacher that is only asked can be distilled: estimated gradients buy more than noise for the same queries, "
-    "what was answered is worth teaching again, the student's own gradient need not be estimated, and where inputs "
+    claim="A teacher that is only asked can be distilled: estimated gradients buy more than noise for the same "
+    "queries, what was answered is worth teaching again, the student's own gradient need not be estimated, and where inputs "
     "are rounded to 8 bits the step of the estimate must reach the next level.",
     data="mnist",
     task="mnist-32",
@@ -37,7 +38,7 @@ BLACK_BOX = Recipe(
             _arm("maze", "method", "maze", 1170, **SMALL),
             _arm("maze-no-replay", "ablation", "maze", 390, {"replay_steps": 0}, **SMALL),
             _arm("dual-students", "method", "dual-students", 1171, **SMALL, seeds=3),
-            _arm("ideal-labels", "method", "ideal", 2000, **SMALL, service=FLOATS | {"answers": "labels"}, queries=12_500),
+            _arm("ideal-labels", "method", "ideal", 2000, **SMALL, service=LABELS, queries=12_500),
             _arm("dfme-8-bits", "method", "dfme", 585, **SMALL, service=PNG),
             _arm("dfme-8-bits-below-the-rule", "ablation", "dfme", 585, {"estimate": BELOW}, **SMALL, service=PNG),
             _arm("dfme-2-decimals", "ablation", "dfme", 585, **SMALL, service=FLOATS | {"decimals": 2}),
