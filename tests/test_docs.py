@@ -28,6 +28,7 @@ from sansdata.settings import (
     BitsSettings,
     EngineSettings,
     FeatureTerms,
+    GradientSettings,
     RetainSettings,
     RetrospectSettings,
     RunSettings,
@@ -53,6 +54,7 @@ SECTIONS = {
     "transfer": TransferSettings, "features": FeatureTerms, "retain": RetainSettings, "retain.vae": VAESettings,
     "engine": EngineSettings,
     "vaccine": VaccineSettings, "retrospect": RetrospectSettings, "bits": BitsSettings,
+    "teacher_gradients": GradientSettings,
 }  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {

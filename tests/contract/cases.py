@@ -63,6 +63,34 @@ CASES = {
         {"latent": 16, "width": 8, "student_steps": 3, "estimate": {"directions": 2}, "transfer": {"batch": 8}},
         stops=(6, 1, 8),  # 6: middle of a round; 1: between the generator's step and the student's
     ),
+    "maze": Case(
+        {
+            "latent": 16, "width": 8, "student_steps": 2, "replay_steps": 2, "replay": 12,
+            "estimate": {"directions": 2}, "transfer": {"batch": 8},
+        },
+        stops=(8, 1, 6),  # 1: before the batch of the generator's step; 6: the same of the second round; 8: in replay
+    ),
+    "dual-students": Case(
+        {"latent": 16, "width": 8, "student_steps": 3, "transfer": {"batch": 8}},
+        stops=(6, 1, 8),  # 6: middle of a round
+    ),
+    "disguide": Case(
+        {
+            "latent": 16, "width": 8, "student_steps": 2, "replay_steps": 2, "replay": 12, "answers": "labels",
+            "transfer": {"batch": 8},
+        },
+        stops=(8, 1, 6),  # 8: in replay
+    ),
+    "ideal": Case(
+        {"latent": 16, "width": 8, "images": 8, "steps_per_round": 3, "pool": 12, "transfer": {"batch": 8}},
+        stops=(6, 1, 9),  # 6: the pool of 12 is full and being renewed
+    ),
+    "dfms": Case(
+        {
+            "latent": 16, "width": 8, "judge_width": 4, "student_steps": 3, "pooled": 0.25, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 8),
+    ),
     "deepinversion": Case(
         {
             "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "jitter": 1,

@@ -59,17 +59,19 @@ class Plan:
 
 
 class MoveCosts:
-    """Mean cost of each kind of move so far."""
+    """Mean and highest cost of each kind of move so far."""
 
     def __init__(self) -> None:
         self.count: dict[str, int] = {}
         self.total: dict[str, dict[str, float]] = {}
+        self.most: dict[str, dict[str, float]] = {}
 
     def add(self, kind: str, cost: Mapping[str, float]) -> None:
         self.count[kind] = self.count.get(kind, 0) + 1
-        total = self.total.setdefault(kind, {})
+        total, most = self.total.setdefault(kind, {}), self.most.setdefault(kind, {})
         for unit, amount in cost.items():
             total[unit] = total.get(unit, 0) + amount
+            most[unit] = max(most.get(unit, 0), amount)
 
     def mean(self) -> dict[str, dict[str, float]]:
         return {
@@ -78,10 +80,13 @@ class MoveCosts:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": dict(self.count), "total": {kind: dict(t) for kind, t in self.total.items()}}
+        costs = {name: {kind: dict(of) for kind, of in getattr(self, name).items()} for name in ("total", "most")}
+        return {"count": dict(self.count), **costs}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.count, self.total = dict(state["count"]), {k: dict(t) for k, t in state["total"].items()}
+        self.count = dict(state["count"])
+        for name in ("total", "most"):  # older checkpoints have no highest
+            setattr(self, name, {kind: dict(of) for kind, of in state.get(name, {}).items()})
 
 
 def timed_move(session: Session) -> tuple[str, Any, dict[str, float]]:

@@ -308,7 +308,9 @@ class Loop:
         if self.budget is None or self.budget.unit == "steps" or self.plan.queries is not None:
             return False
         kind = self.session.method.next_move()
-        mean = self.costs.mean().get(kind) or self.plan.cost_per_move.get(kind, {})
+        # Of what is counted the highest: one move of a kind may ask the teacher, and the next learn what it answered.
+        seen = self.costs.mean() if self.budget.unit == "seconds" else self.costs.most
+        mean = seen.get(kind) or self.plan.cost_per_move.get(kind, {})
         return self._spent() + mean.get(self.budget.unit, 0.0) > self.budget.amount
 
     # -- keepsakes

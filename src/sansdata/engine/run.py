@@ -25,11 +25,12 @@ from ..errors import BudgetSpent, Interrupted, ResumeError, SansdataError, UserE
 from ..files import utc_now, write_atomic
 from ..method import Method
 from ..settings import RunSettings
+from ..tasks import load_task
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.panel import Api, Panel
 from ..teachers.panel_file import specs_in
+from ..teachers.services import journals, services
 from ..teachers.specs import import_libraries
-from ..teachers.writers.sources import journals, services
 from ..training.few_bits import described
 from .budget import Plan
 from .checkpoint import Checkpoints
@@ -74,9 +75,10 @@ def run(
     asked = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
     import_libraries(asked)
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
+    job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
     for spec in (*asked, *([] if teacher is None else [member.source for member in teacher.members])):
         guard.declare_services(services(spec))
-        guard.declare(dict.fromkeys(journals(spec), "journal"))
+        guard.declare(dict.fromkeys(journals(spec, job), "journal"))
     with _alone(), guard, stop_on_signals() as request:
         with _explained(request):
             prepared = prepare(settings, teacher, student, method)

@@ -130,10 +130,15 @@ class DFME(InRounds):
 
     def fresh(self) -> Batch:
         """New images, with the teacher's answers."""
-        with torch.no_grad(), self.context.runtime.autocast():
+        return self.context.teach(self.made())
+
+    @torch.no_grad()
+    def made(self) -> Tensor:
+        """New images (B, C, H, W)."""
+        with self.context.runtime.autocast():
             images = squash(self.generator.before_squash(self.codes()).float())
         self.context.counters.add("samples", len(images))
-        return self.context.teach(images)
+        return images
 
     def codes(self) -> Tensor:
         return latents(self.config.transfer.batch, self.config.latent, self.context)

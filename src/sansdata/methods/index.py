@@ -24,6 +24,20 @@ METHODS = {
         "dfme:DFME",
         "only asks: dfad's game by estimated gradients; fresh batches (Truong et al. 2021)",
     ),
+    "maze": ("maze:MAZE", "only asks: dfme by KL, and what was answered is taught again (Kariyappa et al. 2021)"),
+    "dual-students": (
+        "dual_students:DualStudents",
+        "only asks, labels will do: a generator between two students (Beetham et al. 2023)",
+    ),
+    "disguide": (
+        "disguide:DisGUIDE",
+        "only asks, labels will do: two students disagree, classes even; replay (Rosenthal et al. 2023)",
+    ),
+    "ideal": ("ideal:IDEAL", "labels alone: a new generator a round, each image asked once; pool (Zhang et al. 2023)"),
+    "dfms": (
+        "dfms:DFMS",
+        "labels alone, needs --pool: a GAN on unrelated images that seeks every class (Sanyal et al. 2022)",
+    ),
     "deepinversion": (
         "deepinversion:DeepInversion",
         "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)",

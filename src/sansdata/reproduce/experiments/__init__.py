@@ -33,6 +33,7 @@ EXPERIMENTS = {
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
     "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
     "spoken": "a student that hears spoken digits from speech of programs, and its accuracy on real clips",
+    "service": "a student of a teacher that is only asked, and how it grows with the queries",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

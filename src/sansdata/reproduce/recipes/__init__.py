@@ -4,6 +4,7 @@ from ...errors import ConfigError, did_you_mean
 from .abd import ABD
 from .af_stip import AF_STIP
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
+from .black_box import BLACK_BOX, BLACK_BOX_FASHION
 from .boot import BOOT_FASHION, BOOT_MNIST, BOOT_RING
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
@@ -70,6 +71,8 @@ RECIPES: dict[str, Recipe] = {
         BOOT_RING,
         BOOT_MNIST,
         BOOT_FASHION,
+        BLACK_BOX,
+        BLACK_BOX_FASHION,
     )
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,10 @@ class Meter:
         self.fresh = {"samples": 0, "requests": 0, "answered before": 0}
         self._warned: set[tuple[str, float]] = set()
         self._lock = threading.Lock()
+
+    def follow(self, spent: Mapping[str, int]) -> None:
+        """Begins with what was spent before, as a journal has it."""
+        self.samples, self.requests = spent.get("samples", 0), spent.get("requests", 0)
 
     @property
     def money(self) -> Decimal:

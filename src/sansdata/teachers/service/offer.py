@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 import pydantic
 
@@ -90,16 +89,6 @@ class Offer(Strict):
     def levels(self) -> int | None:
         """Steps between black and white of its inputs; None where they are not rounded."""
         return 255 if self.inputs == "png" else None
-
-    @property
-    def address(self) -> tuple[str, int] | None:
-        """(host, port) of the service; None where there is none, or its url cannot be read."""
-        try:
-            parts = urlsplit(self.url or "")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            return None
-        return None if host is None else (host, port or (443 if parts.scheme == "https" else 80))
 
     def costs(self, samples: int, requests: int) -> Decimal:
         return self.price.sample * samples + self.price.request * requests
