@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "one-language": "a classifier of texts cut to one language, and what its students keep",
     "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
+    "few-shot": "a meta model of a panel of APIs, and its accuracy on few-shot tasks of classes that none of them knew",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

@@ -4,6 +4,7 @@ from ...errors import ConfigError, did_you_mean
 from .abd import ABD
 from .af_stip import AF_STIP
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
+from .bidf_mkd import BIDF_MKD, BIDF_MKD_CIFAR100
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
@@ -61,6 +62,8 @@ RECIPES: dict[str, Recipe] = {
         AF_STIP,
         ZEROGEN,
         ONE_LANGUAGE,
+        BIDF_MKD,
+        BIDF_MKD_CIFAR100,
     )
 }
 
