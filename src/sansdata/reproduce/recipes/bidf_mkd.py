@@ -67,8 +67,14 @@ BIDF_MKD = Recipe(
     experiment="few-shot",
     held_out=0,
     matched=_MATCHED,
-    arms={"small": _arms(_DIGITS, 90, 200)},
+    arms={"small": _arms(_DIGITS, 120, 200, directions=30)},
     expected=_EXPECTED,
+    tried=(
+        "Settings are the preset's, with the paper's rates; before, on clothes at 8x8 (validation classes 3, 4, 7 and "
+        "9, one seed, 90 steps, 100 tasks) the paper's outer rate gained 0.7 points over random weights, which reach 89 "
+        "there, and three times that rate lost 0.6. Digits of other classes were met once while the command was "
+        "built: a panel of digits 0 to 5, tasks of 6 to 9.",
+    ),
 )
 
 BIDF_MKD_CIFAR100 = Recipe(
