@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 import sansdata
 from sansdata.cli.main import app
 from sansdata.config import Strict
+from sansdata.evaluate.few_shot import FewShotSettings
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
 from sansdata.settings import (
@@ -160,6 +161,7 @@ def test_settings_in_commands_exist(page: Path) -> None:
         keys = [word.partition("=")[0] for word in words[1:] if re.match(r"[a-z_.]+=", word)]
         method = words[words.index("--method") + 1] if "--method" in words else "noise"
         config = find_method(method).Config if method in METHODS else None
+        config = FewShotSettings if words[0] == "evaluate" else config
         for key in keys:
             section, _, rest = key.partition(".")
             home = SECTIONS.get(section)

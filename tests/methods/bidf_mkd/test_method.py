@@ -112,8 +112,8 @@ def pixels_of(method: BiDfMKD) -> Tensor:
 
 
 def test_the_slope_of_a_boundary_loss_is_exact_on_the_students_side() -> None:
-    """Along every axis, antithetic, differences of a quadratic API are the API's gradient; the whole is then that of
-    autograd, with the mask held fixed."""
+    """Along every axis, antithetic differences of a quadratic API are its gradient; the whole is then that of autograd,
+    with the mask held fixed."""
     session = make_session(
         bright_panel(), images=3, along="coordinate", directions=64, mu=0.1, scheme="antithetic", view="none",
         held_out=0,

@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
     "spoken": "a student that hears spoken digits from speech of programs, and its accuracy on real clips",
     "service": "a student of a teacher that is only asked, and how it grows with the queries",
+    "few-shot": "a meta model of a panel of APIs, and its accuracy on few-shot tasks of classes that none of them knew",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

@@ -4,6 +4,7 @@ from ...errors import ConfigError, did_you_mean
 from .abd import ABD
 from .af_stip import AF_STIP
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
+from .bidf_mkd import BIDF_MKD, BIDF_MKD_CIFAR100
 from .black_box import BLACK_BOX, BLACK_BOX_FASHION
 from .boot import BOOT_FASHION, BOOT_MNIST, BOOT_RING
 from .cae_dfkd import CAE_DFKD
@@ -73,6 +74,8 @@ RECIPES: dict[str, Recipe] = {
         BOOT_FASHION,
         BLACK_BOX,
         BLACK_BOX_FASHION,
+        BIDF_MKD,
+        BIDF_MKD_CIFAR100,
     )
 }
 
