@@ -164,7 +164,6 @@ CASES = {
         stops=(5, 1, 9),  # 1: only draws were asked; 5: bins are found; 9: the pool is being renewed
         moves_apart=((1, 6), (5, 7)),
     ),
-    "noise/sounds": Case({"source": "babble", "transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "udistil/transcripts": Case(
         {
             "speakers": ["formants"], "texts": str(Path(__file__).with_name("said.txt")), "clips": 24,

@@ -150,7 +150,8 @@ def test_a_module_of_another_size_is_told_what_is_expected(world: str) -> None:
 @every_world
 def test_the_same_answers_agree_best(world: str) -> None:
     kind = output_kind(WORLDS[world].task)
-    answers, other = (torch.randn(40, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    sizes = kind.signature()[1]
+    answers, other = (torch.randn(40, *sizes, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     same, apart = kind.agreement(answers, answers), kind.agreement(answers, other)
     assert same is not None
     assert apart is not None
