@@ -206,12 +206,17 @@ NETWORKS = [
 OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens")]
 
 
-SIZES = {"convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "mlp-small", "mlp-wide", "unet", "unet-wide"}
+SIZES = {
+    "convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "mel-cnn", "mlp-small", "mlp-wide", "unet", "unet-wide",
+}  # fmt: skip
 """Networks that differ from another by their width alone."""
+UNROLLED = {"recogniser"}
+"""Whose exported graph has a decoder for each token."""
 
 
 @pytest.mark.parametrize(
-    ("world", "name"), [pytest.param(*pair, marks=pytest.mark.long if pair[1] in SIZES else ()) for pair in NETWORKS]
+    ("world", "name"),
+    [pytest.param(*pair, marks=pytest.mark.long if pair[1] in SIZES | UNROLLED else ()) for pair in NETWORKS],
 )
 @pytest.mark.parametrize("to", ["onnx", "pt2"])
 def test_networks_leave_as_files_that_answer_alike(world: str, name: str, to: Any, tmp_path: Any) -> None:
