@@ -211,7 +211,6 @@ CASES = {
         {"handover": "moments", "loss": "sliced-w2", "directions": 8, "transfer": {"batch": 8}}, stops=(4, 1, 7),
         learns={"lr": 0.02, "batch": 64},
     ),
-    "noise/sounds": Case({"source": "babble", "transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "udistil/transcripts": Case(
         {
             "speakers": ["formants"], "texts": str(Path(__file__).with_name("said.txt")), "clips": 24,

@@ -12,7 +12,7 @@ from .images import load_images
 from .imageset import ImageSet
 from .labelled import KindSet
 from .masks import load_mask_set
-from .sounds import load_sounds
+from .sounds import load_sounds, load_transcribed
 from .stored import load_stored
 from .tables import load_table
 from .texts import load_texts
@@ -42,6 +42,8 @@ def load_set(
         return load_texts(spec, task, split)
     if task.pair == ("waveform", "classes"):
         return load_sounds(spec, task, split)
+    if task.pair == ("waveform", "transcript"):
+        return load_transcribed(spec, task, split)
     raise DataError(
         f"'{str(spec)[:200]}': labelled inputs of kind '{task.pair[0]}' are read from an .npz file with "
         f"{', '.join(input_kind(task).signature())} and their classes y, or given in Python"

@@ -19,12 +19,14 @@ from ..decoding.wav import read_wav, resampled
 from ..errors import DataError
 from ..files import read_regular
 from ..kinds.inputs.waveform import Waveforms
+from ..kinds.outputs.transcript import Transcripts
 from ..tasks import Task
 from .imageset import check_labels
 from .labelled import KindSet
 
 FSDD, FSDD_RATE = "fsdd/fsdd_8k.npz", 8_000
 TEST_TAKES = 5
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MAX_SOUNDS = 200_000
 MAX_MANIFEST_BYTES = 64_000_000
 Labelled = list[tuple[np.ndarray, str]]
@@ -52,6 +54,26 @@ def load_sounds(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     long = sum(len(sound) > task.inputs.length for sound, _ in pairs)
     notes = (f"{long:,} of {len(pairs):,} sounds were cut to {task.inputs.seconds:g} s",) if long else ()
     return KindSet(task, Waveforms(task.inputs).read([sound for sound, _ in pairs]), labels, names, str(spec), notes)
+
+
+def load_transcribed(spec: str | Path, task: Task, split: str = "test") -> KindSet:
+    """Sounds with what is said in them: a .tsv or .csv manifest of paths and texts, or 'fsdd' with the digits as words.
+    Raises DataError for what cannot be found or read."""
+    kind, path = Transcripts(task.outputs), Path(spec).expanduser()
+    if str(spec) == "fsdd":
+        clips = fsdd(split)
+        sounds = [resampled(sound, FSDD_RATE, task.inputs.rate) for sound in clips.sounds]
+        texts = [DIGITS[digit] for digit in clips.digits]
+    elif path.is_file() and path.suffix.lower() in (".tsv", ".csv"):
+        entries = read_manifest(path)
+        sounds, texts = [read_wav(file, task.inputs.rate)[0] for file, _ in entries], [text for _, text in entries]
+    else:
+        raise DataError(
+            f"'{str(spec)[:200]}' is neither fsdd nor a .tsv or .csv manifest of paths and what is said there"
+        )
+    if not sounds:
+        raise DataError(f"{spec}: no sounds")
+    return KindSet(task, Waveforms(task.inputs).read(sounds), kind.ids(texts).numpy(), (), str(spec))
 
 
 class Clips:

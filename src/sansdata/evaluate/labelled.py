@@ -18,6 +18,8 @@ from ..kinds.base import OutputKind
 from ..kinds.index import output_kind
 from ..tasks import Task
 
+MOST_NUMBERS = 2**26
+"""Of the answers to one batch: a quarter of a gigabyte."""
 Predict = Callable[[Any], Any]
 """Inputs as they travel, of images float32 (B, C, H, W) in 0..1 -> answers, or anything the output kind can read."""
 
@@ -83,7 +85,7 @@ def evaluate_model(
     data.require_fit(task)
     kind = output_kind(task)
     answers, beside = [], []
-    for inputs, _ in data.batches(batch_size):
+    for inputs, _ in data.batches(_within(kind, batch_size)):
         answers.append(_answer(predict, inputs, kind, "the model", StudentError))
         if teacher is not None:
             beside.append(_answer(teacher, inputs, kind, "the teacher", TeacherError))
@@ -93,7 +95,8 @@ def evaluate_model(
 
 def answers(predict: Predict, data: LabelledSet, task: Task, batch_size: int = 256) -> np.ndarray:
     """The answers of `predict` to all of `data`. Raises StudentError where they are none."""
-    kind, batches = output_kind(task), data.batches(batch_size)
+    kind = output_kind(task)
+    batches = data.batches(_within(kind, batch_size))
     return np.concatenate([_answer(predict, inputs, kind, "the model", StudentError) for inputs, _ in batches])
 
 
@@ -102,6 +105,11 @@ def summarise(answers: np.ndarray, data: LabelledSet, task: Task, beside: np.nda
     figures = output_kind(task).evaluate(answers, data.labels, beside)
     names = getattr(task.outputs, "class_names", ()) or data.class_names
     return Evaluation(len(data.labels), tuple(figures), names, data.source, data.notes)
+
+
+def _within(kind: OutputKind, batch_size: int) -> int:
+    """So many inputs that their answers fit into memory: a transcript of a large vocabulary has millions of numbers."""
+    return max(1, min(batch_size, MOST_NUMBERS // max(1, kind.numbers)))
 
 
 def _answer(predict: Predict, inputs: Inputs, kind: OutputKind, who: str, error: type[UserError]) -> np.ndarray:

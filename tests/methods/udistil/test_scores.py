@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from sansdata.methods.udistil.filters import area, below, best_share, groups_of
 from sansdata.methods.udistil.heard import Heard
 from sansdata.methods.udistil.labels import ClassLabels
-from sansdata.methods.udistil.method import WEIGHTS
 from sansdata.methods.udistil.scores import SCORES, warped
+from sansdata.methods.udistil.settings import WEIGHTS
 from sansdata.objectives.edits import character_error_rate, edits, normalised, word_error_rate
 from sansdata.objectives.logits import cross_entropy, kl
 from sansdata.synthesis.voices import Utterance, speak

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ...columns import Inputs
-from ...errors import TaskError
+from ...errors import DivergedError, TaskError
 from ...figures import Figure, Finding, Preview, Sound, Warned
 from ...objectives import agreement
 from ...tasks import WaveformSpec
@@ -68,8 +68,11 @@ class Waveforms(InputKind):
         return {"waveform": waveform, "length": torch.tensor([longest, longest, 1, longest])}
 
     def pack(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Raises DivergedError for sounds that are not finite, which whole numbers could not say."""
         assert not isinstance(inputs, Tensor)
         waveform = inputs["waveform"].detach().to("cpu", torch.float32)
+        if not bool(torch.isfinite(waveform).all()):
+            raise DivergedError("sounds that were to be kept are not finite")
         levels = (waveform * LEVELS).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
         return self.cut({"waveform": levels, "length": inputs["length"].detach().to("cpu", copy=True)})
 

@@ -181,10 +181,10 @@ def error_rates(wanted: Sequence[str], said: Sequence[str]) -> list[Finding]:
     of_letters = sum(edits(one, two) for one, two in letters) / max(1, sum(len(one) for one, _ in letters))
     runaway = float(np.mean([len(two) > RUNAWAY * max(1, len(one)) for one, two in pairs]))
     return [
-        Figure("accuracy", float(np.mean([one == two for one, two in pairs])), "share", "transcripts without an error",
-               "higher"),
         Figure("wer", words, "share", f"word errors; normaliser: {NORMALISER}", "lower"),
         Figure("cer", of_letters, "share", "letter errors, by the same normaliser", "lower"),
         Figure("median_wer", float(np.median(by_clip)), "share", "of single transcripts", "lower"),
+        Figure("exact", float(np.mean([one == two for one, two in pairs])), "share", "transcripts without an error",
+               "higher"),
         Figure("runaway", runaway, "share", f"transcripts of more than {RUNAWAY:g} times the words", "lower"),
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """uDistil-Whisper (Waheed et al. 2024): pseudo-labels that scores without labels have sifted."""
 
-from .method import UDistil, UDistilConfig
+from .method import UDistil
+from .settings import UDistilConfig
 
 __all__ = ["UDistil", "UDistilConfig"]

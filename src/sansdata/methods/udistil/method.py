@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import pydantic
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from ... import columns
 from ...arithmetic import ceil_div
 from ...columns import Inputs
-from ...config import Strict
 from ...contracts import Access, Batch, Forward, Losses, Requirements, Stateful
 from ...errors import MethodError
 from ...figures import Drawing, Figure, Finding
@@ -32,60 +30,18 @@ from ...memory import Pool, Slot
 from ...method import Context
 from ...objectives.edits import normalised
 from ...objectives.logits import kl
-from ...synthesis.rooms import Rooms, in_rooms
+from ...synthesis.rooms import in_rooms
 from ...synthesis.rounds import InRounds, Round, Schedule
-from ...synthesis.voices import Speaker, Utterance, drawn, programs, require, speak, store
-from ...training.transfer import TransferSettings
+from ...synthesis.voices import Utterance, drawn, programs, require, speak, store
 from .filters import area, below, best_share, groups_of
 from .heard import Heard
 from .labels import ClassLabels, Labeller, TextLabels
 from .scores import SCORES
+from .settings import WEIGHTS, UDistilConfig
 from .texts import read_texts
 
-WEIGHTS = {"paper": (1.0, 0.8), "released": (0.8, 1.0)}
-"""(of the pseudo-label, of KL): Distil-Whisper's section 4, and run_distillation.py of huggingface/distil-whisper,
-where they are swapped."""
-
 DEAR = ("synthesis", "similarity")
-
-
-class UDistilConfig(Strict):
-    """speakers: who says the texts. texts: a file with one on each line; without it the names of the classes are said.
-    more_every: student steps behind which clips_per_move sounds are spoken anew, in the place of the oldest.
-
-    filter: 'none', 'random' or the name of a score. threshold: of 'proxy', the word error rate that is let through.
-    keep: the share that another filter keeps; None is as many as 'proxy' does. labels: what the student is told a sound
-    says, 'text' is what was to be said. kl: on which sounds the teacher's probabilities are matched: all that are kept,
-    those where it agrees with the text, or none, for a teacher that gives no probabilities. share_encoder: of a
-    recogniser, the student keeps the teacher's encoder, which hears each sound once for both.
-    """
-
-    speakers: tuple[Speaker, ...] = pydantic.Field(default=("espeak-ng", "flite"), min_length=1)
-    texts: str | None = None
-    rooms: Rooms = Rooms()
-    clips: int = pydantic.Field(default=2000, ge=8, le=1_000_000)  # ours; uDistil: 100,000 or 500,000 utterances
-    clips_per_move: int = pydantic.Field(default=20, ge=1)  # ours
-    more_every: int = pydantic.Field(default=5000, ge=1)  # ours
-    filter: str = "proxy"
-    threshold: float = pydantic.Field(default=0.0, ge=0)  # ours: a word is right or wrong; uDistil: 0.8
-    keep: float | None = pydantic.Field(default=None, gt=0, le=1)  # uDistil: as many as the error rate leaves
-    within_class: bool = True  # ours: without it confidence drops whole classes
-    duration_bins: int = pydantic.Field(default=1, ge=1, le=100)  # ours
-    labels: Literal["teacher", "text"] = "teacher"
-    kl: Literal["all", "agreed", "none"] = "all"
-    weights: Literal["paper", "released"] = "paper"
-    share_encoder: bool = False  # both papers, where the student keeps the whole encoder
-    steps: int = pydantic.Field(default=5000, ge=1)  # released: demo
-    transfer: TransferSettings = TransferSettings(
-        optimizer="adam", lr=1e-3, weight_decay=0.0, batch=64, temperature=2.0, schedule="cosine", clip=1.0
-    )  # temperature, weight decay and clip: paper; the rest: ours
-
-    @pydantic.field_validator("filter")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ("none", "random", *SCORES):
-            raise ValueError(f"filter is none, random or one of {', '.join(SCORES)}, got {name[:40]!r}")
-        return name
+"""Scores that must render or fit something: taken where they are asked for."""
 
 
 class UDistil(InRounds):
@@ -227,7 +183,6 @@ class UDistil(InRounds):
     def sift(self) -> None:
         """Scores every pseudo-label once, and keeps those that pass. Raises MethodError where none does."""
         config, heard = self.config, self.heard()
-        # The scores that must render or fit something are taken where they are asked for.
         wanted = [name for name in SCORES if name not in DEAR or name == config.filter]
         scores = {name: SCORES[name](heard).float() for name in wanted}
         passed = below(scores["proxy"], config.threshold)
@@ -289,15 +244,14 @@ class UDistil(InRounds):
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses, config, targets = Losses(), self.config, batch.targets
         of_label, of_kl = WEIGHTS[config.weights]
-        logits, matched = student(batch.inputs).value, batch.extras["matched"]
-        first = len(matched)
+        logits = student(batch.inputs).value
         assert targets is not None
-        counted = targets[:first] != IGNORED
-        chances = F.cross_entropy(logits[:first], targets[:first], reduction="none", ignore_index=IGNORED)
+        counted = targets != IGNORED
+        chances = F.cross_entropy(logits, targets, reduction="none", ignore_index=IGNORED)
         losses.add("label", of_label, lambda: per_token(chances, counted))
         if config.kl != "none":
-            answers, tau = batch.answers().value[:first], config.transfer.temperature
-            losses.add("kl", of_kl, lambda: matched.to(logits) * per_token(kl(logits[:first], answers, tau), counted))
+            answers, tau = batch.answers().value, config.transfer.temperature
+            losses.add("kl", of_kl, lambda: _matched(batch, logits) * per_token(kl(logits, answers, tau), counted))
         return losses
 
     # -- what is told of it
@@ -330,6 +284,15 @@ def per_token(values: Tensor, counted: Tensor) -> Tensor:
     """(B,) whose mean is that of values (B,) or (B, L) over all tokens that are counted: a long text weighs more."""
     total = counted.sum().clamp_min(1)
     return (values * counted).view(len(values), -1).sum(1) * len(values) / total
+
+
+def _matched(batch: Batch, logits: Tensor) -> Tensor:
+    """(B,) 1 where the teacher's probabilities count; of older sounds that an update has joined behind, all."""
+    matched = torch.ones(len(logits), dtype=logits.dtype, device=logits.device)
+    own = batch.extras.get("matched")
+    if own is not None:
+        matched[: len(own)] = own.to(matched)
+    return matched
 
 
 def _kept_by(title: str, groups: Sequence[str], kept: set[int]) -> Drawing:

@@ -105,7 +105,6 @@ def library(name: str) -> Any:
         _ = found.UNet2DModel, found.DDIMScheduler  # it loads its parts late, and they their own libraries
     except (ImportError, RuntimeError, OSError) as fault:
         raise MissingLibraryError(
-            f"networks of diffusers need the library, and it does not load ({first_line(fault)}): "
-            "pip install 'sansdata[diffusion]'"
+            f"networks of diffusers need the library, and it does not load ({first_line(fault)}): pip install diffusers"
         ) from None
     return found

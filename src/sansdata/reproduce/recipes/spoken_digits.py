@@ -43,6 +43,7 @@ SPOKEN_DIGITS = Recipe(
         "small": (
             _arm("noise", "floor", "noise", source="white"),
             _arm("babble", "floor", "noise", source="babble"),
+            _arm("inversion", "method", "frami", iterations=60, steps_per_batch=50),
             _arm("random-part", "floor", filter="random"),
             _arm("no-filter", "ablation", filter="none"),
             _arm("proxy-filter", "method", filter="proxy"),
@@ -62,6 +63,7 @@ SPOKEN_DIGITS = Recipe(
         Expectation(better="proxy-filter", measure="confidence", margin=60, paper="0.68 (Arabic)"),
         Expectation(better="proxy-filter", measure="entropy", margin=60),
         _above("text-label-agreed-kl", "text-label"),
+        _above("inversion", "noise"),
         _above("proxy-filter", "real-clips", -40),
     ),
     tried=(),
