@@ -4,9 +4,14 @@ from typing import Any
 
 from .model import Arm, Expectation, Recipe
 
+SEEDS = 10
+"""Where 4 bits are compared: three networks do not decide it."""
 
-def _arm(name: str, role: str, **how: Any) -> Arm:
-    return Arm.model_validate({"name": name, "role": role, "method": "integers", "steps": 0, "experiment": how})
+
+def _arm(name: str, role: str, seeds: int | None = None, **how: Any) -> Arm:
+    return Arm.model_validate(
+        {"name": name, "role": role, "method": "integers", "steps": 0, "experiment": how, "seeds": seeds}
+    )
 
 
 DFQ = Recipe(
@@ -24,9 +29,9 @@ DFQ = Recipe(
             _arm("damaged-plain", "floor", calibrate="dfq", damaged=True, even_out=False, correct=False),
             _arm("damaged-equalized", "ablation", calibrate="dfq", damaged=True, correct=False),
             _arm("damaged-dfq", "method", calibrate="dfq", damaged=True, compare=True),
-            _arm("zeroq", "method", calibrate="zeroq"),
-            _arm("deepinversion", "method", calibrate="deepinversion", budget="200steps"),
-            _arm("noise", "floor", calibrate="noise"),
+            _arm("zeroq", "method", SEEDS, calibrate="zeroq"),
+            _arm("deepinversion", "method", SEEDS, calibrate="deepinversion", budget="200steps"),
+            _arm("noise", "floor", SEEDS, calibrate="noise"),
             _arm("real", "ceiling", calibrate="real", compare=True),
         )
     },
