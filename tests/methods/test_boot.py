@@ -36,7 +36,8 @@ BATCH = 16
 def session(options: dict[str, Any], teacher: nn.Module | None = None, task: PairTask = PLAIN, **how: Any) -> Session:
     config = method_config("boot", "default", {"transfer": {"batch": BATCH, "lr": 1e-3}, "warmup": 0, **options})
     torch.manual_seed(0)
-    student = how.get("student") or PointNet(2, task.inputs.labels + 1, [16])
+    inputs: Any = task.inputs
+    student = how.get("student") or PointNet(2, inputs.labels + 1, [16])
     return Session(BOOT, config, Teacher.from_module(teacher or ring(), task), student, task, Runtime(), 3, 20)
 
 
