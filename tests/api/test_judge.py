@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,8 +68,9 @@ def test_what_cannot_be_judged_is_said(real: Path) -> None:
         ({"task": points}, "generators of pictures"), ({"count": 3}, "fewer than 100"),
         ({"by": "resnet8@nothing.safetensors"}, "the judge's own task"),
     ):  # fmt: skip
+        given: dict[str, Any] = {"model": Shown(), "data": real, "by": judge(), "task": TASK}
         with pytest.raises(ConfigError, match=said):
-            sansdata.judge(**({"model": Shown(), "data": real, "by": judge(), "task": TASK} | arguments))
+            sansdata.judge(**(given | arguments))
 
 
 def test_the_command_wants_all_three(real: Path, tiny: Tiny, tmp_path: Path) -> None:

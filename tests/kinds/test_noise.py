@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,7 @@ def test_previews_are_pictures_where_the_noise_has_the_shape_of_one() -> None:
 def test_a_convolution_of_other_channels_is_named() -> None:
     assert PICTURE.hint(nn.Conv2d(3, 1, 1)) == ""
     assert PICTURE.hint(nn.Conv2d(1, 1, 1)) == ". Its first convolution takes 1 channels and the task's noise has 3"
-    reads_time_too = nn.Linear(9, 1)
+    reads_time_too: Any = nn.Linear(9, 1)
     reads_time_too.takes = 6
     assert FLAT.hint(reads_time_too) == ""
 

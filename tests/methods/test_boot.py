@@ -21,10 +21,12 @@ from sansdata.models.diffusion.generators import PointNet
 from sansdata.models.diffusion.mixture import ring
 from sansdata.models.diffusion.schedules import Cosine, Flow, Schedule
 from sansdata.runtime import Runtime
+from sansdata.settings import RetainSettings
 from sansdata.tasks import PairTask
 from sansdata.teachers.base import Teacher
 from sansdata.teachers.preflight import unmet
 from sansdata.teachers.specs import load_student
+from sansdata.training.parts import PARTS
 
 WORLD = WORLDS["noise"]
 PLAIN = PairTask(inputs={"kind": "noise", "shape": [2]}, outputs={"kind": "field", "range": [-3, 3], "steps": 4})
@@ -34,7 +36,8 @@ BATCH = 16
 def session(options: dict[str, Any], teacher: nn.Module | None = None, task: PairTask = PLAIN, **how: Any) -> Session:
     config = method_config("boot", "default", {"transfer": {"batch": BATCH, "lr": 1e-3}, "warmup": 0, **options})
     torch.manual_seed(0)
-    student = how.get("student") or PointNet(2, task.inputs.labels + 1, [16])
+    inputs: Any = task.inputs
+    student = how.get("student") or PointNet(2, inputs.labels + 1, [16])
     return Session(BOOT, config, Teacher.from_module(teacher or ring(), task), student, task, Runtime(), 3, 20)
 
 
@@ -241,6 +244,11 @@ def test_it_wants_a_teacher_that_denoises() -> None:
     answers_only = Teacher.from_module(PointNet(2, 9), task)
     assert "denoises" in unmet(BOOT.requires(config), answers_only)[0]
     assert "its inputs are noise" in unmet(BOOT.requires(config), WORLDS["image"].teacher())[0]
+
+
+def test_a_generator_does_not_replay() -> None:
+    assert "makes itself" in PARTS["retain"].unmet(RetainSettings(), WORLD.teacher())[0]
+    assert PARTS["retain"].unmet(RetainSettings(), WORLDS["image"].teacher()) == []
 
 
 def test_findings_follow_the_teachers_trajectories() -> None:

@@ -83,7 +83,8 @@ def test_a_pipeline_is_read_as_it_says(folder: Path, diffusers: Any) -> None:
 
 
 def test_our_walk_is_the_librarys_own_step(folder: Path, diffusers: Any) -> None:
-    teacher, start = denoiser(folder).double(), noise(dtype=torch.float64)
+    teacher: Any = denoiser(folder).double()
+    start = noise(dtype=torch.float64)
     scheduler = diffusers.DDIMScheduler.from_pretrained(
         str(folder), subfolder="scheduler", timestep_spacing="trailing", set_alpha_to_one=True
     )

@@ -62,6 +62,8 @@ def _retrospect(settings: RetrospectSettings, step: StudentStep) -> Retrospect:
 
 
 def _unmet_by_retain(settings: RetainSettings, teacher: Teacher) -> list[str]:
+    if teacher.task.pair[1] == "field":
+        return ["it replays inputs with the teacher's answers, and a generator learns at points that it makes itself"]
     if settings.memory != "vae":
         return []
     return [f"{reason}; use retain.memory=ring" for reason in unmet(Requirements(Access.GRADIENTS), teacher)]

@@ -33,8 +33,6 @@ class Denoiser(nn.Module):
     preconditioning.
     """
 
-    capabilities = ("denoises",)
-
     def __init__(
         self,
         network: nn.Module,

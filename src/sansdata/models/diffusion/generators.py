@@ -17,6 +17,8 @@ class Told(nn.Module):
     """What a generator is told beside its noise: (B, 2 * WAVES + labels) of a share of the way (B,), 0 unless it is
     given, and of a label (B,) where there are some."""
 
+    frequencies: Tensor
+
     def __init__(self, conditions: int) -> None:
         """conditions: one more than there are labels."""
         super().__init__()

@@ -19,6 +19,8 @@ class PlainDenoisingNet(nn.Module):
     The network of sdaloglu/diffusion_with_entropy; its names are those of that checkpoint.
     """
 
+    frequencies: Tensor
+
     def __init__(
         self, channels: int, size: tuple[int, int], widths: Sequence[int], times: float = 1000.0, waves: int = 16
     ) -> None:
@@ -47,7 +49,7 @@ class PlainDenoisingNet(nn.Module):
 class _Block(nn.Module):
     def __init__(self, before: int, width: int, size: tuple[int, int]) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(before, width, 7, padding=3), nn.LayerNorm((width, *size)), nn.GELU())
+        self.net = nn.Sequential(nn.Conv2d(before, width, 7, padding=3), nn.LayerNorm([width, *size]), nn.GELU())
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.net(maps)
@@ -56,6 +58,8 @@ class _Block(nn.Module):
 class PlainDDPM(Denoiser):
     """The denoiser of that checkpoint, its tensors by their names there: the noise is predicted, at whole times from 1
     to N, of pictures in -0.5..0.5."""
+
+    alpha_t: Tensor
 
     def __init__(self, channels: int, size: tuple[int, int], widths: Sequence[int], times: int = 1000) -> None:
         super().__init__(nn.Identity(), Cosine(), "epsilon", clip=0.5)  # both are overridden below
