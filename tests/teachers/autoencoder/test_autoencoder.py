@@ -96,6 +96,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any], dict[str, Tensor]], Any], str]
     "a numeric sensitive column": (lambda d, t: d["sensitive"].update(column="size"), "category"),
     "a level in no group": (lambda d, t: d["sensitive"].update(groups=[["red"], ["green"]]), "share out"),
     "shares that are none": (lambda d, t: d["sensitive"].update(shares=[1, 1, 1]), "share for each level"),
+    "a group that nobody is in": (lambda d, t: d["sensitive"].update(shares=[1, 0, 0]), "has no share"),
     "bins of a column that is none": (lambda d, t: d["bins"].update(colour=[[0, 1]]), "numeric columns"),
     "bins upside down": (lambda d, t: d["bins"].update(size=[[1, 0]]), "no intervals"),
     "bins out of order": (lambda d, t: d["bins"].update(size=[[1, 2], [0, 1]]), "ascend"),

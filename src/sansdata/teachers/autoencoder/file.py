@@ -132,13 +132,15 @@ def _check_sensitive(path: Path, sensitive: Sensitive, task: PairTask) -> None:
             f"{path}: the sensitive column '{sensitive.column[:80]}' is no category that is never missing"
         )
     try:
-        groups_of(column.levels, sensitive.groups)
+        members = groups_of(column.levels, sensitive.groups).tolist()
     except TeacherError as fault:
         raise TeacherError(f"{path}: {fault}") from None
     shares = sensitive.shares
     sound = len(shares) == len(column.levels) and all(math.isfinite(s) and s >= 0 for s in shares)
     if not sound or abs(sum(shares) - 1) > 1e-3 or len(sensitive.names) != len(sensitive.groups):
         raise TeacherError(f"{path}: the sensitive column needs a name for each group and a share for each level")
+    if {group for group, share in zip(members, shares) if share > 0} != set(members):
+        raise TeacherError(f"{path}: a group of '{column.name[:80]}' has no share, and nobody knows its levels")
 
 
 def _checked_bins(path: Path, described: Description, task: PairTask) -> dict[str, tuple[tuple[float, float], ...]]:
