@@ -16,6 +16,7 @@ from loopback_service import Loopback, example
 import sansdata
 from sansdata.contracts import Access
 from sansdata.errors import BudgetSpent, TeacherError
+from sansdata.manner import TRIED
 from sansdata.tasks import Task
 from sansdata.teachers.base import Teacher
 from sansdata.teachers.service import http, remote
@@ -286,7 +287,7 @@ def test_a_strict_run_over_http_asks_what_was_said_and_a_second_one_nothing(serv
     (first, own), (both, second) = spent
     assert own["samples"] == first
     assert plan["queries"] <= own["samples"] + own["answered_before"]
-    assert second["samples"] == both - first == remote.PROBED
+    assert second["samples"] == both - first == TRIED  # is it still the same model?
     assert (tmp_path / "run" / "student.safetensors").read_bytes()[-200:] == (
         tmp_path / "again" / "student.safetensors"
     ).read_bytes()[-200:]
@@ -309,6 +310,6 @@ def test_a_run_that_a_service_ends_goes_on_and_pays_nothing_twice(serve, tmp_pat
     with pytest.raises(TeacherError, match="status 400"):
         run(out="stopped")
     resumed = run(out="stopped", resume=True)
-    assert place.service.samples == paid + remote.PROBED
+    assert place.service.samples == paid + TRIED  # is it still the same model?
     mine, theirs = resumed.student.state_dict(), whole.student.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)

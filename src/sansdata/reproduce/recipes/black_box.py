@@ -23,8 +23,8 @@ SMALL: dict[str, Any] = {"preset": "small"}
 BLACK_BOX = Recipe(
     name="black-box",
     claim="A teacher that is only asked can be distilled: estimated gradients buy more than noise for the same "
-    "queries, what was answered is worth teaching again, the student's own gradient need not be estimated, and where inputs "
-    "are rounded to 8 bits the step of the estimate must reach the next level.",
+    "queries, what was answered is worth teaching again, the student's own gradient need not be estimated, and where "
+    "inputs are rounded to 8 bits the step of the estimate must reach the next level.",
     data="mnist",
     task="mnist-32",
     teacher=TeacherRecipe(network="lenet5", file="checkpoints/kegnet_mnist/mnist.pth.tar"),

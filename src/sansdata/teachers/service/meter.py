@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -20,14 +21,24 @@ class Meter:
 
     def __init__(self, offer: Offer, warn: Callable[[str], None] | None = None) -> None:
         self.offer, self.warn = offer, warn or (lambda text: None)
-        self.samples = self.requests = 0
         self.fresh = {"samples": 0, "requests": 0, "answered before": 0}
+        self._others, self._written = Counter[str](), Counter[str]()
         self._warned: set[tuple[str, float]] = set()
         self._lock = threading.Lock()
 
-    def follow(self, spent: Mapping[str, int]) -> None:
-        """Begins with what was spent before, as a journal has it."""
-        self.samples, self.requests = spent.get("samples", 0), spent.get("requests", 0)
+    def follow(self, spent: Mapping[str, int], samples: int = 0, requests: int = 0) -> None:
+        """spent: what a journal has of everybody; samples, requests: what this process has just added to it."""
+        with self._lock:
+            self._written.update({"samples": samples, "requests": requests})
+            self._others = Counter({name: spent.get(name, 0) - self._written[name] for name in ("samples", "requests")})
+
+    @property
+    def samples(self) -> int:
+        return self._others["samples"] + self.fresh["samples"]
+
+    @property
+    def requests(self) -> int:
+        return self._others["requests"] + self.fresh["requests"]
 
     @property
     def money(self) -> Decimal:
@@ -42,7 +53,6 @@ class Meter:
                         f"{self.offer.source}: the limit of {most:,} {name} is reached; nothing more is asked. Raise "
                         f"limits.{name} in the file of the service, and go on with --resume"
                     )
-            self.samples, self.requests = self.samples + samples, self.requests + 1
             self.fresh["samples"] += samples
             self.fresh["requests"] += 1
             self._say_what_comes_near()
