@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ...arithmetic import ceil_div
-from ...errors import BudgetSpent, ConfigError
+from ...errors import BudgetSpent
 from .offer import Offer
 
 SOON = (0.5, 0.8, 0.95)
@@ -57,14 +57,15 @@ class Meter:
             self.fresh["requests"] += 1
             self._say_what_comes_near()
 
-    def require(self, samples: int) -> None:
-        """Before the first question: raises ConfigError where so many samples, in full requests, pass a limit."""
+    def beyond(self, samples: int) -> str | None:
+        """What limit so many samples in full requests would pass, in a sentence; None where they pass none."""
         for name, after, most in self._after(samples, ceil_div(samples, self.offer.batch)):
             if after > most:
-                raise ConfigError(
+                return (
                     f"{self.offer.source}: the run would bring {name} to {after:,}, and the limit is {most:,}. Take a "
                     f"smaller --budget, or raise limits.{name} in the file of the service"
                 )
+        return None
 
     def known_before(self, samples: int) -> None:
         """So many samples were answered out of what was kept."""
