@@ -90,6 +90,7 @@ def say_costs(teacher: Teacher, formula: Formula, settings: RunSettings, budget:
     meter = teacher.meter
     if meter is None:
         return
+    meter.warn = announce
     steps, watching = steps_of(formula, budget), most_watched(settings)
     if not formula.known:
         announce(
@@ -101,7 +102,11 @@ def say_costs(teacher: Teacher, formula: Formula, settings: RunSettings, budget:
     price = f", {money} in money" if money else ""
     announce(f"queries   {asked:,} in {requests:,} requests for {steps:,} student steps{price}")
     announce(f"          at most {watching:,} more to check the teacher and to score the student")
-    meter.require(asked)
+    beyond = meter.beyond(asked)
+    if beyond is not None and not meter.samples:
+        raise ConfigError(beyond)
+    if beyond is not None:  # what was answered before is not asked again: a run that is continued needs less
+        announce(f"warning   {beyond}, unless the journal has enough of the answers")
 
 
 def most_watched(settings: RunSettings) -> int:

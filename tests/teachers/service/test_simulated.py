@@ -120,6 +120,7 @@ def test_it_is_said_when_a_limit_comes_nearer(offered):
         ("url: https://a.example/v1\nmodel: x", "give url: of the service, or model:"),
         ("url: https://a.example/v1", "permitted: true is missing"),
         ("model: my.package:build@w.pt", "names code"),
+        ("model: service.yaml", "another service"),
         ("model: x\nanswers: everything", "answers"),
         ("model: x\nbach: 3", "Did you mean 'batch'"),
         ("model: x\nkey: HOME", "key"),

@@ -24,6 +24,8 @@ PATIENCE, DEADLINE = 120.0, 900.0
 """Seconds for one answer; for all tries of one question."""
 ATTEMPTS, LONGEST_WAIT = 6, 60.0
 """Tries; seconds between two of them at most."""
+IDLE = 4.0
+"""Seconds after which a connection is not used again: many servers close theirs after five."""
 MAX_ANSWER_BYTES = 4_000_000
 PIECE = 65_536
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
@@ -134,10 +136,14 @@ class Client:
         if answer.length:  # of what was announced, so much did not come
             raise http.client.IncompleteRead(b"", answer.length)
         answer.close()  # the connection is free for the next question
+        self._here.used = time.monotonic()
         return b"".join(pieces)
 
     def _connection(self) -> http.client.HTTPConnection:
-        """This thread's own."""
+        """This thread's own; a new one where the service may have closed the old one meanwhile."""
+        if time.monotonic() - getattr(self._here, "used", -IDLE) > IDLE:
+            self._forget()
+        self._here.used = time.monotonic()
         if getattr(self._here, "connection", None) is None:
             address = self.address
             if address.secure:

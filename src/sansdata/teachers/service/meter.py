@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from ...arithmetic import ceil_div
-from ...errors import BudgetSpent, ConfigError
+from ...errors import BudgetSpent
 from .offer import Offer
 
 SOON = (0.5, 0.8, 0.95)
@@ -20,14 +21,24 @@ class Meter:
 
     def __init__(self, offer: Offer, warn: Callable[[str], None] | None = None) -> None:
         self.offer, self.warn = offer, warn or (lambda text: None)
-        self.samples = self.requests = 0
         self.fresh = {"samples": 0, "requests": 0, "answered before": 0}
+        self._others, self._written = Counter[str](), Counter[str]()
         self._warned: set[tuple[str, float]] = set()
         self._lock = threading.Lock()
 
-    def follow(self, spent: Mapping[str, int]) -> None:
-        """Begins with what was spent before, as a journal has it."""
-        self.samples, self.requests = spent.get("samples", 0), spent.get("requests", 0)
+    def follow(self, spent: Mapping[str, int], samples: int = 0, requests: int = 0) -> None:
+        """spent: what a journal has of everybody; samples, requests: what this process has just added to it."""
+        with self._lock:
+            self._written.update({"samples": samples, "requests": requests})
+            self._others = Counter({name: spent.get(name, 0) - self._written[name] for name in ("samples", "requests")})
+
+    @property
+    def samples(self) -> int:
+        return self._others["samples"] + self.fresh["samples"]
+
+    @property
+    def requests(self) -> int:
+        return self._others["requests"] + self.fresh["requests"]
 
     @property
     def money(self) -> Decimal:
@@ -42,19 +53,19 @@ class Meter:
                         f"{self.offer.source}: the limit of {most:,} {name} is reached; nothing more is asked. Raise "
                         f"limits.{name} in the file of the service, and go on with --resume"
                     )
-            self.samples, self.requests = self.samples + samples, self.requests + 1
             self.fresh["samples"] += samples
             self.fresh["requests"] += 1
             self._say_what_comes_near()
 
-    def require(self, samples: int) -> None:
-        """Before the first question: raises ConfigError where so many samples, in full requests, pass a limit."""
+    def beyond(self, samples: int) -> str | None:
+        """What limit so many samples in full requests would pass, in a sentence; None where they pass none."""
         for name, after, most in self._after(samples, ceil_div(samples, self.offer.batch)):
             if after > most:
-                raise ConfigError(
+                return (
                     f"{self.offer.source}: the run would bring {name} to {after:,}, and the limit is {most:,}. Take a "
                     f"smaller --budget, or raise limits.{name} in the file of the service"
                 )
+        return None
 
     def known_before(self, samples: int) -> None:
         """So many samples were answered out of what was kept."""

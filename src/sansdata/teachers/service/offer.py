@@ -76,6 +76,8 @@ class Offer(Strict):
                 "permitted: true is missing. Say so only if your contract with the service allows you to train a model "
                 "on its answers (docs/black-box.md)"
             )
+        if self.model is not None and is_offer(self.model):
+            raise ValueError("model: is another service; give a network of this machine")
         if self.model is not None and code_of(self.model):
             raise ValueError("model: names code, which a settings file may not; give a file of weights or a run")
         return self

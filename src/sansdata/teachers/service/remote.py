@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -79,7 +79,7 @@ class Remote(nn.Module):
         """One request. Inputs for which the service had no answer are asked once more, by themselves."""
         answered = self._answers(list(part.values()))
         good = {key: one for key, one in zip(part, answered) if not isinstance(one, wire.Failed)}
-        self.journal.add(good, {"samples": len(part)})
+        self._keep(good, len(part))
         failed = [(key, one) for key, one in zip(part, answered) if isinstance(one, wire.Failed)]
         if failed and not again:
             raise TeacherError(f"{self.offer.source}: has no answer for {len(failed)} inputs ({failed[0][1]})")
@@ -95,16 +95,21 @@ class Remote(nn.Module):
             body = self.client.post(wire.question(data, self.task.shape, self.offer), lost=lambda: self._lost(count))
             return wire.read(body, count, self.offer, self.task.class_names, self.task.classes)
         except TeacherError as fault:
-            self.journal.add({}, {"samples": count})
+            self._keep({}, count)
             text = str(fault).removeprefix(f"{self.offer.source}: ")
             raise TeacherError(
                 f"{self.offer.source}: {self.client.without_key(text)}. What came before is kept in {self.journal.path}"
             ) from None
 
+    def _keep(self, good: Mapping[str, wire.Answer | wire.Failed], count: int) -> None:
+        """What came of a request of so many inputs, on the disk, and what others have spent meanwhile."""
+        self.journal.add(good, {"samples": count})
+        self.meter.follow(self.journal.spent, count, 1)
+
     def _lost(self, count: int) -> None:
         """An answer did not come: the service may have counted it, so we do, and ask again."""
         self.meter.spend(count)
-        self.journal.add({}, {"samples": count})
+        self._keep({}, count)
 
     def _compare(self, known: list[tuple[str, bytes]]) -> None:
         """Once in a process, on the first inputs that were answered in an earlier one. Raises TeacherError where the
@@ -113,7 +118,7 @@ class Remote(nn.Module):
             return
         self._compared = True
         now = self._answers([one for _, one in known])
-        self.journal.add({}, {"samples": len(known)})
+        self._keep({}, len(known))
         pairs = [(one, self.journal.answers[key]) for (key, _), one in zip(known, now)]
         both = [pair for pair in pairs if not isinstance(pair[0], wire.Failed)]
         if not both:

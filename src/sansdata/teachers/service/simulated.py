@@ -28,8 +28,10 @@ class Simulated(nn.Module):
         offer = self.offer
         for start in range(0, len(prepared), offer.batch):
             self.meter.spend(min(offer.batch, len(prepared) - start))
+        images = self.door.undo(prepared).clamp(0, 1)
         if offer.levels is not None:
-            prepared = self.door(pixels.unpack(pixels.pack(self.door.undo(prepared))).to(prepared.device))
+            images = pixels.unpack(pixels.pack(images)).to(prepared.device)
+        prepared = self.door(images)
         with fixed(self.model):
             return self._shown(self.read(call(self.model, prepared)).float())
 
