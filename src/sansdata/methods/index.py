@@ -156,6 +156,7 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
         ("dfad", "segmentation", {}, "masks, and the teacher has BatchNorm statistics: dfad", ""),
         ("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise", ""),
     ),
+    ("image", "ways"): (("bidf-mkd", "", {}, "a panel of APIs: bidf-mkd", ""),),
     ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
 }  # fmt: skip
