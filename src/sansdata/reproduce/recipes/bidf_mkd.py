@@ -71,8 +71,8 @@ BIDF_MKD = Recipe(
     expected=_EXPECTED,
     tried=(
         "Settings are the preset's, with the paper's rates; before, on clothes at 8x8 (validation classes 3, 4, 7 and "
-        "9, one seed, 90 steps, 100 tasks) the paper's outer rate gained 0.7 points over random weights, which reach 89 "
-        "there, and three times that rate lost 0.6. Digits of other classes were met once while the command was "
+        "9, one seed, 90 steps, 100 tasks) the paper's outer rate gained 0.7 points over random weights, which reach "
+        "89 there, and three times that rate lost 0.6. Digits of other classes were met once while the command was "
         "built: a panel of digits 0 to 5, tasks of 6 to 9.",
     ),
 )
