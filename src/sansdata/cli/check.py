@@ -7,17 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from ..tasks import load_task
+from ..errors import ConfigError
+from ..tasks import Task, load_task
 from . import words
 
 
 def check(
     teacher: words.Teacher,
-    task: words.Task,
+    task: words.OptionalTask = None,
     student: Annotated[str | None, typer.Option(metavar="SPEC", help="also check this student")] = None,
 ) -> None:
     """What the teacher takes and gives, its faults, and which methods can work; exit code 2 where it cannot be used."""
-    job = load_task(task)
+    job = load_task(task) if task else _task_of(teacher)
     from ..api.check import check as examine
 
     verdict = examine(teacher, job.model_dump(mode="json"), student)
@@ -40,6 +41,16 @@ def check(
         print("verdict   this teacher cannot be distilled as it is")
         raise typer.Exit(2)
     print("verdict   ready" + (", with warnings" if verdict["warnings"] else ""))
+
+
+def _task_of(teacher: str) -> Task:
+    """The task that the teacher's SPEC names by itself, as a panel does. Raises ConfigError where it names none."""
+    from ..teachers.specs import task_of
+
+    job = task_of(teacher)
+    if job is None:
+        raise ConfigError("--task TASK is needed: a YAML file or a known name (see `sansdata list models`)")
+    return job
 
 
 UNITS = {

@@ -181,6 +181,7 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
         ("dfad", "segmentation", {}, "masks, and the teacher has BatchNorm statistics: dfad", ""),
         ("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise", ""),
     ),
+    ("image", "ways"): (("bidf-mkd", "", {}, "a panel of APIs: bidf-mkd", ""),),
     ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
     ("noise", "field"): (("boot", "", {}, "the teacher denoises: boot", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),

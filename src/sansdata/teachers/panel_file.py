@@ -112,7 +112,7 @@ def load_panel(spec: str, task: Task, load: Callable[[str, Task], Teacher]) -> P
     settings = read_panel(spec)
     if (settings.task.inputs, settings.task.outputs) != (task.inputs, task.outputs):
         raise TeacherError(
-            f"{spec}: is of {settings.task.outputs.classes} ways on images {list(settings.shape)}, and the task is "
+            f"{spec}: is of {settings.task.classes} ways on images {list(settings.shape)}, and the task is "
             "another. Leave --task out: a panel names its own"
         )
     apis = [_api(one, settings, Path(spec), load) for one in settings.apis]
