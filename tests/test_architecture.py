@@ -24,6 +24,7 @@ HEAVY = (
     "tokenizers",
     "skops",
     "pandas",
+    "fairlearn",
     "diffusers",
     "flwr",
     "onnx",

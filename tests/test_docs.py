@@ -22,12 +22,14 @@ from typer.testing import CliRunner
 import sansdata
 from sansdata.cli.main import app
 from sansdata.config import Strict
+from sansdata.evaluate.few_shot import FewShotSettings
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
 from sansdata.settings import (
     BitsSettings,
     EngineSettings,
     FeatureTerms,
+    GradientSettings,
     RetainSettings,
     RetrospectSettings,
     RunSettings,
@@ -53,6 +55,7 @@ SECTIONS = {
     "transfer": TransferSettings, "features": FeatureTerms, "retain": RetainSettings, "retain.vae": VAESettings,
     "engine": EngineSettings,
     "vaccine": VaccineSettings, "retrospect": RetrospectSettings, "bits": BitsSettings,
+    "teacher_gradients": GradientSettings,
 }  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {
@@ -158,6 +161,7 @@ def test_settings_in_commands_exist(page: Path) -> None:
         keys = [word.partition("=")[0] for word in words[1:] if re.match(r"[a-z_.]+=", word)]
         method = words[words.index("--method") + 1] if "--method" in words else "noise"
         config = find_method(method).Config if method in METHODS else None
+        config = FewShotSettings if words[0] == "evaluate" else config
         for key in keys:
             section, _, rest = key.partition(".")
             home = SECTIONS.get(section)

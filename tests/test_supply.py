@@ -10,10 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MENDED = {
-    "torch": "2.10", "pillow": "12.1.1", "jinja2": "3.1.6", "scikit-learn": "1.5", "skops": "0.13",
-    "transformers": "5.0", "werkzeug": "3.1.6", "protobuf": "6.33.5",
+    "torch": "2.10",  # CVE-2026-24747
+    "pillow": "12.3",  # CVE-2026-25990, 40192, 55798, 59197 to 59200
+    "onnx": "1.21",  # CVE-2026-27489, 34446, 34447
+    "transformers": "5.3",  # CVE-2026-4372; 5.2 has CVE-2026-5241 besides
+    "jinja2": "3.1.6", "scikit-learn": "1.5", "skops": "0.13", "werkzeug": "3.1.6", "protobuf": "6.33.5",
 }  # fmt: skip
-"""library -> the first release without the holes that we know of."""
+"""library -> the first release without the holes that advisories name (read in November 2026)."""
 
 
 def lower_bounds() -> dict[str, str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api.evaluate import attack_success, evaluate, transferability
     from .api.export import export
     from .api.federate import Client, FederatedRun, federate
+    from .api.judge import judge
     from .api.quantize import Integers, to_int8
     from .api.report import report
     from .api.result import Result, load
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .config import Strict
     from .contracts import Access, Batch, Losses, Requirements, Stateful
     from .method import Context, Method
+    from .models.diffusion.denoiser import Denoiser
     from .tasks import Column, ImageTask, PairTask, Task, load_task
     from .teachers.base import Teacher
     from .training.transfer import TransferSettings
@@ -46,6 +48,7 @@ _HOMES = {
     "Client": "api.federate",
     "FederatedRun": "api.federate",
     "federate": "api.federate",
+    "judge": "api.judge",
     "Integers": "api.quantize",
     "to_int8": "api.quantize",
     "report": "api.report",
@@ -60,6 +63,7 @@ _HOMES = {
     "Stateful": "contracts",
     "Context": "method",
     "Method": "method",
+    "Denoiser": "models.diffusion.denoiser",
     "Column": "tasks",
     "ImageTask": "tasks",
     "PairTask": "tasks",
@@ -78,6 +82,7 @@ __all__ = [
     "Compressed",
     "Context",
     "Converted",
+    "Denoiser",
     "FederatedRun",
     "ImageTask",
     "Integers",
@@ -99,6 +104,7 @@ __all__ = [
     "evaluate",
     "export",
     "federate",
+    "judge",
     "load",
     "load_task",
     "prune",

@@ -63,8 +63,8 @@ def _explain(model: type[pydantic.BaseModel], fault: Any) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"'{path}' is missing"
-    got = "" if not path else f", got {_short(fault['input'])}"
-    return f"'{path}': {message}{got}" if path else message
+    actual = "" if not path else f", got {_short(fault['input'])}"
+    return f"'{path}': {message}{actual}" if path else message
 
 
 def _fields_at(model: type[pydantic.BaseModel], path: Sequence[Any]) -> list[str]:

@@ -6,6 +6,7 @@ Images travel in unit space: de-normalised, nominally 0..1, not clamped.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -110,6 +111,12 @@ class Batch:
         if self.teacher_outputs is None:
             raise MethodError("this method does not ask the teacher about its batches: there is nothing to match")
         return self.teacher_outputs
+
+
+Questions = Counter[int]
+"""What a teacher is asked: samples in a call -> such calls."""
+OfGradient = Callable[[int], Questions]
+"""Samples of a batch -> what it costs to have its answers with a gradient."""
 
 
 class Losses:

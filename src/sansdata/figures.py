@@ -37,11 +37,12 @@ class Drawing:
     """Numbers that are seen better than read.
 
     bars: data = values, with a label each. heat: a square matrix, rows true, columns predicted. curve: data = {name:
-    [[x, y], ...]}. reliability: data = dicts with lower, upper, count, confidence, accuracy.
+    [[x, y], ...]}. points: the same, of points that no line joins, named beside them. reliability: data = dicts with
+    lower, upper, count, confidence, accuracy.
     """
 
     name: str
-    shape: Literal["bars", "heat", "curve", "reliability"]
+    shape: Literal["bars", "heat", "curve", "points", "reliability"]
     data: Any
     meaning: str
     labels: tuple[str, ...] = ()

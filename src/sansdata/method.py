@@ -12,9 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from .columns import Inputs
-from .contracts import Access, Batch, Counters, Forward, Losses, Outputs, Progress, Requirements, Stateful
+from .contracts import (
+    Access,
+    Batch,
+    Counters,
+    Forward,
+    Losses,
+    OfGradient,
+    Outputs,
+    Progress,
+    Questions,
+    Requirements,
+    Stateful,
+)
 from .decoding.image_pool import ImagePool
-from .figures import Finding
+from .figures import Finding, Warned
 from .kinds.inputs.image import Normalise
 from .network import Network
 from .runtime import Runtime
@@ -113,6 +125,15 @@ class Method(ABC):
         return config
 
     @classmethod
+    def questions(cls, config: Any, steps: int, gradient: OfGradient) -> Questions | None:
+        """What a run of `steps` student steps asks the teacher, exactly: samples in a call -> such calls. None, the
+        default, where nobody has worked it out: then a budget of queries is measured.
+
+        gradient: the calls of a batch of so many samples whose answers are asked with a gradient.
+        """
+        return None
+
+    @classmethod
     def reads(cls, config: Any) -> Mapping[Path, str]:
         """Files that these settings name, with their role: what a strict run may read beside the usual."""
         return {}
@@ -156,9 +177,23 @@ class Method(ABC):
         losses.add("match", 1, lambda: kind.match(outputs, batch.answers(), how))
         return losses
 
+    def released(self, student: nn.Module) -> nn.Module:
+        """What is kept, scored and written in the place of the student: by default itself; a network of the same
+        architecture, such as a moving average of its weights. It is asked at any time and changes nothing."""
+        return student
+
     def findings(self) -> list[Finding]:
         """What it measured of its own work, for the summary and the report; by default nothing."""
         return []
+
+    def warnings(self) -> list[Warned]:
+        """What whoever reads the summary or the report must know of such a run, in words; by default nothing."""
+        return []
+
+    def validation(self, student: nn.Module) -> float | None:
+        """How good a snapshot of the student is on what the method set apart for it, 0..1 and higher is better; it
+        chooses the snapshot then. Default: None, agreement with the teacher chooses."""
+        return None
 
     @abstractmethod
     def state(self) -> Mapping[str, Stateful]:

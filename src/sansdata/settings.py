@@ -173,6 +173,36 @@ class RetrospectSettings(Strict):
     weight: float = pydantic.Field(default=1.0, gt=0)
 
 
+class EstimateSettings(Strict):
+    """Gradients of a teacher that is only asked (objectives.estimate). Defaults are DFME's.
+
+    directions: of each sample; MAZE takes 10. step: how far a sample is moved along a direction, in the units of the
+    inputs; 'auto' is 1e-3 (DFME, MAZE), or the least that a teacher of rounded inputs notices. along: 'sphere' and
+    'orthogonal' have length 1, 'gaussian' a length of about the root of the inputs' size, 'coordinate' moves one
+    number. scheme: 'antithetic' asks on both sides, twice as much. below_rounding: takes a step that rounding swallows.
+    """
+
+    directions: int = pydantic.Field(default=1, ge=1, le=100_000)
+    step: Annotated[float, pydantic.Field(gt=0)] | Literal["auto"] = "auto"
+    along: Literal["sphere", "gaussian", "orthogonal", "coordinate"] = "sphere"
+    scheme: Literal["forward", "antithetic"] = "forward"
+    below_rounding: bool = False
+
+
+class GradientSettings(EstimateSettings):
+    """Where the gradients of the teacher come from; also as text, 'estimate'.
+
+    source: 'own' are those of the teacher, where it has some; 'estimate' asks for them, with the settings below.
+    """
+
+    source: Literal["own", "estimate"] = "own"
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
 _BITS = re.compile(r"^\s*(?:w(\d+))?(?:a(\d+))?\s*$", re.IGNORECASE)
 
 
@@ -225,7 +255,7 @@ class EngineSettings(Strict):
 class RunSettings(Grown):
     """One run. `options` are the method's own settings, checked by the method."""
 
-    later: ClassVar[tuple[str, ...]] = ("bits",)
+    later: ClassVar[tuple[str, ...]] = ("bits", "teacher_gradients")
 
     teacher: str = "a module in Python"
     helpers: tuple[str, ...] = pydantic.Field(default=(), description="further models that help to make the inputs")
@@ -251,6 +281,7 @@ class RunSettings(Grown):
     vaccine: VaccineSettings = VaccineSettings()
     retrospect: RetrospectSettings = RetrospectSettings()
     bits: BitsSettings = BitsSettings()
+    teacher_gradients: GradientSettings = GradientSettings()
     engine: EngineSettings = EngineSettings()
 
     @property
@@ -273,7 +304,7 @@ SPECS = ("teacher", "student", "helpers")
 """The settings that name a network, and may name code."""
 
 
-def resolve_settings(file: str | Path | None, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
+def resolve_settings(file: str | Path | None, values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
     """Settings from a YAML file, then the command's flags, then key=value overrides.
 
     A key whose first part is no field of RunSettings is one of the method's own settings, and so is `pool`. Raises
@@ -282,7 +313,7 @@ def resolve_settings(file: str | Path | None, given: Mapping[str, Any], override
     tree = read_yaml(file) if file else {}
     of_file = {name: tree.pop(name) for name in SPECS if name in tree}
     where = str(file) if file else "settings"
-    tree.update({name: value for name, value in given.items() if value is not None})
+    tree.update({name: value for name, value in values.items() if value is not None})
     if isinstance(tree.get("bits"), str):
         with contextlib.suppress(ValueError):  # which the validation of all settings answers
             tree["bits"] = parse_bits(tree["bits"])

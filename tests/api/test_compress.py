@@ -93,6 +93,20 @@ def test_wrong_input_is_named(runs: tuple[Path, Path]) -> None:
         sansdata.quantize(source, torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
 
 
+def test_a_place_that_cannot_be_written_is_named(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"the folder .* does not exist"):
+        sansdata.quantize(runs[0], runs[0], out=tmp_path / "none" / "x.safetensors")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sansdata.api.compress.write_model", full)
+    with pytest.raises(ConfigError, match=r"x\.safetensors: cannot be written \(No space left on device\)"):
+        sansdata.prune(runs[0], runs[0], 0.5, out=tmp_path / "x.safetensors")
+
+
 def test_the_command_prunes_then_quantizes(runs: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "small.safetensors"
     asked = ["compress", str(runs[0]), "--keep", "0.5", "--bits", "4", "--out", str(out)]

@@ -12,9 +12,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 import sansdata
+from sansdata.api.quantize import calibration_inputs, ends_of
 from sansdata.cli.main import app
 from sansdata.deploy.int8 import load_int8
 from sansdata.errors import ConfigError, DataError, StudentError, UserError
+from sansdata.network import Network
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -57,6 +59,14 @@ def test_it_is_calibrated_by(calibrate: str, tmp_path: Path) -> None:
     assert done.agreement > 0.8
     assert len(done.by_inputs) == 8  # all of them: BatchNorm was not asked
     assert done.size == (tmp_path / "x.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("calibrate", ["zeroq", "dfq", "noise"])
+def test_what_calibrates_is_what_images_can_be(calibrate: str) -> None:
+    network = Network.of(make_module(), make_task())
+    inputs, _ = calibration_inputs(calibrate, network, make_task(), None, "1s", 0)
+    low, high = ends_of(network)
+    assert low - 1e-6 <= float(inputs.min()) < float(inputs.max()) <= high + 1e-6
 
 
 def test_a_file_of_integers_takes_the_ranges_that_it_was_given(tmp_path: Path) -> None:

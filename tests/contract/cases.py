@@ -59,6 +59,38 @@ CASES = {
         {"latent": 16, "width": 8, "student_steps": 3, "transfer": {"batch": 8}},
         stops=(6, 1, 8),  # 6: middle of a round; 8: the generator's step is next
     ),
+    "dfme": Case(
+        {"latent": 16, "width": 8, "student_steps": 3, "estimate": {"directions": 2}, "transfer": {"batch": 8}},
+        stops=(6, 1, 8),  # 6: middle of a round; 1: between the generator's step and the student's
+    ),
+    "maze": Case(
+        {
+            "latent": 16, "width": 8, "student_steps": 2, "replay_steps": 2, "replay": 12,
+            "estimate": {"directions": 2}, "transfer": {"batch": 8},
+        },
+        stops=(8, 1, 6),  # 1: before the batch of the generator's step; 6: the same of the second round; 8: in replay
+    ),
+    "dual-students": Case(
+        {"latent": 16, "width": 8, "student_steps": 3, "transfer": {"batch": 8}},
+        stops=(6, 1, 8),  # 6: middle of a round
+    ),
+    "disguide": Case(
+        {
+            "latent": 16, "width": 8, "student_steps": 2, "replay_steps": 2, "replay": 12, "answers": "labels",
+            "transfer": {"batch": 8},
+        },
+        stops=(8, 1, 6),  # 8: in replay
+    ),
+    "ideal": Case(
+        {"latent": 16, "width": 8, "images": 8, "steps_per_round": 3, "pool": 12, "transfer": {"batch": 8}},
+        stops=(6, 1, 9),  # 6: the pool of 12 is full and being renewed
+    ),
+    "dfms": Case(
+        {
+            "latent": 16, "width": 8, "judge_width": 4, "student_steps": 3, "pooled": 0.25, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 8),
+    ),
     "deepinversion": Case(
         {
             "batch": 8, "iterations": 4, "chunk": 2, "steps_per_batch": 3, "pool": 12, "jitter": 1,
@@ -124,6 +156,17 @@ CASES = {
         stops=(5, 1, 15),  # 1, 5 and 15: half a call, its diffusion drawn; 15: the pool is being renewed
         moves_apart=((1, 6), (5, 12)),
     ),
+    "bidf-mkd/panel": Case(
+        {
+            "tasks": 1, "images": 3, "iterations": 4, "chunk": 2, "directions": 2, "latent": 8, "width": 4,
+            "view": "crop", "boundary_after": 0, "inner_steps": 2, "replay": 2, "replay_steps": 2, "shots": 2,
+            "queries": 3, "memory": 2, "held_out": 1, "order": "second",
+            "transfer": {"batch": 8, "optimizer": "sgd", "lr": 0.05},
+        },
+        stops=(5, 1, 9),  # 1: half a set that only validates; 5: half a boundary set; 9: half a set of the second round
+        moves_apart=((1, 7), (5, 9)),
+        learns={"optimizer": "adam", "lr": 0.01},
+    ),
     "noise/table": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "noise/tokens": Case(
         {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7),
@@ -164,6 +207,10 @@ CASES = {
         stops=(5, 1, 9),  # 1: only draws were asked; 5: bins are found; 9: the pool is being renewed
         moves_apart=((1, 6), (5, 7)),
     ),
+    "fair4free/latents": Case(
+        {"handover": "moments", "loss": "sliced-w2", "directions": 8, "transfer": {"batch": 8}}, stops=(4, 1, 7),
+        learns={"lr": 0.02, "batch": 64},
+    ),
     "udistil/transcripts": Case(
         {
             "speakers": ["formants"], "texts": str(Path(__file__).with_name("said.txt")), "clips": 24,
@@ -195,6 +242,14 @@ CASES = {
         {"pool": 12, "clips_per_move": 4, "steps_per_round": 3, "dice": 0.5, "transfer": {"batch": 4, "lr": 0.02}},
         stops=(6, 1, 9),  # 1: a third of the pool is there; 6: the pool is being renewed
         moves_apart=((1, 6), (4, 8)),
+    ),
+    "boot/noise": Case(
+        {
+            "warmup": 3, "ema": 0.5, "boundary_share": 0.5, "solver": "heun",
+            "transfer": {"batch": 8, "optimizer": "adam", "lr": 0.01},
+        },
+        stops=(4, 1, 7),  # 1: in the warm-up; 4: behind it
+        learns={"lr": 0.005, "batch": 64},
     ),
     "noise/masks": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "pool-kd/masks": Case({"share": 0.5, "transfer": {"batch": 8}}, stops=(4, 1, 7)),

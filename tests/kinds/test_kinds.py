@@ -30,7 +30,9 @@ every_world = pytest.mark.parametrize("world", PAIRS)
 STEMS = {
     "image": torch.nn.Conv2d(7, 3, 1), "masks": torch.nn.Conv2d(7, 3, 1), "clips": torch.nn.Conv2d(7, 3, 1),
     "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2),
-    "sounds": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1),
+    "noise": torch.nn.Linear(99, 2),
+    "latents": torch.nn.Linear(99, 2),
+    "sounds": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1), "panel": torch.nn.Conv2d(7, 3, 1),
 }  # fmt: skip
 """The first layer of a network that was made for inputs of another size."""
 
@@ -147,7 +149,7 @@ def test_a_module_of_another_size_is_told_what_is_expected(world: str) -> None:
     assert kind.hint(STEMS[world]).startswith(". Its first ")
 
 
-@every_world
+@pytest.mark.parametrize("world", [name for name in PAIRS if WORLDS[name].task.pair[1] in ("classes", "masks")])
 def test_the_same_answers_agree_best(world: str) -> None:
     kind = output_kind(WORLDS[world].task)
     sizes = kind.signature()[1]
@@ -199,16 +201,17 @@ def test_a_class_that_never_occurs_has_no_accuracy_and_no_ranking() -> None:
 
 MORE_OF_THE_SAME = re.compile(r"convlstm-([34]x1$|.x[2-4]|3x1-skip|2x1-narrow$)|frames-(?!unet-small)")
 """Networks of clips that differ in size alone from one that is tried."""
+PICTURES = ("plain-ddpm", "plain-ddpm-narrow", "picture-net", "picture-net-small")
+"""Networks of noise in the shape of a picture, where the tiny world has points."""
 NETWORKS = [
     (world, name) for world in PAIRS for name in networks_of(WORLDS[world].task.pair)
-    if world != "image" and not MORE_OF_THE_SAME.match(name)
+    if world != "image" and not MORE_OF_THE_SAME.match(name) and name not in PICTURES
 ]  # fmt: skip
 OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens")]
 
 
-SIZES = {
-    "convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "mel-cnn", "mlp-small", "mlp-wide", "unet", "unet-wide",
-}  # fmt: skip
+SIZES = {"convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "latent-mlp-small", "mel-cnn", "mlp-small", "mlp-wide",
+         "point-net", "ring", "unet", "unet-wide"}  # fmt: skip
 """Networks that differ from another by their width alone."""
 UNROLLED = {"recogniser"}
 """Whose exported graph has a decoder for each token."""
@@ -227,7 +230,7 @@ def test_networks_leave_as_files_that_answer_alike(world: str, name: str, to: An
         model = resolve(name, WORLDS[world].task, pretrained=False)
     report = export(model.module.eval(), model.task, tmp_path / f"net.{to}", to)
     assert report.passed
-    assert report.argmax_agreement == 1
+    assert report.argmax_agreement == (None if world == "latents" else 1)
 
 
 @pytest.mark.parametrize(("world", "name"), OF_COLUMNS)

@@ -11,9 +11,10 @@ from tiny import make_pool, make_student, make_task, make_teacher
 
 from sansdata.engine.session import Session
 from sansdata.methods.index import method_config
-from sansdata.methods.mosaickd import MosaicKD, PatchDiscriminator, looks_real, told_apart
+from sansdata.methods.mosaickd import MosaicKD
 from sansdata.objectives.class_priors import evenness
 from sansdata.runtime import Runtime
+from sansdata.synthesis.judge import PatchDiscriminator, looks_real, told_apart
 
 
 def make_session(**options: Any) -> Session:

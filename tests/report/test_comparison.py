@@ -153,6 +153,7 @@ def test_curves_have_steps_and_seconds_and_the_group_as_band(tmp_path: Path):
     for name in ("agreement", "transfer/kl", "acquire/ce"):
         assert f"{name} by student step" in labels
         assert f"{name} by seconds" in labels
+    assert "agreement by teacher queries" in labels
     drawing = done.html[done.html.index('aria-label="transfer/kl by student step"') :].split("</svg>")[0]
     assert 'id="loss0-step-FillBetweenPolyCollection' in drawing
     for text in re.findall(r"<svg .*?</svg>", done.html, flags=re.DOTALL):

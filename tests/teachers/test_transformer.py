@@ -147,6 +147,9 @@ def test_a_folder_fetches_no_code_and_takes_no_more_memory_than_its_weights(fold
         ({"attn_implementation": "someone/kernels"}, "asks for the code someone/kernels"),
         ({"text_config": {"_attn_implementation": "someone/kernels"}}, "asks for the code"),
         ({"text_config": {"auto_map": {"AutoModel": "x.Net"}}}, "auto_map"),
+        ({"_attn_implementation_internal": "someone/kernels"}, "asks for the code"),  # CVE-2026-4372
+        ({"_experts_implementation_internal": {"": "someone/kernels@main"}}, "asks for the code"),
+        ({"parts": [{"deeper": {"trust_remote_code": True}}]}, "trust_remote_code"),  # CVE-2026-5241
     ]:
         before = (folder / "bert" / "config.json").read_text()
         change_config(folder, **fields)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from sansdata.contracts import Batch, Counters, Losses, Outputs, Progress
-from sansdata.engine.session import AtWeights
 from sansdata.errors import ConfigError
 from sansdata.method import Context
+from sansdata.models.at_weights import AtWeights
 from sansdata.runtime import Runtime
 from sansdata.settings import RetainSettings
 from sansdata.streams import Streams

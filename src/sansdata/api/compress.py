@@ -145,6 +145,8 @@ class _Job:
             raise StudentError(
                 f"{self.out} could not be read back: the network is a module in Python. Keep what is returned instead."
             )
+        if self.out is not None and not self.out.parent.is_dir():  # said before the work, not after it
+            raise ConfigError(f"{self.out}: the folder {self.out.parent} does not exist")
 
     def inputs(self, count: int | None) -> Tensor:
         """(N, C, H, W) normalised, on the device."""
@@ -160,27 +162,30 @@ class _Job:
         agreement = float((classes == old).float().mean())
         if self.out is not None:
             provenance = {"sansdata": __version__, "compressed": how, "from": self.source}
-            write_model(self.out, released(smaller), architecture, self.task, provenance, packable(smaller))
+            try:
+                write_model(self.out, released(smaller), architecture, self.task, provenance, packable(smaller))
+            except OSError as fault:
+                raise ConfigError(f"{self.out}: cannot be written ({fault.strerror or fault})") from None
         return Compressed(smaller, self.task, architecture, agreement, kept, self.out)
 
 
 def network_of(model: Model, task: TaskLike) -> tuple[Network, Task, dict[str, Any] | None, str]:
     """(network, its task, architecture or None, where it is from). Raises StudentError for other than images."""
-    found: tuple[Asked, dict[str, Any] | None, str]
+    opened: tuple[Asked, dict[str, Any] | None, str]
     if isinstance(model, Compressed):
-        found = Asked(model.student, model.task), model.architecture, "a compressed network"
+        opened = Asked(model.student, model.task), model.architecture, "a compressed network"
     elif isinstance(model, nn.Module):
-        found = asked(model, task), None, "a module in Python"
+        opened = asked(model, task), None, "a module in Python"
     else:
         about = asked(model, task)
         run = model.run_dir if isinstance(model, Result) else about.run_dir
         if run is not None:
-            found = about, read_model(run / "student.safetensors").architecture, str(run)
+            opened = about, read_model(run / "student.safetensors").architecture, str(run)
         else:
             with generator_kept():
                 resolved = resolve(str(model), about.task, pretrained=True)
-            found = Asked(resolved.module, resolved.task), resolved.architecture, resolved.source
-    about, architecture, source = found
+            opened = Asked(resolved.module, resolved.task), resolved.architecture, resolved.source
+    about, architecture, source = opened
     if about.task.pair != ("image", "classes"):
         raise StudentError(
             f"compress works on classifiers of images so far, and this is of {' x '.join(about.task.pair)}"
@@ -196,8 +201,8 @@ def images_for(images: Any, task: Task) -> Tensor:
         kept = Path(images) / input_kind(task).samples_file
         if os.path.lexists(Path(images) / "run.json") and not is_regular(kept):
             raise DataError(f"{images} kept no images; run it again with engine.images above 0, or give other images")
-        found = load_images(str(kept if is_regular(kept) else images), task, "train")
-        images = torch.from_numpy(np.ascontiguousarray(found.images)).permute(0, 3, 1, 2).contiguous()
+        pictures = load_images(str(kept if is_regular(kept) else images), task, "train")
+        images = torch.from_numpy(np.ascontiguousarray(pictures.images)).permute(0, 3, 1, 2).contiguous()
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != task.shape or len(images) < 2:
         raise DataError(
             f"expected at least 2 images uint8 (N, {', '.join(map(str, task.shape))}), got {images.dtype} "

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from ..audit import backdoor
 from ..audit.attacks import find_attack
 from ..audit.backdoor import AttackSuccess
-from ..datasets.images import load_images
+from ..config import validate
+from ..datasets.images import load_images, load_own_classes
+from ..datasets.imageset import ImageSet
 from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
 from ..decoding.images import Background
 from ..errors import ConfigError, TeacherError
+from ..evaluate.few_shot import FewShotSettings, evaluate_few_shot
+from ..evaluate.generated_rows import evaluate_rows
 from ..evaluate.kept import keep_by_name, keep_figures
 from ..evaluate.labelled import Evaluation, LabelledSet, evaluate_model
 from ..evaluate.overlap import overlap_with
@@ -26,9 +32,11 @@ from ..kinds.inputs.tokens import Tokens
 from ..manner import suited
 from ..models.modes import borrowed, single_precision
 from ..runtime import Runtime, resolve_device
+from ..tasks import KNOWN_TASKS
 from ..teachers.base import Teacher
 from ..teachers.specs import load_teacher
-from .result import Result, TaskLike, asked, generator_kept
+from .result import Asked, Result, TaskLike, asked, generator_kept
+from .rows import draw_latents, encoder_of
 
 
 @single_precision()
@@ -39,16 +47,26 @@ def evaluate(
     teacher: str | Teacher | None = None,
     device: str = "auto",
     background: Background | None = None,
+    few_shot: FewShotSettings | Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Accuracy, per class, ranking, calibration and, with a teacher, agreement, on real data.
+    """Accuracy, per class, ranking, calibration and, with a teacher, agreement, on real data. Of a few-shot model, the
+    accuracy over tasks of a few labelled images each, beside that of random weights.
 
     model: a run directory, a Result, a SPEC with its task, or a module that takes what its preprocessing gives, such
     as normalised images (with a task). data: a set as datasets.load names them, or a labelled one in Python, such as a
     datasets.labelled.KindSet. background: 'white' or 'black', what the transparent pictures of a folder are seen on;
-    without one their transparency is dropped. The figures of a run's last student are added to its evaluation.json;
-    where that cannot be written, a line on stderr says so. Raises DataError, TeacherError, TaskError.
+    without one their transparency is dropped. Of a generator of an autoencoder's latents, data are real rows of the
+    table and the teacher makes rows of its latents: see evaluate.generated_rows. few_shot: how the tasks are drawn, for
+    a model of `ways`. The figures of a run's last student are added to its evaluation.json; where that cannot be
+    written, a line on stderr says so. Raises DataError, TeacherError, TaskError.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
+    if of_rows(about, data):
+        return evaluate_generated_rows(about, data, teacher)
+    if about.task.pair == ("image", "ways"):
+        return _few_shot(about, runtime, data, background, few_shot, teacher)
+    if few_shot is not None:
+        raise ConfigError(f"few-shot tasks are for a model of ways, and this is one of {' x '.join(about.task.pair)}")
     labelled = load_set(data, about.task, background=background) if isinstance(data, (str, Path)) else data
     with generator_kept():
         beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
@@ -59,6 +77,56 @@ def evaluate(
         if isinstance(kind, Tokens) and isinstance(labelled, KindSet):
             copies = overlap_with(about.run_dir, labelled.packed, kind)
             measured = replace(measured, figures=(*measured.figures, *copies))
+        _say(keep_figures(about.run_dir, measured.to_dict()))
+    return measured
+
+
+def of_rows(about: Asked, data: str | Path | LabelledSet) -> bool:
+    """Whether what is measured are rows that a decoder makes of the network's latents."""
+    if about.task.pair != ("noise", "vectors"):
+        return False
+    return data.task.pair[0] == "table" if isinstance(data, KindSet) else not str(data).lower().endswith(".npz")
+
+
+def evaluate_generated_rows(about: Asked, data: Any, teacher: str | Teacher | None) -> Evaluation:
+    """Raises ConfigError without a teacher, and what evaluate.generated_rows raises."""
+    if teacher is None:
+        raise ConfigError("latents become rows by their autoencoder's decoder: give it with --teacher")
+    encoder = encoder_of(teacher, about.task, about.run_dir)
+    task = encoder.bins.task
+    training = load_set(data, task, "train") if isinstance(data, str) and data in KNOWN_TASKS else None
+    real: Any = load_set(data, task) if isinstance(data, (str, Path)) else data
+    with borrowed(about.module):
+        measured = evaluate_rows(
+            lambda count, stream: draw_latents(about.network, about.task, count, stream),
+            encoder,
+            real,
+            training,  # type: ignore[arg-type]
+        )
+    if about.run_dir is not None:
+        _say(keep_figures(about.run_dir, measured.to_dict()))
+    return measured
+
+
+def _few_shot(
+    about: Asked,
+    runtime: Runtime,
+    data: str | Path | LabelledSet,
+    background: Background | None,
+    settings: FewShotSettings | Mapping[str, Any] | None,
+    teacher: str | Teacher | None,
+) -> Evaluation:
+    if teacher is not None:
+        raise ConfigError("a few-shot model has no teacher beside it: each of its tasks has classes of its own")
+    if not isinstance(settings, FewShotSettings):
+        settings = validate(FewShotSettings, settings or {}, "few_shot")
+    if isinstance(data, (str, Path)):
+        data = load_own_classes(data, about.task.shape, background=background)
+    if not isinstance(data, ImageSet):
+        raise ConfigError("few-shot tasks are drawn from a set of images: give a known set, a folder or an .npz file")
+    with borrowed(about.module):
+        measured = evaluate_few_shot(about.network, about.task, data, settings, runtime)
+    if about.run_dir is not None:
         _say(keep_figures(about.run_dir, measured.to_dict()))
     return measured
 

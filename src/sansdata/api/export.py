@@ -20,6 +20,7 @@ from ..deploy.cost import Cost, costs, peak_memory_of_onnx
 from ..deploy.export import SUFFIX, ExportReport, load_exported
 from ..deploy.export import export as export_model
 from ..deploy.parity import MIN_AGREEMENT, probes
+from ..deploy.pipeline import COMPARED, PARITY, write_checked
 from ..deploy.record import add_to_run, write_beside
 from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import is_regular, sha256, temporary_name, utc_now
@@ -30,7 +31,7 @@ from .compress import Compressed
 from .quantize import to_int8
 from .result import Result, asked, is_student_file, load
 
-Format = Literal["onnx", "onnx-int8", "pt2", "executorch"]
+Format = Literal["onnx", "onnx-int8", "pt2", "executorch", "diffusers"]
 INT8_DRIFT = 0.1
 """Of the largest answer: how far integer kernels of two machines may lie apart."""
 INT8_AGREEMENT = 0.95
@@ -70,8 +71,8 @@ class Exported:
 def export(
     model: str | Path | Result | Compressed, to: Format = "onnx", path: str | Path | None = None
 ) -> Exported:  # fmt: skip
-    """Writes the deployable student as 'onnx', 'onnx-int8', 'pt2' or 'executorch', checks that it answers like the
-    original, and measures it.
+    """Writes the deployable student as 'onnx', 'onnx-int8', 'pt2' or 'executorch', or a generator in one step as the
+    folder of a pipeline of 'diffusers'; checks that it answers like the original, and measures it.
 
     model: a run directory, a Result, a Compressed, or a student file such as `compress` writes; its zeros and its
     rounded weights are those of the exported file. INT8 is calibrated on what the run synthesised, else by BatchNorm
@@ -85,6 +86,8 @@ def export(
     if path is None and target is None:
         raise ConfigError("this network was not written to a file: say where the export goes (path=...)")
     file = Path(path or target).expanduser()  # type: ignore[arg-type]
+    if to == "diffusers":
+        return _pipeline(module, task, file)
     deployable = Deployable(module, task)
     done = _integers(deployable, file, run) if to == "onnx-int8" else _plain(deployable, task, file, to)
     if to in ("onnx", "onnx-int8"):
@@ -96,7 +99,7 @@ def export(
 
 def _student(model: Any, to: Format) -> tuple[torch.nn.Module, Task, Path | None, Path | None]:
     """(network, task, where the file goes unless somebody says, the run directory)."""
-    suffix = ".int8.onnx" if to == "onnx-int8" else SUFFIX[to]
+    suffix = {"onnx-int8": ".int8.onnx", "diffusers": ".diffusers"}.get(to) or SUFFIX[to]
     if isinstance(model, Compressed):
         return model.student, model.task, None if model.file is None else model.file.with_suffix(suffix), None
     if isinstance(model, (str, Path)) and is_student_file(model):
@@ -110,6 +113,18 @@ def _plain(model: Deployable, task: Task, file: Path, to: Any) -> Exported:
     written: ExportReport = export_model(model, task, file, to)
     (cost,) = costs([_loaded(file, to, task)], task)
     return Exported(**written.to_dict(), cost=cost)
+
+
+def _pipeline(module: torch.nn.Module, task: Task, folder: Path) -> Exported:
+    """A folder that a DDIMPipeline reads; what it asks at its one step is compared with the student."""
+    if folder.exists():
+        raise ConfigError(f"{folder}: is there already; move it away, or say where the pipeline goes (--out)")
+    gap, size = write_checked(module, task, folder)
+    (cost,) = costs([Deployable(module, task)], task)
+    return Exported(
+        str(folder), "diffusers", size, gap, PARITY, None, COMPARED, cost,
+        notes=("drawn with DDIMPipeline.from_pretrained(FOLDER)(num_inference_steps=1)",),
+    )  # fmt: skip
 
 
 def _integers(model: Deployable, file: Path, run: Path | None) -> Exported:
@@ -152,7 +167,7 @@ def _self_test(model: Deployable, done: Exported) -> str:
     file = Path(done.file)
     batches = list(probes(model.task))
     names = list(input_kind(model.task).signature())
-    given = {
+    columns_of_samples = {
         name: np.concatenate([columns.parts(batch)[place].numpy() for batch in batches])
         for place, name in enumerate(names)
     }
@@ -160,7 +175,7 @@ def _self_test(model: Deployable, done: Exported) -> str:
     network = predict.Model(file)
     with torch.no_grad():
         floats = [model(*columns.parts(batch)).numpy() for batch in batches]
-    answers = network.all(given) if integers else np.concatenate(floats)
+    answers = network.all(columns_of_samples) if integers else np.concatenate(floats)
     about = {
         "sha256": sha256(file), "sansdata": __version__, "tolerance": done.allowed_difference,
         "agreement": INT8_AGREEMENT if integers else MIN_AGREEMENT,
@@ -168,7 +183,7 @@ def _self_test(model: Deployable, done: Exported) -> str:
     path = file.with_suffix(predict.SELF_TEST)
     draft = temporary_name(path)
     try:
-        predict.write_self_test(draft, given, answers, about)
+        predict.write_self_test(draft, columns_of_samples, answers, about)
         draft.replace(path)
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be written ({fault.strerror or fault})") from None

@@ -122,7 +122,7 @@ def calibration_inputs(
             size, steps = (FEW, FEW_STEPS) if calibrate == "dfq" else (BATCH, STEPS)
             with long_step("distilling a batch of inputs"):
                 batch = distilled_batch(network, norms, task.shape, size, generator, steps)
-            return batch.inputs, [
+            return as_images(network, batch.inputs), [
                 f"a batch was distilled: BatchNorm's loss fell from {batch.first:.3g} to {batch.last:.3g}"
             ]
         if calibrate == "zeroq":

@@ -59,9 +59,9 @@ def write_vocabulary(
 
 def _written(author: Author, count: int, seed: int) -> list[str]:
     streams, config = Streams(seed), ZeroGenConfig()
-    found: list[str] = []
+    texts: list[str] = []
     for number in range(4 * count // AT_ONCE + 4):
-        if len(found) >= count:
+        if len(texts) >= count:
             break
         streams.begin(number)
         about = [""]
@@ -69,5 +69,5 @@ def _written(author: Author, count: int, seed: int) -> list[str]:
             about = author.contexts(AT_ONCE // 10, streams("contexts"), config.context_decoding)
         classes = len(author.names)
         requests = [(place % classes, about[place // classes % len(about)]) for place in range(AT_ONCE)]
-        found += filter(None, author.texts(requests, streams("write"), config.decoding, config.debias))
-    return found[:count]
+        texts += filter(None, author.texts(requests, streams("write"), config.decoding, config.debias))
+    return texts[:count]

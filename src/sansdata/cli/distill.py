@@ -65,13 +65,13 @@ def distill(
     print_config: Annotated[bool, typer.Option("--print-config", help="print the settings in full and leave")] = False,
 ) -> None:
     """Distil a teacher into a student without data; exit code 0 also when the budget is spent."""
-    given = {
+    flags = {
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
         "update": update, "helpers": helper or None, "pool": pool, "defence": defence,
         "bits": bits,
     }  # fmt: skip
-    settings = resolve_settings(config, given, overrides or ())
+    settings = resolve_settings(config, flags, overrides or ())
     _check_early(settings)
     if print_config:
         from ..api.distill import resolve_options
@@ -98,10 +98,12 @@ def distill(
     agreed = summary["agreement"]["last"]
     print(f"student   {out / 'student.safetensors'}")
     source = "generated samples" if settings.pool is None else "images of the pool"
-    print(f"agreement {words.percent(agreed)} with the teacher on {source} (no accuracy: no data of the task was seen)")
+    if agreed is not None:
+        unseen = "no accuracy: no data of the task was seen"
+        print(f"agreement {words.percent(agreed)} with the teacher on {source} ({unseen})")
     if summary["score"] is not None:
-        said = words.percent(summary["score"]["last"])
-        print(f"score     {said} overlap with the teacher on probes: compare it with other runs of this teacher")
+        agreement = words.percent(summary["score"]["last"])
+        print(f"score     {agreement} overlap with the teacher on probes: compare it with other runs of this teacher")
     seconds, scoring = (summary["cost"][name] for name in ("seconds", "scoring_seconds"))
     print(f"time      {seconds:.1f} s for {summary['steps']:,} steps, then {scoring:.1f} s of scoring")
     for warning in summary["warnings"]:
@@ -131,8 +133,9 @@ def _check_early(settings: RunSettings) -> None:
     """What can be wrong without any model, before torch is imported."""
     if settings.teacher == RunSettings().teacher:
         raise ConfigError("--teacher SPEC is needed: the model to distil")
-    if not settings.task:
+    if not settings.task and not settings.teacher.lower().endswith((".yaml", ".yml")):  # a panel names its own
         raise ConfigError("--task TASK is needed: a YAML file or a known name (see `sansdata list models`)")
-    load_task(settings.task)
+    if settings.task:
+        load_task(settings.task)
     if settings.budget:
         parse_budget(settings.budget)

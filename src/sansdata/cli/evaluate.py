@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ..config import parse_override
 from ..errors import ConfigError
 from ..tasks import load_task
 from . import words
@@ -27,8 +28,19 @@ def evaluate(
         typer.Option("--attack", metavar="NAME", help="put a trigger on --data: how often does it work?"),
     ] = None,
     target: Annotated[int, typer.Option(metavar="N", help="the class that the attack is after")] = 0,
+    few_shot: Annotated[
+        list[str] | None,
+        typer.Option("--few-shot", metavar="key=value", help="of a few-shot model: tasks, shots, classes=[...]"),
+    ] = None,
     task: words.OptionalTask = None,
     teacher: words.OptionalTeacher = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", metavar="SPEC", help="of a generator: a classifier whose features it is seen in"),
+    ] = None,
+    judge_task: Annotated[
+        str | None, typer.Option("--judge-task", metavar="TASK", help="the judge's own task, in which --data is read")
+    ] = None,
     background: Annotated[
         Background | None, typer.Option("--background", help="what transparent pictures of a folder are seen on")
     ] = None,
@@ -38,20 +50,32 @@ def evaluate(
     device: words.Device = "auto",
 ) -> None:
     """Accuracy, per class, calibration, with --teacher agreement; --transfer probes other tasks, --attack backdoors."""
+    if (judge is None) != (judge_task is None) or (judge and data is None):
+        raise ConfigError("a judge needs its own task and real images: give --judge, --judge-task and --data")
     if data is None and not transfer:
         raise ConfigError("nothing to evaluate on: give --data (the model's own task), --transfer (another), or both")
     if attack and data is None:
         raise ConfigError("--attack puts a trigger on images of the model's own task: give them with --data")
     if background and data is None:
         raise ConfigError("--background is of the images of --data: give them")
+    tasks: dict[str, Any] | None = None
+    for text in few_shot or ():
+        key, value = parse_override(text)
+        tasks = {**(tasks or {}), key: value}
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.evaluate import attack_success, transferability
     from ..api.evaluate import evaluate as measure
+    from ..api.judge import judge as judged
     from ..files import reason, write_json
 
     figures: dict[str, Any] = {}
-    if data is not None:
-        figures = measure(model, data, task=job, teacher=teacher, device=device, background=background).to_dict()
+    if judge is not None:
+        figures = judged(model, str(data), judge, judge_task, job, device=device).to_dict()
+        _say_own(figures)
+    elif data is not None:
+        figures = measure(
+            model, data, task=job, teacher=teacher, device=device, background=background, few_shot=tasks
+        ).to_dict()
         _say_own(figures)
     attacks = {}
     for name in dict.fromkeys(attack or ()):
@@ -73,11 +97,15 @@ def evaluate(
 
 def _say_own(figures: dict[str, Any]) -> None:
     """Of classes what matters most; of another kind of output every figure."""
+    if "fairness_and_utility" in figures:
+        _say_rules(figures)
+        _say_notes(figures)
+        return
     if "accuracy" not in figures:
         print(f"on        {figures['count']:,} samples of {figures['source']}")
         for one in figures["figures"]:
             if "value" in one:
-                print(f"{one['name']:<9} {one['value']:.4g}   {one.get('meaning', '')}".rstrip())
+                print(f"{one['name']:<9} {one['value']:.4g}{_between(one)}   {one.get('meaning', '')}".rstrip())
         _say_notes(figures)
         return
     low, high = figures["accuracy_interval"]
@@ -100,6 +128,37 @@ def _say_own(figures: dict[str, Any]) -> None:
     print(f"ECE       {figures['ece']:z.4f}   NLL {figures['nll']:z.4f}   Brier {figures['brier']:z.4f}")
     print("per class " + json.dumps([None if v is None else round(100 * v, 1) for v in figures["per_class"]]))
     _say_notes(figures)
+
+
+SHOWN = {
+    "downstream_auroc": "AUROC", "downstream_balanced_accuracy": "balanced", "downstream_positive_rate": "positive",
+    "downstream_dpr": "DPR", "downstream_eor": "EOR", "s_auc": "s-AUC", "density": "density", "coverage": "coverage",
+    "nearer_to_training": "nearer",
+}  # fmt: skip
+"""Figure of made rows -> the head of its column."""
+
+
+def _say_rules(figures: dict[str, Any]) -> None:
+    """Made rows, a line for each rule of the sensitive attribute and for what stands beside them."""
+    print(f"on        {figures['count']:,} samples of {figures['source']}")
+    by_rule: dict[str, dict[str, float]] = {}
+    for one in figures["figures"]:
+        name, _, rule = one["name"].partition(" (")
+        if name in SHOWN and "value" in one:
+            by_rule.setdefault(rule.rstrip(")") or "neutral", {})[name] = one["value"]
+    print(f"{'rule':22}" + "".join(f"{head:>9}" for head in SHOWN.values()))
+    for rule, values in by_rule.items():
+        print(f"{rule:22}" + "".join(f"{values[n]:9.3f}" if n in values else f"{'-':>9}" for n in SHOWN))
+    print(
+        "meaning   a classifier trained on the rows, tested on real ones: DPR and EOR 1 are fair, positive is who is "
+        f"given the good class (of the real rows {words.percent(figures['base_rate'])} have it); s-AUC .5: the rows "
+        "do not tell the group; nearer .5: they copy nobody"
+    )
+
+
+def _between(figure: dict[str, Any]) -> str:
+    ends = figure.get("interval")
+    return f" (95 % interval {ends[0]:.4g} to {ends[1]:.4g})" if ends else ""
 
 
 def _of_teacher(figures: dict[str, Any]) -> str:

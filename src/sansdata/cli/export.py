@@ -19,6 +19,7 @@ class Target(StrEnum):
     int8 = "onnx-int8"
     pt2 = "pt2"
     executorch = "executorch"
+    diffusers = "diffusers"
 
 
 def export(

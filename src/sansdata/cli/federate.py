@@ -57,12 +57,12 @@ def federate(
     ] = None,
 ) -> None:
     """Train a model over clients that share out a set, by FedAvg or one that adds data-free distillation."""
-    given: dict[str, Any] = {
+    flags: dict[str, Any] = {
         "method": method, "data": data, "task": task, "network": network, "clients": clients, "active": active,
         "rounds": rounds, "batch_norm": batch_norm, "seed": seed, "preset": preset, "device": device,
         "threads": threads, "partition.alpha": alpha, "partition.scheme": partition,
     }  # fmt: skip
-    settings = resolve(config, given, overrides or [])
+    settings = resolve(config, flags, overrides or [])
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the model go")
     if exists(out) and not resume:
@@ -87,11 +87,11 @@ def federate(
     print(f"report         {out / 'report.html'}")
 
 
-def resolve(file: Path | None, given: dict[str, Any], overrides: list[str]) -> FederateSettings:
+def resolve(file: Path | None, flags: dict[str, Any], overrides: list[str]) -> FederateSettings:
     """From a YAML file, then the flags, then key=value; a key that is none of ours is the method's."""
     tree, where = read_yaml(file) if file else {}, str(file) if file else "settings"
     of_file = {name: tree.pop(name) for name in SPECS if name in tree}
-    for key, value in given.items():
+    for key, value in flags.items():
         if value is not None:
             set_dotted(tree, key, value)
     for text in overrides:

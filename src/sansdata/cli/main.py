@@ -15,6 +15,7 @@ import typer
 
 from ..errors import SansdataError, UserError, first_line
 from . import (
+    autoencoder,
     check,
     compress,
     convert,
@@ -29,6 +30,7 @@ from . import (
     quantize,
     report,
     reproduce,
+    rows,
     trim,
     vocabulary,
 )
@@ -45,6 +47,8 @@ app.command("distill")(distill.distill)
 app.command("federate")(federate.federate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.command("autoencoder")(autoencoder.autoencoder)
+app.command("rows")(rows.rows)
 app.command("vocabulary")(vocabulary.vocabulary)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)

@@ -39,13 +39,13 @@ def round_weights(graph: NetworkGraph, bits: int, per: Per) -> dict[fx.Node, Ten
 
 
 def correct_by_statistics(
-    graph: NetworkGraph, errors: Mapping[fx.Node, Tensor], told: Mapping[Any, Signal]
+    graph: NetworkGraph, errors: Mapping[fx.Node, Tensor], known: Mapping[Any, Signal]
 ) -> set[str]:
-    """b <- b - (sum of the error over places) E[x], in place, of every layer whose input's mean is told. Gives the
+    """b <- b - (sum of the error over places) E[x], in place, of every layer whose input's mean is known. Gives the
     paths of the others."""
     left = set()
     for layer in graph.layers:
-        signal = told.get(layer.node.args[0])
+        signal = known.get(layer.node.args[0])
         if signal is None or signal.mean is None or len(signal.mean) != layer.inputs:
             left.add(layer.path)
             continue

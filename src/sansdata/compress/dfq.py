@@ -73,18 +73,18 @@ def make_ready(
         )
     inputs = inputs[:INPUTS]
     reference = graph.copy() if correct else graph
-    told = signals(graph, known) if by_statistics else {}
+    by_norms = signals(graph, known) if by_statistics else {}
     seen = _ranges(graph, inputs)
     errors = round_weights(graph, bits, per)
     if correct:
-        left = correct_by_statistics(graph, errors, told)
+        left = correct_by_statistics(graph, errors, by_norms)
         if left:
             correct_by_inputs(graph, reference, inputs, left)
             if by_statistics:
                 notes.append(f"biases corrected on synthesised inputs, not by BatchNorm: {_listed(sorted(left))}")
-    ranges = {node.name: told[node].range if node in told else seen[node.name] for node in _values(graph)}
+    ranges = {node.name: by_norms[node].range if node in by_norms else seen[node.name] for node in _values(graph)}
     ranges[graph.image.name] = ends
-    by_inputs = tuple(layer.path for layer in graph.layers if layer.node not in told)
+    by_inputs = tuple(layer.path for layer in graph.layers if layer.node not in by_norms)
     return Ready(graph.module, ranges, by_inputs, notes)
 
 

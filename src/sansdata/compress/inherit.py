@@ -42,8 +42,8 @@ def _matches(student: nn.Module, teacher: nn.Module) -> dict[str, Tensor]:
     """The student's name of each tensor that the teacher has too -> the teacher's tensor."""
     mine, theirs = _tensors(student), _tensors(teacher)
     places = _spread(mine, theirs)
-    found = {name: theirs[place] for name, place in places.items() if place in theirs}
-    return {name: source for name, source in found.items() if source.shape == mine[name].shape}
+    matching = {name: theirs[place] for name, place in places.items() if place in theirs}
+    return {name: source for name, source in matching.items() if source.shape == mine[name].shape}
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -69,10 +69,10 @@ def _spread(mine: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:
 
 def _rows(names: Iterable[str]) -> defaultdict[str, list[str]]:
     """Path of a container -> the numbers of its layers, in order."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    partners: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
         parts = name.split(".")
         for i, part in enumerate(parts):
             if part.isdecimal():
-                found[".".join(parts[:i])].add(part)
-    return defaultdict(list, {path: sorted(numbers, key=int) for path, numbers in found.items()})
+                partners[".".join(parts[:i])].add(part)
+    return defaultdict(list, {path: sorted(numbers, key=int) for path, numbers in partners.items()})

@@ -135,8 +135,8 @@ def recalibrate(pruned: nn.Module, original: nn.Module, inputs: Tensor) -> None:
         (mean, var), (new_mean, new_var) = before[path], _statistics(x)
         part.running_mean.copy_(old.running_mean + (new_mean - mean))  # type: ignore[union-attr]
         # A channel that the images never use, or no longer use, says nothing of how its spread changes.
-        told = (var > 1e-8) & (new_var > 1e-8)
-        ratio = torch.where(told, new_var / var.clamp_min(1e-8), torch.ones_like(var))
+        alive = (var > 1e-8) & (new_var > 1e-8)
+        ratio = torch.where(alive, new_var / var.clamp_min(1e-8), torch.ones_like(var))
         part.running_var.copy_(old.running_var * ratio)  # type: ignore[union-attr]
 
     with fixed(original), inputs_of(original, norms, look):

@@ -53,22 +53,22 @@ class Signal:
 
 def signals(graph: NetworkGraph, known: dict[fx.Node, Normal]) -> dict[fx.Node, Signal]:
     """Everything that can be told of a network's inner values; of the others nothing."""
-    told: dict[fx.Node, Signal] = {}
+    distributions: dict[fx.Node, Signal] = {}
     for node in graph.nodes:
-        signal = Signal.of(known[node]) if node in known else _passed_on(graph, node, told)
+        signal = Signal.of(known[node]) if node in known else _passed_on(graph, node, distributions)
         if signal is not None:
-            told[node] = signal
-    return told
+            distributions[node] = signal
+    return distributions
 
 
-def _passed_on(graph: NetworkGraph, node: fx.Node, told: dict[fx.Node, Signal]) -> Signal | None:
+def _passed_on(graph: NetworkGraph, node: fx.Node, distributions: dict[fx.Node, Signal]) -> Signal | None:
     if node.target is ADD and argument(node, 2, 1) == 1 and not node.kwargs:
-        sides = [told.get(side) for side in node.args[:2] if isinstance(side, fx.Node)]
+        sides = [distributions.get(side) for side in node.args[:2] if isinstance(side, fx.Node)]
         return _sum(*sides) if len(sides) == 2 and None not in sides else None  # type: ignore[arg-type]
     if node.target is CONCAT and argument(node, 1, 0) == 1:
-        parts = [told.get(part) for part in node.args[0]]  # type: ignore[union-attr]
+        parts = [distributions.get(part) for part in node.args[0]]  # type: ignore[union-attr]
         return None if None in parts else _side_by_side(parts)  # type: ignore[arg-type]
-    source = told.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else None
+    source = distributions.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else None
     if source is None:
         return None
     if (ends := clip_of(node)) is not None:

@@ -14,7 +14,7 @@ def inputs_of(module: nn.Module, paths: Iterable[str], note: Callable[[str, Tens
     """Calls note(path, first input) before each of the layers runs."""
 
     def hook_for(path: str) -> Callable[[Any, Any], None]:
-        return lambda _, given: note(path, given[0])
+        return lambda _, inputs: note(path, inputs[0])
 
     with _removed([module.get_submodule(path).register_forward_pre_hook(hook_for(path)) for path in paths]):
         yield

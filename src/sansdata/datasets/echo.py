@@ -99,8 +99,8 @@ def camus(folder: Path, view: str = "4CH", size: int | None = None) -> Iterator[
         pictures, masks = (_frames(stem.with_name(f"{stem.name}{end}.nii.gz")) for end in ("", "_gt"))
         if pictures.shape != masks.shape:
             raise DataError(f"{stem}: pictures {pictures.shape} and masks {masks.shape}")
-        told = _info(patient / f"Info_{view}.cfg")
-        ed, es = (int(told.get(key, 0)) - 1 for key in ("ED", "ES"))  # frames are counted from 1 there
+        info = _info(patient / f"Info_{view}.cfg")
+        ed, es = (int(info.get(key, 0)) - 1 for key in ("ED", "ES"))  # frames are counted from 1 there
         if not (0 <= ed < len(pictures) and 0 <= es < len(pictures)):
             raise DataError(f"{patient}: ED {ed + 1} and ES {es + 1} of {len(pictures)} frames")
         grey = pictures.clip(0, 255).astype(np.uint8)[..., None]
@@ -108,8 +108,8 @@ def camus(folder: Path, view: str = "4CH", size: int | None = None) -> Iterator[
         if size is not None:
             grey, inside = resize(grey, size, size), resize(255 * inside, size, size) // 128
         yield EchoFilm(
-            grey, range(len(grey)), inside[..., 0].astype(bool), (ed,), (es,), told.get("EF", float("nan")),
-            told.get("FrameRate", 50.0), patient.name,
+            grey, range(len(grey)), inside[..., 0].astype(bool), (ed,), (es,), info.get("EF", float("nan")),
+            info.get("FrameRate", 50.0), patient.name,
         )  # fmt: skip
 
 
@@ -123,14 +123,14 @@ def _frames(path: Path) -> np.ndarray:
 
 def _info(path: Path) -> dict[str, float]:
     """The numbers of an Info file, by name."""
-    told: dict[str, float] = {}
+    entries: dict[str, float] = {}
     for line in _text(path).splitlines():
         key, _, value = line.partition(":")
         try:
-            told[key.strip()] = float(value)
+            entries[key.strip()] = float(value)
         except ValueError:
             continue
-    return told
+    return entries
 
 
 def _table(path: Path) -> list[dict[str, str]]:

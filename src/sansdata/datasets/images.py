@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ..decoding.images import Background
 from ..errors import DataError, did_you_mean
-from ..tasks import Task, load_task
+from ..tasks import ImageTask, Task, load_task
 from . import folder, known, npz
-from .fit import fit
+from .fit import fit, fit_shape
 from .imageset import ImageSet, pick
+from .layout import survey
 
 SPLITS = ("train", "test")
 
@@ -44,17 +45,31 @@ def load_images(
         if path.is_file() and path.suffix.lower() == ".npz":
             _require_none(background, spec)
             return fit(npz.load(path), task, all_classes=False)
-        found = path.exists()
+        present = path.exists()
     except (OSError, ValueError, RuntimeError) as fault:  # NUL in the name, too long, no permission, ~nobody
         raise DataError(
             f"'{_short(spec)}' cannot be opened ({getattr(fault, 'strerror', None) or type(fault).__name__})"
         ) from None
-    if found:
+    if present:
         raise DataError(f"'{_short(spec)}' is neither a folder with one sub-folder per class nor an .npz file")
     raise DataError(
         f"'{_short(spec)}' is neither a known set nor an existing folder or .npz file. "
         f"{did_you_mean(str(spec), known.NAMES)}"
     )
+
+
+def load_own_classes(
+    spec: str | Path, shape: tuple[int, int, int], split: str = "test", background: Background | None = None
+) -> ImageSet:
+    """The set `spec` with the classes that it has, whatever they are, its images in the channels and size of `shape`.
+    The rest as in `load_images`."""
+    if str(spec) not in known.NAMES and Path(spec).expanduser().is_dir():
+        names = survey(Path(spec).expanduser(), None).class_names
+        scale = {"mean": (0.0,) * shape[0], "std": (1.0,) * shape[0]}
+        return load_images(
+            spec, ImageTask(shape=shape, classes=len(names), class_names=names, **scale), split, background
+        )
+    return fit_shape(load_images(spec, None, split, background), shape)
 
 
 def holdout(data: ImageSet, n: int, seed: int) -> tuple[ImageSet, ImageSet]:

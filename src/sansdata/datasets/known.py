@@ -124,13 +124,13 @@ def _download(name: str, split: str) -> ImageSet:
         raise DataError(_advice(name, f"torchvision cannot be imported: {fault}")) from None
     root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sansdata"
     try:
-        found: Any = getattr(sets, _TORCHVISION[name])(root=str(root), train=split == "train", download=True)
+        source: Any = getattr(sets, _TORCHVISION[name])(root=str(root), train=split == "train", download=True)
     except Exception as fault:  # no network, no disk, a broken download: each library below has its own error
         raise DataError(_advice(name, f"torchvision could not download it: {fault}")) from None
-    images = np.asarray(found.data, dtype=np.uint8)
+    images = np.asarray(source.data, dtype=np.uint8)
     images = images[..., None] if images.ndim == 3 else images
-    labels = np.asarray(found.targets, dtype=np.int64)
-    names = KNOWN_TASKS[name].class_names or tuple(found.classes)
+    labels = np.asarray(source.targets, dtype=np.int64)
+    names = KNOWN_TASKS[name].class_names or tuple(source.classes)
     data = ImageSet(images, labels, names, f"{name} ({split})")
     return replace(data, notes=(f"downloaded by torchvision to {root}",))
 

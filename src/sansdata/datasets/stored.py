@@ -31,6 +31,6 @@ def load_stored(path: Path, task: Task) -> KindSet:
         labels, names = whole_numbers(labels, f"{path}: 'y'"), task.class_names or numbers(task.classes)
     if not labels.ndim or not len(labels):
         raise DataError(f"{path}: 'y' has the shape {labels.shape}; expected a row for each of the {kind.unit}")
-    found = KindSet(task, packed, labels, names, str(path))
-    found.require_fit(task)
-    return found
+    stored = KindSet(task, packed, labels, names, str(path))
+    stored.require_fit(task)
+    return stored

@@ -71,11 +71,11 @@ def load_pool(path: str | Path, shape: tuple[int, int, int]) -> ImagePool:
             return _from_folder(root, shape)
         if root.is_file() and root.suffix.lower() == ".npz":
             return _from_archive(root, shape)
-        found = root.exists()
+        present = root.exists()
     except (OSError, ValueError, RuntimeError) as fault:  # NUL in the name, too long, no permission, ~nobody
         reason = getattr(fault, "strerror", None) or type(fault).__name__
         raise DataError(f"--pool {str(path)[:200]!r} cannot be opened ({reason})") from None
-    what = "is neither a folder nor an .npz file" if found else "does not exist"
+    what = "is neither a folder nor an .npz file" if present else "does not exist"
     raise DataError(f"--pool {str(path)[:200]!r} {what}; give a folder of image files, or an .npz file with 'x'")
 
 

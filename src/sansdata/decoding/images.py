@@ -27,7 +27,7 @@ def decode(
 
     file: a path, or the bytes of a file. background: None drops transparency. Raises Unreadable with the reason.
     """
-    said: list[str] = []
+    notes: list[str] = []
     try:
         if isinstance(file, Path):
             require_size(file)
@@ -36,19 +36,19 @@ def decode(
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise Unreadable(f"{image.width}x{image.height} pixels; at most {MAX_IMAGE_PIXELS:,} are read")
             if getattr(image, "is_animated", False):
-                said.append("animated, its first frame taken")
+                notes.append("animated, its first frame taken")
                 image.seek(0)
             upright = ImageOps.exif_transpose(image)
-            plain = _eight_bit(upright, said, background).convert("L" if shape and shape[0] == 1 else "RGB")
+            plain = _eight_bit(upright, notes, background).convert("L" if shape and shape[0] == 1 else "RGB")
         if shape and plain.size != (shape[2], shape[1]):
-            said.append(f"resized to {shape[1]}x{shape[2]} (bilinear)")
+            notes.append(f"resized to {shape[1]}x{shape[2]} (bilinear)")
             plain = plain.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
     except Unreadable:
         raise
     except Exception as fault:  # decoders raise anything on broken bytes: struct.error, SyntaxError, IndexError ...
         raise Unreadable(_reason(fault)) from None
     array = np.asarray(plain)
-    return (array[..., None] if array.ndim == 2 else array), said
+    return (array[..., None] if array.ndim == 2 else array), notes
 
 
 def require_size(path: Path) -> None:
@@ -57,32 +57,32 @@ def require_size(path: Path) -> None:
         raise Unreadable(f"larger than {MAX_IMAGE_BYTES // 2**20} MiB")
 
 
-def _eight_bit(image: Image.Image, said: list[str], background: Background | None) -> Image.Image:
+def _eight_bit(image: Image.Image, notes: list[str], background: Background | None) -> Image.Image:
     if image.mode == "F":
         raise Unreadable("float pixels; save it with 8 bits a channel")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65_535:
             raise Unreadable("32-bit pixels; save it with 8 bits a channel")
-        said.append("16 bits a pixel, the upper 8 taken")
+        notes.append("16 bits a pixel, the upper 8 taken")
         return Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        return _opaque(image, said, background)
+        return _opaque(image, notes, background)
     if image.mode == "CMYK":
-        said.append("CMYK converted to RGB")
+        notes.append("CMYK converted to RGB")
     return image
 
 
-def _opaque(image: Image.Image, said: list[str], background: Background | None) -> Image.Image:
+def _opaque(image: Image.Image, notes: list[str], background: Background | None) -> Image.Image:
     """Raises Unreadable for a picture that is drawn by its transparency alone, of which dropping it leaves nothing."""
     seen = image.convert("RGBA")
     if background is not None:
-        said.append(f"transparent, composed on {background}")
+        notes.append(f"transparent, composed on {background}")
         return Image.alpha_composite(Image.new("RGBA", seen.size, background), seen)
     *colours, alpha = seen.split()
     if _varies(alpha) and not any(_varies(colour) for colour in colours):
         raise Unreadable(f"{NO_GROUND}, which is dropped; compose it on white or black")
-    said.append("transparency dropped")
+    notes.append("transparency dropped")
     return image
 
 

@@ -45,8 +45,8 @@ def load_pte(path: Path, names: Sequence[str] = ()) -> Callable[..., Tensor]:
     """The file as a function of columns; a batch is asked input by input, as a board does."""
     method = import_module("executorch.runtime").Runtime.get().load_program(str(path)).load_method("forward")
 
-    def run(*given: Tensor) -> Tensor:
-        parts = zip(*(column.split(1) for column in given))
+    def run(*inputs: Tensor) -> Tensor:
+        parts = zip(*(column.split(1) for column in inputs))
         return torch.cat([method.execute([one.contiguous() for one in part])[0].clone() for part in parts])
 
     return run

@@ -204,8 +204,8 @@ def load_onnx(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., T
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     wanted = {argument.name for argument in session.get_inputs()}  # without those that no output needs
 
-    def run(*given: Tensor) -> Tensor:
-        fed = {name: column.numpy() for name, column in zip(names, given) if name in wanted}
+    def run(*inputs: Tensor) -> Tensor:
+        fed = {name: column.numpy() for name, column in zip(names, inputs) if name in wanted}
         return torch.from_numpy(session.run(None, fed)[0])
 
     return run

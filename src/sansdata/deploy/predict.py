@@ -180,17 +180,17 @@ def self_test(model: Model, path: Path | None = None) -> str:
         raise PredictError(f"{path}: no self-test of sansdata's ({_first_line(fault)})") from None
     if digest(model.path) != wanted:
         raise PredictError(f"{model.path}: its SHA-256 is not that of the file which the self-test was written for")
-    came = model.all(arrays)
-    if came.shape != expected.shape:
-        raise PredictError(f"{model.path}: gave answers {came.shape}, expected {expected.shape}")
-    gap = float(np.abs(came.astype(np.float64) - expected).max())
-    same = float((came.argmax(-1) == expected.argmax(-1)).mean())
+    answers = model.all(arrays)
+    if answers.shape != expected.shape:
+        raise PredictError(f"{model.path}: gave answers {answers.shape}, expected {expected.shape}")
+    gap = float(np.abs(answers.astype(np.float64) - expected).max())
+    same = float((answers.argmax(-1) == expected.argmax(-1)).mean())
     if not (gap <= tolerance and same >= least):  # written so that nan fails
         raise PredictError(
             f"{model.path}: answers differ by {gap:.2g} (at most {tolerance:.2g}), the same class on {same:.1%} "
             f"(at least {least:.0%}): this machine does not compute what the model's maker saw"
         )
-    return f"{len(came)} inputs: answers differ by {gap:.2g} at most, the same class on {same:.1%}"
+    return f"{len(answers)} inputs: answers differ by {gap:.2g} at most, the same class on {same:.1%}"
 
 
 def write_self_test(path: Path, columns: Mapping[str, np.ndarray], answers: np.ndarray, about: dict[str, Any]) -> None:

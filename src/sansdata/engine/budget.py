@@ -14,6 +14,7 @@ from ..settings import Budget
 from .monitor import announce, clock
 
 if TYPE_CHECKING:
+    from .questions import Formula
     from .session import Session
 
 SHARE = 0.85
@@ -38,6 +39,8 @@ class Plan:
     cost_per_move: dict[str, dict[str, float]] = field(default_factory=dict)
     """kind -> {'seconds', 'samples', 'queries'}."""
     replans: list[dict[str, Any]] = field(default_factory=list)
+    queries: int | None = None
+    """What the run asks its teacher, exactly, where its budget is one of queries and the method has a formula."""
 
     def state(self) -> dict[str, Any]:
         """What Plan(**state) needs to be the same again."""
@@ -56,17 +59,19 @@ class Plan:
 
 
 class MoveCosts:
-    """Mean cost of each kind of move so far."""
+    """Mean and highest cost of each kind of move so far."""
 
     def __init__(self) -> None:
         self.count: dict[str, int] = {}
         self.total: dict[str, dict[str, float]] = {}
+        self.most: dict[str, dict[str, float]] = {}
 
     def add(self, kind: str, cost: Mapping[str, float]) -> None:
         self.count[kind] = self.count.get(kind, 0) + 1
-        total = self.total.setdefault(kind, {})
+        total, most = self.total.setdefault(kind, {}), self.most.setdefault(kind, {})
         for unit, amount in cost.items():
             total[unit] = total.get(unit, 0) + amount
+            most[unit] = max(most.get(unit, 0), amount)
 
     def mean(self) -> dict[str, dict[str, float]]:
         return {
@@ -75,10 +80,13 @@ class MoveCosts:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": dict(self.count), "total": {kind: dict(t) for kind, t in self.total.items()}}
+        costs = {name: {kind: dict(of) for kind, of in getattr(self, name).items()} for name in ("total", "most")}
+        return {"count": dict(self.count), **costs}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.count, self.total = dict(state["count"]), {k: dict(t) for k, t in state["total"].items()}
+        self.count = dict(state["count"])
+        for name in ("total", "most"):  # older checkpoints have no highest
+            setattr(self, name, {kind: dict(of) for kind, of in state.get(name, {}).items()})
 
 
 def timed_move(session: Session) -> tuple[str, Any, dict[str, float]]:
@@ -127,16 +135,21 @@ def make_plan(
     config: Any,
     measure_costs: Callable[[], dict[str, dict[str, float]]],
     timed: bool = False,
+    formula: Formula | None = None,
 ) -> Plan:
     """The largest number of student steps within the budget; the method's own size without one.
 
-    timed: measure the moves also where the steps are known without. Raises ConfigError for a budget that ends before
-    the first student step, with the amount that would do.
+    formula: of what is asked, where the method has one. timed: measure the moves also where the steps are known
+    without. Raises ConfigError for a budget that ends before the first student step, with the amount that would do.
     """
     if budget is None or budget.unit == "steps":
         steps = config.steps if budget is None else max(1, math.floor(budget.amount))
         costs = measure_costs() if timed else {}
         return Plan(str(budget or "the method's own size"), steps, method.plan(config, steps), costs)
+    if budget.unit == "queries" and formula is not None:
+        steps = formula.steps_within(budget.amount)
+        costs = measure_costs() if timed else {}
+        return Plan(str(budget), steps, method.plan(config, steps), costs, queries=formula.queries(steps))
     start = time.perf_counter()
     costs = measure_costs()
     spent = time.perf_counter() - start if budget.unit == "seconds" else 0.0

@@ -22,6 +22,7 @@ class _Plan(BaseModel, extra="forbid"):
     moves: dict[str, Count]
     cost_per_move: dict[str, Cost] = {}
     replans: list[dict[str, Any]] = []
+    queries: Count | None = None
 
 
 class _Facts(BaseModel):

@@ -35,20 +35,24 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     """Writes student.safetensors, student.best.safetensors where another is preferred, and summary.json."""
     session, start, packed = loop.session, time.perf_counter(), loop.reservoir.packed
     assert packed is not None
-    student, bits = released(session.student), packable(session.student)
+    student, bits = released(session.method.released(session.student)), packable(session.student)
     last = {name: value.clone() for name, value in student.state_dict().items()}
     probes = make_probes(prepared.teacher, prepared.runtime)
     several, many = len(selection.snapshots(directory.path / "snapshots")), columns.count(packed)
     announce(f"scoring   {several} snapshots beside the teacher, on {many:,} {loop.kind.unit} and the probes")
     network, context = session.context.network.around(student), session.context
-    snapshots = selection.score(directory.path / "snapshots", network, packed, probes.packed, context)
-    by = "score" if probes.telling else "agreement"
-    newest, best = snapshots[-1], selection.preferred(snapshots, by)
+    snapshots = selection.score(
+        directory.path / "snapshots", network, packed, probes.packed, context, session.method.validation
+    )
+    newest = snapshots[-1]
+    by = "validation" if "validation" in newest else "score" if probes.telling else "agreement"
+    best = selection.preferred(snapshots, by)
     if best is not newest:
         file = directory.path / "snapshots" / f"step-{best['step']:09d}.safetensors"
         selection.restore(student, file)
         on = "images of the pool" if by == "agreement" and prepared.pool is not None else "inputs made without data"
-        note = {"selected": f"highest {by} with the teacher on {on}"}
+        whose = "by the method's own measure" if by == "validation" else "with the teacher"
+        note = {"selected": f"highest {by} {whose} on {on}"}
         _write(prepared, directory, loop, student, bits, "student.best.safetensors", note)
     student.load_state_dict(last)
     _write(prepared, directory, loop, student, bits, "student.safetensors", {})
@@ -61,6 +65,7 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
             "steps": session.context.progress.steps,
             "unit": loop.kind.unit,
             "cost": _cost(loop, time.perf_counter() - start),
+            **({} if prepared.teacher.meter is None else {"service": prepared.teacher.meter.to_dict()}),
             "score": scored | {"probes": columns.count(probes.packed), "queries": probes.queries}
             if probes.telling else None,
             "agreement": {"last": newest.get("agreement"), "best": best.get("agreement")},
@@ -87,7 +92,7 @@ def describe_samples(
     described, statistics = outputs.describe(answers, late), kind.statistics(packed)
     agreed, count = newest.get("probe_agreement", 1.0), columns.count(packed)
     warnings = outputs.warnings(values(described), agreed, count, task.name_of) + kind.warnings(values(statistics))
-    warnings += diagnosis.of_pool(prepared.pool)
+    warnings += session.method.warnings() + diagnosis.of_pool(prepared.pool)
     warnings += diagnosis.before_the_run(prepared.findings.warnings)
     if session.defence is not None:
         warnings += [Warned("vaccine", None, text) for text in session.defence.findings()]

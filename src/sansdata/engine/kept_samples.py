@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import columns
 from ..columns import Inputs
@@ -21,18 +22,22 @@ from .session import Session
 def keep_samples(directory: RunDirectory, session: Session, reservoir: Reservoir, count: int) -> None:
     """Writes at most `count` samples as arrays of the input kind, `y` what the teacher takes each for, and its `logits`
     as their kind keeps them: a file that is also a labelled set. Of images that is images.npz with `x` uint8
-    (N, H, W, C)."""
+    (N, H, W, C). Where answers cannot be compared, `y` is what the method made each sample for."""
     if count == 0:
         return
     kind, context = input_kind(session.context.task), session.context
-    packed = kind.pack(kind.unpack(evenly(synthesised(session, reservoir), count)))  # no more than its file can hold
-    answers = selection.answers(context.teacher.network, packed, context)
+    made, targets = synthesised(session, reservoir)
+    packed = kind.pack(kind.unpack(evenly(made, count)))  # no more than its file can hold
     arrays = kind.to_arrays(packed)
     if "images" in arrays:
         arrays["x"] = arrays.pop("images")
     outputs = context.teacher.network.outputs
-    targets, said = outputs.targets(answers), outputs.pack(answers).numpy()
-    write_atomic(directory.path / kind.samples_file, archive({**arrays, "y": targets, "logits": said}))
+    if outputs.comparable:
+        answers = selection.answers(context.teacher.network, packed, context)
+        arrays |= {"y": outputs.targets(answers), "logits": outputs.pack(answers).numpy()}
+    elif targets is not None:
+        arrays["y"] = columns.parts(evenly(targets, count))[0].numpy()
+    write_atomic(directory.path / kind.samples_file, archive(arrays))
 
 
 def archive(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -42,12 +47,16 @@ def archive(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def synthesised(session: Session, reservoir: Reservoir) -> Inputs:
-    """As stored: the method's pool as it was made, or where it has none what the student saw over the run."""
+def synthesised(session: Session, reservoir: Reservoir) -> tuple[Inputs, Tensor | None]:
+    """As stored: the method's pool as it was made and its targets, or where it has none what the student saw over the
+    run."""
     pools = [part for part in session.method.state().values() if isinstance(part, Pool) and len(part)]
-    packed = pools[0].packed() if pools else reservoir.packed
+    if not pools or pools[0].targets is None:
+        assert reservoir.packed is not None
+        return reservoir.packed, None
+    packed, targets = pools[0].packed(), pools[0].targets[: len(pools[0])]
     assert packed is not None
-    return packed
+    return packed, targets
 
 
 def evenly(packed: Inputs, count: int) -> Inputs:

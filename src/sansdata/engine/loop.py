@@ -25,6 +25,7 @@ from .guard.ledger import Ledger
 from .kept_samples import archive
 from .monitor import Monitor
 from .out_of_memory import is_out_of_memory
+from .questions import WATCHED
 from .run_directory import RunDirectory
 from .session import Session
 from .signals import GRACE, StopRequest
@@ -33,8 +34,6 @@ GRID, DRAWN = 64, 12
 """Samples that are kept at once; the second where answers are drawn into them."""
 OFFERED = 8
 """Samples of each student batch that are offered to the reservoir."""
-WATCHED = 256
-"""Samples of the reservoir on which agreement is followed during the run."""
 SAVING_SHARE = 0.05
 """Of the time, that saves before long moves may take: a signal does not wait for those."""
 
@@ -278,7 +277,7 @@ class Loop:
 
     def _replan(self) -> None:
         """Rank 0 decides, from its own clock; the others follow."""
-        if self.budget is None or self.budget.unit == "steps":
+        if self.budget is None or self.budget.unit == "steps" or self.plan.queries is not None:
             return
         done = self.session.context.progress.steps
         if self.first:
@@ -306,10 +305,12 @@ class Loop:
 
     def _budget_spent(self) -> bool:
         """Whether the next move could overspend; what it costs is known from those before it."""
-        if self.budget is None or self.budget.unit == "steps":
+        if self.budget is None or self.budget.unit == "steps" or self.plan.queries is not None:
             return False
         kind = self.session.method.next_move()
-        mean = self.costs.mean().get(kind) or self.plan.cost_per_move.get(kind, {})
+        # Of what is counted the highest: one move of a kind may ask the teacher, and the next learn what it answered.
+        seen = self.costs.mean() if self.budget.unit == "seconds" else self.costs.most
+        mean = seen.get(kind) or self.plan.cost_per_move.get(kind, {})
         return self._spent() + mean.get(self.budget.unit, 0.0) > self.budget.amount
 
     # -- keepsakes
@@ -319,9 +320,13 @@ class Loop:
         if self.first:
             with self.monitor.optional("a snapshot"):
                 folder = self.directory.folder("snapshots")
-                selection.save_snapshot(folder, session.context.progress.steps, released(session.student))
+                selection.save_snapshot(
+                    folder, session.context.progress.steps, released(session.method.released(session.student))
+                )
         packed, context = self.reservoir.packed, session.context
         assert packed is not None
+        if not context.network.outputs.compares:
+            return
         watched = columns.take(packed, slice(WATCHED))
         student = selection.answers(context.network, watched, context)
         close = context.network.outputs.agreement(student, selection.answers(context.teacher.network, watched, context))
@@ -337,11 +342,13 @@ class Loop:
         teacher, context = session.context.teacher.network, session.context
         outputs = teacher.outputs
         packed = self.kind.pack(columns.take(batch.inputs, slice(DRAWN if outputs.draws else GRID)))
+        arrays = self.kind.to_arrays(packed)
         if batch.teacher_outputs is not None:
             answers = batch.teacher_outputs.value[: columns.count(packed)]
         else:  # a method that does not ask the teacher about what it teaches: for watching only, and not counted
-            answers = selection.answers(teacher, packed, context)
-        arrays = self.kind.to_arrays(packed) | {"logits": outputs.pack(answers).numpy()}
+            answers = selection.answers(teacher, packed, context) if outputs.comparable else None
+        if answers is not None:
+            arrays["logits"] = outputs.pack(answers).numpy()
         if outputs.draws:
             arrays["student"] = outputs.pack(selection.answers(context.network, packed, context)).numpy()
         step = session.context.progress.steps

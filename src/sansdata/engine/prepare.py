@@ -7,13 +7,16 @@ it needs beside them is connected. Nothing large is read before the settings tha
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from .. import columns
 from ..compress.inherit import inherit, inheritable
 from ..compress.prune import pruned_share
 from ..contracts import Requirements
@@ -25,17 +28,21 @@ from ..method import Method
 from ..methods.index import choose_method, find_method, method_config
 from ..models.copying import duplicate
 from ..runtime import Runtime, make_runtime
-from ..settings import Budget, RunSettings, parse_budget
+from ..settings import Budget, EstimateSettings, RunSettings, parse_budget
 from ..streams import Streams
 from ..tasks import Task, load_task
+from ..teachers.autoencoder import role_of
 from ..teachers.base import Teacher
 from ..teachers.cached_weights import cached_weights
+from ..teachers.lending import Lender, differences
+from ..teachers.panel import Panel
 from ..teachers.preflight import Preflight, preflight, why_not
-from ..teachers.specs import Model, declared_files, load_student, load_teacher
+from ..teachers.specs import Model, declared_files, load_student, load_teacher, task_of
 from ..training.few_bits import at_few_bits
 from ..training.parts import PARTS
 from .budget import REHEARSAL, Plan, make_plan, measure
 from .long_steps import long_step
+from .questions import Formula, say_costs
 from .session import Session
 
 
@@ -96,12 +103,15 @@ class Prepared:
             limit, most = REHEARSAL * self.budget.amount, self.budget.amount
         elif timed:
             limit = 0.0
+        if self.teacher.meter is not None:  # measuring would ask
+            timed = False
 
         def costs() -> dict[str, dict[str, float]]:
             with long_step("measuring how long a move takes, on a copy of the student"):
                 return measure(lambda: self.session(1000, rehearsal=True), limit, most)
 
-        plan = make_plan(self.budget, self.method, self.config, costs, timed)
+        formula = Formula(self.method, self.config, self.settings.teacher_gradients)
+        plan = make_plan(self.budget, self.method, self.config, costs, timed, formula if formula.known else None)
         shared: Any = self.runtime.from_rank_0(plan.state())
         return Plan(**shared)
 
@@ -111,7 +121,10 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     declared: dict[Path, str] = {}
     for path in declared_files(settings.student):
         declared[path] = "student"
-    for spec, role in [(settings.teacher, "teacher"), *((helper, "helper") for helper in settings.helpers)]:
+    for spec, role in [
+        (settings.teacher, role_of(settings.teacher)),
+        *((helper, "helper") for helper in settings.helpers),
+    ]:
         declared |= dict.fromkeys([*declared_files(spec), *cached_weights(spec)], role)
     if isinstance(settings.task, str) and settings.task.endswith((".yaml", ".yml")):
         declared[Path(settings.task)] = "task"
@@ -135,7 +148,7 @@ def prepare(
     budget = parse_budget(settings.budget) if settings.budget else None
     if settings.method != "auto":  # a wrong option answers before a large teacher is read
         method_config(method or settings.method, settings.preset, settings.options)
-    loaded = load(settings, teacher, student)
+    loaded = load(settings, teacher, student, partial(_say_costs, settings, budget, method))
     findings = check(loaded)
     chosen = choose(loaded.settings, loaded.teacher, loaded.runtime.device.type == "cpu", method)
     return connect(loaded, findings, chosen, budget)
@@ -144,12 +157,18 @@ def prepare(
 # -- the four steps
 
 
-def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | None) -> Loaded:
-    """Reads the task, the teacher with its helpers, and the student. Raises what reading them raises."""
+def load(
+    settings: RunSettings,
+    teacher: Teacher | None,
+    student: nn.Module | None,
+    before_asking: Callable[[Teacher, Runtime], None] = lambda teacher, runtime: None,
+) -> Loaded:
+    """Reads the task, the teacher with its helpers, and the student. before_asking: sees the teacher before anybody
+    asks it. Raises what reading them raises."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     notes = _crowding()
-    task = teacher.task if teacher is not None else load_task(settings.task)
+    task = teacher.task if teacher is not None else _task(settings)
     runtime = runtime_for(task, settings.device, settings.precision)
     if teacher is None:
         with long_step("reading the teacher"), Streams(settings.seed).as_global("teacher"):
@@ -157,6 +176,9 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
     if settings.helpers:
         with long_step("reading the helpers"), Streams(settings.seed).as_global("helpers"):
             teacher = teacher.helped_by([load_teacher(spec, task) for spec in settings.helpers])
+    if settings.teacher_gradients.source == "estimate":
+        _lend_gradients(teacher, settings.teacher_gradients)
+    before_asking(teacher, runtime)
     with long_step("making the student"), Streams(settings.seed).as_global("student", shared=True):
         model = load_student(student if student is not None else settings.student, teacher, task)
         model = at_few_bits(model, settings.bits)
@@ -170,6 +192,27 @@ def load(settings: RunSettings, teacher: Teacher | None, student: nn.Module | No
         notes.append(f"the student was pruned: {100 * pruned:.1f} % of its weights are 0, and stay 0")
     runtime, left_off = settle(runtime, teacher, model)
     return Loaded(settings, task, teacher, model, runtime, notes + left_off)
+
+
+def _say_costs(
+    settings: RunSettings, budget: Budget | None, given: type[Method] | None, teacher: Teacher, runtime: Runtime
+) -> None:
+    """What a teacher that costs something will be asked, in a line."""
+    if teacher.meter is None:
+        return
+    chosen = choose(settings, teacher, runtime.device.type == "cpu", given)
+    say_costs(teacher, Formula(chosen.method, chosen.config, settings.teacher_gradients), chosen.settings, budget)
+
+
+def _lend_gradients(teacher: Teacher, settings: EstimateSettings) -> None:
+    """Raises TeacherError for a teacher whose gradients cannot be estimated, MethodError for a step that it would not
+    notice."""
+    kind = input_kind(teacher.task)
+    if not kind.differentiable:
+        raise TeacherError(f"teacher_gradients=estimate: between two {kind.unit} there is nothing to ask about")
+    for member in teacher.members:
+        size = columns.parts(kind.draw(1, torch.Generator()))[0].numel()
+        member.lend(Lender(differences(settings, size, member.levels)))
 
 
 def runtime_for(task: Task, device: str, precision: str = "auto") -> Runtime:
@@ -203,10 +246,11 @@ def examine(teacher: Teacher, student: Model | None) -> Preflight:
     """The verdict on all networks of a job; its faults are those for which a run would not begin."""
     with long_step("asking teacher and student about noise"):
         findings = preflight(teacher, None if student is None else student.network)
-        for helper in teacher.helpers:
-            theirs = preflight(helper)
-            findings.faults += [f"helper '{helper.source}': {fault}" for fault in theirs.faults]
-            findings.warnings += [f"helper '{helper.source}': {warning}" for warning in theirs.warnings]
+        who = "API" if isinstance(teacher, Panel) else "helper"
+        for other in teacher.members[1:]:
+            theirs = preflight(other)
+            findings.faults += [f"{who} '{other.source}': {fault}" for fault in theirs.faults]
+            findings.warnings += [f"{who} '{other.source}': {warning}" for warning in theirs.warnings]
     return findings
 
 
@@ -254,6 +298,14 @@ def connect(loaded: Loaded, findings: Preflight, chosen: Chosen, budget: Budget 
 
 
 # -- what may be wrong
+
+
+def _task(settings: RunSettings) -> Task:
+    """The task that is given, else the one that the teacher's SPEC names by itself."""
+    task = load_task(settings.task) if settings.task else task_of(settings.teacher)
+    if task is None:
+        raise ConfigError(f"the teacher '{settings.teacher[:100]}' names no task by itself: give one (--task)")
+    return task
 
 
 def _crowding() -> list[str]:

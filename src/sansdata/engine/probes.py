@@ -66,7 +66,7 @@ def make_probes(teacher: Teacher, runtime: Runtime) -> Probes:
     blank = teacher.network.preprocessor(torch.zeros(2, *kind.spec.shape))
     count = affordable_count(multiply_adds(teacher.module, blank))
     start = kind.draw(count, generator, "dead-leaves")
-    if teacher.access < Access.GRADIENTS:
+    if teacher.access < Access.WEIGHTS:
         return Probes(kind.pack(start), False, 0)
     targets = torch.arange(count) % teacher.task.classes
     announce(f"probes    {count} images made from the teacher alone, in {ITERATIONS} steps")

@@ -25,9 +25,12 @@ from ..errors import BudgetSpent, Interrupted, ResumeError, SansdataError, UserE
 from ..files import utc_now, write_atomic
 from ..method import Method
 from ..settings import RunSettings
+from ..tasks import load_task
 from ..teachers.base import Teacher, fingerprint
+from ..teachers.panel import Api, Panel
+from ..teachers.panel_file import specs_in
+from ..teachers.services import journals, services
 from ..teachers.specs import import_libraries
-from ..teachers.writers.sources import journals, services
 from ..training.few_bits import described
 from .budget import Plan
 from .checkpoint import Checkpoints
@@ -69,11 +72,13 @@ def run(
     directory = RunDirectory(out)
     if settings.engine.tensorboard:
         require_tensorboard()
-    import_libraries([settings.teacher, *settings.helpers])
+    asked = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
+    import_libraries(asked)
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
-    for spec in (settings.teacher, *settings.helpers, *([] if teacher is None else [teacher.source])):
+    job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
+    for spec in (*asked, *([] if teacher is None else [member.source for member in teacher.members])):
         guard.declare_services(services(spec))
-        guard.declare(dict.fromkeys(journals(spec), "journal"))
+        guard.declare(dict.fromkeys(journals(spec, job), "journal"))
     with _alone(), guard, stop_on_signals() as request:
         with _explained(request):
             prepared = prepare(settings, teacher, student, method)
@@ -293,6 +298,7 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
                 }
                 for one in teacher.helpers
             ],
+            **({"apis": [_described(api) for api in teacher.apis]} if isinstance(teacher, Panel) else {}),
         },
         "student": {
             "spec": settings.student,
@@ -305,6 +311,11 @@ def _manifest(prepared: Prepared, command: str | None, student_fingerprint: str)
         "resumed": [],
         "forced": [],
     }
+
+
+def _described(api: Api) -> dict[str, Any]:
+    """An API of a panel, as a run's manifest has it."""
+    return {"name": api.name, "source": api.teacher.source, "sha256": api.teacher.sha256, "classes": list(api.classes)}
 
 
 def parameters_of(module: nn.Module) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -66,9 +66,11 @@ def answers(network: Network, packed: Inputs, context: Context) -> Tensor:
 
 
 def score(
-    directory: Path, student: Network, samples: Inputs, probes: Inputs, context: Context
-) -> list[dict[str, float]]:
-    """Per snapshot `step`; beside the teacher `score`, `probe_agreement` on probes, `agreement`, `kl` on samples.
+    directory: Path, student: Network, samples: Inputs, probes: Inputs, context: Context,
+    validate: Callable[[nn.Module], float | None] = lambda module: None,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Per snapshot `step`; `validation` where the method has a measure of its own; beside the teacher `score`,
+    `probe_agreement` on probes, `agreement`, `kl` on samples.
 
     A file that is none of this student's is left out. samples, probes: as they are stored. What the numbers mean is the
     output kind's business; of classes the score is the overlap of the probabilities, the agreements the share on which
@@ -76,20 +78,25 @@ def score(
     student, the network that the snapshots are of, is left with the last one.
     """
     teacher, kind = context.teacher.network, student.outputs
-    on_samples, on_probes = answers(teacher, samples, context), answers(teacher, probes, context)
+    if kind.compares:
+        on_samples, on_probes = answers(teacher, samples, context), answers(teacher, probes, context)
     rows = []
     for step, path in snapshots(directory):
         if not restore(student.module, path):
             continue
+        row: dict[str, float] = {"step": step}
+        if (own := validate(student.module)) is not None:
+            row["validation"] = own
+        rows.append(row)
+        if not kind.compares:
+            continue
         close = kind.agreement(answers(student, samples, context), on_samples)
         probed = kind.agreement(answers(student, probes, context), on_probes)
-        row: dict[str, float] = {"step": step}
         if close is not None and probed is not None:
             row |= {
                 "score": probed["overlap"], "probe_agreement": probed["agreement"],
                 "agreement": close["agreement"], "kl": close["kl"],
             }  # fmt: skip
-        rows.append(row)
     return rows
 
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
 
 from ..columns import Inputs
 from ..compress.prune import hold_zeros
@@ -28,6 +27,7 @@ from ..methods.contract import (
     require_state,
     require_teaching,
 )
+from ..models.at_weights import StudentAt
 from ..network import Network
 from ..runtime import Runtime
 from ..streams import Streams
@@ -66,47 +66,45 @@ class Session:
             pool=pool,
         )  # fmt: skip
         teacher.count_into(self.context.counters)
-        given = {name: parts[name] for name in PARTS if name in parts} if parts else {}
+        teacher.draw_from(self.streams)
+        settings = {name: parts[name] for name in PARTS if name in parts} if parts else {}
         self.defence: Defence | None = None
-        for name in self._of_role("defence", given):
-            self.defence = PARTS[name].build(given[name], self.context)
+        for name in self._of_role("defence", settings):
+            self.defence = PARTS[name].build(settings[name], self.context)
         self.context.defence = self.defence
         self.moves_inputs = method.moves_inputs(config)
         self.kinds = tuple(require_plan(method, config, steps))
         self.method = method(config, self.context)
         self.trained = self.method.build_student(student)
-        for name in self._of_role("view", given):  # the student's own network, not what a method put beside it
-            PARTS[name].build(given[name], self.context)
+        self.student_forward = self.student_of(self.trained)
+        """The student at its present weights, on inputs as they travel."""
+        for name in self._of_role("view", settings):  # the student's own network, not what a method put beside it
+            PARTS[name].build(settings[name], self.context)
         self.terms: AddedTerms | None = None
-        for name in self._of_role("terms", given):  # on the student as it is built
-            self.terms = PARTS[name].build(given[name], self.context)
+        for name in self._of_role("terms", settings):  # on the student as it is built
+            self.terms = PARTS[name].build(settings[name], self.context)
         self.settings: TransferSettings = config.transfer
         hold_zeros(self.trained, runtime)
         bound_resolutions(self.trained, runtime)
         learns = [self.trained] if self.terms is None else [self.trained, self.terms]
         self.optimizer = self.settings.make_optimizer(nn.ModuleList(learns))
         step = StudentStep(
-            self.context, self.trained, self.student_forward, self.student_at, self.optimizer, self.settings
+            self.context, self.trained, self.student_forward, self.student_forward.at, self.optimizer, self.settings
         )
         self.updates: list[Update] = [Plain(self.context, step.forward, step.optimizer, self.settings.clip)]
         """The last one that is active takes the step."""
-        self.updates += [PARTS[name].build(given[name], step) for name in self._of_role("update", given)]
+        self.updates += [PARTS[name].build(settings[name], step) for name in self._of_role("update", settings)]
         self.moves = 0
         self.last_batch: Batch | None = None
         """What the latest transfer taught from; for watching only."""
 
     @staticmethod
-    def _of_role(role: str, given: Mapping[str, Strict]) -> list[str]:
-        return [name for name in given if PARTS[name].role == role]
+    def _of_role(role: str, settings: Mapping[str, Strict]) -> list[str]:
+        return [name for name in settings if PARTS[name].role == role]
 
-    def student_forward(self, inputs: Inputs) -> Outputs:
-        """The student at its present weights, on inputs as they travel."""
-        return self._forward(self.trained, inputs)
-
-    def student_at(self, parameters: Mapping[str, Tensor]) -> Forward:
-        """The student as a function, with these parameters in place of its own."""
-        module = AtWeights(self.trained, parameters).train(self.trained.training)
-        return lambda inputs: self._forward(module, inputs)
+    def student_of(self, module: nn.Module) -> StudentAt:
+        """A student's module as the function that a method's loss is given."""
+        return StudentAt(self._forward, module)
 
     def _forward(self, module: nn.Module, inputs: Inputs) -> Outputs:
         context, network = self.context, self.context.network.around(module)
@@ -223,22 +221,3 @@ class _Position:
         if not (0 <= state["steps"] <= state["moves"] and state["planned"] > 0):
             raise ValueError(f"{state['steps']} of {state['planned']} steps after {state['moves']} moves")
         self.session.moves, progress.steps, progress.planned = state["moves"], state["steps"], state["planned"]
-
-
-class AtWeights(nn.Module):
-    """Answers as `module` would with these parameters, for updates that look one step ahead; gradients flow to them.
-
-    BatchNorm's running statistics are copies: what a forward pass here sees does not reach the module.
-    """
-
-    def __init__(self, module: nn.Module, parameters: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        # A tuple, so that torch does not make the module a child of this one.
-        self._of = (module,)
-        self._tensors = {**parameters, **{name: value.clone() for name, value in module.named_buffers()}}
-
-    def get_submodule(self, target: str) -> nn.Module:
-        return self._of[0].get_submodule(target)
-
-    def forward(self, *inputs: Tensor, **columns: Tensor) -> Any:
-        return functional_call(self._of[0], self._tensors, inputs, columns)

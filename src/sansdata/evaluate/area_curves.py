@@ -79,15 +79,15 @@ def event_near(curve: np.ndarray, reference: int, full: bool) -> int | None:
     return int(run[np.argmin(low[run])])
 
 
-def matched(true: Frames, found: Frames) -> np.ndarray:
+def matched(true: Frames, predicted: Frames) -> np.ndarray:
     """Frames between each true event and the one found for it, each found one for one true event at most; MISSED where
     there is none nearer. The pairs are those of the least sum."""
     from scipy.optimize import linear_sum_assignment
 
-    apart = np.full((len(true), len(true) + len(found)), float(MISSED))
-    if len(found):
-        between = np.abs(np.subtract.outer(np.asarray(true), np.asarray(found)))
-        apart[:, : len(found)] = np.minimum(between, MISSED)
+    apart = np.full((len(true), len(true) + len(predicted)), float(MISSED))
+    if len(predicted):
+        between = np.abs(np.subtract.outer(np.asarray(true), np.asarray(predicted)))
+        apart[:, : len(predicted)] = np.minimum(between, MISSED)
     rows, columns = linear_sum_assignment(apart)
     return apart[rows, columns]
 
@@ -119,10 +119,10 @@ class Agreement:
     count: int
 
 
-def agreement(found: np.ndarray, true: np.ndarray) -> Agreement:
-    """found, true (N,), nan where nothing was found."""
-    both = np.isfinite(found) & np.isfinite(true)
-    a, b = found[both], true[both]
+def agreement(predicted: np.ndarray, true: np.ndarray) -> Agreement:
+    """predicted, true (N,), nan where nothing was found."""
+    both = np.isfinite(predicted) & np.isfinite(true)
+    a, b = predicted[both], true[both]
     if len(a) < 2:
         none = float("nan")
         return Agreement(none, none, none, none, none, len(a))

@@ -56,8 +56,8 @@ def nearest(written: Sequence[Sequence[int]], real: Sequence[Sequence[int]], unk
 
 
 def _runs(text: Sequence[int], unknown: int) -> set[tuple[int, ...]]:
-    found = (tuple(text[at : at + ORDER]) for at in range(len(text) - ORDER + 1))
-    return {run for run in found if unknown not in run}
+    grams = (tuple(text[at : at + ORDER]) for at in range(len(text) - ORDER + 1))
+    return {run for run in grams if unknown not in run}
 
 
 def _rows(packed: Inputs) -> list[list[int]]:

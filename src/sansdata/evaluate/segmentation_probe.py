@@ -53,11 +53,11 @@ def probe_mean_iou(module: nn.Module, task: Task, train: MaskSet, test: MaskSet,
         place = torch.randint(masks.shape[1], (len(masks), each), generator=draws)
         columns.append(maps.gather(1, place[..., None].expand(-1, -1, maps.shape[2])).flatten(0, 1))
         labels.append(masks.gather(1, place).flatten())
-    found, known = torch.cat(columns).double().numpy(), torch.cat(labels).numpy()
+    features, known = torch.cat(columns).double().numpy(), torch.cat(labels).numpy()
     counted = known != UNCOUNTED
     if len(np.unique(known[counted])) < 2:
         raise DataError(f"{train.source}: the pixels to learn from show one class only")
-    probe = LinearProbe(found[counted], known[counted])
+    probe = LinearProbe(features[counted], known[counted])
     confusion = np.zeros((train.classes, train.classes), np.int64)
     for maps, masks in _maps(module, task, test, taps, runtime):
         truth = masks.flatten().numpy()
@@ -74,7 +74,7 @@ def _maps(
     with torch.no_grad(), fixed(runtime.place(module)):
         for start in range(0, len(data), BATCH):
             images = torch.from_numpy(np.ascontiguousarray(data.images[start : start + BATCH])).permute(0, 3, 1, 2)
-            found = runtime.forward(Network.of(module, task), runtime.place(images.float().div(255)), taps).taps
-            maps = [F.interpolate(found[tap].float(), size, mode="bilinear") for tap in taps]
+            features = runtime.forward(Network.of(module, task), runtime.place(images.float().div(255)), taps).taps
+            maps = [F.interpolate(features[tap].float(), size, mode="bilinear") for tap in taps]
             masks = torch.from_numpy(data.masks[start : start + BATCH].astype(np.int64))
             yield torch.cat(maps, 1).flatten(2).transpose(1, 2).cpu(), masks.flatten(1)

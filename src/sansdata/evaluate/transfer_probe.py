@@ -39,17 +39,17 @@ def head_of(module: nn.Module, task: Task) -> str:
 def features_of(module: nn.Module, task: Task, data: ImageSet, runtime: Runtime) -> np.ndarray:
     """(N, D) float64: what enters the last linear layer, in eval mode, normalised as the module's own task is."""
     tap = f"{head_of(module, task)}:input"
-    found = []
+    features = []
     with torch.no_grad(), fixed(runtime.place(module)):
         for images, _ in data.batches(BATCH):
-            found.append(
+            features.append(
                 runtime.forward(Network.of(module, task), runtime.place(images), (tap,))
                 .taps[tap]
                 .double()
                 .cpu()
                 .numpy()
             )
-    return np.concatenate(found)
+    return np.concatenate(features)
 
 
 class LinearProbe:

@@ -75,8 +75,8 @@ def require_form(reply: Payload, form: Form, round: int) -> None:
                 raise ReplyRefused(f"{part} tensor '{name}' has shape {tuple(value.shape)}, expected {shape}")
 
 
-def _require_names(kind: str, found: Mapping[str, object], expected: Mapping[str, object] | set[str]) -> None:
-    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+def _require_names(kind: str, names: Mapping[str, object], expected: Mapping[str, object] | set[str]) -> None:
+    missing, extra = sorted(set(expected) - set(names)), sorted(set(names) - set(expected))
     if missing:
         raise ReplyRefused(f"{kind} '{missing[0]}' is missing ({len(missing)} in all)")
     if extra:

@@ -124,8 +124,8 @@ class ServerDistillation(Method):
         self.at["transfers"] += 1
         if self.config.statistics == "frozen":
             freeze_statistics(self.context.student)
-        given = self.given
-        return Batch(given["images"], targets=given["targets"], extras={"answer": given["answer"]})
+        drawn = self.given
+        return Batch(drawn["images"], targets=drawn["targets"], extras={"answer": drawn["answer"]})
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses, outputs = Losses(), student(batch.inputs)

@@ -138,6 +138,12 @@ class OutputKind(ABC):
 
     draws: ClassVar[bool] = False
     """Whether an answer can be drawn into a sample: then a run keeps the student's beside the teacher's."""
+    comparable: ClassVar[bool] = True
+    """Whether a teacher's answer to an input stands for what a student should say. Where not, nobody asks the teacher
+    in order to watch or to keep."""
+    compares: ClassVar[bool] = True
+    """Whether `agreement` tells; else nobody is asked for it, and a student may be as large as a teacher that answers
+    in many passes."""
 
     def __init__(self, spec: Any) -> None:
         self.spec = spec

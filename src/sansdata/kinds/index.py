@@ -18,11 +18,15 @@ INPUTS = {
     "clip": ("inputs.clip:Clips", "frames that follow each other, of 1 or 3 channels"),
     "table": ("inputs.table:Table", "rows of numbers and categories, some of them missing"),
     "tokens": ("inputs.tokens:Tokens", "texts as ids of one vocabulary, padded to one length"),
+    "noise": ("inputs.noise:Noise", "standard normal numbers for a generator, and at most a label"),
     "waveform": ("inputs.waveform:Waveforms", "sounds of one channel, padded to one length"),
 }
 OUTPUTS = {
     "classes": ("outputs.classes:Classes", "one of several exclusive classes"),
     "masks": ("outputs.masks:Masks", "a class for each pixel"),
+    "field": ("outputs.field:Field", "a sample that a generator makes, such as a picture"),
+    "vectors": ("outputs.vectors:Vectors", "vectors that count as a set, such as latents of an autoencoder"),
+    "ways": ("outputs.ways:Ways", "one of the classes of a few-shot task, which a support set names"),
     "transcript": ("outputs.transcript:Transcripts", "a text, token by token, up to its end"),
 }
 """kind -> (module:class in this package, one line)."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pydantic
 
-from ..contracts import PER_PIXEL_TOO, Batch, Losses, Requirements, Stateful
+from ..contracts import PER_PIXEL_TOO, Batch, Losses, OfGradient, Questions, Requirements, Stateful
 from ..method import Context
 from ..models.generators import Range
 from ..synthesis.adversary import Adversary, AdversarySettings
@@ -74,6 +74,11 @@ class DFAD(InRounds):
     @classmethod
     def round_of(cls, config: DFADConfig) -> Round:
         return Round(config.student_steps, warmup=-1)  # the student begins
+
+    @classmethod
+    def questions(cls, config: DFADConfig, steps: int, gradient: OfGradient) -> Questions | None:
+        rounds = cls.plan(config, steps)["acquire"]
+        return config.questions(config.transfer.batch, rounds, steps, gradient)
 
     @classmethod
     def rehearsal(cls, config: DFADConfig) -> DFADConfig:

@@ -20,6 +20,24 @@ METHODS = {
     "dafl": ("dafl:DAFL", "a generator the teacher judges; fresh batches (Chen et al. 2019)"),
     "zskt": ("zskt:ZSKT", "a generator against the student; each batch taught ten times (Micaelli & Storkey 2019)"),
     "dfad": ("dfad:DFAD", "a generator against the student, mean absolute error; fresh batches (Fang et al. 2019)"),
+    "dfme": (
+        "dfme:DFME",
+        "only asks: dfad's game by estimated gradients; fresh batches (Truong et al. 2021)",
+    ),
+    "maze": ("maze:MAZE", "only asks: dfme by KL, and what was answered is taught again (Kariyappa et al. 2021)"),
+    "dual-students": (
+        "dual_students:DualStudents",
+        "only asks, labels will do: a generator between two students (Beetham et al. 2023)",
+    ),
+    "disguide": (
+        "disguide:DisGUIDE",
+        "only asks, labels will do: two students disagree, classes even; replay (Rosenthal et al. 2023)",
+    ),
+    "ideal": ("ideal:IDEAL", "labels alone: a new generator a round, each image asked once; pool (Zhang et al. 2023)"),
+    "dfms": (
+        "dfms:DFMS",
+        "labels alone, needs --pool: a GAN on unrelated images that seeks every class (Sanyal et al. 2022)",
+    ),
     "deepinversion": (
         "deepinversion:DeepInversion",
         "pixels optimised to BatchNorm statistics; pool (Yin et al. 2020)",
@@ -48,6 +66,12 @@ METHODS = {
         "clips: films of a beating phantom, labelled once; pool (Petit et al. 2024)",
     ),
     "af-stip": ("af_stip:AFStip", "code: vectors, a grammar or resampled tokens; a reconstruction (Wang & Jiang 2024)"),
+    "boot": ("boot:BOOT", "generators: a denoiser into one step, from noise alone (Gu et al. 2023)"),
+    "fair4free": (
+        "fair4free:Fair4Free",
+        "latents of a fair autoencoder of a table, drawn from noise; fresh batches (Sikder et al. 2024)",
+    ),
+    "bidf-mkd": ("bidf_mkd:BiDfMKD", "a panel of APIs into a few-shot meta model, by asking; pool (Hu et al. 2023)"),
     "frami": ("frami:FRAMI", "sounds: gains on a source, optimised to BatchNorm statistics; pool (after FRAMI)"),
     "udistil": ("udistil:UDistil", "sounds: a pseudo-label for speech of programs, sifted; pool (Waheed et al. 2024)"),
     "kd3": ("kd3:KD3", "needs --pool: chosen anew every epoch, through the teacher's classifier (Tang et al. 2023)"),
@@ -158,7 +182,9 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
         ("noise", "default", {"source": "dead-leaves"}, "masks of a teacher without BatchNorm: noise", ""),
     ),
     ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
+    ("noise", "field"): (("boot", "", {}, "the teacher denoises: boot", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
+    ("noise", "vectors"): (("fair4free", "default", {}, "the teacher draws latents: fair4free", ""),),
 }  # fmt: skip
 """Of the rows of a pair the first that can work is taken; where none can, noise, which works on every kind."""
 WITH_HELPERS: tuple[Row, ...] = (

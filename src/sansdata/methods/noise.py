@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pydantic
 
 from ..config import Strict
-from ..contracts import Access, Batch, Requirements, Stateful
+from ..contracts import Access, Batch, OfGradient, Questions, Requirements, Stateful
 from ..errors import MethodError
 from ..kinds.index import input_kind, known_sources
 from ..method import Context, Method
@@ -49,6 +49,10 @@ class Noise(Method):
     @classmethod
     def plan(cls, config: NoiseConfig, steps: int) -> dict[str, int]:
         return {"transfer": steps}
+
+    @classmethod
+    def questions(cls, config: NoiseConfig, steps: int, gradient: OfGradient) -> Questions:
+        return Questions({config.transfer.batch: steps})
 
     def __init__(self, config: NoiseConfig, context: Context) -> None:
         """Raises MethodError for a source that the task's kind of input does not have."""

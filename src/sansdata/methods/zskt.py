@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pydantic
 
-from ..contracts import Batch, Forward, Losses, Outputs, Requirements, Stateful
+from ..contracts import Batch, Forward, Losses, OfGradient, Outputs, Questions, Requirements, Stateful
 from ..method import Context
 from ..models.generators import Range
 from ..synthesis.adversary import Adversary, AdversarySettings
@@ -52,6 +52,11 @@ class ZSKT(InRounds):
     @classmethod
     def round_of(cls, config: ZSKTConfig) -> Round:
         return Round(config.student_steps)
+
+    @classmethod
+    def questions(cls, config: ZSKTConfig, steps: int, gradient: OfGradient) -> Questions | None:
+        rounds = cls.plan(config, steps)["acquire"]
+        return config.questions(config.transfer.batch, rounds, rounds, gradient)
 
     @classmethod
     def rehearsal(cls, config: ZSKTConfig) -> ZSKTConfig:

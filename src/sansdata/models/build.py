@@ -15,15 +15,23 @@ from ..errors import SansdataError, StudentError, did_you_mean, first_line
 from ..tasks import MAX_CLASSES, Task
 from ..tasks.table import MAX_WIDTH
 from ..tasks.tokens import MAX_LENGTH, MAX_VOCABULARY
+from ..tasks.vectors import MAX_SIZE
 from ..tasks.waveform import DEFAULT_MELS, MAX_MELS
 from .cifar_resnet import CifarResNet
 from .code_nets import GRU
+from .conv4 import conv4
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
+from .diffusion.denoiser import Denoiser
+from .diffusion.generators import PictureNet, PointNet
+from .diffusion.mixture import ring
+from .diffusion.one_step import OneStep
+from .diffusion.plain_ddpm import PlainDDPM
+from .diffusion.unets import NETWORK, denoiser_of
 from .factories import build_factory
 from .federated_nets import cnn5, fedgen_cnn, with_group_norm
 from .lenet import LeNet5
 from .libraries import build_timm, build_torchvision, whole
-from .mlp import MLP
+from .mlp import MLP, VectorMLP
 from .recogniser import Recogniser
 from .resnet import ResNet
 from .segmentation_nets import DeepLab, SegNet, UNet
@@ -32,6 +40,7 @@ from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
 from .wide_resnet import WideResNet
 
 MAX_SCALE = 8.0
+MAX_SIDE = 4096
 FIELDS = ("kind", "name", "args")
 
 Builder = Callable[[Mapping[str, int], float], nn.Module]
@@ -69,6 +78,10 @@ def _mlp(*widths: int) -> Builder:
     return lambda sizes, scale: MLP(sizes["features"], sizes["classes"], [scaled(width, scale) for width in widths])
 
 
+def _to_vectors(*widths: int) -> Builder:
+    return lambda sizes, scale: VectorMLP(sizes["features"], sizes["size"], [scaled(width, scale) for width in widths])
+
+
 def _pyramid(make: Callable[..., nn.Module], *widths: int) -> Builder:
     return _image(lambda channels, classes, scale: make(channels, classes, [scaled(width, scale) for width in widths]))
 
@@ -102,6 +115,43 @@ def _gru(width: int, fused: bool) -> Builder:
     return lambda sizes, scale: GRU(sizes["vocabulary"], sizes["classes"], scaled(width, scale), fused)
 
 
+def _points(*widths: int) -> Builder:
+    return lambda sizes, scale: PointNet(
+        _flat(sizes, "point-net"), sizes["conditions"], [scaled(width, scale) for width in widths]
+    )
+
+
+def _pictures(width: int) -> Builder:
+    def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
+        if sizes["height"] % 2 or sizes["width"] % 2:
+            raise StudentError("'picture-net' makes pictures of even height and width")
+        return PictureNet(sizes["channels"], sizes["conditions"], scaled(width, scale))
+
+    return make
+
+
+def _ring(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    if _flat(sizes, "ring") != 2 or sizes["conditions"] not in (1, 9):
+        raise StudentError("'ring' makes points of 2 numbers, without labels or with 8")
+    return ring(labels=sizes["conditions"] > 1)
+
+
+def _plain_ddpm(*widths: int) -> Builder:
+    def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
+        if sizes["conditions"] > 1:
+            raise StudentError("'plain-ddpm' takes no labels")
+        size = sizes["height"], sizes["width"]
+        return PlainDDPM(sizes["channels"], size, [scaled(width, scale) for width in widths])
+
+    return make
+
+
+def _flat(sizes: Mapping[str, int], name: str) -> int:
+    if sizes["height"] != 1 or sizes["width"] != 1:
+        raise StudentError(f"'{name}' makes points, and the task's samples have a height and a width")
+    return sizes["channels"]
+
+
 def _recogniser(sizes: Mapping[str, int], scale: float) -> nn.Module:
     width = 4 * scaled(sizes["width"] // 4, scale)
     return Recogniser(**{**sizes, "width": width})  # type: ignore[arg-type]
@@ -126,6 +176,7 @@ IMAGE_ZOO: dict[str, Builder] = {
     "resnet56-b": _cifar_b(56),
     "resnet8x4": _cifar_b(8, 4),
     "resnet32x4": _cifar_b(32, 4),
+    "resnet10": _resnet(1, 1, 1, 1),
     "resnet18": _resnet(2, 2, 2, 2),
     "resnet34": _resnet(3, 4, 6, 3),
     "wrn-16-1": _wide(16, 1),
@@ -134,6 +185,7 @@ IMAGE_ZOO: dict[str, Builder] = {
     "wrn-40-2": _wide(40, 2),
     "fedgen-cnn": _image(fedgen_cnn),
     "cnn5": _image(cnn5),
+    "conv4": _image(lambda channels, classes, scale: conv4(channels, classes, scaled(32, scale))),
 }
 MASK_ZOO: dict[str, Builder] = {
     "unet-small": _pyramid(UNet, 8, 16),
@@ -167,6 +219,10 @@ TEXT_ZOO: dict[str, Builder] = {
     "fused-gru": _gru(64, fused=True),
     "gru": _gru(32, fused=False),
 }
+VECTOR_ZOO: dict[str, Builder] = {
+    "latent-mlp": _to_vectors(32, 32),
+    "latent-mlp-small": _to_vectors(16),
+}
 SOUND_ZOO: dict[str, Builder] = {
     "mel-cnn": _sound(MelCNN, 16),
     "mel-cnn-small": _sound(MelCNN, 6),
@@ -178,19 +234,37 @@ ZOO_OF: dict[str, dict[str, Builder]] = {
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
 """kind of input -> networks that read it and give a class for each pixel."""
+FIELD_ZOO: dict[str, Builder] = {
+    "point-net": _points(96, 96, 96),
+    "point-net-small": _points(32, 32),
+    "picture-net": _pictures(32),
+    "picture-net-small": _pictures(8),
+    "ring": _ring,
+    "plain-ddpm": _plain_ddpm(16, 32, 32, 16),
+    "plain-ddpm-narrow": _plain_ddpm(8, 16, 16, 8),
+}
+FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
+"""kind of input -> networks that make samples: denoisers, which are teachers, and generators."""
+VECTOR_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": VECTOR_ZOO}
+"""kind of input -> networks that read it and give a vector."""
 READER_ZOO_OF: dict[str, dict[str, Builder]] = {"waveform": {"recogniser": _recogniser}}
 """kind of input -> networks that read it into tokens."""
-SIDES = {"classes": ZOO_OF, "masks": DENSE_ZOO_OF, "transcript": READER_ZOO_OF}
-ZOO = {name: builder for of_side in SIDES.values() for zoo in of_side.values() for name, builder in zoo.items()}
+ZOOS = {
+    "classes": ZOO_OF, "ways": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF,
+    "transcript": READER_ZOO_OF,
+}  # fmt: skip
+"""kind of output -> the same."""
+ZOO = {name: builder for of_side in ZOOS.values() for zoo in of_side.values() for name, builder in zoo.items()}
 MOST = {"channels": 1024, "classes": MAX_CLASSES, "features": MAX_WIDTH, "vocabulary": MAX_VOCABULARY,
-        "length": MAX_LENGTH, "layers": 64, "mels": MAX_MELS,
-        "frames": 1_000_000, "positions": 100_000, "width": 4096, "decoder_layers": 64}  # fmt: skip
+        "length": MAX_LENGTH, "layers": 64, "height": MAX_SIDE, "conditions": MAX_CLASSES + 1, "size": MAX_SIZE,
+        "mels": MAX_MELS, "frames": 1_000_000, "positions": 100_000, "width": max(MAX_SIDE, 4096),
+        "decoder_layers": 64}  # fmt: skip
 """The largest size of each name that an architecture may have."""
 
 
 def networks_of(pair: tuple[str, str]) -> dict[str, Builder]:
     """Networks of the zoo for a pair of kinds, by name."""
-    return SIDES.get(pair[1], {}).get(pair[0], {})
+    return ZOOS.get(pair[1], {}).get(pair[0], {})
 
 
 def sizes_of(task: Task) -> dict[str, int]:
@@ -203,6 +277,11 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"features": inputs.width_in_pieces if in_pieces else inputs.width, "classes": outputs.classes}
     if task.pair == ("tokens", "classes"):
         return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
+    if task.pair == ("noise", "field"):
+        channels, height, width = (*inputs.shape, 1, 1)[:3]
+        return {"channels": channels, "height": height, "width": width, "conditions": inputs.labels + 1}
+    if task.pair == ("noise", "vectors") and not inputs.labels:
+        return {"features": inputs.numbers, "size": outputs.size}
     if task.pair == ("waveform", "classes"):
         return {"mels": int(task.own_preprocessing.get("mels", DEFAULT_MELS)), "classes": outputs.classes}
     if task.pair == ("waveform", "transcript"):
@@ -226,7 +305,7 @@ def architecture_of(name: str, task: Task) -> dict[str, Any]:
         networks = networks_of(task.pair)
         if name not in networks:
             known = ", ".join(networks) or "none; give package.module:function"
-            reads = any(name in side.get(kind, {}) for side in SIDES.values())
+            reads = any(name in of_side.get(kind, {}) for of_side in ZOOS.values())
             lacks = f"give {task.pair[1]}, the task's outputs" if reads else f"read {kind}, the task's inputs"
             raise StudentError(f"'{name}' does not {lacks}. Networks that do: {known}.")
         return {"kind": "zoo", "name": name, "args": sizes_of(task)}
@@ -261,6 +340,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
     of = architecture.get("of")
     if architecture.get("kind") == "group-norm" and isinstance(of, Mapping) and of.get("kind") != "group-norm":
         return with_group_norm(build(of, pretrained, code))
+    if architecture.get("kind") == "one-step" and isinstance(of, Mapping) and of.get("kind") != "one-step":
+        return _in_one_step(build(of, pretrained, code))
     kind, name, args = (architecture.get(part) for part in FIELDS)
     if not (isinstance(name, str) and isinstance(args, Mapping)) or set(architecture) - set(FIELDS):
         raise StudentError(f"an architecture has a kind, a name and args, got {dict(architecture)!r:.200}")
@@ -271,6 +352,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
             return build_timm(name, args, pretrained)
         if kind == "torchvision":
             return build_torchvision(name, args, pretrained)
+        if kind == "diffusers" and name == NETWORK:
+            return denoiser_of(args)
         if kind == "factory":
             return build_factory(name, args, code)
     except SansdataError:
@@ -278,9 +361,15 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
     except Exception as fault:  # a foreign constructor may raise anything
         raise StudentError(f"{kind} network '{name[:100]}' cannot be built: {first_line(fault)}") from fault
     raise StudentError(
-        f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, group-norm, shrink, "
-        "quantized, quant-relu, shared-classifier."
+        f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, diffusers, "
+        "group-norm, one-step, shrink, quantized, quant-relu, shared-classifier."
     )
+
+
+def _in_one_step(denoiser: nn.Module) -> nn.Module:
+    if not isinstance(denoiser, Denoiser):
+        raise StudentError(f"architecture: one-step is of a denoiser, not of a {type(denoiser).__name__}")
+    return OneStep(denoiser)
 
 
 def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
@@ -289,9 +378,12 @@ def _build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     scale = args.get("scale", 1.0)
     if not isinstance(scale, (int, float)) or not 0 < scale <= MAX_SCALE:
         raise StudentError(f"architecture: scale must be above 0 and at most {MAX_SCALE:g}, got {scale!r:.80}")
-    kind = next(kind for of_side in SIDES.values() for kind, zoo in of_side.items() if name in zoo)
-    seen = ("channels", "classes")
-    of_kind = {"image": seen, "clip": seen, "table": ("features", "classes"), "waveform": ("mels", "classes")}
+    kind, of_side = next((kind, of_side) for of_side in ZOOS.values() for kind, zoo in of_side.items() if name in zoo)
+    seen, made = ("channels", "classes"), ("channels", "height", "width", "conditions")
+    of_kind = {
+        "image": seen, "clip": seen, "table": ("features", "classes"), "waveform": ("mels", "classes"),
+        "noise": made if of_side is FIELD_ZOO_OF else ("features", "size"),
+    }  # fmt: skip
     wanted = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))
     wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))

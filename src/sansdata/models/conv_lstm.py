@@ -28,11 +28,11 @@ class ConvLSTM(nn.Module):
         """state: that of the frame before, None for zeros. The inputs' share of the gates is computed for all frames at
         once, the state's frame by frame: the same sum as of both side by side."""
         weight = self.gates.weight
-        given = over_frames(lambda seen: F.conv2d(seen, weight[:, : self.inputs], self.gates.bias, padding=1), x)
+        from_input = over_frames(lambda seen: F.conv2d(seen, weight[:, : self.inputs], self.gates.bias, padding=1), x)
         blank = x.new_zeros(x.shape[0], self.width, *x.shape[3:])
         h, c = state or (blank, blank)
         several = []
-        for moment in given.unbind(2):
+        for moment in from_input.unbind(2):
             gates = moment + F.conv2d(h, weight[:, self.inputs :], padding=1)
             i, f, o, g = gates.chunk(4, dim=1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()

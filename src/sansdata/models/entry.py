@@ -59,8 +59,8 @@ def entering(module: nn.Module, inputs: Inputs) -> Iterator[None]:
         raise TeacherError("no layer of words (nn.Embedding) of the network reads the ids of the task")
 
 
-def _reads(given: tuple[Any, ...], tokens: Tensor) -> bool:
-    ids = next(iter(given), None)
+def _reads(inputs: tuple[Any, ...], tokens: Tensor) -> bool:
+    ids = next(iter(inputs), None)
     return isinstance(ids, Tensor) and (ids is tokens or (ids.shape == tokens.shape and torch.equal(ids, tokens)))
 
 
@@ -73,8 +73,8 @@ def layer_of_words(module: nn.Module, prepared: Inputs, tokens: Tensor) -> nn.Em
     """The layer that reads the ids `tokens` (B, L) in a pass on `prepared`; None where there is none."""
     seen: list[nn.Embedding] = []
 
-    def note(layer: nn.Embedding, given: tuple[Any, ...], _: Tensor) -> None:
-        if _reads(given, tokens):
+    def note(layer: nn.Embedding, inputs: tuple[Any, ...], _: Tensor) -> None:
+        if _reads(inputs, tokens):
             seen.append(layer)
 
     handles = [part.register_forward_hook(note) for part in module.modules() if isinstance(part, nn.Embedding)]

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..arithmetic import ceil_div
 
-Range = Literal["unit", "standard", "learned"]
-"""'unit': images in 0..1. 'standard': zero mean and unit variance per channel, as a normalised batch is.
+Range = Literal["unit", "squashed", "standard", "learned"]
+"""'unit': images in 0..1. 'squashed': the same, of zero mean and unit variance before the last tanh.
+'standard': zero mean and unit variance per channel, as a normalised batch is.
 'learned': the same at first, then with the mean and deviation that training gives it; no bound."""
 
 
@@ -42,6 +43,7 @@ class UpsamplingGenerator(nn.Module):
     DFAD: the same with norm_eps 1e-5.
     ZSKT: range 'learned' (BatchNorm with parameters, no tanh), norm_eps 1e-5, biased convolutions.
     FM, NAYER: range 'unit' (sigmoid), norm_eps 1e-5, unbiased convolutions.
+    DFME: range 'squashed' (BatchNorm without parameters, then tanh), norm_eps 1e-5, biased convolutions.
     """
 
     def __init__(
@@ -72,13 +74,32 @@ class UpsamplingGenerator(nn.Module):
 
     def grow(self, maps: Tensor) -> Tensor:
         """The first maps (B, 2 * width, h, w) to images."""
-        x = self.norm0(maps)
-        x = F.leaky_relu(self.norm1(self.conv1(x, self.sizes[0])), 0.2)
-        x = F.leaky_relu(self.norm2(self.conv2(x, self.sizes[1])), 0.2)
-        x = self.to_image(x)
+        x = self.to_image(self.hidden(maps))
         if self.standardise is None:
             return x.sigmoid()
+        if self.range == "squashed":
+            return squash(self.standardise(x))
         return self.standardise(x.tanh() if self.range == "standard" else x)
+
+    def hidden(self, maps: Tensor) -> Tensor:
+        """The last hidden layer, (B, width, H, W)."""
+        x = self.norm0(maps)
+        x = F.leaky_relu(self.norm1(self.conv1(x, self.sizes[0])), 0.2)
+        return F.leaky_relu(self.norm2(self.conv2(x, self.sizes[1])), 0.2)
+
+    def before_squash(self, latents: Tensor) -> Tensor:
+        """Of range 'squashed': what `squash` makes images of, (B, C, H, W) of zero mean and unit variance."""
+        assert self.standardise is not None
+        return self.standardise(self.to_image(self.hidden(self.project(latents).unflatten(1, self.start))))
+
+
+SQUASH_SLOPE = 0.5
+"""The largest slope of `squash`."""
+
+
+def squash(points: Tensor) -> Tensor:
+    """Any numbers onto 0..1: (1 + tanh) / 2."""
+    return (1 + points.tanh()) / 2
 
 
 class TransposedGenerator(nn.Module):

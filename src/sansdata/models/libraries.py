@@ -105,11 +105,11 @@ def _downloads(what: str) -> Iterator[None]:
         ) from fault
 
 
-def _check_classes(what: str, got: int | None, wanted: int) -> None:
+def _check_classes(what: str, actual: int | None, wanted: int) -> None:
     """A library silently gives a random head for another number of classes: no teacher."""
-    if got != wanted:
+    if actual != wanted:
         raise TeacherError(
-            f"{what}: its pretrained weights know {got} classes and the task has {wanted}. "
+            f"{what}: its pretrained weights know {actual} classes and the task has {wanted}. "
             f"Give weights trained for the task: {what}@FILE"
         )
 

@@ -49,13 +49,13 @@ def read_pt2(path: Path) -> dict[str, Tensor]:
 def _tensors(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, Tensor]:
     parts = {entry.filename: entry for entry in archive.infolist()}
     judge_parts(path, archive.infolist(), size, archive.namelist())
-    found = [name for name in parts if CONFIGS[0] in name and name.endswith(CONFIGS[1])]
-    if len(found) != 1:
-        raise UnsafeFileError(f"{path}: a program of torch.export with {len(found)} sets of weights; expected one")
-    if parts[found[0]].file_size > MAX_PICKLE_BYTES:
-        raise UnsafeFileError(f"{path}: the description of its weights has {parts[found[0]].file_size:,} bytes")
-    entries = _entries(parse_json(stored_bytes(archive, parts[found[0]]).numpy().tobytes()), path)
-    folder = found[0].rpartition("/")[0]
+    configs = [name for name in parts if CONFIGS[0] in name and name.endswith(CONFIGS[1])]
+    if len(configs) != 1:
+        raise UnsafeFileError(f"{path}: a program of torch.export with {len(configs)} sets of weights; expected one")
+    if parts[configs[0]].file_size > MAX_PICKLE_BYTES:
+        raise UnsafeFileError(f"{path}: the description of its weights has {parts[configs[0]].file_size:,} bytes")
+    entries = _entries(parse_json(stored_bytes(archive, parts[configs[0]]).numpy().tobytes()), path)
+    folder = configs[0].rpartition("/")[0]
     tensors = {}
     for name, entry in entries.items():
         stored = _Stored(entry, path, name)

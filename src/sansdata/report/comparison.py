@@ -166,7 +166,7 @@ def ladders(groups: Sequence[Group], columns: Sequence[Column]) -> list[Row]:
 
 
 def panels(groups: Sequence[Group]) -> list[Row]:
-    """Agreement, then losses (those of the student first), each over steps and over seconds."""
+    """Agreement, over queries too, then losses (those of the student first), each over steps and over seconds."""
     names = list(dict.fromkeys(name for group in groups for m in group.members for name in m.run.metrics.losses))
     names.sort(key=lambda name: not name.startswith("transfer/"))
     several = [_panel("agreement", "agreement", groups)]
@@ -177,7 +177,7 @@ def panels(groups: Sequence[Group]) -> list[Row]:
 
 def _panel(key: str, name: str, groups: Sequence[Group]) -> Row:
     share = name == "agreement"
-    by_step, by_second = [], []
+    by_step, by_second, by_query = [], [], []
     least = 2 if share else 1  # one point of agreement is no curve
     for place, group in enumerate(groups):
         series = [(member, _series(member, name)) for member in group.members]
@@ -186,9 +186,13 @@ def _panel(key: str, name: str, groups: Sequence[Group]) -> Row:
             by_step.append((place, [(logged.steps, logged.values) for _, logged in there]))
             timed = [(_seconds(member, logged), logged.values) for member, logged in there]
             by_second.append((place, [(x, y) for x, y in timed if len(x)]))
+            if share:
+                asked = [(_queries(member, logged), logged.values) for member, logged in there]
+                by_query.append((place, [(x, y) for x, y in asked if len(x)]))
+    axes = (("step", "student step", by_step), ("second", "seconds", by_second), ("query", "teacher queries", by_query))
     drawings = [
         overlays.overlay(f"{key}-{unit}", f"{name} by {axis}", curves, axis, share)
-        for unit, axis, curves in (("step", "student step", by_step), ("second", "seconds", by_second))
+        for unit, axis, curves in axes
         if any(runs for _, runs in curves)
     ]
     return {"title": words.clip(name, 120), "drawings": [Markup(drawing) for drawing in drawings]}
@@ -203,6 +207,12 @@ def _seconds(member: Member, series: Series) -> Sequence[float]:
     """When each value of `series` was logged; empty where the run kept no times."""
     clock = member.run.metrics.clock
     return np.interp(series.steps, clock.steps, clock.values).tolist() if len(clock.values) else ()
+
+
+def _queries(member: Member, series: Series) -> Sequence[float]:
+    """What the teacher had been asked when each value of `series` was logged; empty where the run kept no counts."""
+    asked = member.run.metrics.queries
+    return np.interp(series.steps, asked.steps, asked.values).tolist() if len(asked.values) else ()
 
 
 def samples(groups: Sequence[Group], total_bytes: int) -> list[Row]:

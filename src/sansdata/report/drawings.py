@@ -49,6 +49,8 @@ def _figure(key: str, drawing: Drawing, colour: str, small: bool) -> dict[str, A
             notes = [f"{count(len(names))} rows, pooled into blocks."] if len(names) > plots.MAX_CELLS else []
         case "curve":
             svg = plots.lines(key, label, drawing.data)
+        case "points":
+            svg = plots.points(key, label, drawing.data)
         case "reliability":
             svg = plots.reliability(key, f"{label} diagram", drawing.data)
             notes = ["Bars below the dashed line: surer than right."]

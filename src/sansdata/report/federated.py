@@ -62,9 +62,9 @@ def render(files: FederatedFiles) -> str:
 
 def tiles(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(name, value, note) of the figures at the head of the page."""
-    found = []
+    rows = []
     if "accuracy" in summary:
-        found.append(("global accuracy", words.percent(summary["accuracy"]), "whole test set, after the last round"))
+        rows.append(("global accuracy", words.percent(summary["accuracy"]), "whole test set, after the last round"))
     for key, name in (("clients_accuracy", "on the clients' own mixes"), ("personal_accuracy", "personalised")):
         if key in summary:
             one = summary[key]
@@ -73,10 +73,10 @@ def tiles(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
             if key == "personal_accuracy":
                 for other in (name for name in beside if name in summary):
                     note += f"; {beside[other]} {100 * summary[other]['mean']:.1f}"
-            found.append((name, words.percent(one["mean"]), note))
+            rows.append((name, words.percent(one["mean"]), note))
     moved = sum(summary["down"].values()) + sum(summary["up"].values())
-    found.append(("traffic", words.size(moved), f"over {summary['rounds']} rounds, both ways"))
-    return found
+    rows.append(("traffic", words.size(moved), f"over {summary['rounds']} rounds, both ways"))
+    return rows
 
 
 def clients(files: FederatedFiles) -> list[tuple[str, str, list[str]]]:

@@ -128,7 +128,7 @@ def _reliability(data: Any) -> list[dict[str, float]] | None:
     return bins or None
 
 
-DATA = {"bars": _bars, "heat": _heat, "curve": _curves, "reliability": _reliability}
+DATA = {"bars": _bars, "heat": _heat, "curve": _curves, "points": _curves, "reliability": _reliability}
 """shape -> what reads its data."""
 
 

@@ -59,7 +59,7 @@ def _smoothed(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.nd
 
 def overlay(name: str, label: str, groups: Sequence[tuple[int, Sequence[Curve]]], axis: str, share: bool) -> str:
     """One panel. groups: (place, its runs' curves). axis: what x is. share: y is 0..1 and shown in per cent."""
-    bands = [(place, found) for place, curves in groups if (found := band(curves)) is not None]
+    bands = [(place, limits) for place, curves in groups if (limits := band(curves)) is not None]
     log = not share and bool(bands) and wants_log([value for _, one in bands for value in one.mean.tolist()])
     with canvas(4.4, 2.2) as (figure, axes):
         for place, one in bands:

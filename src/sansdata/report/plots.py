@@ -130,6 +130,20 @@ def curve(
         return svg(figure, name, label)
 
 
+def points(name: str, label: str, groups: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Points (x, y) of several names on one pair of axes; each name has a colour and a mark of its own."""
+    colours = ("blue", "orange", "green", "purple", "red", "muted")
+    with canvas(5.6, 2.8) as (figure, axes):
+        for place, (title, pairs) in enumerate(groups.items()):
+            x, y = zip(*pairs)
+            mark = "os^Dv"[(place + place // 6) % 5]
+            axes.plot(x, y, mark, color=MARKS[colours[place % 6]], markersize=6, label=clip(title, 40).lstrip("_"))
+        tidy(axes)
+        axes.margins(0.08, 0.1)
+        figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside right upper")
+        return svg(figure, name, label)
+
+
 def snapshots(
     name: str, figure_name: str, rows: Sequence[tuple[float, float, float | None]], best: float | None
 ) -> str:

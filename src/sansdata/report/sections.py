@@ -255,8 +255,24 @@ def cost(run: Run) -> dict[str, Any]:
         *((text, count(tree.at(key).number())) for key, text in names.items()),
         ("teacher forwards to make probes", count(run.summary.at("score", "queries").number())),
         ("peak memory", NOTHING if memory is None else size(memory * 1e6)),
+        *of_service(run),
     ]  # fmt: skip
     return {"bar": bar, "rows": [row for row in rows if row[1] != NOTHING]}
+
+
+def of_service(run: Run) -> list[Row]:
+    """What was sent to a service in this process, checks and scores included, and what was ever spent on it."""
+    tree = run.summary.at("service")
+    ever = tree.at("ever")
+    money = [part.at("money").text() for part in (tree, ever)]
+    return [
+        ("sent to the service", count(tree.at("samples").number())),
+        ("in requests", count(tree.at("requests").number())),
+        ("answered from the journal", count(tree.at("answered_before").number())),
+        ("cost at the service", money[0] if money[0] not in ("", "0") else NOTHING),
+        ("ever sent to the service", count(ever.at("samples").number())),
+        ("ever spent there", money[1] if money[1] not in ("", "0") else NOTHING),
+    ]
 
 
 def warnings(run: Run) -> dict[str, Any]:

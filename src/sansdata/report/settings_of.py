@@ -30,18 +30,18 @@ def nearest_preset(method: str, options: Mapping[str, Any]) -> tuple[str, dict[s
 
     A run keeps the values of its preset, not its name.
     """
-    found = []
+    groups = []
     try:
         presets = getattr(find_method(method), "presets", {})
         for name in ("default", *presets):
             config = method_config(method, name, {})
             assert isinstance(config, BaseModel)
             usual = flat(config.model_dump(mode="json"))
-            given = {key: value for key, value in flat(options).items() if key not in SHOWN_ELSEWHERE}
-            found.append((name, {key: value for key, value in given.items() if usual.get(key, ...) != value}))
+            changed = {key: value for key, value in flat(options).items() if key not in SHOWN_ELSEWHERE}
+            groups.append((name, {key: value for key, value in changed.items() if usual.get(key, ...) != value}))
     except SansdataError:
         return None
-    return min(found, key=lambda one: len(one[1]))
+    return min(groups, key=lambda one: len(one[1]))
 
 
 def key_without_seed(run: Run) -> str:

@@ -114,7 +114,8 @@ def _by_seed(runs: list[dict[str, Any]]) -> BySeed:
     values: dict[str, dict[str, dict[int, float]]] = {}
     for run in runs:
         if "failed" not in run:
-            for name, value in {"accuracy": 100 * run["accuracy"], **run.get("measures", {})}.items():
+            own = {} if run["accuracy"] is None else {"accuracy": 100 * run["accuracy"]}  # samples have none
+            for name, value in {**own, **run.get("measures", {})}.items():
                 values.setdefault(run["arm"], {}).setdefault(name, {})[run["seed"]] = value
     return values
 
@@ -140,7 +141,7 @@ def _row(arm: dict[str, Any], rows: list[dict[str, Any]], names: list[str]) -> s
     agreed = [row["agreement"] for row in rows if row.get("agreement") is not None]
     cells = [
         *said,
-        _spread([100 * row["accuracy"] for row in rows]),
+        _spread([100 * row["accuracy"] for row in rows if row["accuracy"] is not None]),
         *(_spread(_values(rows, name)) for name in names),
         str(len(rows)),
         str(arm["steps"]),

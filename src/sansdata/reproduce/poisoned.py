@@ -60,10 +60,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--held-out", type=int, default=5000, help="images left out, for choosing settings")
     parser.add_argument("--out", type=Path, default=None, help="folder; the recipes' cache where left out")
-    given = parser.parse_args()
-    whole = load_images(given.data, load_task(given.task), "train")
-    rest = holdout(whole, given.held_out, seed=0)[0] if given.held_out else whole
-    asked = (given.task, given.network, given.attack, given.epochs, given.target, given.out)
+    arguments = parser.parse_args()
+    whole = load_images(arguments.data, load_task(arguments.task), "train")
+    rest = holdout(whole, arguments.held_out, seed=0)[0] if arguments.held_out else whole
+    asked = (arguments.task, arguments.network, arguments.attack, arguments.epochs, arguments.target, arguments.out)
     print(ensure_poisoned_teacher(rest, *asked))
 
 

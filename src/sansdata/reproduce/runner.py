@@ -47,9 +47,17 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
                 fault = job.exception()
                 figures = {"failed": str(fault)} if fault is not None else job.result()
                 store.add(arm, seed, teacher["sha256"], figures)
-                said = f"failed: {fault}" if fault is not None else f"{100 * figures['accuracy']:.2f} %"
-                print(f"{arm.name} seed {seed}: {said}", flush=True)
+                outcome = f"failed: {fault}" if fault is not None else _outcome(figures)
+                print(f"{arm.name} seed {seed}: {outcome}", flush=True)
     return write_page(docs)
+
+
+def _outcome(figures: dict[str, Any]) -> str:
+    """The accuracy, or of what has none the first measure."""
+    if figures["accuracy"] is not None:
+        return f"{100 * figures['accuracy']:.2f} %"
+    name, value = next(iter(figures["measures"].items()))
+    return f"{name} {value:.3f}"
 
 
 def end_with_parent() -> None:

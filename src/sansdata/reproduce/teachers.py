@@ -24,10 +24,10 @@ def ensure_teacher(recipe: Recipe) -> dict[str, Any]:
     """
     if recipe.teacher is None:
         return {"spec": "none", "sha256": "none"}
-    found = _ensure(recipe, recipe.teacher)
+    ready = _ensure(recipe, recipe.teacher)
     if not recipe.helpers:
-        return found
-    return found | {"helpers": [_ensure(recipe, helper) for helper in recipe.helpers]}
+        return ready
+    return ready | {"helpers": [_ensure(recipe, helper) for helper in recipe.helpers]}
 
 
 def without_paths(teacher: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..config import Strict
-from ..contracts import Access, Batch, Losses, Outputs, Requirements, Stateful
+from ..contracts import Access, Batch, Losses, OfGradient, Outputs, Questions, Requirements, Stateful
 from ..method import Context
 from ..models.generators import Range
 from ..models.modes import fixed
@@ -35,6 +35,20 @@ class AdversarySettings(Strict):
     @property
     def requirements(self) -> Requirements:
         return Requirements(access=Access.WEIGHTS if self.bn else Access.GRADIENTS, batch_norm=self.bn > 0)
+
+    def questions(self, batch: int, steps: int, batches: int, gradient: OfGradient) -> Questions | None:
+        """What is asked in so many steps of the generator, and for so many batches of answers; None with a slow copy,
+        which is asked too."""
+        return None if self.ema.weight else questions_of_game(batch, steps, batches, gradient)
+
+
+def questions_of_game(batch: int, steps: int, batches: int, gradient: OfGradient) -> Questions:
+    """What is asked in so many steps of a generator, each on one batch with a gradient, and for so many batches of
+    answers to learn from."""
+    calls = Questions({batch: batches})
+    for rows, times in gradient(batch).items():
+        calls[rows] += times * steps
+    return calls
 
 
 class Adversary:

@@ -88,13 +88,13 @@ def _rise(x: Tensor, start: float, end: float) -> Tensor:
 
 def _events(phase: Tensor, beats: Tensor) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Frames nearest to the phases 0 (end of filling) and SYSTOLE (end of emptying)."""
-    found: list[tuple[tuple[int, int], ...]] = []
+    blocks: list[tuple[tuple[int, int], ...]] = []
     for target in (0.0, SYSTOLE):
         away = (phase - target + 0.5) % 1 - 0.5  # in beats, -0.5..0.5
         half = 0.5 / beats[:, None]
         near = (away >= -half) & (away < half)
-        found.append(tuple((int(film), int(frame)) for film, frame in near.nonzero()))
-    return tuple(found)
+        blocks.append(tuple((int(film), int(frame)) for film, frame in near.nonzero()))
+    return tuple(blocks)
 
 
 def _pictures(

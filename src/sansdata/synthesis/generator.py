@@ -56,7 +56,7 @@ def images_from(generator: Generator, latents: Tensor, context: Context) -> Tens
     """latents (B, Z) -> images (B, C, H, W) float32 in unit space, whatever range the generator speaks."""
     with context.runtime.autocast():
         images = generator(latents).float()
-    return images if generator.range == "unit" else context.pixels.undo(images)
+    return images if generator.range in ("unit", "squashed") else context.pixels.undo(images)
 
 
 def latents(count: int, size: int, context: Context, stream: str = "latents") -> Tensor:

@@ -2,16 +2,20 @@
 
 from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
 from .clip import ClipSpec
+from .field import FieldSpec
 from .image import ImageSpec
 from .known import KNOWN_TASKS
 from .masks import VOID, MasksSpec
+from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
 from .tokens import TokensSpec
 from .transcripts import TranscriptSpec
+from .vectors import VectorsSpec
 from .waveform import WaveformSpec
+from .ways import WaysSpec
 
 __all__ = [
     "KNOWN_PROMPTS",
@@ -21,9 +25,11 @@ __all__ = [
     "ClassesSpec",
     "ClipSpec",
     "Column",
+    "FieldSpec",
     "ImageSpec",
     "ImageTask",
     "MasksSpec",
+    "NoiseSpec",
     "PairTask",
     "Prompts",
     "Side",
@@ -31,7 +37,9 @@ __all__ = [
     "Task",
     "TokensSpec",
     "TranscriptSpec",
+    "VectorsSpec",
     "WaveformSpec",
+    "WaysSpec",
     "load_task",
     "task_from_mapping",
 ]

@@ -15,28 +15,37 @@ import pydantic
 from ..config import Strict, read_yaml, validate
 from ..errors import TaskError, did_you_mean, first_line
 from .clip import ClipSpec
+from .field import FieldSpec
 from .image import ImageSpec, require_sensible
 from .masks import MasksSpec
+from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
 from .tokens import TokensSpec
 from .transcripts import TranscriptSpec
+from .vectors import VectorsSpec
 from .waveform import WaveformSpec
+from .ways import WaysSpec
 
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     "inputs": {
-        "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "waveform": WaveformSpec,
+        "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec,
+        "waveform": WaveformSpec,
     },
-    "outputs": {"classes": ClassesSpec, "masks": MasksSpec, "transcript": TranscriptSpec},
+    "outputs": {
+        "classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec, "ways": WaysSpec,
+        "transcript": TranscriptSpec,
+    },
 }  # fmt: skip
 PAIRS = {
     "table-classification": ("table", "classes"),
     "text-classification": ("tokens", "classes"),
     "segmentation": ("image", "masks"),
+    "few-shot": ("image", "ways"),
     "clip-segmentation": ("clip", "masks"),
     "sound-classification": ("waveform", "classes"),
     "transcription": ("waveform", "transcript"),
@@ -98,13 +107,13 @@ class Task(Strict):
     def beside(self, folder: Path) -> Task:
         """This task with the copies of its files that lie in `folder`, as a run keeps them, where the files themselves
         are no longer where they were."""
-        found, copies = self, self.copies()
+        changed, copies = self, self.copies()
         for name, field, path in self._named_files():
             copy = folder / copies[Path(path)]
             if not Path(path).is_file() and copy.is_file():
-                there = getattr(found, name).model_copy(update={field: str(copy)})
-                found = found.model_copy(update={name: there})
-        return found
+                there = getattr(changed, name).model_copy(update={field: str(copy)})
+                changed = changed.model_copy(update={name: there})
+        return changed
 
     def _named_files(self) -> list[tuple[str, str, str]]:
         """(side, field, path) of each file that is named."""

@@ -25,10 +25,20 @@ from ..models.norms import matches, remembers
 from ..models.taps import call, execution_order
 from ..network import Network
 from ..runtime import Runtime
+from ..streams import Streams
 from ..tasks import Task, load_task
+from .denoiser import denoising
+from .lending import Lender
 from .probing import no_gradient
+from .service.meter import Meter
 
-WANTS = {"generates": "it needs a teacher that writes texts (a language model), and this one only reads them"}
+WANTS = {
+    "encodes": "it needs a teacher that draws latents (made by `sansdata autoencoder`), and this one does not",
+    "generates": "it needs a teacher that writes texts (a language model), and this one only reads them",
+    "denoises": "it needs a teacher that denoises at every time (a diffusion model), and this one only answers",
+    "panel": "it asks several classifiers with label sets of their own, and this is one teacher: name them in a panel "
+    "(--teacher panel.yaml, see docs/few-shot.md)",
+}
 """Capability -> why a method cannot work without it."""
 
 
@@ -77,9 +87,13 @@ class Teacher:
         self.helpers = tuple(helpers)
         self.most = most
         self.notes = tuple(notes)
-        self.capabilities = dict(capabilities or {})
+        self.capabilities = {**denoising(module, task), **(capabilities or {})}
         self.counters = Counters()
         self.runtime = Runtime()
+        self.lender: Lender | None = None
+        """Estimates gradients in place of the teacher's own."""
+        self.meter: Meter | None = None
+        """Where every question costs something."""
 
     @classmethod
     def from_module(cls, module: nn.Module, task: Task | str | dict) -> Teacher:
@@ -112,18 +126,36 @@ class Teacher:
         """
         for helper in helpers:
             for side in ("inputs", "outputs"):
-                came, expected = (getattr(one.task, side).model_dump() for one in (helper, self))
-                for field in came.keys() | expected.keys():
-                    unnamed = field == "class_names" and not (came.get(field) and expected.get(field))
-                    if came.get(field) != expected.get(field) and field != "column" and not unnamed:
+                theirs, expected = (getattr(one.task, side).model_dump() for one in (helper, self))
+                for field in theirs.keys() | expected.keys():
+                    unnamed = field == "class_names" and not (theirs.get(field) and expected.get(field))
+                    if theirs.get(field) != expected.get(field) and field != "column" and not unnamed:
                         raise TeacherError(
-                            f"helper '{helper.source}' was made for {field} {came.get(field)} and the teacher for "
+                            f"helper '{helper.source}' was made for {field} {theirs.get(field)} and the teacher for "
                             f"{expected.get(field)}: a helper must do the same job, with the classes in the same order"
                         )
-        return Teacher(
+        helped = Teacher(
             self.module, self.task, self.architecture, self.source, self.sha256, helpers, self.most, self.notes,
             self.capabilities,
         )  # fmt: skip
+        helped.meter = self.meter
+        return helped
+
+    @property
+    def levels(self) -> int | None:
+        """Steps between black and white that the inputs are rounded to before it sees them; None where they are not."""
+        return None if self.meter is None else self.meter.offer.levels
+
+    def lend(self, lender: Lender) -> None:
+        """From now on gradients through the teacher are estimated, whatever else it offers. Raises TeacherError for a
+        teacher that names labels alone."""
+        if self.most < Access.SCORES:
+            raise TeacherError(
+                f"the teacher '{self.source}' gives labels alone: between two labels there is no difference that a "
+                "gradient could be estimated from. Take a method that works on labels (ideal, dfms)"
+            )
+        self.lender = lender
+        self.__dict__.pop("access", None)
 
     def capability(self, name: str) -> Any:
         """Who does what `Requirements.capabilities` asked for. Raises TeacherError where it cannot."""
@@ -133,7 +165,10 @@ class Teacher:
 
     @cached_property
     def access(self) -> Access:
-        """How far one may look: what the source allows, and no further than the module itself lets a gradient pass."""
+        """How far one may look: what the source allows, and no further than the module itself lets a gradient pass, or
+        who estimates it."""
+        if self.lender is not None:
+            return Access.GRADIENTS
         if self.most < Access.GRADIENTS:
             return self.most
         with torch.random.fork_rng(devices=[]), fixed(self.module), buffers_kept(self.module):
@@ -172,10 +207,21 @@ class Teacher:
         for member in self.members:
             member.counters = counters
 
+    def draw_from(self, streams: Streams) -> None:
+        """Directions of estimates are drawn from there."""
+        if self.lender is not None:
+            self.lender.stream = streams
+
     def __call__(self, inputs: Inputs, taps: Sequence[str] = ()) -> Outputs:
         """inputs as they travel; taps as in models.taps.forward. Gradients flow to the inputs where their kind lets
-        them."""
+        them, or are lent."""
+        if self.lender is not None and torch.is_grad_enabled() and columns.asks_gradient(inputs):
+            assert isinstance(inputs, Tensor)
+            return Outputs(self.lender(self._ask, inputs))
         return self.runtime.forward(self.network, inputs, taps, self.counters, "teacher")
+
+    def _ask(self, points: Tensor) -> Tensor:
+        return self.runtime.forward(self.network, points, (), self.counters, "teacher").value
 
     def fingerprint(self) -> str:
         """SHA-256 over all parameters and buffers of all members: unchanged after any run."""

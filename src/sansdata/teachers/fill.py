@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..errors import TeacherError
+from ..errors import StudentError, TeacherError
 from ..models.build import architecture_of, build, networks_of
 from ..tasks import Task
 from .choice import COUNTERS, fits
@@ -54,12 +54,12 @@ def fill(
 def _require_numbers_alike(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file: str) -> None:
     """Raises TeacherError where converting would lose what the numbers mean: imaginary parts, or steps of a grid."""
     for name in own.keys() & tensors.keys():
-        came, expected = tensors[name], own[name]
-        if came.is_complex() and not expected.is_complex():
+        value, expected = tensors[name], own[name]
+        if value.is_complex() and not expected.is_complex():
             raise TeacherError(f"{file}: weight '{name[:100]}' is complex, and this network's is real")
-        if expected.is_floating_point() and not came.is_floating_point():
+        if expected.is_floating_point() and not value.is_floating_point():
             raise TeacherError(
-                f"{file}: weight '{name[:100]}' has whole numbers ({came.dtype}), steps of a grid that is not there. "
+                f"{file}: weight '{name[:100]}' has whole numbers ({value.dtype}), steps of a grid that is not there. "
                 "Give weights in floating point"
             )
 
@@ -72,11 +72,11 @@ def _some(items: list[str], separator: str = ", ") -> str:
 def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], task: Task) -> list[str]:
     """The two causes a user can mend in the task: the number of classes and of channels."""
     classes = getattr(task.outputs, "classes", -1)
-    heads = {came[0] for _, came, want in shapes if came and want and want[0] == classes and came[1:] == want[1:]}
+    heads = {size[0] for _, size, want in shapes if size and want and want[0] == classes and size[1:] == want[1:]}
     if len(heads) == 1 and len([s for s in shapes if s[2] and s[2][0] == classes]) <= 2:
         return [f"This looks like {heads.pop()} classes but the task has {classes}: choose the task of these weights."]
     channels = task.shape[0] if task.pair[0] == "image" else -1
-    stems = [came for _, came, want in shapes if len(came) == 4 and len(want) == 4 and want[1] == channels != came[1]]
+    stems = [size for _, size, want in shapes if len(size) == 4 and len(want) == 4 and want[1] == channels != size[1]]
     if stems and shapes[0][1] == stems[0]:
         return [f"They take {stems[0][1]} channel(s) and the task has {channels}."]
     return []
@@ -85,8 +85,11 @@ def _what_differs(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]], ta
 def _fitting_zoo(tensors: Mapping[str, Tensor], task: Task) -> str | None:
     """The zoo network whose hidden weights all have these names and shapes, or these in a dialect."""
     for name in networks_of(task.pair):
-        with torch.device("meta"):  # shapes only, nothing is allocated
-            module = build(architecture_of(name, task))
+        try:
+            with torch.device("meta"):  # shapes only, nothing is allocated
+                module = build(architecture_of(name, task))
+        except StudentError:  # one that makes no samples of this shape
+            continue
         if fits({"": tensors}, module):
             return name
     return None

@@ -235,13 +235,13 @@ class OnnxModel:
         self.batch = min(sizes) if sizes else None
         """How many inputs it takes at a time, where that is fixed."""
 
-    def __call__(self, given: list[np.ndarray]) -> list[np.ndarray]:
+    def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """given: an array per input, with a batch axis. Gives an array per output."""
-        count, batch = len(given[0]), self.batch or len(given[0])
+        count, batch = len(inputs[0]), self.batch or len(inputs[0])
         names = [one.name for one in self.outputs]
         parts = []
         for start in range(0, count, batch):
-            part = [column[start : start + batch] for column in given]
+            part = [column[start : start + batch] for column in inputs]
             lack = batch - len(part[0])
             if lack:  # a fixed batch is filled up with the last input
                 part = [np.concatenate([column, np.repeat(column[-1:], lack, 0)]) for column in part]
@@ -309,9 +309,9 @@ class _Answers(nn.Module):
 
     @torch.no_grad()
     def forward(self, prepared: Inputs | None = None, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
-        given = named if prepared is None else prepared
-        parts = self._columns(given)
-        device = columns.parts(given)[0].device
+        inputs = named if prepared is None else prepared
+        parts = self._columns(inputs)
+        device = columns.parts(inputs)[0].device
         placed = [part.movedim(1, -1) if self.last else part for part in parts]
         arrays = [(part.float() if part.is_floating_point() else part).cpu().numpy() for part in placed]
         answers = [torch.from_numpy(np.ascontiguousarray(one)).to(device) for one in self.model(arrays)]

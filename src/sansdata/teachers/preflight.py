@@ -70,9 +70,7 @@ def preflight(teacher: Teacher, student: Network | None = None) -> Preflight:
         answers = _check_answers(teacher, inputs, verdict)
         if answers is not None:
             verdict.gives = list(answers.shape[1:])
-            verdict.output, faults, warnings = teacher.network.outputs.judge(answers, teacher.task.name_of)
-            verdict.faults += faults
-            verdict.warnings += warnings
+            _judge(teacher, answers, verdict)
         if not verdict.faults and answers is not None:
             _check_repeats(teacher, inputs, answers, verdict)
             _check_access(teacher, verdict)
@@ -91,6 +89,8 @@ def unmet(requirements: Requirements, teacher: Teacher, pool: bool = False) -> l
     if other_job := requirements.unmet_by(teacher.task.pair):
         return [other_job]
     reasons = [WANTS.get(name, name) for name in sorted(requirements.capabilities - teacher.capabilities.keys())]
+    if "panel" in teacher.capabilities.keys() - requirements.capabilities:
+        reasons.append("it asks one teacher, and this is a panel of several (methods that ask one: bidf-mkd)")
     if requirements.pool and not pool:
         reasons.append("it chooses from images that you give: name a folder with --pool DIR")
     if teacher.access < requirements.access:
@@ -174,6 +174,16 @@ def _check_answers(teacher: Teacher, inputs: Inputs, verdict: Preflight) -> Tens
     return network.outputs.read(raw).detach()
 
 
+def _judge(teacher: Teacher, answers: Tensor, verdict: Preflight) -> None:
+    """Of labels alone there is nothing to judge: eight inputs of noise may well be one class."""
+    if teacher.most <= Access.LABELS:
+        verdict.output = "labels"
+        return
+    verdict.output, faults, warnings = teacher.network.outputs.judge(answers, teacher.task.name_of)
+    verdict.faults += faults
+    verdict.warnings += warnings
+
+
 def _check_repeats(teacher: Teacher, inputs: Inputs, answers: Tensor, verdict: Preflight) -> None:
     network, unit = teacher.network, input_kind(teacher.task).unit
     some = columns.take(inputs, slice(PROBES // 2))
@@ -215,7 +225,7 @@ def _describe(teacher: Teacher, inputs: Inputs, verdict: Preflight) -> None:
             f"{len(inside.shared_norms)} layer(s) with statistics run several times in a pass (such as "
             f"'{inside.shared_norms[0]}') and are not matched"
         )
-    if not verdict.batch_norms:
+    if not verdict.batch_norms and teacher.task.pair[0] != "noise":  # a generator's inputs are drawn, not inverted
         verdict.warnings.append("the teacher has no BatchNorm statistics: methods that match them cannot be used")
     network, kind = teacher.network, input_kind(teacher.task)
     doubts, problem = attempt(lambda: kind.doubts(network.module, network.preprocessor, network.preprocessor(inputs)))
@@ -243,7 +253,7 @@ def _check_student(student: Network, task: Task, verdict: Preflight) -> None:
         if fault:
             verdict.faults.append(fault)
             return
-    if verdict.parameters and verdict.student_parameters >= verdict.parameters:
+    if verdict.parameters and verdict.student_parameters >= verdict.parameters and student.outputs.compares:
         verdict.warnings.append(
             f"the student ({verdict.student_parameters:,} parameters) is not smaller than the teacher "
             f"({verdict.parameters:,})"

@@ -7,14 +7,19 @@ package.module:function    a module of yours as the function returns it
 NAME                       a zoo network, random weights: students only
 layers:D                   the teacher's network with D layers of its decoder: students of recognisers only
 shrink:R                   the teacher's network with every hidden width times R: students only
+one-step                   the network of a teacher that denoises, with its weights, as a generator: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
+AUTOENCODER.safetensors    a fair autoencoder that sansdata wrote: teachers that draw latents
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
+SERVICE.yaml               a model behind an API, or one that answers as if it were: teachers only (docs/black-box.md)
+PANEL.yaml                 several classifiers with label sets of their own, see panel_file: teachers only
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
-                           timm's, as hubs have them: config.json and model.safetensors
+                           timm's, as hubs have them: config.json and model.safetensors; or a pipeline of diffusers,
+                           model_index.json, for generators
 """
 
 from __future__ import annotations
@@ -33,24 +38,31 @@ from torch import Tensor, nn
 from ..compress.rebuild import rebuild
 from ..compress.shrink import shrink
 from ..contracts import Access
-from ..errors import StudentError, TeacherError, first_line
+from ..errors import MissingLibraryError, StudentError, TeacherError, first_line
 from ..files import sha256
 from ..kinds.index import input_kind
 from ..models.build import DOORS, ZOO, architecture_of, build
 from ..models.copying import without_shape
+from ..models.diffusion.unets import library
 from ..models.modes import in_mode
 from ..models.recogniser import Recogniser, with_fewer_layers
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
 from ..tasks import Task
+from .autoencoder import is_autoencoder, load_autoencoder_teacher
 from .base import Teacher, plain_copy
 from .choice import choose
+from .denoiser import ONE_STEP, in_one_step
 from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
 from .onnx_file import external_files, is_onnx, load_onnx
+from .panel_file import is_panel, load_panel, read_panel, specs_in
+from .pipeline import is_pipeline, load_pipeline, pipeline_files
 from .scores import load_skops
+from .service.load import load_service
+from .service.offer import is_offer, load_offer
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
 from .transformer import is_transformer, load_transformer, transformer_files
@@ -100,13 +112,21 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         raise TeacherError(
             f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
         )
+    if is_panel(spec):
+        return load_panel(spec, task, load_teacher)
     if is_skops(spec):
         return load_skops(Path(spec), task)
+    if is_offer(spec):
+        return load_service(spec, task, load_teacher)
     if is_writer(spec):
         require_texts(spec, task)
         return teacher_of(load_writer(spec), task)
+    if is_autoencoder(Path(spec)):
+        return load_autoencoder_teacher(Path(spec), task)
     if is_onnx(spec):
         return load_onnx(Path(spec), task)
+    if is_pipeline(Path(spec)):
+        return load_pipeline(Path(spec), task)
     if is_whisper(Path(spec)):
         return load_whisper(Path(spec), task)
     if is_transformer(Path(spec)):
@@ -119,13 +139,22 @@ def load_teacher(spec: str, task: Task) -> Teacher:
     return Teacher(module, model.task, model.architecture, model.source, model.sha256, notes=model.notes)
 
 
+def task_of(spec: str) -> Task | None:
+    """The job that a teacher's SPEC names by itself, as a panel does; None where it names none. Raises TeacherError for
+    a panel that cannot be read, TaskError for one whose images cannot be."""
+    return read_panel(spec).task if is_panel(spec) else None
+
+
 def is_skops(spec: str) -> bool:
     return Path(spec).suffix.lower() == ".skops"
 
 
 def is_foreign(spec: str) -> bool:
     """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    return is_skops(spec) or is_onnx(spec) or is_writer(spec) or is_transformer(Path(spec))
+    path = Path(spec)
+    readers = (is_autoencoder, is_transformer, is_pipeline)
+    named = is_skops(spec) or is_onnx(spec) or is_offer(spec) or is_writer(spec)
+    return named or any(reads(path) for reads in readers)
 
 
 def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
@@ -141,6 +170,9 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
         taught = task.seen_through({})
     if isinstance(spec, nn.Module):
         return Model(materialised(spec, taught), None, "a module in Python", None, taught)
+    if spec == ONE_STEP:
+        module, architecture = in_one_step(teacher.module, teacher.architecture)
+        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
     if spec.startswith("layers:"):
         return _fewer_layers(spec, teacher, taught)
     if spec.startswith("shrink:"):
@@ -217,6 +249,12 @@ def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
     if is_endpoint(spec):
         return []
+    if is_pipeline(Path(spec)):
+        return pipeline_files(Path(spec))
+    if is_offer(spec):
+        return [Path(spec), *_files_of_stand_in(spec)]
+    if is_panel(spec):
+        return [Path(spec), *(file for one in specs_in(spec) for file in declared_files(one))]
     if is_whisper(Path(spec)):
         return whisper_files(Path(spec))
     if is_folder(Path(spec)):
@@ -232,11 +270,23 @@ def declared_files(spec: str) -> list[Path]:
     return [file, beside] if file.name == WEIGHTS and beside.is_file() else [file]
 
 
+def _files_of_stand_in(spec: str) -> list[Path]:
+    """What a network opens that stands in for a service; none where its file cannot be read, which is said later."""
+    try:
+        model = load_offer(spec).model
+    except TeacherError:
+        return []
+    return [] if model is None or is_offer(model) else declared_files(model)
+
+
 def import_libraries(specs: Iterable[str]) -> None:
     """Imports what reading these specs needs of other libraries. They open files of their own at that moment, style
     sheets and the like, which is nothing that a no-data run should have to judge. What is not there is said when it is
     used."""
     for spec in specs:
+        if is_pipeline(Path(spec)):
+            with contextlib.suppress(MissingLibraryError):
+                library("diffusers")
         for ending, names in LIBRARIES.items():
             if Path(spec).suffix.lower() == ending and (ending or is_transformer(Path(spec))):
                 for name in names:

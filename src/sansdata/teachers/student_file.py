@@ -45,11 +45,11 @@ def same_job(saved: Task, task: Task, file: Path) -> Task:
     if saved.pair != task.pair:
         raise TeacherError(f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}")
     for side in ("inputs", "outputs"):
-        came, expected = (getattr(one, side).model_dump() for one in (saved, task))
+        theirs, expected = (getattr(one, side).model_dump() for one in (saved, task))
         may_differ = ("class_names", "column", "answers", *getattr(saved, side).files)
-        for field in came:
-            if came[field] != expected.get(field) and field not in may_differ:
-                shown, wanted = (str(one[field])[:80] for one in (came, expected))
+        for field in theirs:
+            if theirs[field] != expected.get(field) and field not in may_differ:
+                shown, wanted = (str(one[field])[:80] for one in (theirs, expected))
                 raise TeacherError(
                     f"{file}: was made for {field} {shown}, the task has {wanted}. Choose the other task"
                 )

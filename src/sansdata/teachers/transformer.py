@@ -4,7 +4,7 @@ preprocessor_config.json. Nothing is fetched, and no code of the folder runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ UNNAMED = "LABEL_"
 """What the library calls a class without a name."""
 ROOM = 32 * 2**20
 """Elements that a network may need beside those of its files."""
+REMOTE = ("/", ":", "@")
+"""In the name of an implementation of attention: it is code of a repository, with its revision."""
 LONGEST = 512
 """Tokens that a network is given of a text where its own config names no limit."""
 
@@ -82,12 +84,25 @@ def require_no_code(folder: Path, config: Mapping[str, Any]) -> None:
         raise UnsafeFileError(
             f"{folder}: an adapter of another network ({ADAPTER}); give a folder of the whole network"
         )
-    sections = [config, *(value for value in config.values() if isinstance(value, dict))]
-    for name, value in ((name, value) for section in sections for name, value in section.items()):
+    for name, value in _entries(config):
         if name == "auto_map" and value:
             raise UnsafeFileError(f"{folder}: its network is made by code of the folder (auto_map), which is not run")
-        if name.endswith("_implementation") and "/" in str(value):
+        if name == "trust_remote_code" and value:
+            raise UnsafeFileError(f"{folder}: asks for code to be trusted ({name}), which is not for a file to say")
+        if "_implementation" in name and any(sign in str(value) for sign in REMOTE):
             raise UnsafeFileError(f"{folder}: asks for the code {str(value)[:100]} ({name[:60]}), which is not fetched")
+
+
+def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """(name, value) of every object at any depth: networks within networks have a config of their own."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield from part.items()
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
 
 
 class Reordered(nn.Module):

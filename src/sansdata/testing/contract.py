@@ -92,12 +92,9 @@ class Moves:
         batch = session.last_batch
 
         def loss() -> float:
-            student, taps = copy.deepcopy(session.trained), session.context.student_taps
+            student = copy.deepcopy(session.trained)
             with torch.no_grad(), fixed(student, train=True):
-                network = session.context.network.around(student)
-                return float(
-                    session.method.student_loss(lambda x: session.runtime.forward(network, x, taps), batch).total()
-                )
+                return float(session.method.student_loss(session.student_of(student), batch).total())
 
         start = loss()
         while session.context.progress.steps < 60:

@@ -14,25 +14,36 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ..config import dump_yaml
 from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
+from ..kinds.inputs.table_bins import TableBins
 from ..models.build import architecture_of, build
+from ..models.fair_vae import FairVAE
+from ..models.saved import write_model
 from ..network import Network
 from ..tasks import (
     ClassesSpec,
     ClipSpec,
     Column,
+    FieldSpec,
     ImageSpec,
     ImageTask,
     MasksSpec,
+    NoiseSpec,
     PairTask,
     TableSpec,
     Task,
     TokensSpec,
     TranscriptSpec,
+    VectorsSpec,
     WaveformSpec,
+    WaysSpec,
 )
+from ..teachers import autoencoder
+from ..teachers.autoencoder.base import AutoEncoder, Moments, Sensitive
 from ..teachers.base import Teacher
+from ..teachers.panel import Api, Panel
 from ..teachers.writers.files import save_writer
 from ..teachers.writers.ngram import KIND, NGrams
 from ..teachers.writers.prompted import teacher_of
@@ -91,6 +102,12 @@ def make_clips_task() -> PairTask:
     """Two classes, for which a network may give one map."""
     door = {"mean": [0.2], "std": [0.2]}
     return PairTask(inputs=ClipSpec(shape=(1, 4, 8, 8)), outputs=MasksSpec(classes=2), preprocessing=door)
+
+
+def make_noise_task() -> PairTask:
+    """Points of eight labels, each of them made by a sampler of four steps."""
+    outputs = FieldSpec(range=(-3.0, 3.0), steps=4)
+    return PairTask(inputs=NoiseSpec(shape=(2,), labels=8), outputs=outputs)
 
 
 def make_sounds_task() -> PairTask:
@@ -153,6 +170,47 @@ class World:
     def spec(self, path: Path) -> str:
         """The spec of the teacher that `save` wrote."""
         return f"{self.network}@{path}"
+
+
+LATENT = 5
+
+
+def make_autoencoder(seed: int = 0) -> AutoEncoder:
+    """Of the tiny table, whose colours are in two groups; it has learnt nothing."""
+    task = make_table_task()
+    bins = {
+        "size": ((-2.0, 0.0), (0.0, 0.0), (0.5, 6.0)), "count": ((0.0, 4.0), (4.0, 9.0)),
+        "doubt": ((0.0, 0.5), (0.5, 1.0)),
+    }  # fmt: skip
+    groups = Sensitive(
+        column="colour", groups=(("red",), ("green", "blue")), names=("red", "others"), shares=(0.5, 0.3, 0.2)
+    )
+    coded = TableBins(task, "colour", bins)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = FairVAE(sum(coded.sizes), 2, LATENT, 12)
+        factors = torch.randn(2, LATENT, LATENT).tril(-1) * 0.2 + torch.eye(LATENT)
+        moments = Moments(torch.tensor([0.25, 0.75]), torch.randn(2, LATENT), factors)
+    return AutoEncoder(vae.eval().requires_grad_(False), coded, groups, 1, moments)
+
+
+@dataclass(frozen=True)
+class LatentsWorld(World):
+    """A teacher that draws latents: a fair autoencoder of the tiny table."""
+
+    small: ClassVar[str] = "latent-mlp-small"
+
+    def teacher(self) -> Teacher:
+        return autoencoder.teacher_of(make_autoencoder(), self.task)
+
+    def student(self) -> nn.Module:
+        return self.module(1.0, seed=1)
+
+    def save(self, path: Path) -> None:
+        autoencoder.save_autoencoder(path, make_autoencoder())
+
+    def spec(self, path: Path) -> str:
+        return str(path)
 
 
 @dataclass(frozen=True)
@@ -218,6 +276,66 @@ class WriterWorld(World):
         return str(path)
 
 
+@dataclass(frozen=True)
+class NoiseWorld(World):
+    """A teacher that denoises exactly, and a student that makes points."""
+
+    small: ClassVar[str] = "point-net-small"
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        name = self.network if scale == 1 else self.small
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(architecture_of(name, self.task)).eval()
+
+
+@dataclass(frozen=True)
+class PanelWorld(World):
+    """Two classifiers that share one of their classes: the world of methods that ask several APIs."""
+
+    small: ClassVar[str] = "conv4"
+    labels: ClassVar[tuple[tuple[str, ...], ...]] = (("a", "b", "c"), ("c", "d", "e"))
+
+    def api(self, number: int) -> nn.Module:
+        task = _api_task()
+        return copy.deepcopy(World(task, self.network)._made(0.25, number))
+
+    def teacher(self) -> Panel:
+        task = _api_task()
+        apis = [
+            Api(f"api{number}", Teacher.from_module(self.api(number), task), names)
+            for number, names in enumerate(self.labels)
+        ]
+        return Panel(apis, task.shape, task.mean, task.std)
+
+    def save(self, path: Path) -> None:
+        """A file for each API and the panel's, beside one another."""
+        task, apis = _api_task(), []
+        for number, names in enumerate(self.labels):
+            file = path.with_name(f"{path.stem}-{number}.safetensors")
+            architecture = architecture_of(self.network, task)
+            architecture["args"]["scale"] = 0.25
+            write_model(file, self.api(number), architecture, task, {})
+            apis.append({"name": f"api{number}", "teacher": file.name, "classes": list(names)})
+        panel = {"shape": list(task.shape), "mean": list(task.mean), "std": list(task.std), "apis": apis}
+        path.with_suffix(".yaml").write_text(dump_yaml(panel))
+
+    def spec(self, path: Path) -> str:
+        return str(path.with_suffix(".yaml"))
+
+
+def _api_task() -> ImageTask:
+    return ImageTask(shape=(1, 8, 8), classes=3, mean=(0.5,), std=(0.25,))
+
+
+def make_panel_task() -> PairTask:
+    task = _api_task()
+    return PairTask(
+        inputs=ImageSpec(shape=task.shape), outputs=WaysSpec(classes=task.classes),
+        preprocessing=task.own_preprocessing,
+    )  # fmt: skip
+
+
 def _named_classes() -> ClassesSpec:
     return ClassesSpec(classes=CLASSES, class_names=tuple(f"class {number}" for number in range(CLASSES)))
 
@@ -240,6 +358,11 @@ WORLDS: dict[str, World] = {
     "writer": WriterWorld(),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
+    "latents": LatentsWorld(
+        PairTask(inputs=NoiseSpec(shape=(LATENT,)), outputs=VectorsSpec(size=LATENT)), "latent-mlp-small"
+    ),
+    "noise": NoiseWorld(make_noise_task(), "ring"),
+    "panel": PanelWorld(make_panel_task(), "conv4"),
     "sounds": World(make_sounds_task(), "mel-cnn-small"),
     "transcripts": ReaderWorld(make_transcripts_task(), "recogniser"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import torch
@@ -10,18 +10,20 @@ from torch import Tensor, nn
 
 from ..arithmetic import cosine
 from ..compress.quant_relu import DECAYS, resolutions
-from ..config import Strict
 from ..contracts import Outputs
 from ..objectives import logits
+from ..settings import Grown
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
-class TransferSettings(Strict):
+class TransferSettings(Grown):
     """batch: images per step and process. match, temperature: the loss on logits. clip: bound on the gradient norm.
 
-    milestones: the shares of the run, 0..1, at which the schedule 'step' divides the rate by ten.
+    milestones: the shares of the run, 0..1, at which the schedule 'step' takes the rate times `factor`.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("factor",)
 
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = pydantic.Field(default=0.1, gt=0)
@@ -30,6 +32,7 @@ class TransferSettings(Strict):
     weight_decay: float = pydantic.Field(default=1e-4, ge=0)
     schedule: Literal["cosine", "constant", "step"] = "cosine"
     milestones: tuple[Share, ...] = (0.4, 0.8)  # DAFL: epochs 800 and 1600 of 2000
+    factor: float = pydantic.Field(default=0.1, gt=0, lt=1)  # DAFL
     batch: int = pydantic.Field(default=256, ge=2, le=65536)
     match: Literal["kl", "l1", "mse"] = "kl"
     temperature: float = pydantic.Field(default=20.0, gt=0)
@@ -50,7 +53,7 @@ class TransferSettings(Strict):
         if self.schedule == "constant":
             return self.lr
         if self.schedule == "step":
-            return self.lr * 0.1 ** sum(progress >= at for at in self.milestones)
+            return self.lr * self.factor ** sum(progress >= at for at in self.milestones)
         return self.lr_end + (self.lr - self.lr_end) * cosine(progress)
 
     def decay(self, progress: float) -> float:

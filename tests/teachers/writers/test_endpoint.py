@@ -16,9 +16,10 @@ import sansdata
 from sansdata.engine.guard import no_data
 from sansdata.engine.guard.no_data import NoDataGuard
 from sansdata.errors import BudgetSpent, NoDataViolation, TeacherError
+from sansdata.teachers.service import http as service_http
 from sansdata.teachers.writers import endpoint
 from sansdata.teachers.writers.base import Decoding
-from sansdata.teachers.writers.endpoint import Endpoint, address_of
+from sansdata.teachers.writers.endpoint import Endpoint, model_of
 from sansdata.teachers.writers.sources import is_writer, journals, services
 from sansdata.teachers.writers.vocabulary import tokenizer_of
 
@@ -69,7 +70,7 @@ class Service:
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("SANSDATA_API_KEY", "secret-key")
-    monkeypatch.setattr(endpoint.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(service_http.time, "sleep", lambda seconds: None)
     running: list[Service] = []
 
     def start(reply: Callable[[dict[str, Any], int], Reply | None]) -> Service:
@@ -88,7 +89,7 @@ def said(text: Any, tokens: Any = 7) -> Reply:
 
 def ask(spec: str, count: int = 3, seed: int = 0) -> list[str]:
     prompts = [f'A text about {number}: "' for number in range(count)]
-    return Endpoint(address_of(spec)).generate(prompts, torch.Generator().manual_seed(seed), Decoding())
+    return Endpoint(model_of(spec)).generate(prompts, torch.Generator().manual_seed(seed), Decoding())
 
 
 def test_each_prompt_is_asked_once_and_never_again(serve: Any) -> None:
@@ -115,8 +116,8 @@ def test_what_was_answered_before_a_kill_is_kept(serve: Any) -> None:
     with journal.open("ab") as file:
         file.write(b'{"key": "cut of')  # as a kill leaves it
     before = len(service.questions)
-    whole = Endpoint(address_of(service.spec))
-    assert whole.journal.requests == 2
+    whole = Endpoint(model_of(service.spec))
+    assert whole.journal.spent["requests"] == 2
     assert journal.read_bytes().endswith(b"\n")
     with pytest.raises(TeacherError):
         ask(service.spec, count=3)
@@ -147,7 +148,7 @@ def test_a_wrong_answer_is_one_clear_error(serve: Any, reply: Reply, message: st
 
 
 def test_an_answer_without_end_is_not_read(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(service_http, "MAX_ANSWER_BYTES", 1000)
     service = serve(lambda question, number: said("x" * 5000))
     with pytest.raises(TeacherError, match="more than 1,000 bytes"):
         ask(service.spec, count=1)
@@ -180,7 +181,7 @@ def test_a_plain_continuation_goes_to_its_own_address(serve: Any) -> None:
 )  # fmt: skip
 def test_a_wrong_address_says_what_is_expected(spec: str, message: str) -> None:
     with pytest.raises(TeacherError, match=message):
-        address_of(spec)
+        model_of(spec)
 
 
 def test_a_strict_run_connects_to_declared_services_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

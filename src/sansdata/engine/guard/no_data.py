@@ -315,7 +315,7 @@ class NoDataGuard:
 def _addresses(host: str, port: int) -> set[str]:
     """Of a host by name, as the system resolves it now."""
     try:
-        return {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:
         return set()
 

@@ -65,8 +65,8 @@ class Nodes:
 
     def by_client(self, replies: Iterable[Any]) -> dict[int, Any]:
         """client -> reply, of the nodes that are clients."""
-        came = {self.names.get(reply.metadata.src_node_id): reply for reply in replies}
-        return {client: reply for client, reply in came.items() if client is not None}
+        by_name = {self.names.get(reply.metadata.src_node_id): reply for reply in replies}
+        return {client: reply for client, reply in by_name.items() if client is not None}
 
     def state_dict(self) -> dict[str, Any]:
         return {"run": self.run, "done": self.done}

@@ -108,9 +108,9 @@ def make_strategy(
         def aggregate_train(
             self, server_round: int, replies: Iterable[Message]
         ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-            came, passed = self.nodes.by_client(replies), time.monotonic() - self.asked
+            answers, passed = self.nodes.by_client(replies), time.monotonic() - self.asked
             for client in self.round.chosen:
-                reply = came.get(client)
+                reply = answers.get(client)
                 most = server.form(client).nbytes
                 self.round.take(
                     client, lambda reply=reply, most=most: payload_of(reply, most), seconds_of(reply, passed)

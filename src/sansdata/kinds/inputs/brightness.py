@@ -43,13 +43,13 @@ class Brightness:
     std: float
 
 
-def plausible(found: Brightness, std: Sequence[float]) -> bool:
+def plausible(brightness: Brightness, std: Sequence[float]) -> bool:
     """Whether images in 0..1 can be like this. Calibrated on CIFAR-10, digits, clothes and X-rays: right settings give
     ratios of 0.8 to 1.2; a teacher fed with 0..1, under a task with mean and std, 0.2 to 0.45."""
     declared = sum(std) / len(std)
-    if not (_within(found.mean, MEAN_RANGE) and _within(found.std, STD_RANGE)):
+    if not (_within(brightness.mean, MEAN_RANGE) and _within(brightness.std, STD_RANGE)):
         return False
-    return not _within(declared, MEASURED_STD) or _within(found.std / declared, RATIO_RANGE)
+    return not _within(declared, MEASURED_STD) or _within(brightness.std / declared, RATIO_RANGE)
 
 
 def _within(value: float, bounds: tuple[float, float]) -> bool:
@@ -87,9 +87,9 @@ def training_brightness(module: nn.Module, images: Tensor, inputs: Tensor) -> Br
     return Brightness(average_mean + average_std * float(level), average_std * float(spread))
 
 
-def _way(images: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
-    """(mean, std), per channel, by which images in unit space became `given`: given = (image - mean) / std."""
-    x, y = (part.detach().double().cpu().transpose(0, 1).flatten(1) for part in (images, given))
+def _way(images: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor] | None:
+    """(mean, std), per channel, by which images in unit space became `inputs`: inputs = (image - mean) / std."""
+    x, y = (part.detach().double().cpu().transpose(0, 1).flatten(1) for part in (images, inputs))
     centred = x - x.mean(1, keepdim=True)
     slope = (centred * y).sum(1) / centred.square().sum(1).clamp_min(1e-12)
     offset = y.mean(1) - slope * x.mean(1)

@@ -59,8 +59,8 @@ class Clips(InputKind):
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tensor:
         clips = arrays.get("clips")
         if clips is None or clips.dtype != np.uint8 or clips.ndim != 5 or clips.shape[4] not in (1, 3):
-            came = "none" if clips is None else f"{clips.dtype} {clips.shape}"
-            raise ValueError(f"expected clips as uint8 (N, T, H, W, 1 or 3), got {came}")
+            actual = "none" if clips is None else f"{clips.dtype} {clips.shape}"
+            raise ValueError(f"expected clips as uint8 (N, T, H, W, 1 or 3), got {actual}")
         return torch.from_numpy(np.ascontiguousarray(clips)).permute(0, 4, 1, 2, 3).contiguous()
 
     def statistics(self, packed: Inputs) -> list[Finding]:

@@ -118,8 +118,8 @@ class Images(InputKind):
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Tensor:
         images = arrays.get("images", arrays.get("x"))
         if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-            came = "none" if images is None else f"{images.dtype} {images.shape}"
-            raise ValueError(f"expected images as uint8 (N, H, W, 1 or 3), got {came}")
+            actual = "none" if images is None else f"{images.dtype} {images.shape}"
+            raise ValueError(f"expected images as uint8 (N, H, W, 1 or 3), got {actual}")
         return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).contiguous()
 
     def statistics(self, packed: Inputs) -> list[Finding]:

@@ -210,7 +210,7 @@ class Table(InputKind):
         assert not isinstance(packed, Tensor)
         numbers, categories, missing = packed["numbers"], packed["categories"], packed["missing"]
         whole = torch.cat([numbers.double(), categories.double(), missing.double()], 1)
-        found: list[Finding] = [
+        findings: list[Finding] = [
             Figure("distinct", len(whole.unique(dim=0)) / len(whole), "share", "rows that are not repeated", "higher")
         ]
         for place, column in enumerate(self.spec.numbers):
@@ -219,12 +219,12 @@ class Table(InputKind):
             bars = torch.histc(inside, BINS, low, high) if len(inside) else torch.zeros(BINS)
             edges = np.linspace(low, high, BINS + 1)
             labels = tuple(f"{a:.4g} to {b:.4g}" for a, b in itertools.pairwise(edges))
-            found.append(Drawing(f"column {column.name}", "bars", bars.int().tolist(), "samples by value", labels))
+            findings.append(Drawing(f"column {column.name}", "bars", bars.int().tolist(), "samples by value", labels))
         for place, column in enumerate(self.spec.categories):
             gone = missing[:, len(self.spec.numbers) + place]
             bars = torch.bincount(categories[~gone, place], minlength=len(column.levels))
-            found.append(Drawing(f"column {column.name}", "bars", bars.tolist(), "samples by level", column.levels))
-        return found
+            findings.append(Drawing(f"column {column.name}", "bars", bars.tolist(), "samples by level", column.levels))
+        return findings
 
     def warnings(self, statistics: Mapping[str, Any]) -> list[Warned]:
         if statistics["distinct"] >= FEW:

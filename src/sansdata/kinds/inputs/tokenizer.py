@@ -67,9 +67,9 @@ class Tokenizer:
         except Exception as fault:  # the library raises its own bare Exception, for a missing unknown token and such
             raise TaskError(f"tokenizer {self.path}: cannot read a text ({str(fault)[:200]})") from None
         for row, encoded in enumerate(batch):
-            found = encoded.ids[:length] or [padding]  # a text without any token is one token of padding
-            tokens[row, : len(found)] = torch.tensor(found)
-            mask[row, : len(found)] = True
+            ids = encoded.ids[:length] or [padding]  # a text without any token is one token of padding
+            tokens[row, : len(ids)] = torch.tensor(ids)
+            mask[row, : len(ids)] = True
         return tokens, mask
 
     def encoded(self, text: str) -> list[int]:

@@ -65,7 +65,7 @@ def boundary_f1(truth: np.ndarray, predicted: np.ndarray, tolerance: int = TOLER
 def by_mask(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(class, where it is true, where it is predicted), bool (H, W), of every mask and class; void pixels are
     neither."""
-    for true, said in zip(truth, predicted):
+    for true, guess in zip(truth, predicted):
         counted = true != VOID
         for one in range(classes):
-            yield one, true == one, (said == one) & counted
+            yield one, true == one, (guess == one) & counted

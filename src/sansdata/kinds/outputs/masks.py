@@ -150,8 +150,8 @@ class Masks(OutputKind):
 
     def evaluate(self, answers: np.ndarray, truth: np.ndarray, teacher: np.ndarray | None = None) -> list[Finding]:
         """answers (N, K, ...), truth uint8 (N, ...), where VOID does not count. Frames of a clip count as images."""
-        said, true = _as_images(answers.argmax(1)), _as_images(truth)
-        findings = _measured(true, said, self.spec.classes, self.spec.class_names)
+        predicted, true = _as_images(answers.argmax(1)), _as_images(truth)
+        findings = _measured(true, predicted, self.spec.classes, self.spec.class_names)
         if teacher is None:
             return findings
         theirs, names = _as_images(teacher.argmax(1)), ("mean_iou", "mean_dice", "pixel_accuracy")
@@ -162,7 +162,7 @@ class Masks(OutputKind):
         return [
             *findings,
             *(Figure(f"teacher_{name}", beside[name], "share", "on the same samples") for name in names),
-            Figure("agreement", float((said == theirs)[counted].mean()), "share",
+            Figure("agreement", float((predicted == theirs)[counted].mean()), "share",
                    "pixels at which student and teacher name the same class", "higher"),
         ]  # fmt: skip
 
@@ -228,8 +228,8 @@ def _uniform(answers: Tensor) -> float:
     return float((labels == labels[:, :1]).all(1).float().mean())
 
 
-def _overlap(truth: np.ndarray, said: np.ndarray, classes: int, names: tuple[str, ...] = ()) -> list[Finding]:
-    counts = metrics.confusion(truth, said, classes)
+def _overlap(truth: np.ndarray, predicted: np.ndarray, classes: int, names: tuple[str, ...] = ()) -> list[Finding]:
+    counts = metrics.confusion(truth, predicted, classes)
     dice, iou = metrics.overlaps(counts)
     there = counts.sum(1) > 0
     right = int(np.diag(counts).sum())

@@ -101,7 +101,7 @@ def leaves(code: str) -> list[Any]:
 
 def _leaves(before: str, code: str, after: str) -> tuple[int, list[Any]]:
     """(letters that the language does not know, the leaves of `code` between the two)."""
-    waiting, unread, found = [parse(before + code + after)], 0, []
+    waiting, unread, pieces = [parse(before + code + after)], 0, []
     start, end = len(before.encode()), len((before + code).encode())
     while waiting:
         node = waiting.pop()
@@ -110,8 +110,8 @@ def _leaves(before: str, code: str, after: str) -> tuple[int, list[Any]]:
         if node.children and node.type not in ("string_literal", "string", "comment"):
             waiting.extend(reversed(node.children))
         elif start <= node.start_byte and node.end_byte <= end:
-            found.append(node)
-    return unread, found
+            pieces.append(node)
+    return unread, pieces
 
 
 def parse(code: str) -> Any:

@@ -9,22 +9,22 @@ def cut(continuation: str) -> str:
     """What stands before the first closing quote; failing that before the first line feed; failing that up to the last
     full stop; else ''."""
     for sign in (QUOTE, "\n"):
-        head, found, _ = continuation.partition(sign)
-        if found:
+        head, mark, _ = continuation.partition(sign)
+        if mark:
             return head.strip()
     return continuation[: continuation.rfind(".") + 1].strip()
 
 
 def cut_question(continuation: str) -> str:
     """Up to the first question mark and with it; '' without one."""
-    head, found, _ = continuation.partition("?")
-    return (head + found).strip() if found else ""
+    head, mark, _ = continuation.partition("?")
+    return (head + mark).strip() if mark else ""
 
 
 def cut_context(continuation: str) -> str:
     """What stands before the closing quote; '' without one, or where it runs over a line."""
-    head, found, _ = continuation.partition(QUOTE)
-    return head.strip() if found and "\n" not in head else ""
+    head, mark, _ = continuation.partition(QUOTE)
+    return head.strip() if mark and "\n" not in head else ""
 
 
 def reason_against(text: str, context: str, fewest: int) -> str:

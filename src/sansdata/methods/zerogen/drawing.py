@@ -39,24 +39,24 @@ class Author:
         if before:
             prompts = [first + prompt for first, prompt in zip(before, prompts)]
         against = [self._others(label, about) for label, about in requests] if debias.decay else []
-        said = self.writer.generate(prompts, stream, how, against, debias)
-        self.counters.add("teacher_forwards", len(said))
-        return [cut(one) for one in said] if self.writer.needs_prompts else said
+        continuations = self.writer.generate(prompts, stream, how, against, debias)
+        self.counters.add("teacher_forwards", len(continuations))
+        return [cut(one) for one in continuations] if self.writer.needs_prompts else continuations
 
     def _others(self, label: int, about: str) -> list[str]:
         return [self.prompts.before(name, about) for number, name in enumerate(self.names) if number != label]
 
     def contexts(self, count: int, stream: Generator, how: Decoding) -> list[str]:
         """At most `count` distinct ones, at least one. Raises MethodError where the prompt gives none."""
-        found: dict[str, None] = {}
+        contexts: dict[str, None] = {}
         for _ in range(PATIENCE):
-            said = self.writer.generate([self.prompts.context] * count, stream, how)
-            self.counters.add("teacher_forwards", len(said))
-            found |= dict.fromkeys(filter(None, map(cut_context, said)))
-            if len(found) >= count:
+            continuations = self.writer.generate([self.prompts.context] * count, stream, how)
+            self.counters.add("teacher_forwards", len(continuations))
+            contexts |= dict.fromkeys(filter(None, map(cut_context, continuations)))
+            if len(contexts) >= count:
                 break
-        if not found:
+        if not contexts:
             raise MethodError(
                 f"zerogen: the prompt {self.prompts.context[:60]!r} gives no context that ends in a quote"
             )
-        return list(found)[:count]
+        return list(contexts)[:count]

@@ -42,11 +42,11 @@ class Feedback(Strict):
 
     def after(self, texts: int, chunk: int) -> list[int]:
         """Numbers of the chunks behind which there is feedback, of a run that begins with so many texts."""
-        found, wanted, last = [], self.first, ceil_div(texts, chunk)
+        chosen, wanted, last = [], self.first, ceil_div(texts, chunk)
         while self.share and ceil_div(wanted, chunk) < last:
-            found.append(ceil_div(wanted, chunk))
+            chosen.append(ceil_div(wanted, chunk))
             wanted *= 2
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(chosen))
 
 
 def helpful(pilot: Pilot, how: Feedback, lr: float) -> list[list[int]]:
@@ -67,18 +67,18 @@ def helpful(pilot: Pilot, how: Feedback, lr: float) -> list[list[int]]:
 
 def solved(pilot: Pilot, gradient: Sequence[Tensor], ids: Tensor, how: Feedback) -> list[Tensor]:
     """The damped inverse Hessian of the training loss times `gradient`, by the recursion of Agarwal et al. 2017."""
-    found = [one.clone() for one in gradient]
+    direction = [one.clone() for one in gradient]
     parts = ids.split(how.batch)
     for step in range(how.depth):
         loss = pilot.losses(parts[step % len(parts)]).mean()
         slopes = torch.autograd.grad(loss, pilot.parameters, create_graph=True)
-        along = torch.stack([(slope * one).sum() for slope, one in zip(slopes, found)]).sum()
+        along = torch.stack([(slope * one).sum() for slope, one in zip(slopes, direction)]).sum()
         curved = torch.autograd.grad(along, pilot.parameters, allow_unused=True)
-        found = [
+        direction = [
             start + one - ((torch.zeros_like(one) if bend is None else bend) + how.damping * one) / how.scale
-            for start, one, bend in zip(gradient, found, curved)
+            for start, one, bend in zip(gradient, direction, curved)
         ]
-    return found
+    return direction
 
 
 def examples_for(

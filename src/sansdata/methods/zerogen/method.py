@@ -204,8 +204,8 @@ class ZeroGen(InRounds):
     def _contexts(self, count: int) -> list[str]:
         """The next of those that are given, from the first again after the last; or new ones."""
         if not self.given:
-            found = self.author.contexts(count, self.context.streams("contexts"), self.config.context_decoding)
-            return [found[number % len(found)] for number in range(count)]
+            contexts = self.author.contexts(count, self.context.streams("contexts"), self.config.context_decoding)
+            return [contexts[number % len(contexts)] for number in range(count)]
         at = self.schedule["contexts"]
         self.schedule["contexts"] = at + count
         return [self.given[(at + number) % len(self.given)] for number in range(count)]
@@ -227,9 +227,9 @@ class ZeroGen(InRounds):
 
     def feed(self) -> Losses:
         """ProGen: which of the texts so far helped most; they become examples for the next."""
-        found = helpful(self._pilot(), self.config.feedback, self.config.transfer.lr)
+        examples = helpful(self._pilot(), self.config.feedback, self.config.transfer.lr)
         self.fed["times"] += 1
-        self.fed["helpful"] = [[self.written.texts[place] for place in places] for places in found]
+        self.fed["helpful"] = [[self.written.texts[place] for place in places] for places in examples]
         return Losses()
 
     def _pilot(self) -> Pilot:

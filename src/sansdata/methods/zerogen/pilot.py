@@ -70,12 +70,12 @@ def slopes_along(direction: Sequence[Tensor], parameters: Sequence[Tensor], valu
     kept = [one.detach().clone() for one in parameters]
     length = torch.stack([one.norm() for one in direction]).norm()
     step = REACH * float(torch.stack([one.norm() for one in kept]).norm() / (length + EPSILON))
-    found = []
+    gradients = []
     with torch.no_grad():
         for sign in (1, -1):
             for one, start, way in zip(parameters, kept, direction):
                 one.copy_(start + sign * step * way)
-            found.append(values().cpu())
+            gradients.append(values().cpu())
         for one, start in zip(parameters, kept):
             one.copy_(start)
-    return (found[0] - found[1]) / (2 * step)
+    return (gradients[0] - gradients[1]) / (2 * step)

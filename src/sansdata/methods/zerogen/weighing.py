@@ -42,8 +42,8 @@ class Weighing(Slot):
         """(count,) in 0..1; texts that came after the rounds count as the mean of the others."""
         if self["logits"] is None:
             return torch.ones(count)
-        found = self["logits"].sigmoid()[:count]
-        return torch.cat([found, found.mean().expand(count - len(found))])
+        weights = self["logits"].sigmoid()[:count]
+        return torch.cat([weights, weights.mean().expand(count - len(weights))])
 
     def round(self, pilot: Pilot, how: Reweigh, lr: float) -> float:
         """One outer step; gives the outer loss. lr: of the inner steps."""

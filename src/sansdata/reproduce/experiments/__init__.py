@@ -10,8 +10,8 @@ from typing import Any
 from ..recipes.model import Arm, Recipe
 
 Experiment = Callable[[Recipe, Arm, int, dict[str, Any], Path], dict[str, Any]]
-"""(recipe, arm, seed, teacher, empty folder) -> figures: 'accuracy' in 0..1, 'steps', 'cost' {'samples': ...}, and
-under 'measures' name -> number as the page shows it (percent where it is a share)."""
+"""(recipe, arm, seed, teacher, empty folder) -> figures: 'accuracy' in 0..1 or None, 'steps', 'cost' {'samples': ...},
+and under 'measures' name -> number as the page shows it (percent where it is a share)."""
 
 EXPERIMENTS = {
     "federated": "a model over clients that share out the set, or their own models",
@@ -25,12 +25,16 @@ EXPERIMENTS = {
     "segmentation": "a student that names a class for each pixel, and its mean IoU on the test set",
     "echo": "a recurrent student of a ventricle's masks, on films of a phantom that it never saw",
     "table": "a student of trees that are only asked, and its ranking and agreement on the test rows",
+    "fair-rows": "a generator of rows from a fair autoencoder's latents, and a classifier that was trained on them",
     "integers": "a network of integers, wrecked and restored, and what calibrates it",
     "texts": "a student of a classifier of texts that a recipe trains, and its agreement on the test texts",
     "one-language": "a classifier of texts cut to one language, and what its students keep",
     "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
+    "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
     "spoken": "a student that hears spoken digits from speech of programs, and its accuracy on real clips",
+    "service": "a student of a teacher that is only asked, and how it grows with the queries",
+    "few-shot": "a meta model of a panel of APIs, and its accuracy on few-shot tasks of classes that none of them knew",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",
 }
 """Name -> what is done; each is a module of this package with a function `run`."""

@@ -38,11 +38,11 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     else:
         student = distilled(poisoned, _with_pool(arm, folder), seed, {"path": str(path)}, folder / "run")
         figures = of_run(student)
-    found = attack_success(student, recipe.data, attack, target, task)
+    success = attack_success(student, recipe.data, attack, target, task)
     return figures | {
         "accuracy": evaluate(student, recipe.data, task).accuracy,
         "measures": {
-            "ASR": 100 * found.rate, "base rate": 100 * found.base_rate, "teacher's ASR": 100 * of_teacher.rate,
+            "ASR": 100 * success.rate, "base rate": 100 * success.base_rate, "teacher's ASR": 100 * of_teacher.rate,
             "teacher's accuracy": 100 * evaluate(spec, recipe.data, task).accuracy,
         } | _suspicious(figures["cost"]),
         "teacher": {"attack": attack, "sha256": sha256(path)},

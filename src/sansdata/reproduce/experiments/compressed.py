@@ -36,17 +36,17 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     if arm.method == "real-data":
         session = ceiling(recipe, arm, seed, teacher)
         accuracy = evaluate(session.student.eval(), recipe.data, task).accuracy
-        said: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
+        facts: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
         images: Path | Tensor = real_images(tensors(training_set(recipe))[0], seed)
     else:
         helped = [f"{name}@{files[name]}" for name in arm.experiment.get("helpers", ())]
         with_helpers = arm.model_copy(update={"run": {**arm.run, "helpers": helped}}) if helped else arm
         result = distilled(recipe, with_helpers, seed, teacher, folder / "run")
-        accuracy, said, images = evaluate(result, recipe.data).accuracy, of_run(result), result.run_dir
+        accuracy, facts, images = evaluate(result, recipe.data).accuracy, of_run(result), result.run_dir
     files["teacher"] = teacher["path"]
     specs = {name: f"{teacher['spec'] if name == 'teacher' else name}@{path}" for name, path in files.items()}
     judged = {} if isinstance(images, Tensor) else _judged(specs, images, arm, recipe)
-    return {"accuracy": accuracy, "measures": judged | _smaller(specs, images, arm, recipe, seed), **said}
+    return {"accuracy": accuracy, "measures": judged | _smaller(specs, images, arm, recipe, seed), **facts}
 
 
 def _judged(specs: dict[str, str], run: Path, arm: Arm, recipe: Recipe) -> dict[str, float]:

@@ -68,8 +68,8 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     except MethodError as refusal:
         constant = np.zeros(len(test), np.int64)
         return _figures(constant, known, test, {"steps": 0, "cost": {}, "warnings": [str(refusal)[:200]]})
-    said = classes_of(session.student, truth)
-    figures = _figures(said, known, test, {"steps": arm.steps, "cost": dict(session.context.counters.values)})
+    predicted = classes_of(session.student, truth)
+    figures = _figures(predicted, known, test, {"steps": arm.steps, "cost": dict(session.context.counters.values)})
     others = contracts.smartbugs().read(task)
     same = classes_of(session.student, others) == classes_of(detector, others)
     figures["measures"]["agreement, SmartBugs"] = 100 * float(same.mean())
@@ -138,26 +138,26 @@ def migrated(student: nn.Module, labels: int, seed: int, task: PairTask) -> dict
     return {f"F1 {name} {labels}": score for name, score in scores.items()} | {f"gain {labels}": gain}
 
 
-def f1(truth: np.ndarray, said: np.ndarray) -> float:
+def f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Of class 1, in percent."""
-    hits = int(((truth == 1) & (said == 1)).sum())
-    return 200 * hits / max(1, int((truth == 1).sum() + (said == 1).sum()))
+    hits = int(((truth == 1) & (predicted == 1)).sum())
+    return 200 * hits / max(1, int((truth == 1).sum() + (predicted == 1).sum()))
 
 
-def mcc(truth: np.ndarray, said: np.ndarray) -> float:
+def mcc(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Matthews' correlation in percent; 0 of a constant."""
     from sklearn.metrics import matthews_corrcoef
 
-    return 100 * float(matthews_corrcoef(truth, said))
+    return 100 * float(matthews_corrcoef(truth, predicted))
 
 
-def _figures(said: np.ndarray, teacher: np.ndarray | None, test: Texts, rest: dict[str, Any]) -> dict[str, Any]:
+def _figures(predicted: np.ndarray, teacher: np.ndarray | None, test: Texts, rest: dict[str, Any]) -> dict[str, Any]:
     """teacher: what it takes the same fragments for, where there is a student beside it."""
-    measures = {"F1": f1(test.labels, said), "MCC": mcc(test.labels, said)}
+    measures = {"F1": f1(test.labels, predicted), "MCC": mcc(test.labels, predicted)}
     if teacher is not None:
         of_teacher = f1(test.labels, teacher)
         measures |= {
-            "agreement": 100 * float((said == teacher).mean()), "teacher F1": of_teacher,
+            "agreement": 100 * float((predicted == teacher).mean()), "teacher F1": of_teacher,
             "F1 beyond 80 % of the teacher's": measures["F1"] - 0.8 * of_teacher,
         }  # fmt: skip
-    return {"accuracy": float((said == test.labels).mean()), "measures": measures, **rest}
+    return {"accuracy": float((predicted == test.labels).mean()), "measures": measures, **rest}

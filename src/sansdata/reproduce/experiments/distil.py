@@ -48,7 +48,7 @@ def of_run(result: Result) -> dict[str, Any]:
     return {
         "agreement": summary["agreement"]["last"], "score": (summary["score"] or {}).get("last"),
         "steps": summary["steps"], "cost": summary["cost"],
-        "class_entropy": summary["samples"]["class_entropy"],
+        "class_entropy": summary["samples"].get("class_entropy"),
         "warnings": [warning["name"] for warning in summary["warnings"]],
     }  # fmt: skip
 

@@ -112,8 +112,8 @@ def test_set(recipe: Recipe, task: ImageTask) -> tuple[Tensor, Tensor]:
 
 def _accuracy(ask: Any, images: Tensor, labels: Tensor) -> float:
     with torch.no_grad():
-        said = torch.cat([ask(part).argmax(1) for part in images.split(CHUNK)])
-    return float((said == labels).float().mean())
+        classes = torch.cat([ask(part).argmax(1) for part in images.split(CHUNK)])
+    return float((classes == labels).float().mean())
 
 
 def _same(one: Any, other: Any, images: Tensor) -> float:

@@ -41,9 +41,9 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         )  # fmt: skip
         student, figures = result.student, distil.of_run(result)
     known = classes_of(load_teacher(spec, task).module, test.read(task))
-    said = classes_of(student, test.read(job))
-    accuracy = float((said == test.labels).mean())
+    predicted = classes_of(student, test.read(job))
+    accuracy = float((predicted == test.labels).mean())
     parameters = sum(parameter.numel() for parameter in student.parameters())
-    of_both = measures(said, known, test.labels)
+    of_both = measures(predicted, known, test.labels)
     of_both |= {"behind": of_both["teacher"] - 100 * accuracy, "parameters": 100 * parameters / cut.before[1]}
     return {"accuracy": accuracy, **figures, "measures": of_both}

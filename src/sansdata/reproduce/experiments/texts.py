@@ -47,10 +47,14 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         )  # fmt: skip
         student, figures = result.student, distil.of_run(result)
     test = SETS[wanted.data]()[1].read(task)
-    said, known = classes_of(student, test), classes_of(load_teacher(spec, task).module, test)
-    return {"accuracy": float((said == test.labels).mean()), **figures, "measures": measures(said, known, test.labels)}
+    predicted, known = classes_of(student, test), classes_of(load_teacher(spec, task).module, test)
+    return {
+        "accuracy": float((predicted == test.labels).mean()),
+        **figures,
+        "measures": measures(predicted, known, test.labels),
+    }
 
 
-def measures(said: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def measures(predicted: np.ndarray, known: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """In percent: of what the student says, and of what the teacher does, to the same texts."""
-    return {"agreement": 100 * float((said == known).mean()), "teacher": 100 * float((known == truth).mean())}
+    return {"agreement": 100 * float((predicted == known).mean()), "teacher": 100 * float((known == truth).mean())}

@@ -31,7 +31,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     """
     assert recipe.teacher is not None
     task, spec = load_task(recipe.task), f"{recipe.teacher.network}@{teacher['path']}"
-    student, said = _student(recipe, arm, seed, teacher, spec, folder)
+    student, facts = _student(recipe, arm, seed, teacher, spec, folder)
     measures: dict[str, float] = {}
     for target in arm.experiment["targets"]:
         steps = arm.experiment.get("fine_tune", FINE_TUNE_STEPS)
@@ -44,7 +44,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         if score.fine_tune is not None:
             measures[f"{target} fine-tuned"] = 100 * score.fine_tune
     own = evaluate(student, recipe.data, task).accuracy
-    return {"accuracy": own, "steps": arm.steps, "measures": measures, **said}
+    return {"accuracy": own, "steps": arm.steps, "measures": measures, **facts}
 
 
 def _student(

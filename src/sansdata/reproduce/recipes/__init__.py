@@ -4,11 +4,15 @@ from ...errors import ConfigError, did_you_mean
 from .abd import ABD
 from .af_stip import AF_STIP
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
+from .bidf_mkd import BIDF_MKD, BIDF_MKD_CIFAR100
+from .black_box import BLACK_BOX, BLACK_BOX_FASHION
+from .boot import BOOT_FASHION, BOOT_MNIST, BOOT_RING
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
 from .echo_dfkd import ECHO
+from .fair4free import ADULT_ROWS, GERMAN_ROWS
 from .faqd import FAQD
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
@@ -57,12 +61,21 @@ RECIPES: dict[str, Recipe] = {
         MAMMOGRAPHY,
         WINE,
         GERMAN_CREDIT,
+        ADULT_ROWS,
+        GERMAN_ROWS,
         DFQ,
         SPOKEN_DIGITS,
         TEXT_DFKD,
         AF_STIP,
         ZEROGEN,
         ONE_LANGUAGE,
+        BOOT_RING,
+        BOOT_MNIST,
+        BOOT_FASHION,
+        BLACK_BOX,
+        BLACK_BOX_FASHION,
+        BIDF_MKD,
+        BIDF_MKD_CIFAR100,
     )
 }
 

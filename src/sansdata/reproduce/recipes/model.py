@@ -36,13 +36,13 @@ class Arm(Strict):
 
     def settings(self) -> dict[str, Any]:
         """All that decides the figure, as it differs from the defaults; the preset is resolved into its values."""
-        said = self.model_dump(
+        settings = self.model_dump(
             mode="json", exclude_defaults=True, exclude={"paper", "role", "preset", "options", "seeds"}
         )
         if self.method not in method_names():  # an arm of the experiment's own
-            return said | {"method": self.method, "options": self.options}
+            return settings | {"method": self.method, "options": self.options}
         config = method_config(self.method, self.preset, self.options)
-        return said | {"options": config.model_dump(mode="json", exclude_defaults=True)}
+        return settings | {"options": config.model_dump(mode="json", exclude_defaults=True)}
 
     def key(self, teacher: str) -> str:
         """Changes when the settings do or the teacher, of which this is the hash: then a run is of something else."""

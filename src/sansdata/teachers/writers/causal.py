@@ -63,12 +63,12 @@ class Causal:
     ) -> list[str]:
         uniforms = torch.rand(len(prompts), how.new_tokens, generator=stream, dtype=torch.float64)
         debias = debias if against and debias is not None and debias.decay > 0 else None
-        said: list[str] = []
+        continuations: list[str] = []
         for at in range(0, len(prompts), ROWS):
             part = slice(at, at + ROWS)
             others = against[part] if debias is not None else ()
-            said += self._continued(prompts[part], others, uniforms[part], how, debias)
-        return said
+            continuations += self._continued(prompts[part], others, uniforms[part], how, debias)
+        return continuations
 
     def _continued(
         self,
@@ -143,9 +143,9 @@ class Causal:
                 logits_to_keep=most + 1,
             )  # fmt: skip
             shares = answer.logits[:, -most - 1 : -1].float().log_softmax(2)
-            found = shares.gather(2, tokens[:, -most:, None]).squeeze(2)
+            kept = shares.gather(2, tokens[:, -most:, None]).squeeze(2)
             ours = torch.arange(most)[None] >= most - torch.tensor([len(behind[row]) for row in rows])[:, None]
-            totals[rows] = (found * ours).sum(1)
+            totals[rows] = (kept * ours).sum(1)
         return totals, torch.tensor([len(ids) for ids in behind])
 
     def _read(self, prompt: str, behind: int) -> list[int]:

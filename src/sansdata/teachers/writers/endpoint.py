@@ -11,27 +11,21 @@ asks nothing at all. The key is read from the environment and is written nowhere
 from __future__ import annotations
 
 import contextlib
-import http.client
-import ipaddress
 import json
-import os
-import random
-import ssl
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import torch
 from torch import Generator, Tensor
 
-from ...errors import BudgetSpent, TeacherError, first_line
+from ...errors import BudgetSpent, TeacherError
+from ..service.http import Address, Client, address_of_url
+from ..service.journal import Journal, journal_path, key_of
 from .base import Debias, Decoding
-from .journal import Journal, key_of
 
 PREFIX = "openai:"
 KEYS = ("SANSDATA_API_KEY", "OPENAI_API_KEY")
@@ -39,85 +33,58 @@ KEYS = ("SANSDATA_API_KEY", "OPENAI_API_KEY")
 TEXT, CHAT = "/completions", "/chat/completions"
 REQUESTS, TOKENS = 20_000, 5_000_000
 """Limits where the spec names none."""
-MAX_ANSWER_BYTES, MAX_LETTERS = 4_000_000, 100_000
-PATIENCE, ATTEMPTS, LONGEST_WAIT = 120.0, 6, 60.0
-"""Seconds for one answer; tries; seconds between two of them at most."""
+MAX_LETTERS = 100_000
 AT_ONCE = 8
-BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
-"""Answers after which the same question is asked again."""
 
 
 @dataclass(frozen=True)
-class Address:
+class Model:
     """What a spec says."""
 
-    model: str
-    secure: bool
-    host: str
-    port: int
-    path: str
+    name: str
+    address: Address
     requests: int = REQUESTS
     tokens: int = TOKENS
 
     @property
     def chat(self) -> bool:
-        return self.path.endswith(CHAT)
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.secure else 'http'}://{self.host}:{self.port}{self.path}"
+        return self.address.path.endswith(CHAT)
 
     @property
     def journal(self) -> Path:
-        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        return home / "sansdata" / "journals" / f"{key_of([self.model, self.url])[:24]}.jsonl"
+        return journal_path([self.name, self.address.url])
 
 
 def is_endpoint(spec: str) -> bool:
     return spec.startswith(PREFIX)
 
 
-def address_of(spec: str) -> Address:
+def model_of(spec: str) -> Model:
     """Raises TeacherError for a spec that names no model and no address that may be asked."""
-    wanted = "expected openai:MODEL@URL, for instance openai:my-model@https://host/v1"
-    model, at, rest = spec.removeprefix(PREFIX).partition("@")
+    name, at, rest = spec.removeprefix(PREFIX).partition("@")
     url, _, limits = rest.partition("#")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise TeacherError(f"'{PREFIX}{model[:60]}@...' has no readable address; {wanted}") from None
-    if not (at and model and host and parts.scheme in ("http", "https")):
-        raise TeacherError(f"'{spec[:60]}' is no address of a model; {wanted}")
-    if parts.username or parts.password or parts.query:
-        raise TeacherError(f"the address of '{model[:60]}' holds a secret or a query; a key goes into {KEYS[0]}")
-    secure = parts.scheme == "https"
-    if not secure and not _on_this_machine(host):
-        raise TeacherError(f"http://{host} would send key and texts in the clear; use https")
-    path = parts.path.rstrip("/")
-    if not path.endswith(TEXT):
-        path += CHAT
-    return Address(model, secure, host, port or (443 if secure else 80), path, **_limits(limits))
-
-
-def _on_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if not (at and name and url):
+        raise TeacherError(
+            f"'{spec[:60]}' is no address of a model; expected openai:MODEL@URL, for instance "
+            "openai:my-model@https://host/v1"
+        )
+    address = address_of_url(url, f"'{PREFIX}{name[:60]}'", KEYS[0])
+    if not address.path.endswith(TEXT):
+        address = replace(address, path=address.path.rstrip("/") + CHAT)
+    return Model(name, address, **_limits(limits))
 
 
 def _limits(text: str) -> dict[str, int]:
-    found: dict[str, int] = {}
+    answers: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         try:
-            found[name] = int(float(value))
+            answers[name] = int(float(value))
         except (ValueError, OverflowError):
-            found[name] = 0
-        if name not in ("requests", "tokens") or found[name] < 1:
+            answers[name] = 0
+        if name not in ("requests", "tokens") or answers[name] < 1:
             raise TeacherError(f"'#{text[:60]}': expected limits such as #requests=5000,tokens=2000000")
-    return found
+    return answers
 
 
 class Endpoint:
@@ -125,15 +92,15 @@ class Endpoint:
 
     needs_prompts, scores, debiases, words = True, False, False, "letters"
 
-    def __init__(self, address: Address) -> None:
-        self.address, self.source = address, f"{PREFIX}{address.model}@{address.url}"
-        self.journal = Journal(address.journal)
-        self._here = threading.local()
+    def __init__(self, model: Model) -> None:
+        self.model, self.source = model, f"{PREFIX}{model.name}@{model.address.url}"
+        self.client = Client(model.address, self.source, KEYS)
+        self.journal = Journal(model.journal)
         self._lock, self._under_way = threading.Lock(), 0
 
     def fingerprint(self) -> str:
         """Of its name: nobody can see whether what answers there is still the same."""
-        return key_of([self.address.model, self.address.url])
+        return key_of([self.model.name, self.model.address.url])
 
     def generate(
         self,
@@ -157,9 +124,9 @@ class Endpoint:
 
     def _question(self, prompt: str, seed: int, how: Decoding) -> dict[str, Any]:
         greedy = how.top_k == 1  # the same question then has the same answer, whoever asks it
-        told = {"messages": [{"role": "user", "content": prompt}]} if self.address.chat else {"prompt": prompt}
+        question = {"messages": [{"role": "user", "content": prompt}]} if self.model.chat else {"prompt": prompt}
         fields: dict[str, Any] = {
-            "model": self.address.model, **told, "max_tokens": how.new_tokens, "top_p": how.top_p, "n": 1,
+            "model": self.model.name, **question, "max_tokens": how.new_tokens, "top_p": how.top_p, "n": 1,
             "stream": False, "temperature": 0 if greedy else how.temperature, "seed": 0 if greedy else seed,
         }  # fmt: skip
         return fields | ({"top_k": how.top_k} if how.top_k > 1 else {})
@@ -169,9 +136,9 @@ class Endpoint:
         if key not in self.journal.answers:
             with self._within_limits():
                 text, tokens = self._read(self._ask(json.dumps(question).encode()))
-                self.journal.add(key, text, tokens)
-        text = self.journal.answers[key]
-        return text.lstrip().removeprefix('"') if self.address.chat else text
+                self.journal.add({key: text}, {"tokens": tokens})
+        text = str(self.journal.answers[key])
+        return text.lstrip().removeprefix('"') if self.model.chat else text
 
     @contextlib.contextmanager
     def _within_limits(self) -> Iterator[None]:
@@ -186,82 +153,31 @@ class Endpoint:
                 self._under_way -= 1
 
     def _require_budget(self) -> None:
-        journal, address = self.journal, self.address
-        asked = journal.requests + self._under_way
-        for name, spent, most in (("requests", asked, address.requests), ("tokens", journal.tokens, address.tokens)):
+        spent_so_far, model = self.journal.spent, self.model
+        asked = spent_so_far["requests"] + self._under_way
+        for name, spent, most in (
+            ("requests", asked, model.requests),
+            ("tokens", spent_so_far["tokens"], model.tokens),
+        ):
             if spent >= most:
                 raise BudgetSpent(
-                    f"{self.source}: the limit of {most:,} {name} is reached. What came is kept in {journal.path}; "
-                    f"raise it with #{name}=... behind the address, and go on with --resume --force"
+                    f"{self.source}: the limit of {most:,} {name} is reached. What came is kept in "
+                    f"{self.journal.path}; raise it with #{name}=... behind the address, and go on with --resume "
+                    "--force"
                 )
 
     def _ask(self, body: bytes) -> bytes:
-        """The body of the first answer that is one; tried again while the service is busy or away."""
-        reason = ""
-        for attempt in range(ATTEMPTS):
-            wait = 2.0**attempt * random.SystemRandom().uniform(0.5, 1)  # so that many do not come back at once
-            try:
-                status, data, asked_wait = self._exchange(body)
-            except (OSError, http.client.HTTPException) as fault:
-                self._forget()
-                if isinstance(fault, ssl.SSLCertVerificationError):
-                    raise TeacherError(
-                        f"{self.source}: its certificate is not to be trusted ({first_line(fault)})"
-                    ) from None
-                reason = first_line(fault)
-            else:
-                if status == 200:
-                    return data
-                reason = f"status {status}: {self._without_key(data[:300].decode(errors='replace'))}"
-                if status not in BUSY:
-                    break
-                wait = max(wait, asked_wait)
-            if attempt + 1 < ATTEMPTS:
-                time.sleep(min(wait, LONGEST_WAIT))
-        raise TeacherError(
-            f"{self.source}: gives no answer ({reason}). What came before is kept in {self.journal.path}"
-        )
-
-    def _exchange(self, body: bytes) -> tuple[int, bytes, float]:
-        """(status, body, seconds that the service asks to wait)."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if key := _key():
-            headers["Authorization"] = f"Bearer {key}"
-        connection = self._connection()
-        connection.request("POST", self.address.path, body, headers)
-        answer = connection.getresponse()
-        data = answer.read(MAX_ANSWER_BYTES + 1)
-        if len(data) > MAX_ANSWER_BYTES:
-            self._forget()
-            raise TeacherError(f"{self.source}: an answer of more than {MAX_ANSWER_BYTES:,} bytes")
-        if answer.will_close:
-            self._forget()
-        return answer.status, data, _seconds(answer.getheader("Retry-After"))
-
-    def _connection(self) -> http.client.HTTPConnection:
-        """This thread's own. No proxy is asked and no other address followed: only what was named is connected to."""
-        if getattr(self._here, "connection", None) is None:
-            address = self.address
-            if address.secure:
-                context = ssl.create_default_context()
-                self._here.connection = http.client.HTTPSConnection(
-                    address.host, address.port, timeout=PATIENCE, context=context
-                )
-            else:
-                self._here.connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE)
-        return self._here.connection
-
-    def _forget(self) -> None:
-        if getattr(self._here, "connection", None) is not None:
-            self._here.connection.close()
-            self._here.connection = None
+        try:
+            return self.client.post(body)
+        except TeacherError as fault:
+            raise TeacherError(f"{fault}. What came before is kept in {self.journal.path}") from None
 
     def _read(self, data: bytes) -> tuple[str, int]:
         """(text, tokens that it took). Raises TeacherError where the answer has another form."""
         try:
             fields: Any = json.loads(data)
             choice = fields["choices"][0]
-            text = choice["message"]["content"] if self.address.chat else choice["text"]
+            text = choice["message"]["content"] if self.model.chat else choice["text"]
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             raise TeacherError(f"{self.source}: answered with something else than choices with a text") from None
         if text is not None and not isinstance(text, str):
@@ -271,19 +187,3 @@ class Endpoint:
         if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens < 10**9:
             tokens = len(data) // 4
         return (text or "")[:MAX_LETTERS], tokens
-
-    def _without_key(self, text: str) -> str:
-        key = _key()
-        return " ".join((text.replace(key, "[key]") if key else text).split())
-
-
-def _key() -> str:
-    return next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
-
-
-def _seconds(text: str | None) -> float:
-    """Of the header Retry-After; dates and nonsense are 0."""
-    try:
-        return min(max(float(text or 0), 0.0), LONGEST_WAIT)
-    except ValueError:
-        return 0.0

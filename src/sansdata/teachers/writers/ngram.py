@@ -55,8 +55,8 @@ class NGrams:
         rows: list[Tensor] = []
         for number in range(len(classes)):
             chains = [[START, START, *(ids[w] for w in text.split()), END] for text, label in texts if label == number]
-            found = np.array([chain[at : at + 3] for chain in chains for at in range(len(chain) - 2)])
-            unique, counts = np.unique(found, axis=0, return_counts=True)
+            grams = np.array([chain[at : at + 3] for chain in chains for at in range(len(chain) - 2)])
+            unique, counts = np.unique(grams, axis=0, return_counts=True)
             rows.append(torch.from_numpy(np.hstack([unique, counts[:, None]])))
         return cls(classes, words, rows, "fitted in Python")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .base import Writer
-from .endpoint import Endpoint, address_of, is_endpoint
+from .endpoint import Endpoint, is_endpoint, model_of
 from .files import is_writer_file, load_writer_file
 from .local_model import is_causal_folder, is_gguf, of_folder, of_gguf
 
@@ -19,7 +19,7 @@ def is_writer(spec: str) -> bool:
 def load_writer(spec: str) -> Writer:
     """Raises TeacherError, UnsafeFileError or MissingLibraryError for what cannot be read."""
     if is_endpoint(spec):
-        return Endpoint(address_of(spec))
+        return Endpoint(model_of(spec))
     path = Path(spec)
     if is_gguf(path):
         return of_gguf(path)
@@ -28,12 +28,12 @@ def load_writer(spec: str) -> Writer:
 
 def journals(spec: str) -> list[Path]:
     """Where the answers of a service are kept."""
-    return [address_of(spec).journal] if is_endpoint(spec) else []
+    return [model_of(spec).journal] if is_endpoint(spec) else []
 
 
 def services(spec: str) -> dict[tuple[str, int], str]:
     """(host, port) -> address of a service that the spec names."""
     if not is_endpoint(spec):
         return {}
-    address = address_of(spec)
+    address = model_of(spec).address
     return {(address.host, address.port): address.url}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sansdata.engine.session import AtWeights
+from sansdata.models.at_weights import AtWeights
 
 
 def test_at_other_weights_statistics_of_the_module_stay():

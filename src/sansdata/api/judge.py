@@ -1,0 +1,108 @@
+"""How good a generator's samples are, in the features of a classifier that the caller names: no labels of the samples,
+no network from the web."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import columns
+from ..datasets.images import load_images
+from ..decoding.shape import to_channels
+from ..errors import ConfigError
+from ..evaluate.generators import class_shares, features, measured
+from ..evaluate.kept import keep_figures
+from ..evaluate.labelled import Evaluation
+from ..evaluate.snapshots import predictor
+from ..files import is_regular
+from ..kinds.index import input_kind
+from ..models.modes import borrowed, single_precision
+from ..runtime import Runtime, resolve_device
+from ..tasks import ImageTask, Task, load_task
+from ..teachers.base import Teacher
+from ..teachers.specs import load_teacher
+from .result import Result, TaskLike, asked, generator_kept
+
+COUNT, BATCH = 2000, 250
+FEWEST = 100
+SEED = 61_000
+"""Of the noises: the same for every generator of a task."""
+
+
+@single_precision()
+def judge(
+    model: str | Path | Result | nn.Module,
+    data: str | Path,
+    by: str | Teacher,
+    by_task: TaskLike = None,
+    task: TaskLike = None,
+    count: int = COUNT,
+    device: str = "auto",
+) -> Evaluation:
+    """Draws `count` samples of a generator of pictures and compares them with real images: Frechet and kernel distance,
+    precision, recall, density, coverage and the share of each class, in the features of the classifier `by`.
+
+    model: a run directory, a Result, a SPEC with its task, such as the teacher's own, or a module. data: real images as
+    datasets.images reads them. by: a SPEC of a classifier of images and its task `by_task`, or a Teacher: it must be
+    another network than any that taught the generator, and every figure names it. The features are what enters its last
+    linear layer. Samples and real images are resized to what it takes. The figures of a run are added to its
+    evaluation.json. Raises ConfigError, DataError, TeacherError, TaskError.
+    """
+    about, runtime = asked(model, task), Runtime(resolve_device(device))
+    shape = _require_pictures(about.task)
+    if count < FEWEST:
+        raise ConfigError(f"distances between sets of fewer than {FEWEST} samples say nothing, got count={count}")
+    with generator_kept():
+        judging = load_teacher(by, _task_of(by_task)) if isinstance(by, str) else by
+    job = judging.task
+    if not isinstance(job, ImageTask):
+        raise ConfigError(f"a judge is a classifier of images, and '{judging.source}' is one of {' x '.join(job.pair)}")
+    head = judging.inside.head
+    if head is None:
+        raise ConfigError(f"the judge '{judging.source}' has no last linear layer, whose inputs are the features")
+    images = torch.from_numpy(load_images(str(data), job, "test").images).permute(0, 3, 1, 2)
+    with borrowed(about.module), torch.no_grad():
+        draw = predictor(about.network, about.task, runtime)
+        noise = input_kind(about.task).draw(count, torch.Generator().manual_seed(SEED))
+        made = torch.cat([torch.as_tensor(draw(part)).cpu() for part in columns.split(noise, BATCH)])
+    real, said = features(judging.network, head, images.float().div(255))
+    theirs, answers = features(judging.network, head, seen_by(job, made, about.task.outputs.range))
+    name = f"{judging.source} ({len(real):,} real images, {count:,} samples of {'x'.join(map(str, shape))})"
+    figures = measured(real, theirs, answers, judging.source, class_shares(said), job.class_names)
+    found = Evaluation(count, tuple(figures), job.class_names, f"{data}", (f"judged by {name}",))
+    if about.run_dir is not None and is_regular(about.run_dir / "run.json") and (
+        fault := keep_figures(about.run_dir, found.to_dict())
+    ):  # fmt: skip
+        print(f"warning   {fault}", file=sys.stderr)
+    return found
+
+
+def seen_by(task: ImageTask, samples: Tensor, extent: tuple[float, float]) -> Tensor:
+    """Samples (N, C, H, W) in the range `extent` as a classifier of `task` takes them: (N, ...) in 0..1."""
+    low, high = extent
+    unit = ((samples.float() - low) / (high - low)).clamp(0, 1)
+    channels, height, width = task.shape
+    if unit.shape[1] != channels:
+        grey = to_channels(unit.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), channels)
+        unit = torch.from_numpy(grey).permute(0, 3, 1, 2).float().div(255)
+    if tuple(unit.shape[2:]) == (height, width):
+        return unit
+    return F.interpolate(unit, (height, width), mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+
+
+def _require_pictures(task: Task) -> tuple[int, ...]:
+    shape: Any = getattr(task.outputs, "shape", ())
+    if task.pair != ("noise", "field") or len(shape) != 3 or shape[0] not in (1, 3):
+        raise ConfigError(f"a judge sees generators of pictures, and this is a task of {' x '.join(task.pair)} {shape}")
+    return tuple(shape)
+
+
+def _task_of(task: TaskLike) -> Task:
+    if task is None:
+        raise ConfigError("give the judge's own task (by_task, --judge-task): a known one or a file")
+    return load_task(task)

@@ -1,0 +1,103 @@
+"""A generator in one step as a pipeline of diffusers: an unmodified DDIMPipeline draws with it in one step."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, SansdataError, StudentError
+from ..files import temporary_name
+from ..kinds.index import input_kind
+from ..kinds.inputs.noise import noise_of
+from ..models.diffusion.one_step import OneStep
+from ..models.diffusion.schedules import Discrete
+from ..models.diffusion.unets import UNet, library
+from ..models.modes import fixed
+from ..tasks import Task
+from ..teachers.pipeline import load_pipeline
+
+PARITY, COMPARED = 1e-4, 8
+"""How far samples of the pipeline may lie from the student's, and of how many."""
+ALMOST_NONE = 1e-3
+"""What may be left of the signal at the last time where a network's answer is turned into the sample by its sign."""
+
+
+def write_pipeline(module: nn.Module, folder: Path) -> None:
+    """Writes model_index.json, the UNet in safetensors and a DDIM scheduler that hands on what the network gives.
+
+    With num_inference_steps=1 that scheduler asks at the time 0, which is the student's own, and its step returns the
+    answer unchanged. Raises StudentError for what is no generator in one step of a UNet of diffusers,
+    MissingLibraryError without the library.
+    """
+    unet, schedule = _parts(module)
+    diffusers = library("diffusers")
+    network = copy.deepcopy(unet.unet).cpu().float().eval()
+    assert isinstance(module, OneStep)
+    if module.prediction == "v_prediction":
+        _turn_into_samples(network, module)
+    scheduler = diffusers.DDIMScheduler(
+        num_train_timesteps=len(schedule.kept), trained_betas=_betas(schedule), prediction_type="sample",
+        timestep_spacing="leading", steps_offset=0, set_alpha_to_one=True, clip_sample=module.of.clip is not None,
+        clip_sample_range=module.of.clip or 1.0,
+    )  # fmt: skip
+    diffusers.DDIMPipeline(network, scheduler).save_pretrained(str(folder), safe_serialization=True)
+
+
+def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, int]:
+    """Writes the pipeline, reads it back, and gives (the largest difference of COMPARED samples from the student's, the
+    bytes that it takes). Raises also SansdataError where it disagrees; then there is no folder."""
+    draft = temporary_name(folder)
+    try:
+        write_pipeline(module, draft)
+        teacher = load_pipeline(draft, task)
+        inputs = input_kind(task).draw(COMPARED, torch.Generator().manual_seed(0))
+        noise, label = noise_of(inputs), None if isinstance(inputs, Tensor) else inputs["label"]
+        with torch.no_grad(), fixed(module):
+            came = teacher.capability("denoises").ask(noise, torch.zeros(COMPARED), label)
+            gap = float((came - module(noise, label=label)).abs().max())
+        if not gap <= PARITY:
+            raise SansdataError(f"{folder}: not written, because the pipeline disagrees with the student by {gap:.2g}")
+        draft.rename(folder)
+    except OSError as fault:
+        raise ConfigError(f"{folder}: cannot be written ({fault.strerror or fault})") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return gap, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _parts(module: nn.Module) -> tuple[UNet, Discrete]:
+    network = module.of.network if isinstance(module, OneStep) else None
+    if not isinstance(network, UNet):
+        raise StudentError(
+            "a pipeline of diffusers holds a UNet2DModel, and this student is none: distil a pipeline with "
+            "--student one-step"
+        )
+    schedule = module.schedule  # type: ignore[union-attr]
+    if not isinstance(schedule, Discrete) or schedule.first != 0:
+        raise StudentError("a DDIMPipeline asks at whole times from 0 on, and this student has no such schedule")
+    return network, schedule
+
+
+def _turn_into_samples(network: Any, student: OneStep) -> None:
+    """x_0 = alpha x - sigma v: where alpha is nothing the last layer is multiplied by -sigma."""
+    schedule = student.schedule
+    last = torch.tensor([float(schedule.last)], dtype=torch.float64)
+    if float(schedule.alpha(last)) > ALMOST_NONE:
+        raise StudentError(
+            f"the schedule keeps {float(schedule.alpha(last)):.3g} of the signal at its last time, so that no network "
+            "that gives v is one that gives the sample; distil a teacher that predicts the sample or the noise"
+        )
+    with torch.no_grad():
+        for parameter in network.conv_out.parameters():
+            parameter.mul_(-float(schedule.sigma(last)))
+
+
+def _betas(schedule: Discrete) -> list[float]:
+    """The betas whose running product is the table."""
+    kept = schedule.kept.double().cpu()
+    return (1 - torch.cat([kept[:1], kept[1:] / kept[:-1]])).tolist()

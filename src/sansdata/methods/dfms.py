@@ -1,0 +1,140 @@
+"""DFMS-HL: towards data-free model stealing in a hard-label setting (Sanyal, Addepalli & Babu, CVPR 2022,
+arXiv 2204.11022).
+
+A generator learns to draw like a pool of unrelated images, and at the same time to draw what the student takes for
+every class alike. The teacher's labels of its images teach the student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+from torch import Tensor
+
+from ..config import Strict
+from ..contracts import Access, Batch, Forward, Losses, OfGradient, Questions, Requirements, Stateful
+from ..method import Context
+from ..models.modes import fixed
+from ..objectives.class_priors import evenness
+from ..objectives.logits import cross_entropy
+from ..synthesis.generator import Width, images_from, latents, make_generator
+from ..synthesis.given import pool_of
+from ..synthesis.judge import PatchDiscriminator, looks_real, told_apart
+from ..synthesis.rounds import InRounds, Round, Schedule
+from ..training.transfer import TransferSettings
+
+
+class DFMSConfig(Strict):
+    """Defaults are the released values (val-iisc/Hard-Label-Model-Stealing) where they are known, else ours.
+
+    even: weight of the evenness of the student's classes. pooled: share of a student's batch that is of the pool.
+    """
+
+    latent: int = pydantic.Field(default=100, ge=1)  # ours
+    width: Width = "auto"  # ours
+    judge_width: int = pydantic.Field(default=64, ge=1)  # ours
+    generator_lr: float = pydantic.Field(default=2e-4, gt=0)  # ours
+    even: float = pydantic.Field(default=500.0, ge=0)  # released
+    pooled: float = pydantic.Field(default=0.0, ge=0, lt=1)  # ours
+    student_steps: int = pydantic.Field(default=1, ge=1)  # ours
+    steps: int = pydantic.Field(default=62_500, ge=1)  # paper: 8 million queries
+    transfer: TransferSettings = TransferSettings(lr=0.1, weight_decay=5e-4, batch=128, temperature=1.0)  # ours
+
+
+class DFMS(InRounds):
+    """A step of the discriminator and one of the generator, then student steps on labels of new images."""
+
+    Config: ClassVar[type] = DFMSConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Minutes on a CPU (ours).
+        "small": {"judge_width": 16, "generator_lr": 1e-3, "steps": 2000, "transfer": {"lr": 0.02}},
+    }
+    config: DFMSConfig
+
+    @classmethod
+    def requires(cls, config: DFMSConfig) -> Requirements:
+        return Requirements(access=Access.LABELS, pool=True)
+
+    @classmethod
+    def round_of(cls, config: DFMSConfig) -> Round:
+        return Round(config.student_steps)
+
+    @classmethod
+    def questions(cls, config: DFMSConfig, steps: int, gradient: OfGradient) -> Questions:
+        return Questions({config.transfer.batch: steps})
+
+    @classmethod
+    def rehearsal(cls, config: DFMSConfig) -> DFMSConfig:
+        return config.model_copy(update={"student_steps": 1})
+
+    def __init__(self, config: DFMSConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.generator = make_generator(context, config.latent, config.width, "unit")
+        # Deviation: MosaicKD's discriminator of patches, where the release has DCGAN's, which is made for one size.
+        with context.streams.as_global("discriminator", shared=True):
+            judge = PatchDiscriminator(context.task.shape[0], config.judge_width)
+        self.judge = context.runtime.place(judge)
+        rates: dict[str, Any] = {"lr": config.generator_lr, "betas": (0.5, 0.999)}
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), **rates)
+        self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), **rates)
+        self.schedule = Schedule(self.round_of(config))
+
+    def acquire(self) -> Losses:
+        config, context = self.config, self.context
+        self.schedule.begin_steps()
+        images, losses = self._images(config.transfer.batch), Losses()
+        told = self._step_of_the_judge(images.detach())
+        with fixed(context.student):
+            logits = context.student_outputs(images).logits
+            losses.add("real", 1.0, lambda: looks_real(self._patches(images)))
+            losses.add("even", config.even, lambda: evenness(logits))
+            losses.total().backward()
+        self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
+        context.runtime.step(self.optimizer)
+        losses.add("judge", 1.0, lambda: told)  # for the log: its step is made, this loss is not stepped on
+        return losses
+
+    def _step_of_the_judge(self, made: Tensor) -> Tensor:
+        """One step that tells the pool from what was `made`; gives its loss, without gradient."""
+        loss = told_apart(self._patches(self._pooled(len(made), "pool")), self._patches(made))
+        loss.backward()
+        self.context.runtime.step(self.judge_optimizer)
+        return loss.detach()
+
+    def _patches(self, images: Tensor) -> Tensor:
+        return self.judge(self.context.pixels(images))
+
+    def _pooled(self, count: int, stream: str) -> Tensor:
+        """Images of the pool, drawn evenly with replacement."""
+        context = self.context
+        ids = torch.randint(len(pool_of(context)), (count,), generator=context.streams(stream))
+        return context.runtime.place(pool_of(context).at(ids))
+
+    def _images(self, count: int) -> Tensor:
+        self.context.counters.add("samples", count)
+        return images_from(self.generator, latents(count, self.config.latent, self.context), self.context)
+
+    def transfer_batch(self) -> Batch:
+        config = self.config
+        self.schedule.end_step()
+        of_pool = round(config.pooled * config.transfer.batch)
+        with torch.no_grad():
+            images = self._images(config.transfer.batch - of_pool)
+        if of_pool:
+            images = torch.cat([images, self._pooled(of_pool, "student-pool")])
+        return self.context.teach(images)
+
+    def student_loss(self, student: Forward, batch: Batch) -> Losses:
+        losses, labels = Losses(), batch.answers().logits.argmax(1)
+        logits = student(batch.inputs).logits
+        losses.add("ce", 1.0, lambda: cross_entropy(logits, labels))
+        return losses
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {
+            "generator": self.generator, "optimizer": self.optimizer, "judge": self.judge,
+            "judge_optimizer": self.judge_optimizer, "schedule": self.schedule,
+        }  # fmt: skip

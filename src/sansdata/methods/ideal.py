@@ -1,0 +1,132 @@
+"""IDEAL: query-efficient data-free learning from black-box models (Zhang, Chen & Lyu, ICLR 2023).
+
+The teacher gives labels alone, and is asked about each image once. A new generator is trained every round for a few
+steps against the student only: its images are to look to the student like one class each, all classes alike. They go
+into a pool with the teacher's labels, and the student learns the whole pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+from torch import Tensor
+
+from ..config import Strict
+from ..contracts import Access, Batch, Forward, Losses, OfGradient, Questions, Requirements, Stateful
+from ..memory import Pool
+from ..method import Context
+from ..models.initial_weights import draw_default
+from ..models.modes import fixed
+from ..objectives.class_priors import evenness
+from ..objectives.logits import cross_entropy
+from ..synthesis.generator import Width, images_from, latents, make_generator
+from ..synthesis.rounds import PooledRounds, Round, Schedule
+from ..training.transfer import TransferSettings
+
+
+class IDEALConfig(Strict):
+    """Defaults are the released values (SonyResearch/IDEAL) where the card of the method has them, else ours.
+
+    images: made and asked about in a round. generator_steps: of the new generator. even: weight of the evenness of the
+    classes. again: the teacher is asked anew about every batch, as the released loop does with augmented images.
+    """
+
+    latent: int = pydantic.Field(default=256, ge=1)  # ours
+    width: Width = "auto"  # ours
+    images: int = pydantic.Field(default=250, ge=2)  # released
+    generator_steps: int = pydantic.Field(default=10, ge=1)  # released: 5 to 30, by the data
+    generator_lr: float = pydantic.Field(default=1e-3, gt=0)  # ours
+    even: float = pydantic.Field(default=5.0, ge=0)  # released
+    again: bool = False  # paper: once; released: again
+    pool: int = pydantic.Field(default=100_000, ge=1)  # ours
+    steps_per_round: int = pydantic.Field(default=40, ge=1)  # ours
+    steps: int = pydantic.Field(default=4000, ge=1)  # released: 100 rounds; of 40, ours
+    transfer: TransferSettings = TransferSettings(lr=0.01, weight_decay=5e-4, batch=250, temperature=1.0)  # ours
+
+    @property
+    def view(self) -> str:
+        """How pooled images are seen: as they are stored, so that their answers can be kept."""
+        return "none"
+
+
+class IDEAL(PooledRounds):
+    """A new generator and its images, then student steps on everything that was asked so far."""
+
+    Config: ClassVar[type] = IDEALConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Minutes on a CPU (ours).
+        "small": {"latent": 100, "steps": 2000, "transfer": {"batch": 128, "lr": 0.02}},
+    }
+    config: IDEALConfig
+
+    @classmethod
+    def requires(cls, config: IDEALConfig) -> Requirements:
+        return Requirements(access=Access.LABELS)
+
+    @classmethod
+    def round_of(cls, config: IDEALConfig) -> Round:
+        return Round(config.steps_per_round)
+
+    @classmethod
+    def questions(cls, config: IDEALConfig, steps: int, gradient: OfGradient) -> Questions:
+        asked = Questions({config.images: cls.plan(config, steps)["acquire"]})
+        if config.again:
+            asked[config.transfer.batch] += steps
+        return asked
+
+    @classmethod
+    def rehearsal(cls, config: IDEALConfig) -> IDEALConfig:
+        return config.model_copy(update={"steps_per_round": 1})
+
+    def __init__(self, config: IDEALConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.generator = make_generator(context, config.latent, config.width, "unit")
+        self.pool = Pool(config.pool)
+        self.schedule = Schedule(self.round_of(config))
+
+    def acquire(self) -> Losses:
+        """Nothing of a generator outlives its round."""
+        config, context = self.config, self.context
+        self.schedule.begin_steps()
+        with context.streams.as_global("generator", shared=True):
+            draw_default(self.generator)
+        optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
+        wanted = self._classes()
+        losses = Losses()
+        with fixed(context.student):
+            for _ in range(config.generator_steps):
+                images, losses = self._images(), Losses()
+                logits = context.student_outputs(images).logits
+                losses.add("ce", 1.0, lambda: cross_entropy(logits, wanted))  # noqa: B023 - called at once
+                losses.add("even", config.even, lambda: evenness(logits))  # noqa: B023
+                losses.total().backward()
+                # Not runtime.step: every rank has a generator of its own, there is nothing to average.
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                self.keep(self._images(), wanted.cpu())
+        return losses
+
+    def _classes(self) -> Tensor:
+        """(n,) class numbers, all alike often."""
+        return (torch.arange(self.config.images) % self.context.task.classes).to(self.context.runtime.device)
+
+    def _images(self) -> Tensor:
+        codes = latents(self.config.images, self.config.latent, self.context)
+        return images_from(self.generator, codes, self.context)
+
+    def transfer_batch(self) -> Batch:
+        batch = super().transfer_batch()
+        return self.context.teach(batch.images, batch.targets) if self.config.again else batch
+
+    def student_loss(self, student: Forward, batch: Batch) -> Losses:
+        losses, labels = Losses(), batch.answers().logits.argmax(1)
+        logits = student(batch.inputs).logits
+        losses.add("ce", 1.0, lambda: cross_entropy(logits, labels))
+        return losses
+
+    def state(self) -> Mapping[str, Stateful]:
+        return {"generator": self.generator, "pool": self.pool, "schedule": self.schedule}

@@ -1,0 +1,110 @@
+"""UNets of the library `diffusers`, from plain descriptions of them and of their schedulers: one class of network, and
+schedulers by what their files say. Nothing is fetched, no code of a folder runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import MissingLibraryError, StudentError, first_line
+from .denoiser import Denoiser
+from .schedules import Flow, Karras, Schedule
+
+NETWORK = "UNet2DModel"
+MAX_TIMES = 100_000
+VARIANCE_PRESERVING = (
+    "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler",
+    "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler",
+    "UniPCMultistepScheduler", "DEISMultistepScheduler", "KDPM2DiscreteScheduler",
+)  # fmt: skip
+"""Schedulers that sample, each in its own way, what was trained on the same table of alphas."""
+FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+EDMS = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+
+
+class UNet(nn.Module):
+    """States (B, C, H, W), times (B,) and labels (B,) -> what the network predicts (B, C, H, W). Of one that predicts
+    its variance too, that half is left out."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        plain = {name: value for name, value in config.items() if not name.startswith("_")}
+        self.unet = library("diffusers").UNet2DModel.from_config(plain)
+        self.channels = int(self.unet.config.in_channels)
+
+    def forward(self, state: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.unet(state, time, class_labels=label).sample[:, : self.channels]
+
+
+def denoiser_of(args: Mapping[str, Any]) -> Denoiser:
+    """The denoiser, with random weights, of {'unet': its config, 'scheduler': the scheduler's, 'labels': how many the
+    task has}. Raises StudentError for what is none, MissingLibraryError without the library."""
+    unet, scheduler, labels = (args.get(name) for name in ("unet", "scheduler", "labels"))
+    if not (isinstance(unet, Mapping) and isinstance(scheduler, Mapping) and isinstance(labels, int)):
+        raise StudentError(
+            "architecture: a network of diffusers needs 'unet' and 'scheduler', and 'labels' of the task"
+        )
+    null = _null_label(unet, labels)
+    schedule, prediction, clip = read_scheduler(scheduler)
+    deviation = float(scheduler.get("sigma_data", 0.5))
+    return Denoiser(UNet(unet), schedule, prediction, clip, labels, null, deviation=deviation)  # type: ignore[arg-type]
+
+
+def _null_label(unet: Mapping[str, Any], labels: int) -> int | None:
+    """The label that stands for none: the last, where the network has one more than the task."""
+    if unet.get("class_embed_type") is not None:
+        raise StudentError(f"architecture: labels of the sort {unet['class_embed_type']!r:.40} are not read")
+    known = unet.get("num_class_embeds") or 0
+    if known not in (labels, labels + 1 if labels else 0):
+        raise StudentError(f"the network knows {known} labels and the task has labels: {labels}")
+    return labels if known == labels + 1 else None
+
+
+def read_scheduler(config: Mapping[str, Any]) -> tuple[Schedule | Tensor, str, float | None]:
+    """(schedule, what is predicted, bound on the clean sample) as a scheduler_config.json says it. Raises StudentError
+    for a scheduler of another sort, or one that changes samples in a way that is not read."""
+    name = str(config.get("_class_name", "DDPMScheduler"))
+    times = config.get("num_train_timesteps", 1000)
+    if not isinstance(times, int) or not 2 <= times <= MAX_TIMES:
+        raise StudentError(f"a scheduler has 2 to {MAX_TIMES:,} num_train_timesteps, got {times!r:.40}")
+    if config.get("thresholding"):
+        raise StudentError("the scheduler clips by quantiles of each sample (thresholding), which is not read")
+    if name in FLOWS:
+        return Flow(last=float(times)), "flow", None
+    if name in EDMS:
+        return Karras(float(config.get("sigma_min", 0.002)), float(config.get("sigma_max", 80.0))), "edm", None
+    if name not in VARIANCE_PRESERVING:
+        known = ", ".join((*VARIANCE_PRESERVING, *FLOWS, *EDMS))
+        raise StudentError(f"the scheduler {name[:60]!r} is unknown here. Known: {known}")
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "sample", "v_prediction"):
+        raise StudentError(f"a scheduler whose prediction_type is {prediction!r:.40} is not read")
+    clips = config.get("clip_sample", name in ("DDPMScheduler", "DDIMScheduler"))
+    return kept_signal(config), prediction, float(config.get("clip_sample_range", 1.0)) if clips else None
+
+
+def kept_signal(config: Mapping[str, Any]) -> Tensor:
+    """(N,) alpha squared by time, as the library makes it of the scheduler's betas."""
+    fields = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas",
+              "rescale_betas_zero_snr")  # fmt: skip
+    try:
+        scheduler = library("diffusers").DDIMScheduler(**{name: config[name] for name in fields if name in config})
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as fault:
+        raise StudentError(f"the scheduler's betas cannot be read: {first_line(fault)}") from None
+    return torch.as_tensor(scheduler.alphas_cumprod, dtype=torch.float64)
+
+
+def library(name: str) -> Any:
+    """A library that is not always there. Raises MissingLibraryError, also where it is there and does not load."""
+    try:
+        found = import_module(name)
+        _ = found.UNet2DModel, found.DDIMScheduler  # it loads its parts late, and they their own libraries
+    except (ImportError, RuntimeError, OSError) as fault:
+        raise MissingLibraryError(
+            f"networks of diffusers need the library, and it does not load ({first_line(fault)}): pip install diffusers"
+        ) from None
+    return found

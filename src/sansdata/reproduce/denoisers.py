@@ -1,0 +1,61 @@
+"""Training a denoiser on real pictures: a teacher of the recipes of generators, trained once and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from ..datasets.images import load_images
+from ..files import write_atomic
+from ..models.build import architecture_of, build
+from ..models.diffusion.plain_ddpm import PlainDDPM
+from ..models.diffusion.schedules import beside
+from ..runtime import make_runtime
+from ..streams import Streams
+from ..tasks import Task, load_task
+from .teachers import cache
+
+BATCH, LR = 64, 2e-3
+"""Adam's rate at its highest; one cycle."""
+
+
+def ensure_denoiser(data: str, task: Task, network: str, steps: int, held_out: int) -> Path:
+    """The file of a DDPM of the training images of a known set without the last `held_out`; made where it is not there
+    yet."""
+    path = cache() / f"{data}-{network}-{steps}.safetensors"
+    if not path.is_file():
+        print(f"training the denoiser {network} for {steps} steps", flush=True)
+        images = torch.from_numpy(load_images(data, load_task(data), "train").images[:-held_out])
+        module = train(network, images.permute(0, 3, 1, 2).contiguous(), task, steps)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+    return path
+
+
+def train(network: str, images: Tensor, task: Task, steps: int, seed: int = 0) -> PlainDDPM:
+    """A plain DDPM, taught to tell the noise in uint8 images (N, C, H, W) at all of its times (Ho et al. 2020); the
+    last step, in eval mode."""
+    runtime, streams = make_runtime("cpu"), Streams(seed)
+    with streams.as_global("teacher"):
+        module = runtime.place(build(architecture_of(network, task)))
+    assert isinstance(module, PlainDDPM)
+    low, high = task.outputs.range
+    optimizer = torch.optim.Adam(module.parameters(), lr=LR)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
+    module.train()
+    for step in range(steps):
+        streams.begin(step)
+        ids = torch.randint(len(images), (BATCH,), generator=streams("order"))
+        clean = images[ids].float().div(255) * (high - low) + low
+        noise = torch.randn(clean.shape, generator=streams("noise"))
+        times = torch.randint(int(module.schedule.first), int(module.schedule.last) + 1, (BATCH,),
+                              generator=streams("times")).float()  # fmt: skip
+        alpha, sigma = module.schedule.alpha(times), module.schedule.sigma(times)
+        state = beside(alpha, clean) * clean + beside(sigma, clean) * noise
+        (module.network(state, times) - noise).square().mean().backward()
+        runtime.step(optimizer, clip=1.0)
+        schedule.step()
+    return module.eval()

@@ -1,0 +1,81 @@
+"""Teachers that are only asked: what queries buy, by whom they are asked and what the service shows."""
+
+from typing import Any
+
+from .model import Arm, Expectation, Recipe, TeacherRecipe
+
+QUERIES = 150_000
+FLOATS = {"inputs": "float32"}
+PNG = {"inputs": "png"}
+LABELS = {"inputs": "float32", "answers": "labels"}
+BELOW = {"directions": 4, "step": 1e-3, "below_rounding": True}
+
+
+def _arm(name: str, role: Any, method: str, steps: int, options: dict[str, Any] | None = None, **more: Any) -> Arm:
+    """steps: what the formula makes of the queries."""
+    asked = {"service": more.pop("service", FLOATS), "queries": more.pop("queries", QUERIES)}
+    return Arm(name=name, role=role, method=method, steps=steps, options=options or {}, experiment=asked, **more)
+
+
+NOISE = {"source": "gaussian", "transfer": {"batch": 128, "lr": 0.02, "match": "l1", "weight_decay": 1e-4}}
+SMALL: dict[str, Any] = {"preset": "small"}
+
+BLACK_BOX = Recipe(
+    name="black-box",
+    claim="A teacher that is only asked can be distilled: estimated gradients buy more than noise for the same "
+    "queries, what was answered is worth teaching again, the student's own gradient need not be estimated, and where "
+    "inputs are rounded to 8 bits the step of the estimate must reach the next level.",
+    data="mnist",
+    task="mnist-32",
+    teacher=TeacherRecipe(network="lenet5", file="checkpoints/kegnet_mnist/mnist.pth.tar"),
+    student="lenet5-half",
+    experiment="service",
+    arms={
+        "small": (
+            _arm("dfme", "method", "dfme", 585, **SMALL, paper="88.1 of 95.5 on CIFAR-10 at 20 M (DFME)"),
+            _arm("noise", "floor", "noise", 1171, NOISE),
+            _arm("dfme-estimated-student", "ablation", "dfme", 585, {"student_gradient": "estimated"}, **SMALL),
+            _arm("maze", "method", "maze", 1170, **SMALL),
+            _arm("maze-no-replay", "ablation", "maze", 390, {"replay_steps": 0}, **SMALL),
+            _arm("dual-students", "method", "dual-students", 1171, **SMALL, seeds=3),
+            _arm("ideal-labels", "method", "ideal", 2000, **SMALL, service=LABELS, queries=12_500),
+            _arm("dfme-8-bits", "method", "dfme", 585, **SMALL, service=PNG),
+            _arm("dfme-8-bits-below-the-rule", "ablation", "dfme", 585, {"estimate": BELOW}, **SMALL, service=PNG),
+            _arm("dfme-2-decimals", "ablation", "dfme", 585, **SMALL, service=FLOATS | {"decimals": 2}),
+        )
+    },
+    matched="Queries: 150,000 for all but ideal, which asks for 12,500 labels. Student steps follow from them, by each "
+    "method's own formula: replay has more for the same queries, which is its point. Optimiser, rate and batch of the "
+    "student are alike but for ideal's.",
+    expected=(
+        Expectation(better="dfme", worse="noise", margin=20),
+        Expectation(better="maze", worse="maze-no-replay"),
+        Expectation(better="dfme", worse="dfme-estimated-student"),
+        Expectation(better="ideal-labels", worse="noise"),
+        Expectation(better="dfme-8-bits", worse="dfme-8-bits-below-the-rule"),
+        Expectation(better="dfme", worse="dfme-2-decimals"),
+    ),
+)  # fmt: skip
+
+BLACK_BOX_FASHION = Recipe(
+    name="black-box-fashion",
+    claim="On clothes as on digits: estimated gradients buy more than noise for the same queries.",
+    data="fashion-mnist",
+    task="fashion-mnist",
+    teacher=TeacherRecipe(network="lenet5", epochs=4),
+    student="lenet5-half",
+    experiment="service",
+    arms={
+        "small": (
+            _arm("dfme", "method", "dfme", 585, **SMALL),
+            _arm("noise", "floor", "noise", 1171, NOISE),
+            _arm("maze", "method", "maze", 1170, **SMALL, paper="0.90 of the teacher's at 5 M (MAZE, from memory)"),
+            _arm("maze-no-replay", "ablation", "maze", 390, {"replay_steps": 0}, **SMALL),
+        )
+    },
+    matched="Queries: 150,000. Student steps follow from them, by each method's own formula.",
+    expected=(
+        Expectation(better="dfme", worse="noise", margin=20),
+        Expectation(better="maze", worse="maze-no-replay"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,43 @@
+"""The input side of a generator: noise, and at most one label beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pydantic
+
+from .outputs import MAX_CLASSES, names_as_text
+from .side import Side
+
+MAX_NUMBERS = 64 * 1024 * 1024
+"""Of one noise."""
+
+
+class NoiseSpec(Side):
+    """Independent standard normal numbers. shape: of one noise, such as [64] for a latent or [3, 32, 32] for the start
+    of a picture. labels: how many a generator can be asked for, one of which then travels beside the noise; 0 is a
+    generator that takes none. label_names: one name per label, or empty."""
+
+    kind: Literal["noise"] = "noise"
+    shape: tuple[pydantic.PositiveInt, ...] = pydantic.Field(min_length=1, max_length=4)
+    labels: int = pydantic.Field(default=0, ge=0, le=MAX_CLASSES)
+    label_names: tuple[str, ...] = ()
+
+    @pydantic.field_validator("label_names", mode="before")
+    @classmethod
+    def _as_text(cls, names: object) -> object:
+        return names_as_text(names)
+
+    @pydantic.model_validator(mode="after")
+    def _sensible(self) -> NoiseSpec:
+        if math.prod(self.shape) > MAX_NUMBERS:
+            raise ValueError(f"a noise of shape {list(self.shape)} has more than {MAX_NUMBERS:,} numbers")
+        if self.label_names and len(self.label_names) != self.labels:
+            raise ValueError(f"label_names has {len(self.label_names)} names for {self.labels} labels")
+        return self
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one noise has."""
+        return math.prod(self.shape)

@@ -1,0 +1,190 @@
+"""An autoencoder as one safetensors file: its tensors, and under one key of the metadata strict JSON that says what
+they are. Nothing in it is run."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from ...config import Strict, validate
+from ...errors import TaskError, TeacherError, UnsafeFileError
+from ...files import write_atomic
+from ...kinds.inputs.table_bins import TableBins
+from ...models.fair_vae import FairVAE
+from ...models.tensor_file import read_metadata, read_safetensors
+from ...tasks import PairTask, task_from_mapping
+from .base import AutoEncoder, Bank, Moments, Sensitive, groups_of
+
+KEY = "sansdata.autoencoder"
+MAX_WIDTH = 65_536
+"""Of the latent and of a hidden layer."""
+
+
+class Description(Strict):
+    """What the metadata say."""
+
+    format: Literal[1] = 1
+    task: dict[str, Any]
+    sensitive: Sensitive
+    bins: dict[str, tuple[tuple[float, float], ...]]
+    latent: int = pydantic.Field(ge=1, le=MAX_WIDTH)
+    hidden: int = pydantic.Field(ge=1, le=MAX_WIDTH)
+    positive: int = pydantic.Field(ge=0)
+    real_latents: int = pydantic.Field(default=0, ge=0)
+    """How many latents of real rows are in the file."""
+    provenance: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+
+def is_autoencoder(path: Path) -> bool:
+    """Whether a path is such a file; nothing is judged yet."""
+    if path.suffix.lower() != ".safetensors" or not os.path.isfile(path):
+        return False
+    try:
+        return KEY in read_metadata(path)
+    except TeacherError:  # said where the file is read
+        return False
+
+
+def role_of(spec: str) -> str:
+    """What a run's ledger calls a file of a teacher: 'teacher', unless it holds latents of real rows."""
+    path = Path(spec)
+    if not is_autoencoder(path):
+        return "teacher"
+    count = _described(path, read_metadata(path)).real_latents
+    return f"teacher with latents of {count:,} real rows: personal data" if count else "teacher"
+
+
+def save_autoencoder(path: Path, model: AutoEncoder) -> None:
+    hidden = model.vae.encoder[0].out_features
+    described = Description(
+        task=model.bins.task.model_dump(mode="json"), sensitive=model.sensitive, bins=dict(model.bins.bins),
+        latent=model.latent, hidden=hidden, positive=model.positive,
+        real_latents=0 if model.bank is None else len(model.bank.latents), provenance=dict(model.provenance),  # type: ignore[arg-type]
+    )  # fmt: skip
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.vae.state_dict().items()}
+    if model.moments is not None:
+        parts = {"weights": model.moments.weights, "means": model.moments.means, "factors": model.moments.factors}
+        tensors |= {f"moments.{name}": value.contiguous() for name, value in parts.items()}
+    if model.bank is not None:
+        tensors |= {"bank.latents": model.bank.latents.contiguous(), "bank.groups": model.bank.groups.contiguous()}
+    write_atomic(path, save(tensors, {KEY: json.dumps(described.model_dump(mode="json"), allow_nan=False)}))
+
+
+def load_autoencoder(path: Path) -> AutoEncoder:
+    """Raises TeacherError for a file that is none of ours or was changed, UnsafeFileError for one that lies about its
+    contents."""
+    tensors, metadata = read_safetensors(path)
+    described = _described(path, metadata)
+    try:
+        task = task_from_mapping(described.task, f"{path}: task")
+    except TaskError as fault:
+        raise TeacherError(str(fault)) from None
+    if not (isinstance(task, PairTask) and task.pair == ("table", "classes")):
+        raise TeacherError(f"{path}: an autoencoder of a table, whose task says {' x '.join(task.pair)}")
+    _check_sensitive(path, described.sensitive, task)
+    if described.positive >= task.classes:
+        raise TeacherError(f"{path}: its positive class is {described.positive}, and there are {task.classes} classes")
+    bins = TableBins(task, described.sensitive.column, _checked_bins(path, described, task))
+    groups, latent = len(described.sensitive.groups), described.latent
+    with torch.device("meta"):
+        vae = FairVAE(sum(bins.sizes), groups, latent, described.hidden)
+    wanted = {name: value.shape for name, value in vae.state_dict().items()}
+    for name, shape in wanted.items():
+        _require(path, tensors, name, shape)
+    vae.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
+    moments, bank = _moments(path, tensors, latent), _bank(path, tensors, latent, groups)
+    held = 0 if bank is None else len(bank.latents)
+    if held != described.real_latents:
+        raise UnsafeFileError(f"{path}: says it holds {described.real_latents} latents of real rows, and holds {held}")
+    if extra := tensors.keys() - wanted.keys() - {f"moments.{name}" for name in ("weights", "means", "factors")} - {
+        "bank.latents", "bank.groups",
+    }:  # fmt: skip
+        raise TeacherError(f"{path}: holds a tensor '{sorted(extra)[0][:80]}' that no autoencoder has")
+    vae.eval().requires_grad_(False)
+    return AutoEncoder(
+        vae, bins, described.sensitive, described.positive, moments, bank, str(path), described.provenance
+    )
+
+
+def _described(path: Path, metadata: dict[str, str]) -> Description:
+    try:
+        fields = json.loads(metadata.get(KEY, ""))
+    except (ValueError, RecursionError):
+        raise TeacherError(f"{path}: is no autoencoder as sansdata saves it (metadata {KEY})") from None
+    if not isinstance(fields, dict):
+        raise TeacherError(f"{path}: the metadata {KEY} must be an object")
+    return validate(Description, fields, f"{path}: {KEY}", error=TeacherError)
+
+
+def _check_sensitive(path: Path, sensitive: Sensitive, task: PairTask) -> None:
+    column = next((one for one in task.inputs.columns if one.name == sensitive.column), None)
+    if column is None or column.numeric or column.missing:
+        raise TeacherError(
+            f"{path}: the sensitive column '{sensitive.column[:80]}' is no category that is never missing"
+        )
+    try:
+        groups_of(column.levels, sensitive.groups)
+    except TeacherError as fault:
+        raise TeacherError(f"{path}: {fault}") from None
+    shares = sensitive.shares
+    sound = len(shares) == len(column.levels) and all(math.isfinite(s) and s >= 0 for s in shares)
+    if not sound or abs(sum(shares) - 1) > 1e-3 or len(sensitive.names) != len(sensitive.groups):
+        raise TeacherError(f"{path}: the sensitive column needs a name for each group and a share for each level")
+
+
+def _checked_bins(path: Path, described: Description, task: PairTask) -> dict[str, tuple[tuple[float, float], ...]]:
+    wanted = {column.name for column in task.inputs.numbers}
+    if described.bins.keys() != wanted:
+        raise TeacherError(f"{path}: bins must be those of the numeric columns {sorted(wanted)}")
+    for name, bins in described.bins.items():
+        ends = [end for one in bins for end in one]
+        if not bins or not all(math.isfinite(end) for end in ends) or any(low > high for low, high in bins):
+            raise TeacherError(f"{path}: the bins of '{name[:80]}' are no intervals")
+        if any(one[0] >= other[0] for one, other in pairwise(bins)):
+            raise TeacherError(f"{path}: the bins of '{name[:80]}' must ascend")
+    return described.bins
+
+
+def _require(path: Path, tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    """The finite tensor `name` of that shape. Raises."""
+    value = tensors.get(name)
+    if value is None or value.shape != torch.Size(shape) or not value.is_floating_point():
+        came = "none" if value is None else f"{value.dtype} {list(value.shape)}"
+        raise UnsafeFileError(f"{path}: '{name}' must be floats of shape {list(shape)}, got {came}")
+    if not bool(torch.isfinite(value).all()):
+        raise TeacherError(f"{path}: '{name}' is not finite; the training that made it diverged")
+    return value
+
+
+def _moments(path: Path, tensors: dict[str, Tensor], latent: int) -> Moments | None:
+    if "moments.weights" not in tensors:
+        return None
+    count = len(tensors["moments.weights"]) if tensors["moments.weights"].ndim == 1 else 0
+    weights = _require(path, tensors, "moments.weights", (count,)).float()
+    means = _require(path, tensors, "moments.means", (count, latent)).float()
+    factors = _require(path, tensors, "moments.factors", (count, latent, latent)).float()
+    if not count or bool((weights <= 0).any()) or abs(float(weights.sum()) - 1) > 1e-3:
+        raise TeacherError(f"{path}: the weights of its moments must be above 0 and make 1")
+    return Moments(weights, means, factors)
+
+
+def _bank(path: Path, tensors: dict[str, Tensor], latent: int, groups: int) -> Bank | None:
+    latents, members = tensors.get("bank.latents"), tensors.get("bank.groups")
+    if latents is None and members is None:
+        return None
+    count = 0 if latents is None else len(latents)
+    checked = _require(path, tensors, "bank.latents", (count, latent)).float()
+    if members is None or members.dtype != torch.int64 or members.shape != (count,) or not count:
+        raise UnsafeFileError(f"{path}: 'bank.groups' must be the group of each of {count} latents")
+    if int(members.min()) < 0 or int(members.max()) >= groups:
+        raise UnsafeFileError(f"{path}: 'bank.groups' names a group that there is not")
+    return Bank(checked, members)

@@ -1,0 +1,102 @@
+"""Denoisers in a local folder of the library `diffusers`: model_index.json, the scheduler's config, and a UNet2DModel
+in safetensors. Nothing is fetched, no code of the folder runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..compress.rebuild import rebuild
+from ..errors import StudentError, TeacherError, UnsafeFileError
+from ..files import sha256
+from ..models.diffusion.unets import NETWORK, read_scheduler
+from ..models.tensor_file import count_elements, read_safetensors
+from ..tasks import Task
+from .base import Teacher, plain_copy
+from .fill import fill
+from .folder import read_json
+
+INDEX = "model_index.json"
+UNET, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+PICKLED = "unet/diffusion_pytorch_model.bin"
+INSIDE = "network.unet."
+"""Where the UNet's weights stand in the denoiser's."""
+
+
+def is_pipeline(path: Path) -> bool:
+    """Whether a path is a folder of this kind."""
+    return os.path.isfile(path / INDEX)
+
+
+def pipeline_files(folder: Path) -> list[Path]:
+    """The files that reading such a folder opens."""
+    return [folder / name for name in (INDEX, UNET, SCHEDULER, WEIGHTS)]
+
+
+def load_pipeline(folder: Path, task: Task) -> Teacher:
+    """A pipeline of a UNet2DModel and its scheduler, unconditional or by labels, in the space of its samples.
+
+    Raises TeacherError for other pipelines and missing files, UnsafeFileError where only pickled weights or code of the
+    folder are there, MissingLibraryError without the library.
+    """
+    if task.pair != ("noise", "field"):
+        raise TeacherError(
+            f"{folder}: a pipeline makes samples of noise, and this is a task of {' x '.join(task.pair)}"
+        )
+    _require_known(folder, read_json(folder / INDEX))
+    for name in (UNET, SCHEDULER):
+        if not (folder / name).is_file():
+            raise TeacherError(f"{folder / name}: is missing; copy the whole folder again")
+    if not (folder / WEIGHTS).is_file():
+        raise UnsafeFileError(
+            f"{folder}: has no {WEIGHTS}. Pickled weights are not read there; write them anew: sansdata convert "
+            f"{folder / PICKLED} --out {folder / WEIGHTS}"
+        )
+    unet, scheduler = read_json(folder / UNET), read_json(folder / SCHEDULER)
+    _require_fitting(folder, unet, task)
+    args = {"unet": _described(unet), "scheduler": _described(scheduler), "labels": task.inputs.labels}
+    architecture = {"kind": "diffusers", "name": NETWORK, "args": args}
+    elements = count_elements(folder / WEIGHTS)
+    try:
+        read_scheduler(scheduler)
+        module = rebuild(architecture, (), elements, f"{folder}: a file of {elements:,} numbers whose network")
+    except StudentError as fault:
+        raise TeacherError(f"{folder}: {fault}") from None
+    tensors, _ = read_safetensors(folder / WEIGHTS)
+    own = {name: value for name, value in module.state_dict().items() if not name.startswith(INSIDE)}
+    fill(module, own | {INSIDE + name: value for name, value in tensors.items()}, task, NETWORK, str(folder / WEIGHTS))
+    return Teacher(plain_copy(module), task, architecture, str(folder), sha256(folder / WEIGHTS))
+
+
+def _require_known(folder: Path, index: dict[str, Any]) -> None:
+    """Raises UnsafeFileError where a part is made by code of the folder, TeacherError for parts of another sort."""
+    for part, entry in index.items():
+        if part.startswith("_") or entry is None:
+            continue
+        if not (isinstance(entry, list) and len(entry) == 2):
+            continue  # a setting of the pipeline
+        if entry[0] not in ("diffusers", "transformers", None):
+            raise UnsafeFileError(f"{folder}: its {part[:40]} is made by code of the folder ({str(entry[0])[:60]})")
+        if part not in ("unet", "scheduler") and entry[0] is not None:
+            raise TeacherError(
+                f"{folder}: a pipeline with a {part[:40]} ({str(entry[1])[:60]}); of pipelines only a UNet2DModel in "
+                "the space of its samples is read. Give the denoiser in Python: sansdata.Denoiser"
+            )
+    if index.get("unet") != ["diffusers", NETWORK]:
+        raise TeacherError(f"{folder}: its unet is {str(index.get('unet'))[:80]}; expected {NETWORK} of diffusers")
+
+
+def _require_fitting(folder: Path, unet: dict[str, Any], task: Task) -> None:
+    shape, channels, size = task.inputs.shape, unet.get("in_channels", 3), unet.get("sample_size")
+    if len(shape) != 3 or shape[0] != channels or tuple(task.outputs.shape) != tuple(shape):
+        raise TeacherError(f"{folder}: takes pictures of {channels} channels, and the task's noise is {list(shape)}")
+    sides = [size, size] if isinstance(size, int) else size
+    if sides is not None and list(shape[1:]) != list(sides):
+        raise TeacherError(f"{folder}: was trained on {sides} pixels, and the task's noise is {list(shape)}")
+
+
+def _described(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without what says where it came from."""
+    return {name: value for name, value in config.items() if name == "_class_name" or not name.startswith("_")}
