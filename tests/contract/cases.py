@@ -219,6 +219,7 @@ CASES = {
         },
         stops=(2, 1, 8),  # 1 and 2: not all sounds are spoken; 8: after sifting and the first steps
         moves_apart=((1, 6), (5, 7)),
+        learns={"lr": 0.01},
     ),
     "frami/sounds": Case(
         {

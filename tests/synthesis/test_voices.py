@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sansdata.errors import MethodError
+from sansdata.errors import ConfigError, MethodError
 from sansdata.synthesis import voices
 from sansdata.synthesis.rooms import Rooms, in_rooms
 from sansdata.synthesis.voices import PROGRAMS, Utterance, drawn, require, speak
@@ -94,5 +94,5 @@ def test_rooms_add_what_they_say() -> None:
     assert abs(float(ratio.mean()) - 10) < 0.5
     short = torch.full((64,), 3000)
     assert not bool(in_rooms(tone, short, 8000, Rooms(), generator)[:, 3000:].any())
-    with pytest.raises(ValueError, match="snr"):
+    with pytest.raises(ConfigError, match="snr"):
         Rooms(snr=(5.0, 1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -163,8 +164,8 @@ def test_a_task_that_is_not_its_own_is_refused(other: PairTask, words: str, tmp_
 # -- the library transformers
 
 
-def test_a_folder_of_transformers_answers_as_the_library(tmp_path: Path) -> None:
-    library = pytest.importorskip("transformers")
+def test_a_folder_of_transformers_answers_as_the_library(tmp_path: Path, transformers: ModuleType) -> None:
+    library = transformers
     config = library.WhisperConfig(
         vocab_size=VOCABULARY, num_mel_bins=MELS, d_model=WIDTH, encoder_layers=LAYERS, decoder_layers=DECODER,
         encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=4 * WIDTH, decoder_ffn_dim=4 * WIDTH,

@@ -50,7 +50,7 @@ class UDistil(InRounds):
 
     Config: ClassVar[type] = UDistilConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Text labels, and the teacher where it agrees: what was best in our measurements.
+        # What was to be said, and the teacher where it heard that (ours).
         "text": {"labels": "text", "kl": "agreed", "filter": "none"},
         # Minutes on a CPU (ours).
         "small": {"clips": 1000, "steps": 400, "transfer": {"lr": 3e-3}},

@@ -66,5 +66,14 @@ SPOKEN_DIGITS = Recipe(
         _above("inversion", "noise"),
         _above("proxy-filter", "real-clips", -40),
     ),
-    tried=(),
+    tried=(
+        "Settings were chosen on takes 5 to 9 of the training clips, with a teacher of takes 10 and above, seed "
+        "0, 300 steps: the filter by the text gave 85.0 %, a random part of the same size 83.5 %, text labels "
+        "with KL where the teacher agrees 80.5 %, text labels alone 69.5 %. Without KL the filter gave 72.5 % and "
+        "the random part 76.0 %. The teacher heard what was said in 68.4 % of the sounds, of 'seven' in 42 %; the "
+        "areas under the curves of confidence and entropy were 0.743 and 0.739.",
+        "An earlier trial with a weaker teacher, which heard 53 to 60 %, had 45 to 48 % with the filter and 33 % "
+        "of a random part. Where the teacher is good on such speech, its probabilities tell more than the filter "
+        "takes away. The margin of 8 points is left as it was written before.",
+    ),
 )
