@@ -25,7 +25,7 @@ from sansdata.settings import RetainSettings
 from sansdata.tasks import PairTask
 from sansdata.teachers.base import Teacher
 from sansdata.teachers.preflight import unmet
-from sansdata.teachers.specs import load_student
+from sansdata.teachers.students import load_student
 from sansdata.training.parts import PARTS
 
 WORLD = WORLDS["noise"]

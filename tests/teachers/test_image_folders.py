@@ -16,7 +16,8 @@ import sansdata
 from sansdata.errors import StudentError, TeacherError, UnsafeFileError
 from sansdata.tasks import ImageTask
 from sansdata.teachers.base import Teacher
-from sansdata.teachers.specs import load_student, load_teacher
+from sansdata.teachers.specs import load_teacher
+from sansdata.teachers.students import load_student
 
 TASK = ImageTask(shape=(3, 32, 32), classes=3, mean=(0.5,) * 3, std=(0.25,) * 3)
 PROCESSOR = {

@@ -21,8 +21,9 @@ from sansdata.models.diffusion.unets import library, read_scheduler
 from sansdata.models.saved import read_model, write_model
 from sansdata.tasks import load_task
 from sansdata.teachers.pipeline import is_pipeline, pipeline_files
-from sansdata.teachers.specs import load_student, load_teacher
+from sansdata.teachers.specs import load_teacher
 from sansdata.teachers.student_file import restore
+from sansdata.teachers.students import load_student
 
 pytestmark = pytest.mark.long
 """The library takes many seconds to import."""

@@ -16,7 +16,8 @@ from sansdata.models.build import architecture_of, build
 from sansdata.models.saved import write_model
 from sansdata.tasks import load_task
 from sansdata.teachers.base import Teacher
-from sansdata.teachers.specs import declared_files, load_student, load_teacher
+from sansdata.teachers.specs import declared_files, load_teacher
+from sansdata.teachers.students import load_student
 
 CIFAR = load_task("cifar10")
 NET = build(architecture_of("resnet8", CIFAR))

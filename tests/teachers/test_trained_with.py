@@ -11,7 +11,8 @@ import torch
 from sansdata.models.build import architecture_of, build
 from sansdata.tasks import KNOWN_TASKS, ImageTask, load_task
 from sansdata.teachers import specs
-from sansdata.teachers.specs import load_student, load_teacher
+from sansdata.teachers.specs import load_teacher
+from sansdata.teachers.students import load_student
 from sansdata.teachers.trained_with import TrainedWith, of_library, of_processor, of_timm
 
 IMAGENET = load_task("imagenet")

@@ -19,7 +19,8 @@ from sansdata.kinds.inputs.log_mel import LogMel
 from sansdata.models.recogniser import Recogniser, layer_map, with_fewer_layers
 from sansdata.tasks import PairTask, TranscriptSpec, WaveformSpec, load_task
 from sansdata.teachers.ctranslate2_file import BLOCK, CROSS, read_variables, recogniser_of
-from sansdata.teachers.specs import load_student, load_teacher
+from sansdata.teachers.specs import load_teacher
+from sansdata.teachers.students import load_student
 from sansdata.teachers.whisper import is_whisper, renamed
 
 WIDTH, LAYERS, DECODER, VOCABULARY, POSITIONS, MELS, STATES = 128, 2, 3, 30, 20, 16, 25

@@ -17,7 +17,8 @@ from ..settings import RunSettings
 from ..tasks import load_task
 from ..teachers.base import Teacher
 from ..teachers.preflight import why_not
-from ..teachers.specs import load_student, load_teacher
+from ..teachers.specs import load_teacher
+from ..teachers.students import load_student
 from .result import TaskLike, generator_kept, task_field
 
 

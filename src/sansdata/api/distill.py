@@ -24,7 +24,7 @@ from ..runtime import is_first_process
 from ..settings import RunSettings, code_of
 from ..streams import Streams
 from ..teachers.base import Teacher
-from ..teachers.specs import load_student
+from ..teachers.students import load_student
 from .result import Result, TaskLike, load, task_field
 
 

@@ -25,8 +25,10 @@ from ..network import Network
 from ..settings import code_of
 from ..tasks import Task, load_task
 from ..teachers.fill import fill
-from ..teachers.specs import STUDENT_FILE, is_foreign, load_teacher, materialised, resolve
+from ..teachers.formats import format_of
+from ..teachers.specs import STUDENT_FILE, load_teacher, resolve
 from ..teachers.student_file import restore
+from ..teachers.students import materialised
 
 BEST_FILE = "student.best.safetensors"
 
@@ -192,7 +194,7 @@ def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
             )
         return Asked(model, job)
     with generator_kept():
-        if is_foreign(str(model)):
+        if format_of(str(model)) is not None:
             teacher = load_teacher(str(model), job)
             return Asked(teacher.network.module, teacher.task)
         resolved = resolve(str(model), job, pretrained=True)

@@ -37,7 +37,8 @@ from ..teachers.cached_weights import cached_weights
 from ..teachers.lending import Lender, differences
 from ..teachers.panel import Panel
 from ..teachers.preflight import Preflight, preflight, why_not
-from ..teachers.specs import Model, declared_files, load_student, load_teacher, task_of
+from ..teachers.specs import Model, declared_files, load_teacher, task_of
+from ..teachers.students import load_student
 from ..training.few_bits import at_few_bits
 from ..training.parts import PARTS
 from .budget import REHEARSAL, Plan, make_plan, measure

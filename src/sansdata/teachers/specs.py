@@ -32,56 +32,31 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..compress.rebuild import rebuild
-from ..compress.shrink import shrink
-from ..contracts import Access
-from ..errors import MissingLibraryError, StudentError, TeacherError, first_line
+from ..errors import MissingLibraryError, StudentError, TeacherError
 from ..files import sha256
-from ..kinds.index import input_kind
 from ..models.build import DOORS, ZOO, architecture_of, build
-from ..models.copying import without_shape
 from ..models.diffusion.unets import library
-from ..models.modes import in_mode
-from ..models.recogniser import Recogniser, with_fewer_layers
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
 from ..network import Network
 from ..tasks import Task
-from .autoencoder import is_autoencoder, load_autoencoder_teacher
 from .base import Teacher, plain_copy
 from .choice import choose
-from .denoiser import ONE_STEP, in_one_step
 from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
 from .foreign import refuse_foreign
-from .onnx_file import external_files, is_onnx, load_onnx
-from .panel_file import is_panel, load_panel, read_panel, specs_in
-from .pipeline import is_pipeline, load_pipeline, pipeline_files
-from .scores import load_skops
-from .service.load import load_service
-from .service.offer import is_offer, load_offer
+from .formats import format_of
+from .panel_file import is_panel, read_panel
 from .student_file import restore, root_name, same_job
 from .trained_with import of_library, of_timm
-from .transformer import is_transformer, load_transformer, transformer_files
+from .transformer import transformer_files
 from .weights import check_tensors, read_weights
-from .whisper import architecture_of as recogniser_architecture
-from .whisper import is_whisper, load_whisper, whisper_files
-from .writers.endpoint import is_endpoint
-from .writers.local_model import is_gguf
-from .writers.prompted import require_texts, teacher_of
-from .writers.sources import is_writer, load_writer
 
 STUDENT_FILE = "student.safetensors"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
-LIBRARIES = {
-    ".skops": ("skops.io", "sklearn.ensemble", "pandas"), ".onnx": ("onnx", "onnxruntime"),
-    ".gguf": ("transformers", "tokenizers", "gguf"),
-    "": ("transformers", "tokenizers"),
-}  # fmt: skip
-"""Ending of a teacher's file, or '' for a folder of transformers -> libraries that reading it imports."""
 
 
 @dataclass(frozen=True)
@@ -112,25 +87,8 @@ def load_teacher(spec: str, task: Task) -> Teacher:
         raise TeacherError(
             f"'{spec}' alone has random weights, which teach nothing. Name the file of its weights: {spec}@FILE"
         )
-    if is_panel(spec):
-        return load_panel(spec, task, load_teacher)
-    if is_skops(spec):
-        return load_skops(Path(spec), task)
-    if is_offer(spec):
-        return load_service(spec, task, load_teacher)
-    if is_writer(spec):
-        require_texts(spec, task)
-        return teacher_of(load_writer(spec), task)
-    if is_autoencoder(Path(spec)):
-        return load_autoencoder_teacher(Path(spec), task)
-    if is_onnx(spec):
-        return load_onnx(Path(spec), task)
-    if is_pipeline(Path(spec)):
-        return load_pipeline(Path(spec), task)
-    if is_whisper(Path(spec)):
-        return load_whisper(Path(spec), task)
-    if is_transformer(Path(spec)):
-        return load_transformer(Path(spec), task)
+    if (own := format_of(spec)) is not None:
+        return own.load(spec, task, load_teacher)
     try:
         model = resolve(spec, task, pretrained=True)
     except StudentError as fault:
@@ -143,78 +101,6 @@ def task_of(spec: str) -> Task | None:
     """The job that a teacher's SPEC names by itself, as a panel does; None where it names none. Raises TeacherError for
     a panel that cannot be read, TaskError for one whose images cannot be."""
     return read_panel(spec).task if is_panel(spec) else None
-
-
-def is_skops(spec: str) -> bool:
-    return Path(spec).suffix.lower() == ".skops"
-
-
-def is_foreign(spec: str) -> bool:
-    """Whether it names a model of another library, which can be a teacher and be evaluated, and is no student."""
-    path = Path(spec)
-    readers = (is_autoencoder, is_transformer, is_pipeline)
-    named = is_skops(spec) or is_onnx(spec) or is_offer(spec) or is_writer(spec)
-    return named or any(reads(path) for reads in readers)
-
-
-def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
-    """The student that `spec` names, or a module as it is. Random weights come from torch's global generator.
-
-    It has the preprocessing of its own file, else the teacher's where that can be had without the teacher, else the
-    task's. Raises StudentError, or TeacherError where a file cannot be read.
-    """
-    taught = task
-    if teacher.network.preprocessor.passes_on:
-        taught = task.seen_through(teacher.task.own_preprocessing)
-    elif task.own_preprocessing == teacher.task.own_preprocessing:  # the job was read off the teacher
-        taught = task.seen_through({})
-    if isinstance(spec, nn.Module):
-        return Model(materialised(spec, taught), None, "a module in Python", None, taught)
-    if spec == ONE_STEP:
-        module, architecture = in_one_step(teacher.module, teacher.architecture)
-        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
-    if spec.startswith("layers:"):
-        return _fewer_layers(spec, teacher, taught)
-    if spec.startswith("shrink:"):
-        ratio = _ratio(spec)
-        if teacher.most < Access.WEIGHTS:
-            raise StudentError(f"'{spec}': the teacher is no network that could be shrunk. Name a student (--student).")
-        module, architecture = shrink(teacher.module, ratio, taught, teacher.architecture)
-        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
-    model = resolve(spec, taught, pretrained=False)
-    model.module.requires_grad_(True).train()
-    return model
-
-
-def _fewer_layers(spec: str, teacher: Teacher, task: Task) -> Model:
-    """'layers:D', or 'layers:E-D' with fewer layers of the encoder too: begun from layers of the teacher."""
-    numbers = spec.removeprefix("layers:").split("-")
-    if teacher.most < Access.WEIGHTS or not isinstance(teacher.module, Recogniser):
-        raise StudentError(f"'{spec[:40]}': the teacher is no recogniser of encoder and decoder. Name a student.")
-    if not 1 <= len(numbers) <= 2 or not all(number.isdecimal() for number in numbers):
-        raise StudentError(f"'{spec[:40]}': give layers:2 for two layers of the decoder, or layers:4-2")
-    layers, decoder_layers = [None, *map(int, numbers)][-2:]
-    try:
-        module = with_fewer_layers(teacher.module, int(decoder_layers or 0), layers)
-    except ValueError as fault:
-        raise StudentError(f"'{spec[:40]}': {fault}") from None
-    note = "the student starts from layers of the teacher, evenly spread; the last is the last"
-    return Model(module, recogniser_architecture(module), f"{spec} of {teacher.source}", None, task, (note,))
-
-
-def materialised(module: nn.Module, task: Task) -> nn.Module:
-    """`module`, in which a lazy layer takes its shape from the first inputs that it sees. Raises StudentError."""
-    if name := without_shape(module):
-        inputs = input_kind(task).draw(2, torch.Generator().manual_seed(0))
-        try:
-            with torch.no_grad(), in_mode(module, train=False):
-                Network.of(module, task)(inputs)
-        except Exception as fault:
-            raise StudentError(
-                f"the student's '{name}' has no shape yet (a lazy layer), and a pass on "
-                f"{input_kind(task).describe()} does not give it one ({first_line(fault)})"
-            ) from None
-    return module
 
 
 def resolve(spec: str, task: Task, pretrained: bool) -> Model:
@@ -247,22 +133,10 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
 
 def declared_files(spec: str) -> list[Path]:
     """Every file that reading this spec opens, but the pretrained weights of `cached_weights`."""
-    if is_endpoint(spec):
-        return []
-    if is_pipeline(Path(spec)):
-        return pipeline_files(Path(spec))
-    if is_offer(spec):
-        return [Path(spec), *_files_of_stand_in(spec)]
-    if is_panel(spec):
-        return [Path(spec), *(file for one in specs_in(spec) for file in declared_files(one))]
-    if is_whisper(Path(spec)):
-        return whisper_files(Path(spec))
+    if (own := format_of(spec)) is not None:
+        return own.files(spec, declared_files)
     if is_folder(Path(spec)):
         return transformer_files(Path(spec))
-    if is_onnx(spec):
-        return [Path(spec), *external_files(Path(spec))]
-    if is_gguf(Path(spec)):
-        return [Path(spec)]
     _, file, _ = _split(spec)
     if file is None:
         return []
@@ -270,28 +144,15 @@ def declared_files(spec: str) -> list[Path]:
     return [file, beside] if file.name == WEIGHTS and beside.is_file() else [file]
 
 
-def _files_of_stand_in(spec: str) -> list[Path]:
-    """What a network opens that stands in for a service; none where its file cannot be read, which is said later."""
-    try:
-        model = load_offer(spec).model
-    except TeacherError:
-        return []
-    return [] if model is None or is_offer(model) else declared_files(model)
-
-
 def import_libraries(specs: Iterable[str]) -> None:
     """Imports what reading these specs needs of other libraries. They open files of their own at that moment, style
     sheets and the like, which is nothing that a no-data run should have to judge. What is not there is said when it is
     used."""
     for spec in specs:
-        if is_pipeline(Path(spec)):
-            with contextlib.suppress(MissingLibraryError):
-                library("diffusers")
-        for ending, names in LIBRARIES.items():
-            if Path(spec).suffix.lower() == ending and (ending or is_transformer(Path(spec))):
-                for name in names:
-                    with contextlib.suppress(ImportError):
-                        import_module(name)
+        own = format_of(spec)
+        for name in () if own is None else own.libraries(spec):
+            with contextlib.suppress(ImportError, MissingLibraryError):
+                import_module(name) if name != "diffusers" else library(name)
 
 
 def _split(spec: str) -> tuple[str, Path | None, str]:
@@ -325,19 +186,6 @@ def _without_key(text: str) -> tuple[Path, str]:
     """FILE#KEY in its two parts; a file whose own name has a '#' is found as it is."""
     file, mark, key = text.rpartition("#")
     return (Path(file), key) if mark and file and not os.path.exists(text) else (Path(text), "")
-
-
-def _ratio(spec: str) -> float:
-    text = spec.removeprefix("shrink:")
-    try:
-        ratio = float(text)
-    except ValueError:
-        ratio = 0.0
-    if not 0 < ratio <= 1:
-        raise StudentError(
-            f"'{spec[:100]}': shrink needs a ratio above 0 and at most 1, for instance shrink:0.5; got '{text[:40]}'"
-        )
-    return ratio
 
 
 def _explain_unknown(spec: str) -> None:

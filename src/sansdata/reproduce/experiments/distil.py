@@ -13,7 +13,8 @@ from ...engine.session import Session
 from ...runtime import make_runtime
 from ...streams import Streams
 from ...tasks import load_task
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.specs import load_teacher
+from ...teachers.students import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from ..supervised import tensors

@@ -30,7 +30,8 @@ from ...runtime import make_runtime
 from ...streams import Streams
 from ...synthesis.echo_phantom import FPS, HOSPITAL, films
 from ...tasks import Task, load_task
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.specs import load_teacher
+from ...teachers.students import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from ..teachers import cache

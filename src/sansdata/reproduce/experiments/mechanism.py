@@ -17,7 +17,8 @@ from ...runtime import make_runtime
 from ...streams import Streams
 from ...tasks import load_task
 from ...teachers.base import Teacher
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.specs import load_teacher
+from ...teachers.students import load_student
 from ..recipes.model import Arm, Recipe
 
 WATCHED = range(40, 61)

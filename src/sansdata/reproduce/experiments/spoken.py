@@ -20,7 +20,8 @@ from ...files import sha256
 from ...runtime import make_runtime
 from ...streams import Streams
 from ...tasks import Task, load_task
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.specs import load_teacher
+from ...teachers.students import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from ..spoken import NETWORK, ensure_teacher, real_set

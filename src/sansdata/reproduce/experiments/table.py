@@ -26,7 +26,7 @@ from ...runtime import make_runtime
 from ...streams import Streams
 from ...tasks import PairTask, load_task
 from ...teachers.base import Teacher
-from ...teachers.specs import load_student
+from ...teachers.students import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from . import distil

@@ -17,7 +17,8 @@ from ...api.distill import distill
 from ...engine.session import Session
 from ...runtime import Runtime
 from ...streams import Streams
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.specs import load_teacher
+from ...teachers.students import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from ..texts import SETS, TextRecipe, classes_of, ensure_classifier

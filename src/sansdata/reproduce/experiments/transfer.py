@@ -18,7 +18,8 @@ from ...runtime import Runtime
 from ...streams import Streams
 from ...tasks import ImageTask, load_task
 from ...teachers.base import Teacher
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.specs import load_teacher
+from ...teachers.students import load_student
 from ..recipes.model import Arm, Recipe
 from .distil import ceiling, distilled, of_run
 

@@ -28,7 +28,8 @@ from ...runtime import make_runtime
 from ...streams import Streams
 from ...tasks import PairTask, Task, load_task
 from ...teachers.base import Teacher
-from ...teachers.specs import load_student, load_teacher
+from ...teachers.specs import load_teacher
+from ...teachers.students import load_student
 from ...teachers.writers.base import Decoding, Writer
 from ...teachers.writers.files import save_writer
 from ...teachers.writers.ngram import KIND, NGrams
