@@ -22,7 +22,7 @@ from ..evaluate.fair_rows import latent_aucs
 from ..files import write_atomic
 from ..kinds.inputs.table_bins import TableBins, fit_bins
 from ..models.modes import single_precision
-from ..tasks import KNOWN_TASKS, Column, PairTask, load_task
+from ..tasks import KNOWN_TASKS, Column, Task, load_task
 from ..teachers.autoencoder import AutoEncoder, save_autoencoder, task_of
 from ..teachers.autoencoder.base import Bank, Sensitive, groups_of
 from ..teachers.autoencoder.handover import moments_of
@@ -90,7 +90,6 @@ def fit_autoencoder(
 ) -> AutoEncoder:
     """From real rows; nothing is written. Raises ConfigError, DataError."""
     job, packed = rows.task, rows.packed
-    assert isinstance(job, PairTask)
     assert not isinstance(packed, Tensor)
     column, groups, names = groups_from(sensitive, job)
     levels = packed["categories"][:, [one.name for one in job.inputs.categories].index(column.name)]
@@ -127,16 +126,16 @@ def latents_of_rows(model: AutoEncoder, rows: KindSet, seed: int) -> tuple[Tenso
     return model.sampled(codes, groups, torch.Generator().manual_seed(seed + 1)), groups
 
 
-def _table_task(data: str | Path, task: TaskLike) -> PairTask:
+def _table_task(data: str | Path, task: TaskLike) -> Task:
     if task is None and str(data) not in KNOWN_TASKS:
         raise ConfigError(f"'{str(data)[:200]}': say its task (--task): which columns there are, and the class")
     job = load_task(task_field(task) if task is not None else str(data))
-    if not (isinstance(job, PairTask) and job.pair == ("table", "classes")):
+    if job.pair != ("table", "classes"):
         raise ConfigError(f"an autoencoder of rows needs a task of table x classes, not {' x '.join(job.pair)}")
     return job
 
 
-def groups_from(sensitive: str, job: PairTask) -> tuple[Column, tuple[tuple[str, ...], ...], tuple[str, ...]]:
+def groups_from(sensitive: str, job: Task) -> tuple[Column, tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """(the column, the levels of each group, the groups' names) of 'sex', or of 'status=A92,A95'. Raises
     ConfigError."""
     name, _, chosen = sensitive.partition("=")
@@ -162,7 +161,7 @@ def groups_from(sensitive: str, job: PairTask) -> tuple[Column, tuple[tuple[str,
     return column, (first, rest), ("+".join(first), "+".join(rest))
 
 
-def _positive(name: str | None, job: PairTask) -> int:
+def _positive(name: str | None, job: Task) -> int:
     names = job.class_names or tuple(str(number) for number in range(job.classes))
     if name is None:
         return 1

@@ -18,7 +18,7 @@ from ..files import write_atomic
 from ..kinds.index import input_kind
 from ..models.modes import borrowed, fixed, single_precision
 from ..network import Network
-from ..tasks import PairTask, Task
+from ..tasks import Task
 from ..teachers.autoencoder import ENCODES, AutoEncoder
 from ..teachers.autoencoder.decoding import Made, decoded, rule_of
 from ..teachers.base import Teacher
@@ -117,7 +117,7 @@ def require_own(teacher: Teacher, run: Path) -> None:
         )
 
 
-def as_csv(table: PairTask, made: Made) -> str:
+def as_csv(table: Task, made: Made) -> str:
     """With a header line; an empty field where a value is missing. Columns stand in the order of the task, the class
     last."""
     spec, rows = table.inputs, made.rows

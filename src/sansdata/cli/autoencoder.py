@@ -48,9 +48,9 @@ def autoencoder(
     print(f"teacher   {done.folder / FILE}")
     print(f"task      {done.folder / TASK}  (of its students: noise into latents of {model.latent})")
     print(f"learnt    {done.rows:,} rows, {sum(model.bins.sizes)} bins of {len(model.bins.sizes)} columns")
-    sensitive = model.sensitive
-    shares = ", ".join(f"{name} {words.percent(float(part))}" for name, part in zip(sensitive.names, model.shares))
-    print(f"groups    of '{sensitive.column}': {shares}")
+    groups = model.sensitive
+    shares = ", ".join(f"{name} {words.percent(float(part))}" for name, part in zip(groups.names, model.shares))
+    print(f"groups    of '{groups.column}': {shares}")
     aucs = f"{done.group_auc:.3f} (.5: not at all), the class with {done.class_auc:.3f}"
     print(f"latents   tell the group with AUROC {aucs}")
     print(f"holds     {_held(done)}")

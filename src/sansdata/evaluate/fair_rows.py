@@ -74,7 +74,8 @@ def classifier(model: AutoEncoder, seed: int = 0) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     levels = [bool(column.levels) for column in model.bins.columns]
-    return HistGradientBoostingClassifier(categorical_features=levels if any(levels) else None, random_state=seed)
+    categories: Any = levels if any(levels) else None
+    return HistGradientBoostingClassifier(categorical_features=categories, random_state=seed)
 
 
 def served(chosen: np.ndarray, scores: np.ndarray, real: LabelledRows) -> dict[str, float]:

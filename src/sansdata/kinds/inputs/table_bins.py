@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-from ...tasks import Column, PairTask
+from ...tasks import Column, Task
 from .table import Table
 
 MASS = 0.5
@@ -57,7 +57,7 @@ class TableBins:
     """The columns of `task` but `sensitive`, and its class, each as one of several bins. bins: of each numeric column,
     ascending."""
 
-    task: PairTask
+    task: Task
     sensitive: str
     bins: Mapping[str, tuple[Bin, ...]]
 

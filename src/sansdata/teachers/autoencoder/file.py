@@ -21,7 +21,7 @@ from ...files import write_atomic
 from ...kinds.inputs.table_bins import TableBins
 from ...models.fair_vae import FairVAE
 from ...models.tensor_file import read_metadata, read_safetensors
-from ...tasks import PairTask, task_from_mapping
+from ...tasks import Task, task_from_mapping
 from .base import AutoEncoder, Bank, Moments, Sensitive, groups_of
 
 KEY = "sansdata.autoencoder"
@@ -88,7 +88,7 @@ def load_autoencoder(path: Path) -> AutoEncoder:
         task = task_from_mapping(described.task, f"{path}: task")
     except TaskError as fault:
         raise TeacherError(str(fault)) from None
-    if not (isinstance(task, PairTask) and task.pair == ("table", "classes")):
+    if task.pair != ("table", "classes"):
         raise TeacherError(f"{path}: an autoencoder of a table, whose task says {' x '.join(task.pair)}")
     _check_sensitive(path, described.sensitive, task)
     if described.positive >= task.classes:
@@ -125,7 +125,7 @@ def _described(path: Path, metadata: dict[str, str]) -> Description:
     return validate(Description, fields, f"{path}: {KEY}", error=TeacherError)
 
 
-def _check_sensitive(path: Path, sensitive: Sensitive, task: PairTask) -> None:
+def _check_sensitive(path: Path, sensitive: Sensitive, task: Task) -> None:
     column = next((one for one in task.inputs.columns if one.name == sensitive.column), None)
     if column is None or column.numeric or column.missing:
         raise TeacherError(
@@ -143,7 +143,7 @@ def _check_sensitive(path: Path, sensitive: Sensitive, task: PairTask) -> None:
         raise TeacherError(f"{path}: a group of '{column.name[:80]}' has no share, and nobody knows its levels")
 
 
-def _checked_bins(path: Path, described: Description, task: PairTask) -> dict[str, tuple[tuple[float, float], ...]]:
+def _checked_bins(path: Path, described: Description, task: Task) -> dict[str, tuple[tuple[float, float], ...]]:
     wanted = {column.name for column in task.inputs.numbers}
     if described.bins.keys() != wanted:
         raise TeacherError(f"{path}: bins must be those of the numeric columns {sorted(wanted)}")
