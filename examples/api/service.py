@@ -104,12 +104,12 @@ def decoded(question: dict) -> np.ndarray:
 # -- faults: of services that one meets, and of some that one hopes not to
 
 
-def _each(change: Callable[[dict], None]) -> Callable[[dict], None]:
+def _each(change: Callable[[dict], object]) -> Callable[[dict], object]:
     """A change of the first answer alone."""
     return lambda whole: change(whole["answers"][0])
 
 
-def _numbers(change: Callable[[list], object]) -> Callable[[dict], None]:
+def _numbers(change: Callable[[list], object]) -> Callable[[dict], object]:
     return _each(lambda answer: change(answer["probabilities"]))
 
 
@@ -127,7 +127,7 @@ BEFORE: dict[str, Callable[[], Reply]] = {
     "endless": lambda: Reply(200, b" " * 65_536, endless=True),
 }
 """In place of an answer, and without work."""
-AFTER: dict[str, Callable[[dict], None]] = {
+AFTER: dict[str, Callable[[dict], object]] = {
     "nan": _numbers(lambda row: row.__setitem__(0, float("nan"))),
     "infinite": _numbers(lambda row: row.__setitem__(0, float("inf"))),
     "negative": _numbers(lambda row: row.__setitem__(0, -0.5)),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import sansdata
+from sansdata.contracts import Questions
 from sansdata.engine.session import Session
 from sansdata.errors import ConfigError, MethodError
 from sansdata.methods.dfme import DFME
@@ -46,13 +47,13 @@ def test_queries_are_those_of_the_formula(options, steps):
     at_work = session(options, steps)
     while at_work.context.progress.steps < steps:
         at_work.move()
-    calls = DFME.questions(at_work.method.config, steps, lambda rows: None)
+    calls = DFME.questions(at_work.method.config, steps, lambda rows: Questions())
     assert at_work.context.counters["teacher_forwards"] == sum(rows * times for rows, times in calls.items())
 
 
 def test_the_formula_is_the_papers():
     """Per iteration 256 * (1 * (1 + 1) + 5): the released budget."""
-    calls = DFME.questions(DFME.Config(), 5, lambda rows: None)
+    calls = DFME.questions(DFME.Config(), 5, lambda rows: Questions())
     assert sum(rows * times for rows, times in calls.items()) == 256 * 7
 
 
@@ -112,6 +113,7 @@ def test_estimated_gradients_of_a_lender_point_as_the_true_ones_do():
     def slope() -> torch.Tensor:
         moved = images.clone().requires_grad_()
         teacher(moved).logits.square().sum().backward()
+        assert moved.grad is not None
         return moved.grad.flatten(1)
 
     own = slope()

@@ -48,6 +48,7 @@ def test_inputs_of_8_bits_are_rounded_before_they_are_answered(offered):
     teacher, kind = offered("inputs: png\nanswers: logits"), input_kind(WORLD.task)
     assert teacher.levels == 255
     stored = kind.unpack(kind.pack(images()))
+    assert isinstance(stored, torch.Tensor)
     torch.testing.assert_close(teacher(images()).logits, WORLD.teacher()(stored).logits)
     torch.testing.assert_close(teacher(stored + 1 / 600).logits, teacher(stored).logits, rtol=0, atol=0)
 

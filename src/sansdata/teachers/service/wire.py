@@ -76,7 +76,7 @@ def read(body: bytes, count: int, offer: Offer, names: Sequence[str], classes: i
 
 def _in_order(listed: list[Any], count: int) -> list[Any]:
     """By their ids, where they have some."""
-    ids = [one.get("id") if isinstance(one, dict) else None for one in listed]
+    ids: list[Any] = [one.get("id") if isinstance(one, dict) else None for one in listed]
     if all(one is None for one in ids):
         return listed
     if any(isinstance(one, bool) or not isinstance(one, int) for one in ids) or sorted(ids) != list(range(count)):
