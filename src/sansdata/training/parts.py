@@ -62,6 +62,10 @@ def _retrospect(settings: RetrospectSettings, step: StudentStep) -> Retrospect:
 
 
 def _unmet_by_retain(settings: RetainSettings, teacher: Teacher) -> list[str]:
+    if "panel" in teacher.capabilities:
+        return [
+            "it asks the teacher about what it remembers, and of a panel only one API knows it; bidf-mkd has replay"
+        ]
     if settings.memory != "vae":
         return []
     return [f"{reason}; use retain.memory=ring" for reason in unmet(Requirements(Access.GRADIENTS), teacher)]
