@@ -22,6 +22,8 @@ class Case:
     """Options laid over `options` where the test asks that the loss falls."""
     frozen: tuple[str, ...] = ()
     """Parameters of the trained student that are given, not learned."""
+    retains: bool = True
+    """Whether the update `retain` can ask its teacher about what it remembers."""
 
 
 STEPS = 8
@@ -166,6 +168,7 @@ CASES = {
         stops=(5, 1, 9),  # 1: half a set that only validates; 5: half a boundary set; 9: half a set of the second round
         moves_apart=((1, 7), (5, 9)),
         learns={"optimizer": "adam", "lr": 0.01},
+        retains=False,
     ),
     "noise/table": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "noise/tokens": Case(
@@ -250,6 +253,7 @@ CASES = {
         },
         stops=(4, 1, 7),  # 1: in the warm-up; 4: behind it
         learns={"lr": 0.005, "batch": 64},
+        retains=False,
     ),
     "noise/masks": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
     "pool-kd/masks": Case({"share": 0.5, "transfer": {"batch": 8}}, stops=(4, 1, 7)),

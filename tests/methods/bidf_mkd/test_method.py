@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tiny import WORLDS
 from torch import Tensor, nn
 
 from sansdata.contracts import Access, Outputs
+from sansdata.engine.prepare import prepare
 from sansdata.engine.session import Session
 from sansdata.errors import ConfigError, MethodError
 from sansdata.memory import Pool
@@ -20,6 +22,7 @@ from sansdata.methods.bidf_mkd.episodes import draw_episode
 from sansdata.methods.index import merged, method_config
 from sansdata.objectives.logits import cross_entropy
 from sansdata.runtime import Runtime
+from sansdata.settings import RunSettings
 from sansdata.tasks import ImageTask
 from sansdata.teachers.base import Teacher
 from sansdata.teachers.panel import Api, Panel
@@ -241,3 +244,11 @@ def test_a_student_that_is_watched_is_refused() -> None:
     assert session.last_batch is not None
     with pytest.raises(MethodError, match="within its loss"):
         session.method.student_loss(lambda inputs: Outputs(inputs), session.last_batch)
+
+
+def test_parts_that_would_ask_the_panel_as_a_whole_are_refused_before_step_0(tmp_path: Path) -> None:
+    WORLD.save(tmp_path / "panel.safetensors")
+    for part in ({"update": "retain"}, {"defence": "vaccine"}, {"features": {"hint": 1.0}}):
+        fields = {"teacher": str(tmp_path / "panel.yaml"), "student": "conv4", "method": "bidf-mkd", **part}
+        with pytest.raises(MethodError, match="cannot work with this teacher"):
+            prepare(RunSettings.model_validate(fields | {"options": OPTIONS}))
