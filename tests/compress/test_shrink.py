@@ -12,7 +12,8 @@ from torch import nn
 from sansdata.compress.rebuild import factories_in, rebuild
 from sansdata.compress.shrink import shrink
 from sansdata.errors import StudentError
-from sansdata.models.build import IMAGE_ZOO, architecture_of, build
+from sansdata.models.build import architecture_of, build
+from sansdata.models.zoo import IMAGE_ZOO
 from sansdata.tasks import load_task
 
 CIFAR = load_task("cifar10").model_copy(update={"shape": (3, 16, 16)})

@@ -19,7 +19,7 @@ from sansdata.errors import TaskError
 from sansdata.figures import Drawing, Figure, Film, Picture, Record, Sound, Text, values
 from sansdata.kinds.index import INPUTS, OUTPUTS, input_kind, kind_names, output_kind
 from sansdata.kinds.inputs.table import Table
-from sansdata.models.build import networks_of
+from sansdata.models.zoo import networks_of
 from sansdata.network import Network
 from sansdata.tasks import Column, PairTask, TableSpec, load_task
 from sansdata.teachers.specs import resolve

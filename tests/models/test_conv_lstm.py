@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sansdata.models.build import CLIP_ZOO, architecture_of, build
+from sansdata.models.build import architecture_of, build
 from sansdata.models.conv_lstm import ConvLSTM, RecurrentSegmenter
+from sansdata.models.zoo import CLIP_ZOO
 from sansdata.tasks import load_task
 
 TASK = load_task({"kind": "clip-segmentation", "shape": [1, 5, 16, 12], "classes": 2})

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from sansdata.errors import TeacherError
 from sansdata.kinds.index import input_kind
-from sansdata.models.build import ZOO_OF, architecture_of, build
+from sansdata.models.build import architecture_of, build
 from sansdata.models.entry import layer_of_words
+from sansdata.models.zoo import ZOO_OF
 from sansdata.network import Network
 
 TASK = make_tokens_task()

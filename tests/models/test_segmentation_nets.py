@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from sansdata.compress.rebuild import rebuild
 from sansdata.compress.shrink import shrink
 from sansdata.errors import StudentError
-from sansdata.models.build import MASK_ZOO, architecture_of, build
+from sansdata.models.build import architecture_of, build
 from sansdata.models.segmentation_nets import _unpooled
+from sansdata.models.zoo import MASK_ZOO
 from sansdata.tasks import load_task
 
 TASK = load_task({"kind": "segmentation", "shape": [3, 20, 28], "classes": 5})

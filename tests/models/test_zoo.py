@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from sansdata.errors import MissingLibraryError, StudentError, TeacherError
-from sansdata.models.build import IMAGE_ZOO, architecture_of, build
+from sansdata.models.build import architecture_of, build
+from sansdata.models.zoo import IMAGE_ZOO
 from sansdata.tasks import ImageTask, load_task
 
 CIFAR = load_task("cifar10")

@@ -43,14 +43,15 @@ def _methods() -> None:
 
 def _models() -> None:
     from ..kinds.index import input_kind
-    from ..models.build import DENSE_ZOO_OF, ZOO_OF
+    from ..models.zoo import ZOOS
     from ..tasks import KNOWN_TASKS
 
     print("networks (also timm:NAME, torchvision:NAME for images, package.module:factory, shrink:RATIO)")
-    for kind, zoo in ZOO_OF.items():
-        print(f"  {kind:<8} {' '.join(zoo)}")
-    for kind, zoo in DENSE_ZOO_OF.items():
-        print(f"  {kind:<8} to masks: {' '.join(zoo)}")
+    for output, of_side in ZOOS.items():
+        if output == "ways":  # those of classes
+            continue
+        for kind, zoo in of_side.items():
+            print(f"  {kind:<8} {'' if output == 'classes' else f'to {output}: '}{' '.join(zoo)}")
     print("tasks")
     for name, task in KNOWN_TASKS.items():
         inputs = f"shape {list(task.shape)}" if task.pair[0] == "image" else input_kind(task).describe()

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SansdataError, StudentError, first_line
-from ..models.build import build, scaled
+from ..models.build import build
 from ..models.copying import duplicate
 from ..models.taps import execution_order, logits_of
+from ..models.zoo import scaled
 from ..tasks import Task
 
 Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import StudentError, TeacherError
-from ..models.build import architecture_of, build, networks_of
+from ..models.build import architecture_of, build
+from ..models.zoo import networks_of
 from ..tasks import Task
 from .choice import COUNTERS, fits
 

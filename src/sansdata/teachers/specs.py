@@ -37,10 +37,11 @@ from torch import Tensor, nn
 from ..compress.rebuild import rebuild
 from ..errors import MissingLibraryError, StudentError, TeacherError
 from ..files import sha256
-from ..models.build import DOORS, ZOO, architecture_of, build
+from ..models.build import architecture_of, build
 from ..models.diffusion.unets import library
 from ..models.saved import KEY, SavedModel, read_model
 from ..models.tensor_file import read_metadata
+from ..models.zoo import DOORS, ZOO
 from ..network import Network
 from ..tasks import Task
 from .base import Teacher, plain_copy
