@@ -26,7 +26,7 @@ from sansdata.training.few_bits import at_few_bits
 
 LONG = pytest.mark.long
 MOST = {1: 2, 2: 3, 4: 15}
-LAST = {"noise/tokens", "noise/clips", "echo-dfkd/clips", "boot/noise"}
+LAST = {"noise/tokens", "noise/clips", "echo-dfkd/clips", "boot/noise", "udistil/transcripts"}
 """Rows whose student has no weighted layer but the one that answers, or, as cells of a ConvLSTM, none that runs by
 itself; nor activations that are ReLUs."""
 

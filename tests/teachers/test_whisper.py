@@ -43,7 +43,7 @@ def network(seed: int = 0) -> Recogniser:
 def ct2_names(module: Recogniser) -> dict[str, Tensor]:
     state = {name: value.detach() for name, value in module.state_dict().items()}
     tensors = {
-        "encoder/position_encodings/encodings": state["encoder.positions"],
+        "encoder/position_encodings/encodings": module.encoder.positions,  # type: ignore[dict-item]
         "decoder/position_encodings/encodings": state["decoder.positions"],
         "decoder/embeddings/weight": state["decoder.embedding.weight"],
         "encoder/num_heads": torch.tensor(WIDTH // 64, dtype=torch.int16),

@@ -141,6 +141,10 @@ def built(sizes: tuple[int, ...], state: dict[str, Tensor], path: Path) -> Recog
         raise TeacherError(f"{path}: texts of {sizes[3]} tokens; this network reaches to {sizes[4] - 1}")
     with torch.device("meta"):
         module = Recogniser(*sizes)
+    positions = state.pop("encoder.positions")
+    if positions.shape != module.encoder.positions.shape:  # type: ignore[union-attr]
+        raise TeacherError(f"{path}: is no whole Whisper network (places of its encoder: {list(positions.shape)})")
+    module.encoder.positions = positions
     parameters = dict(module.named_parameters())
     weights = {name: nn.Parameter(value) if name in parameters else value for name, value in state.items()}
     try:
