@@ -101,10 +101,10 @@ class DecoderBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, memory: Kept, kept: Kept | None = None) -> tuple[Tensor, Kept]:
-        attended, kept = self.attention(self.norm1(x), kept is None, kept)
+        attended, after = self.attention(self.norm1(x), kept is None, kept)
         x = x + attended
         x = x + self.cross(self.norm_cross(x), memory)
-        return x + self.narrow(F.gelu(self.wide(self.norm2(x)))), kept
+        return x + self.narrow(F.gelu(self.wide(self.norm2(x)))), after
 
 
 class Encoder(nn.Module):

@@ -25,9 +25,10 @@ def _of_whisper(path: Path) -> dict[str, Any] | None:
     listed = read_tokenizer(path).get("added_tokens")
     ids = {one.get("content"): one.get("id") for one in listed if isinstance(one, dict)} if listed else {}
     names = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>", "<|endoftext|>")
-    start, english, task, without_times, end = (ids.get(name) for name in names)
-    if not all(isinstance(one, int) for one in (start, english, task, without_times, end)):
+    known = [ids.get(name) for name in names]
+    if not all(isinstance(one, int) for one in known):
         return None
+    start, english, task, without_times, end = (int(one) for one in known if one is not None)
     one_language = start == end + 1  # the networks of English alone are told neither language nor task
     prompt = [start, without_times] if one_language else [start, english, task, without_times]
     return {"vocabulary": without_times + 1 + TIMES, "prompt": prompt, "end": end}

@@ -56,7 +56,7 @@ class ClassLabels:
         chances = F.softmax(answers.double(), 1).cpu()
         best, label = chances.max(1)
         surprise = -best.clamp_min(1e-30).log().float()
-        return Labels(label, [self.names[one] for one in label.tolist()], surprise, entropy(chances).float())
+        return Labels(label, [self.names[int(one)] for one in label.tolist()], surprise, entropy(chances).float())
 
     def spoken(self, texts: Sequence[str]) -> Tensor:
         return torch.tensor([self.places.get(normalised(text), IGNORED) for text in texts])
