@@ -69,8 +69,9 @@ def test_what_cannot_be_judged_is_said(real: Path) -> None:
         ({"by": "resnet8@nothing.safetensors"}, "the judge's own task"),
     ):  # fmt: skip
         given: dict[str, Any] = {"model": Shown(), "data": real, "by": judge(), "task": TASK}
+        given.update(arguments)
         with pytest.raises(ConfigError, match=said):
-            sansdata.judge(**(given | arguments))
+            sansdata.judge(**given)
 
 
 def test_the_command_wants_all_three(real: Path, tiny: Tiny, tmp_path: Path) -> None:
