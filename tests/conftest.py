@@ -8,10 +8,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from tiny import Tiny, make_tiny
+
+from sansdata.errors import MissingLibraryError
+from sansdata.models.diffusion.unets import library
 
 torch.set_num_threads(1)  # small tensors: more threads only spin, and the figures of some tests depend on the count
 
@@ -67,6 +71,17 @@ def transformers() -> Iterator[ModuleType]:
     library = torchvision_operators() if importlib.util.find_spec("torchvision") else None
     yield pytest.importorskip("transformers")
     del library
+
+
+@pytest.fixture(scope="session")
+def diffusers() -> Iterator[Any]:
+    """The library, or a skip; it imports torchvision where that is installed."""
+    operators = torchvision_operators() if importlib.util.find_spec("torchvision") else None
+    try:
+        yield library("diffusers")
+    except MissingLibraryError as fault:
+        pytest.skip(f"pipelines of diffusers are not tried: {fault}")
+    del operators
 
 
 @pytest.fixture(scope="session")

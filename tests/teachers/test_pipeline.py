@@ -13,11 +13,11 @@ from torch import Tensor
 
 import sansdata
 from sansdata.deploy.pipeline import write_pipeline
-from sansdata.errors import MissingLibraryError, SansdataError, StudentError, TeacherError, UnsafeFileError
+from sansdata.errors import SansdataError, StudentError, TeacherError, UnsafeFileError
 from sansdata.models.diffusion.denoiser import Denoiser
 from sansdata.models.diffusion.one_step import OneStep
 from sansdata.models.diffusion.schedules import Discrete, Flow, Karras, Trajectory
-from sansdata.models.diffusion.unets import library, read_scheduler
+from sansdata.models.diffusion.unets import read_scheduler
 from sansdata.models.saved import read_model, write_model
 from sansdata.tasks import load_task
 from sansdata.teachers.pipeline import is_pipeline, pipeline_files
@@ -33,14 +33,6 @@ SIZES: dict[str, Any] = {
     "norm_num_groups": 4, "down_block_types": ("DownBlock2D", "DownBlock2D"), "attention_head_dim": 4,
     "up_block_types": ("UpBlock2D", "UpBlock2D"),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def diffusers() -> Any:
-    try:
-        return library("diffusers")
-    except MissingLibraryError as fault:
-        pytest.skip(f"pipelines of diffusers are not tried: {fault}")
 
 
 @pytest.fixture(scope="module")
