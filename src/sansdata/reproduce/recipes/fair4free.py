@@ -117,5 +117,8 @@ GERMAN_ROWS = _recipe(
     {"epochs": 100, "batch": 64},
     False,
     (),
-    (),
+    (
+        "The settings are not chosen on held-out rows yet. With weight 4, one run met the test rows: its latents tell "
+        "the class with an AUROC of .55 only, and nearly everybody is called good. 750 rows bear less of a penalty.",
+    ),
 )
