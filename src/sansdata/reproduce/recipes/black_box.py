@@ -55,6 +55,10 @@ BLACK_BOX = Recipe(
         Expectation(better="dfme-8-bits", worse="dfme-8-bits-below-the-rule"),
         Expectation(better="dfme", worse="dfme-2-decimals"),
     ),
+    tried=(
+        "On held-out training images, one seed each, before this recipe was written: dfme 91.5 and noise 59.2 at "
+        "250,000 queries, ideal 56.8 at 12,500 labels. These are the first settings that were tried; none was chosen.",
+    ),
 )  # fmt: skip
 
 BLACK_BOX_FASHION = Recipe(
