@@ -74,12 +74,12 @@ def judge(
     theirs, answers = features(judging.network, head, seen_by(job, made, about.task.outputs.range))
     name = f"{judging.source} ({len(real):,} real images, {count:,} samples of {'x'.join(map(str, shape))})"
     figures = measured(real, theirs, answers, judging.source, class_shares(said), job.class_names)
-    found = Evaluation(count, tuple(figures), job.class_names, f"{data}", (f"judged by {name}",))
+    judged = Evaluation(count, tuple(figures), job.class_names, f"{data}", (f"judged by {name}",))
     if about.run_dir is not None and is_regular(about.run_dir / "run.json") and (
-        fault := keep_figures(about.run_dir, found.to_dict())
+        fault := keep_figures(about.run_dir, judged.to_dict())
     ):  # fmt: skip
         print(f"warning   {fault}", file=sys.stderr)
-    return found
+    return judged
 
 
 def seen_by(task: ImageTask, samples: Tensor, extent: tuple[float, float]) -> Tensor:

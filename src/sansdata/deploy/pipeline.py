@@ -58,8 +58,8 @@ def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, i
         inputs = input_kind(task).draw(COMPARED, torch.Generator().manual_seed(0))
         noise, label = noise_of(inputs), None if isinstance(inputs, Tensor) else inputs["label"]
         with torch.no_grad(), fixed(module):
-            came = teacher.capability("denoises").ask(noise, torch.zeros(COMPARED), label)
-            gap = float((came - module(noise, label=label)).abs().max())
+            answers = teacher.capability("denoises").ask(noise, torch.zeros(COMPARED), label)
+            gap = float((answers - module(noise, label=label)).abs().max())
         if not gap <= PARITY:
             raise SansdataError(f"{folder}: not written, because the pipeline disagrees with the student by {gap:.2g}")
         draft.rename(folder)

@@ -196,12 +196,12 @@ def load(
 
 
 def _say_costs(
-    settings: RunSettings, budget: Budget | None, given: type[Method] | None, teacher: Teacher, runtime: Runtime
+    settings: RunSettings, budget: Budget | None, named: type[Method] | None, teacher: Teacher, runtime: Runtime
 ) -> None:
     """What a teacher that costs something will be asked, in a line."""
     if teacher.meter is None:
         return
-    chosen = choose(settings, teacher, runtime.device.type == "cpu", given)
+    chosen = choose(settings, teacher, runtime.device.type == "cpu", named)
     say_costs(teacher, Formula(chosen.method, chosen.config, settings.teacher_gradients), chosen.settings, budget)
 
 

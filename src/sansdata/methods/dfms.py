@@ -86,7 +86,7 @@ class DFMS(InRounds):
         config, context = self.config, self.context
         self.schedule.begin_steps()
         images, losses = self._images(config.transfer.batch), Losses()
-        told = self._step_of_the_judge(images.detach())
+        verdicts = self._step_of_the_judge(images.detach())
         with fixed(context.student):
             logits = context.student_outputs(images).logits
             losses.add("real", 1.0, lambda: looks_real(self._patches(images)))
@@ -94,7 +94,7 @@ class DFMS(InRounds):
             losses.total().backward()
         self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
         context.runtime.step(self.optimizer)
-        losses.add("judge", 1.0, lambda: told)  # for the log: its step is made, this loss is not stepped on
+        losses.add("judge", 1.0, lambda: verdicts)  # for the log: its step is made, this loss is not stepped on
         return losses
 
     def _step_of_the_judge(self, made: Tensor) -> Tensor:

@@ -115,13 +115,13 @@ class Pictures:
         head = str(judge.inside.head)
         made = judged.draw(judged.noise)
         images = torch.from_numpy(load_images(self.data, task, "test").images).permute(0, 3, 1, 2)
-        seen, said = features(judge.network, head, images.float().div(255))
+        seen, classes = features(judge.network, head, images.float().div(255))
         theirs, answers = features(judge.network, head, seen_by(task, made, RANGE))  # type: ignore[arg-type]
-        found = values(measured(seen, theirs, answers, self.judge_name, class_shares(said)))
+        figures = values(measured(seen, theirs, answers, self.judge_name, class_shares(classes)))
         return {
-            "FD": found["frechet_distance"], "KD": found["kernel_distance"],
-            **{name: 100 * found[name] for name in ("precision", "recall", "coverage")}, "density": found["density"],
-            "rarest class": 100 * found["least_class"],
+            "FD": figures["frechet_distance"], "KD": figures["kernel_distance"],
+            **{name: 100 * figures[name] for name in ("precision", "recall", "coverage")},
+            "density": figures["density"], "rarest class": 100 * figures["least_class"],
             "paired error": _rmse(made[: self.paired], judged.reference(judged.noise[: self.paired])),
         }  # fmt: skip
 

@@ -75,12 +75,12 @@ def drawn(texts: Sequence[str], speakers: Sequence[Speaker], generator: Generato
         return torch.randint(many, (count,), generator=generator).tolist()
 
     several = zip(one(len(texts)), one(len(speakers)), one(1_000_000), one(len(SPEEDS)), one(len(PITCHES)))
-    said = []
+    spoken = []
     for text, who, number, speed, pitch in several:
         voices = VOICES[speakers[who]]  # a speaker with few is heard as often as one with many
         voice = voices[number % len(voices)]
-        said.append(Utterance(texts[text], speakers[who], voice, SPEEDS[speed], PITCHES[pitch]))
-    return said
+        spoken.append(Utterance(texts[text], speakers[who], voice, SPEEDS[speed], PITCHES[pitch]))
+    return spoken
 
 
 def programs(speakers: Sequence[str]) -> dict[Path, str]:

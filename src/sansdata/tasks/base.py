@@ -206,8 +206,8 @@ class PairTask(Task):
 
     def seen_through(self, preprocessing: Mapping[str, Any]) -> PairTask:
         plain, missing = self.outputs.door, object()
-        said = {name: value for name, value in preprocessing.items() if plain.get(name, missing) != value}
-        return self.model_copy(update={"preprocessing": said})
+        changed = {name: value for name, value in preprocessing.items() if plain.get(name, missing) != value}
+        return self.model_copy(update={"preprocessing": changed})
 
     @property
     def classes(self) -> int:

@@ -79,8 +79,8 @@ class Noise(InputKind):
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Inputs:
         noise, label, shape = arrays.get("noise"), arrays.get("label"), tuple(self.spec.shape)
         if noise is None or noise.dtype.kind != "f" or noise.shape[1:] != shape or noise.ndim != len(shape) + 1:
-            came = "none" if noise is None else f"{noise.dtype} {noise.shape}"
-            raise ValueError(f"expected noise as floats (N, {', '.join(map(str, shape))}), got {came}")
+            actual = "none" if noise is None else f"{noise.dtype} {noise.shape}"
+            raise ValueError(f"expected noise as floats (N, {', '.join(map(str, shape))}), got {actual}")
         if not np.isfinite(noise).all():
             raise ValueError("noise that is not finite")
         stored = torch.from_numpy(np.ascontiguousarray(noise)).float()
@@ -95,14 +95,14 @@ class Noise(InputKind):
     def statistics(self, packed: Inputs) -> list[Finding]:
         noise = noise_of(packed).flatten(1).double()
         whole = torch.cat([noise, packed["label"][:, None].double()], 1) if not isinstance(packed, Tensor) else noise
-        found: list[Finding] = [
+        findings: list[Finding] = [
             Figure("distinct", len(whole.unique(dim=0)) / len(whole), "share", "noises that occur once", "higher"),
             Figure("noise_std", float(noise.std(correction=0)), "number", "standard deviation; 1 is what is drawn"),
         ]  # fmt: skip
         if not isinstance(packed, Tensor):
             bars = torch.bincount(packed["label"], minlength=self.spec.labels)
-            found.append(Drawing("labels", "bars", bars.tolist(), "samples of each label", self.spec.label_names))
-        return found
+            findings.append(Drawing("labels", "bars", bars.tolist(), "samples of each label", self.spec.label_names))
+        return findings
 
     def warnings(self, statistics: Mapping[str, Any]) -> list[Warned]:
         if statistics["distinct"] >= FEW:

@@ -246,18 +246,18 @@ def _overlap(truth: np.ndarray, predicted: np.ndarray, classes: int, names: tupl
     ]  # fmt: skip
 
 
-def _measured(truth: np.ndarray, said: np.ndarray, classes: int, names: tuple[str, ...]) -> list[Finding]:
-    """All figures of masks said against true ones, both uint8 (N, H, W)."""
+def _measured(truth: np.ndarray, guesses: np.ndarray, classes: int, names: tuple[str, ...]) -> list[Finding]:
+    """All figures of masks (`guesses`) against true ones, both uint8 (N, H, W)."""
     some = np.unique(np.linspace(0, len(truth) - 1, min(len(truth), MOST_BOUNDARIES)).round().astype(np.int64))
     far: list[list[float]] = [[] for _ in range(classes)]
     near: list[list[float]] = [[] for _ in range(classes)]
-    for label, true, predicted in metrics.by_mask(truth[some], said[some], classes):
+    for label, true, predicted in metrics.by_mask(truth[some], guesses[some], classes):
         if true.any():
             far[label].append(metrics.hausdorff95(true, predicted))
             near[label].append(metrics.boundary_f1(true, predicted))
     hd95, f1 = ([float(np.mean(values)) if values else float("nan") for values in by] for by in (far, near))
     return [
-        *_overlap(truth, said, classes, names),
+        *_overlap(truth, guesses, classes, names),
         Figure("hd95", float(np.nanmean(hd95)), "number",
                "95th percentile of the distance between boundaries in pixels, mean over masks and classes; a class "
                "that is missed counts as the image's diagonal", "lower"),

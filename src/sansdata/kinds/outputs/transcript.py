@@ -141,13 +141,13 @@ class Transcripts(OutputKind):
     def evaluate(self, answers: np.ndarray, truth: np.ndarray, teacher: np.ndarray | None = None) -> list[Finding]:
         """answers (N, V, L), truth int64 (N, L) as `ids` gives it. Error rates are those of the whole set."""
         wanted = self.texts(torch.from_numpy(truth))
-        said = self.texts(self.tokens(torch.from_numpy(answers)))
-        findings = error_rates(wanted, said)
+        heard = self.texts(self.tokens(torch.from_numpy(answers)))
+        findings = error_rates(wanted, heard)
         if teacher is None:
             return findings
         theirs = self.texts(self.tokens(torch.from_numpy(teacher)))
         beside = [one for one in error_rates(wanted, theirs) if isinstance(one, Figure) and one.name in ("wer", "cer")]
-        alike = float(np.mean([normalised(a) == normalised(b) for a, b in zip(said, theirs)]))
+        alike = float(np.mean([normalised(a) == normalised(b) for a, b in zip(heard, theirs)]))
         return [
             *findings,
             *(Figure(f"teacher_{one.name}", one.value, "share", "on the same samples") for one in beside),
@@ -170,11 +170,11 @@ class Transcripts(OutputKind):
         return "logits", (self.spec.vocabulary, self.spec.length)
 
 
-def error_rates(wanted: Sequence[str], said: Sequence[str]) -> list[Finding]:
+def error_rates(wanted: Sequence[str], heard: Sequence[str]) -> list[Finding]:
     """Word and letter error rates of a set of transcripts against what was said, both normalised. A rate of the whole
     set is a lottery where one transcript runs away, so the median of the single ones and how many did stand beside it.
     """
-    pairs = [(normalised(one).split(), normalised(two).split()) for one, two in zip(wanted, said)]
+    pairs = [(normalised(one).split(), normalised(two).split()) for one, two in zip(wanted, heard)]
     by_clip = [edits(one, two) / max(1, len(one)) for one, two in pairs]
     words = sum(edits(one, two) for one, two in pairs) / max(1, sum(len(one) for one, _ in pairs))
     letters = [(" ".join(one), " ".join(two)) for one, two in pairs]

@@ -272,18 +272,18 @@ class BiDfMKD(InRounds):
     def findings(self) -> list[Finding]:
         measured, apis = self.measured, (*self.apis, *self.validating)
         counts = [self.context.counters[f"{QUERIES}{api.name}"] for api in apis]
-        found: list[Finding] = [
+        findings: list[Finding] = [
             Figure("recovery_accuracy", measured["right"] / max(1, measured["kept"]), "share",
                    "recovered images that their API takes for what they were made for", "higher"),
             Drawing("queries_by_api", "bars", counts, "what each API was asked, images", tuple(a.name for a in apis)),
         ]  # fmt: skip
         if sets := measured["query_sets"]:
-            found += [
+            findings += [
                 Figure("outer_loss", measured["outer"] / sets, "number", "of a query set at the adapted student"),
                 Figure("outer_gradient", measured["slope"] / sets, "number",
                        "its norm there: near 0, a query set teaches nothing"),
             ]  # fmt: skip
-        return found
+        return findings
 
     def state(self) -> Mapping[str, Stateful]:
         return {

@@ -24,11 +24,11 @@ def best_share(score: Tensor, share: float, groups: Tensor) -> Tensor:
     return torch.cat(kept).sort().values
 
 
-def groups_of(said: Sequence[str], seconds: Tensor, by_text: bool, bins: int) -> Tensor:
+def groups_of(labels: Sequence[str], seconds: Tensor, by_text: bool, bins: int) -> Tensor:
     """(N,) numbers of groups: of one transcript where `by_text`, and of one of `bins` equally frequent durations, for
     confidence grows with length."""
-    names = {text: number for number, text in enumerate(sorted(set(said)))} if by_text else {}
-    label = torch.tensor([names.get(text, 0) for text in said])
+    names = {text: number for number, text in enumerate(sorted(set(labels)))} if by_text else {}
+    label = torch.tensor([names.get(text, 0) for text in labels])
     order = torch.empty(len(seconds), dtype=torch.int64)
     order[torch.sort(seconds, stable=True).indices] = torch.arange(len(seconds))
     return label * bins + order * bins // max(1, len(seconds))

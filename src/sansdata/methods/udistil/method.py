@@ -127,15 +127,15 @@ class UDistil(InRounds):
     def acquire(self) -> Losses:
         config, context, filled = self.config, self.context, self.pool.added
         count = min(config.clips_per_move, config.clips - filled if filled < config.clips else config.clips)
-        said = drawn(self.texts, config.speakers, context.streams("speech"), count)
-        sounds = self.spoken(said)
+        utterances = drawn(self.texts, config.speakers, context.streams("speech"), count)
+        sounds = self.spoken(utterances)
         with torch.no_grad():
             answers = context.teacher(context.runtime.place(sounds)).value
         labels = self.labels.heard(answers)
         kept = context.teacher.network.outputs.pack(answers) if self.labels.keeps else None
         self.pool.add(sounds, labels.targets, kept)
-        self._note(filled, "texts", [one.text for one in said])
-        self._note(filled, "voices", [f"{one.speaker} {one.voice}" for one in said])
+        self._note(filled, "texts", [one.text for one in utterances])
+        self._note(filled, "voices", [f"{one.speaker} {one.voice}" for one in utterances])
         self._note(filled, "said", labels.said)
         self._note(filled, "surprise", labels.surprise.tolist())
         self._note(filled, "doubt", labels.doubt.tolist())
@@ -154,10 +154,10 @@ class UDistil(InRounds):
             rows[place : place + 1] = [value]
         self.table[name] = rows
 
-    def spoken(self, said: Sequence[Utterance]) -> dict[str, Tensor]:
+    def spoken(self, utterances: Sequence[Utterance]) -> dict[str, Tensor]:
         """What a microphone hears of them, as it comes out of the pool."""
         rate, stream = self.kind.spec.rate, self.context.streams("rooms")
-        sounds = self.kind.unpack(self.kind.read([speak(one, rate) for one in said]))
+        sounds = self.kind.unpack(self.kind.read([speak(one, rate) for one in utterances]))
         waveform = in_rooms(sounds["waveform"], sounds["length"], rate, self.config.rooms, stream)
         return self.kind.unpack(self.kind.pack(sounds | {"waveform": waveform}))
 
@@ -174,11 +174,11 @@ class UDistil(InRounds):
 
     def _second(self, packed: Mapping[str, Tensor]) -> list[str]:
         helper, place = self.context.teacher.helpers[0], self.context.runtime.place
-        said: list[str] = []
+        texts: list[str] = []
         with torch.no_grad():
             for part in columns.split(packed, self.config.clips_per_move):
-                said += self.labels.heard(helper(place(self.kind.unpack(part))).value).said
-        return said
+                texts += self.labels.heard(helper(place(self.kind.unpack(part))).value).said
+        return texts
 
     def sift(self) -> None:
         """Scores every pseudo-label once, and keeps those that pass. Raises MethodError where none does."""

@@ -39,8 +39,8 @@ class PlainDenoisingNet(nn.Module):
 
     def forward(self, state: Tensor, time: Tensor) -> Tensor:
         phases = (time / self.times)[:, None] * self.frequencies.to(state.dtype)
-        told = self.time_embed(torch.cat([phases.sin(), phases.cos() - 1], 1).to(state.dtype))
-        maps = self.blocks[0](state) + told[:, :, None, None]
+        condition = self.time_embed(torch.cat([phases.sin(), phases.cos() - 1], 1).to(state.dtype))
+        maps = self.blocks[0](state) + condition[:, :, None, None]
         for block in self.blocks[1:]:
             maps = block(maps)
         return maps

@@ -101,10 +101,10 @@ def kept_signal(config: Mapping[str, Any]) -> Tensor:
 def library(name: str) -> Any:
     """A library that is not always there. Raises MissingLibraryError, also where it is there and does not load."""
     try:
-        found = import_module(name)
-        _ = found.UNet2DModel, found.DDIMScheduler  # it loads its parts late, and they their own libraries
+        loaded = import_module(name)
+        _ = loaded.UNet2DModel, loaded.DDIMScheduler  # it loads its parts late, and they their own libraries
     except (ImportError, RuntimeError, OSError) as fault:
         raise MissingLibraryError(
             f"networks of diffusers need the library, and it does not load ({first_line(fault)}): pip install diffusers"
         ) from None
-    return found
+    return loaded

@@ -61,8 +61,10 @@ def over_queries(result: Result, teacher: Teacher, data: str) -> list[dict[str, 
     student = Network.of(result.student, result.task)
     for step, snapshot in selection.snapshots(result.run_dir / "snapshots"):
         if selection.restore(student.module, snapshot):
-            said = named(student, images)
-            curve.append({"queries": asked[step], "accuracy": share(said, labels), "agreement": share(said, known)})
+            guesses = named(student, images)
+            curve.append(
+                {"queries": asked[step], "accuracy": share(guesses, labels), "agreement": share(guesses, known)}
+            )
     return curve
 
 

@@ -160,8 +160,8 @@ def _require(path: Path, tensors: dict[str, Tensor], name: str, shape: tuple[int
     """The finite tensor `name` of that shape. Raises."""
     value = tensors.get(name)
     if value is None or value.shape != torch.Size(shape) or not value.is_floating_point():
-        came = "none" if value is None else f"{value.dtype} {list(value.shape)}"
-        raise UnsafeFileError(f"{path}: '{name}' must be floats of shape {list(shape)}, got {came}")
+        actual = "none" if value is None else f"{value.dtype} {list(value.shape)}"
+        raise UnsafeFileError(f"{path}: '{name}' must be floats of shape {list(shape)}, got {actual}")
     if not bool(torch.isfinite(value).all()):
         raise TeacherError(f"{path}: '{name}' is not finite; the training that made it diverged")
     return value

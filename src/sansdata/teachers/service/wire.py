@@ -67,8 +67,8 @@ def read(body: bytes, count: int, offer: Offer, names: Sequence[str], classes: i
             "mixed. Write the new version into the file of the service; what is kept of the old one stays apart"
         )
     if not isinstance(listed, list) or len(listed) != count:
-        came = len(listed) if isinstance(listed, list) else type(listed).__name__
-        raise TeacherError(f"it answered {count} inputs with {came} answers")
+        actual = len(listed) if isinstance(listed, list) else type(listed).__name__
+        raise TeacherError(f"it answered {count} inputs with {actual} answers")
     places = {name: place for place, name in enumerate(names)}
     known = _class_of(places, classes)
     return [_answer(one, offer, known, classes) for one in _in_order(listed, count)]
@@ -113,8 +113,8 @@ def _answer(one: Any, offer: Offer, known: Callable[[Any], int], classes: int) -
     if isinstance(value, dict):
         value = _by_class(value, known, classes)
     if not isinstance(value, list) or len(value) != classes:
-        came = len(value) if isinstance(value, list) else type(value).__name__
-        raise TeacherError(f"its '{field}' are {came} and not {classes}, the classes of the task")
+        actual = len(value) if isinstance(value, list) else type(value).__name__
+        raise TeacherError(f"its '{field}' are {actual} and not {classes}, the classes of the task")
     numbers = [_number(part) for part in value]
     if field == "probabilities":
         answers.of_probabilities(torch.tensor([numbers], dtype=torch.float64), offer.decimals)  # raises
