@@ -95,13 +95,18 @@ class Interrupted(SansdataError):
     exit_code = 75
 
 
+LISTED = 60
+"""Names that a message lists at most."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The sentence that names the nearest match, or lists what there is."""
+    """The sentence that names the nearest match, or lists what there is, as far as a message has room."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"Did you mean '{close[0]}'?"
-    return "Known: " + ", ".join(known) + "."
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return "Known: " + ", ".join(known[:LISTED]) + more + "."
 
 
 def first_line(fault: BaseException) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Case:
     """Parameters of the trained student that are given, not learned."""
     retains: bool = True
     """Whether the update `retain` can ask its teacher about what it remembers."""
+    like: str = ""
+    """The row of a method that is built alike; it stands for this one in the short tests."""
 
 
 STEPS = 8
@@ -75,6 +80,7 @@ CASES = {
     "dual-students": Case(
         {"latent": 16, "width": 8, "student_steps": 3, "transfer": {"batch": 8}},
         stops=(6, 1, 8),  # 6: middle of a round
+        like="dfme",
     ),
     "disguide": Case(
         {
@@ -82,6 +88,7 @@ CASES = {
             "transfer": {"batch": 8},
         },
         stops=(8, 1, 6),  # 8: in replay
+        like="maze",
     ),
     "ideal": Case(
         {"latent": 16, "width": 8, "images": 8, "steps_per_round": 3, "pool": 12, "transfer": {"batch": 8}},
@@ -92,6 +99,7 @@ CASES = {
             "latent": 16, "width": 8, "judge_width": 4, "student_steps": 3, "pooled": 0.25, "transfer": {"batch": 8},
         },
         stops=(6, 1, 8),
+        like="dfme",
     ),
     "deepinversion": Case(
         {
@@ -285,6 +293,12 @@ CASES = {
         moves_apart=((1, 6), (4, 8)),
     ),
 }  # fmt: skip
+
+
+def rows(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test for these rows; those that another row stands for wait for the long tests."""
+    return [pytest.param(name, marks=pytest.mark.long if CASES[name].like else ()) for name in names]
+
 
 IMAGE_ROWS = sorted(row for row in CASES if "/" not in row)
 """Rows of methods on images and classes, for what only images can have: defences, feature terms, odd sizes."""

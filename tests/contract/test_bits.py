@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, rows
 from tiny import Tiny, differing, method_of, needs_pool, world_of
 
 import sansdata
@@ -53,7 +53,7 @@ def advance(one: Session, steps: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [pytest.param("w1", marks=LONG), pytest.param("w2", marks=LONG), "w4a4"])
-@pytest.mark.parametrize("row", sorted(CASES))
+@pytest.mark.parametrize("row", rows(sorted(CASES)))
 def test_every_method_trains_a_student_at_few_bits(row: str, bits: str) -> None:
     one = session(row, bits)
     start = {path: weight.detach().clone() for path, _, weight in views(one.student)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES, IMAGE_ROWS, STEPS, Case
+from cases import CASES, IMAGE_ROWS, STEPS, Case, rows
 from processes import distil
 from tiny import (
     Plain,
@@ -38,8 +38,8 @@ from sansdata.teachers.base import Teacher, fingerprint
 from sansdata.teachers.preflight import unmet
 from sansdata.testing.contract import Moves, assert_same_state, frozen_state, generators, lines, restore
 
-every_method = pytest.mark.parametrize("name", sorted(CASES))
-every_image_method = pytest.mark.parametrize("name", IMAGE_ROWS)
+every_method = pytest.mark.parametrize("name", rows(sorted(CASES)))
+every_image_method = pytest.mark.parametrize("name", rows(IMAGE_ROWS))
 
 
 def test_every_method_has_a_row() -> None:
@@ -55,6 +55,7 @@ def suite_of(row: str, case: Case) -> type[Moves]:
     fields = {
         "method": method_of(row), "world": row.partition("/")[2] or "image", "options": case.options,
         "moves_apart": case.moves_apart, "learns": case.learns, "__module__": __name__,
+        "pytestmark": [pytest.mark.long] if case.like else [],
     }  # fmt: skip
     return type(name, (Moves,), fields)
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from cases import CASES, IMAGE_ROWS
+from cases import CASES, IMAGE_ROWS, rows
 from processes import distil
 from tiny import (
     Tiny,
@@ -59,10 +59,11 @@ def advance_to(session: Session, steps: int) -> None:
         session.move()
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [(name, mode) for name in RETAINING for mode in MODES if mode != "vae" or name in IMAGE_ROWS]
-)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", rows(RETAINING))
 def test_every_method_learns_and_retains(name: str, mode: str) -> None:
+    if mode == "vae" and name not in IMAGE_ROWS:
+        return  # generative replay is of images
     session = make_session(name, mode)
     start = {key: value.clone() for key, value in session.student.state_dict().items()}
     advance_to(session, 8)
@@ -87,7 +88,7 @@ def test_a_method_keeps_its_own_terms_on_the_new_inputs(name: str, mode: str, at
 
 
 @pytest.mark.parametrize("mode", ["exact", "replay", "vae"])
-@pytest.mark.parametrize("name", IMAGE_ROWS)
+@pytest.mark.parametrize("name", rows(IMAGE_ROWS))
 def test_every_method_retains_under_the_whole_defence(name: str, mode: str) -> None:
     """The update takes the steps until retrospection does; the vaccine judges throughout."""
     config, steps = method_config(name, "default", CASES[name].options), {}

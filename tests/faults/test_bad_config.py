@@ -188,7 +188,7 @@ def others() -> list[Bad]:
         ("fm transfer.lr=.inf", "'transfer.lr'"),
         ("fm transfer.batch=1e9", "'transfer.batch'"), ("fm transfer.match=cosine", "'transfer.match'"),
         ("fm transfer.tempreature=1", "Did you mean 'temperature'"), ("fm lambda=1", "unknown setting 'lambda'"),
-        ("dafl latent=0", "'latent'"), ("dafl entropy=-1", "'entropy'"), ("noise source=white", "'source'"),
+        ("dafl latent=0", "'latent'"), ("dafl entropy=-1", "'entropy'"), ("noise source=sepia", "'source'"),
         ("deepinversion chunk=0", "'chunk'"), ("deepinversion jitter=-1", "'jitter'"),
     )))  # fmt: skip
     return rows

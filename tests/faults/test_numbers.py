@@ -26,7 +26,8 @@ EAGER = {"snapshots": 2, "sample_grids": 1, "log_every": 1, "checkpoint_seconds"
 AGAIN = {row for row in CASES if row.endswith("/masks") and row != "dfad/masks"}
 """Rows of methods that are here with images already."""
 every_method = pytest.mark.parametrize(
-    "name", [pytest.param(row, marks=pytest.mark.long if row in AGAIN else ()) for row in sorted(CASES)]
+    "name",
+    [pytest.param(row, marks=pytest.mark.long if row in AGAIN or CASES[row].like else ()) for row in sorted(CASES)],
 )
 
 

@@ -210,6 +210,17 @@ def test_the_run_directory_code_and_what_the_run_itself_wrote_may_be_read(run_di
     assert [entry["role"] for entry in guard.record()["files"]] == ["system"]  # code and the run's own are not listed
 
 
+def test_a_run_directory_that_was_moved_away_is_missed_and_no_violation(run_dir, tmp_path):
+    guard = NoDataGuard("strict", {}, run_dir)
+    with guard:
+        (run_dir / "checkpoints").mkdir()
+        run_dir.rename(tmp_path / "moved")
+        with pytest.raises(FileNotFoundError):
+            os.open(run_dir / "checkpoints", os.O_RDONLY)  # a folder is opened to be synchronised
+    guard.check()
+    assert guard.record()["violations"] == []
+
+
 @pytest.mark.parametrize("mode", ["x", "w"])
 def test_an_open_that_failed_to_create_does_not_unlock_the_file(mode, data, run_dir):
     path = data / "x.npy" if mode == "x" else data

@@ -206,6 +206,8 @@ class NoDataGuard:
             return "code"
         if is_system(path):
             return "system"
+        if below(path, self.run_directory) and not os.path.lexists(path):  # moved away: the opening itself will say so
+            return "directory"
         return "directory" if os.path.isdir(path) else None
 
     # -- what the kernel tells
