@@ -221,6 +221,7 @@ CASES = {
     "fair4free/latents": Case(
         {"handover": "moments", "loss": "sliced-w2", "directions": 8, "transfer": {"batch": 8}}, stops=(4, 1, 7),
         learns={"lr": 0.02, "batch": 64},
+        retains=False,
     ),
     "udistil/transcripts": Case(
         {

@@ -35,7 +35,7 @@ FILLED = 4
 
 
 RETAINING = [name for name, case in sorted(CASES.items()) if case.retains]
-"""A generator and a meta model of a panel are refused."""
+"""Generators, of pictures and of latents, and a meta model of a panel are refused."""
 VAE = {"memory": "vae", "vae": {"latent": 6, "width": 4, "steps": 2}}
 
 

@@ -64,6 +64,8 @@ def _retrospect(settings: RetrospectSettings, step: StudentStep) -> Retrospect:
 def _unmet_by_retain(settings: RetainSettings, teacher: Teacher) -> list[str]:
     if teacher.task.pair[1] == "field":
         return ["it replays inputs with the teacher's answers, and a generator learns at points that it makes itself"]
+    if teacher.task.pair[1] == "vectors":
+        return ["it replays inputs with the teacher's answers, and latents count as a set: none belongs to an input"]
     if "panel" in teacher.capabilities:
         return [
             "it asks the teacher about what it remembers, and of a panel only one API knows it; bidf-mkd has replay"
