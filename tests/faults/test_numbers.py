@@ -82,8 +82,8 @@ def test_nan_in_each_term_is_named(name: str, whole: Callable[[str], Path], tiny
         with pytest.MonkeyPatch.context() as patch:
             for owner, key in ((Losses, "add"), (Session, "move")):
                 patch.setattr(owner, key, getattr(owner, key))
-            once = term.startswith(("score/", "weigh/", "transfer/warmup"))  # over before move 6
-            sabotage.nan_in_term(term, from_move=1 if once else 6)
+            once = term.startswith(("score/", "weigh/", "transfer/warmup"))  # over before move 4
+            sabotage.nan_in_term(term, from_move=1 if once else 4)
             message = stops(settings_of(tiny, name), tmp_path / str(i))
         assert term in message.partition(" is not finite")[0]  # later steps of the same move may add others
         assert "Lower" in message
