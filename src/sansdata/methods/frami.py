@@ -151,7 +151,8 @@ class FRAMI(PixelRounds):
 def viewed(waveform: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """(B, L): each sound moved around within its length, silent for a while, of another loudness."""
     count = len(waveform)
-    moves = (SHIFT * length * (2 * torch.rand(count, generator=generator) - 1)).round().long().tolist()
+    furthest = round(SHIFT * length)
+    moves = torch.randint(-furthest, furthest + 1, (count,), generator=generator).tolist()
     begins = (torch.rand(count, generator=generator) * (1 - HIDDEN) * length).long()
     louder = 10 ** (LOUDER / 20 * (2 * torch.rand(count, 1, generator=generator) - 1))
     moved = torch.stack([row[:length].roll(move) for row, move in zip(waveform, moves)])

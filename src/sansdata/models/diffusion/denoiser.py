@@ -114,7 +114,7 @@ class Denoiser(nn.Module):
         times = self.schedule.at(shares)
         signal, seen, signals = torch.zeros_like(noise), [], []
         for number in range(count):
-            now, then = (times[number + one].expand(len(noise)) for one in (0, 1))
+            now, then = (times[number + one].expand(noise.shape[0]) for one in (0, 1))
             state = path.state(start, signal, now)
             seen.append(self.clean(state, now.to(noise.dtype), label))
             kept = beside(path.kept(now, then), signal)

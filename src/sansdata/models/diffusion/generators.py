@@ -27,7 +27,7 @@ class Told(nn.Module):
         self.register_buffer("frequencies", math.pi * torch.arange(1, WAVES + 1) / 2, persistent=False)
 
     def forward(self, noise: Tensor, time: Tensor | None, label: Tensor | None) -> Tensor:
-        share = noise.new_zeros(len(noise)) if time is None else time
+        share = noise.new_zeros(noise.shape[0]) if time is None else time
         phases = share.to(noise.dtype)[:, None] * self.frequencies.to(noise.dtype)
         parts = [phases.sin(), phases.cos()]
         if self.conditions > 1:

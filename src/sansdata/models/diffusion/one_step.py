@@ -39,7 +39,7 @@ class OneStep(nn.Module):
 
     def forward(self, noise: Tensor, time: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         schedule = self.schedule
-        share = torch.zeros(len(noise), device=noise.device) if time is None else time
+        share = torch.zeros(noise.shape[0], device=noise.device) if time is None else time
         last = torch.full_like(share, float(schedule.last))
         state = noise * schedule.scale
         wanted = schedule.at(share)
