@@ -21,7 +21,7 @@ from ..compress.inherit import inherit, inheritable
 from ..compress.prune import pruned_share
 from ..contracts import Requirements
 from ..decoding.image_pool import ImagePool, load_pool
-from ..errors import ConfigError, MethodError, TeacherError, UserError
+from ..errors import ConfigError, MethodError, TaskError, TeacherError, UserError
 from ..kinds.index import input_kind
 from ..manner import suited
 from ..method import Method
@@ -305,7 +305,7 @@ def _task(settings: RunSettings) -> Task:
     """The task that is given, else the one that the teacher's SPEC names by itself."""
     task = load_task(settings.task) if settings.task else task_of(settings.teacher)
     if task is None:
-        raise ConfigError(f"the teacher '{settings.teacher[:100]}' names no task by itself: give one (--task)")
+        raise TaskError(f"the teacher '{settings.teacher[:100]}' names no task by itself: give one (--task)")
     return task
 
 

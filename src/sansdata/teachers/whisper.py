@@ -40,7 +40,8 @@ def is_whisper(path: Path) -> bool:
         return False
     if (path / BINARY).is_file() and not (path / WEIGHTS).is_file():
         return True
-    return CLASS in (folders.read_json(path / CONFIG).get("architectures") or [])
+    named = folders.read_json(path / CONFIG).get("architectures")
+    return isinstance(named, list) and CLASS in named
 
 
 def whisper_files(folder: Path) -> list[Path]:
