@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -112,3 +114,14 @@ def test_mixed_cross_entropy_weighs_both_labels_by_area(dtype, bound):
         labels = (torch.tensor(first), torch.tensor(second))
         got = logits.mixed_cross_entropy(torch.tensor(s, dtype=dtype), *labels, torch.tensor(share, dtype=dtype))
         assert np.abs(got.double().numpy() - wanted).max() <= bound * max(1.0, np.abs(wanted).max())
+
+
+def test_hard_cross_entropy_is_that_of_the_named_class_and_nan_where_nothing_is_named():
+    student = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    teacher = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    teacher[1, 2], teacher[3, 0] = float("nan"), float("inf")
+    got = logits.hard_cross_entropy(student, teacher)
+    for row in range(5):
+        own = student[row].tolist()
+        wanted = math.log(sum(math.exp(one) for one in own)) - own[int(np.argmax(teacher[row].numpy()))]
+        assert math.isnan(got[row]) if row in (1, 3) else abs(float(got[row]) - wanted) < 1e-12

@@ -19,7 +19,7 @@ from ..contracts import Access, Batch, Forward, Losses, OfGradient, Questions, R
 from ..method import Context
 from ..models.modes import fixed
 from ..objectives.class_priors import evenness
-from ..objectives.logits import cross_entropy
+from ..objectives.logits import hard_cross_entropy
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.given import pool_of
 from ..synthesis.judge import PatchDiscriminator, looks_real, told_apart
@@ -128,9 +128,9 @@ class DFMS(InRounds):
         return self.context.teach(images)
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        losses, labels = Losses(), batch.answers().logits.argmax(1)
+        losses, teacher = Losses(), batch.answers().logits
         logits = student(batch.inputs).logits
-        losses.add("ce", 1.0, lambda: cross_entropy(logits, labels))
+        losses.add("ce", 1.0, lambda: hard_cross_entropy(logits, teacher))
         return losses
 
     def state(self) -> Mapping[str, Stateful]:

@@ -20,7 +20,7 @@ from ..models.copying import duplicate
 from ..models.initial_weights import draw_everything
 from ..models.modes import fixed
 from ..models.pair import Pair
-from ..objectives.logits import cross_entropy, l1
+from ..objectives.logits import hard_cross_entropy, l1
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.replay import Replay, asked_in
 from ..synthesis.rounds import InRounds, Round, Schedule
@@ -136,7 +136,7 @@ class DualStudents(InRounds):
 
     def _apart(self, student: Tensor, teacher: Outputs) -> Tensor:
         if self.config.answers == "labels":
-            return cross_entropy(student, teacher.logits.argmax(1))
+            return hard_cross_entropy(student, teacher.logits)
         return self.config.transfer.matching(Outputs(student), teacher)
 
     def state(self) -> Mapping[str, Stateful]:

@@ -21,7 +21,7 @@ from ..method import Context
 from ..models.initial_weights import draw_default
 from ..models.modes import fixed
 from ..objectives.class_priors import evenness
-from ..objectives.logits import cross_entropy
+from ..objectives.logits import cross_entropy, hard_cross_entropy
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.rounds import PooledRounds, Round, Schedule
 from ..training.transfer import TransferSettings
@@ -123,9 +123,9 @@ class IDEAL(PooledRounds):
         return self.context.teach(batch.images, batch.targets) if self.config.again else batch
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        losses, labels = Losses(), batch.answers().logits.argmax(1)
+        losses, teacher = Losses(), batch.answers().logits
         logits = student(batch.inputs).logits
-        losses.add("ce", 1.0, lambda: cross_entropy(logits, labels))
+        losses.add("ce", 1.0, lambda: hard_cross_entropy(logits, teacher))
         return losses
 
     def state(self) -> Mapping[str, Stateful]:

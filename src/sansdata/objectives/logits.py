@@ -101,6 +101,13 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return values.flatten(1).sum(1) / (targets >= 0).flatten(1).sum(1).clamp_min(1)
 
 
+def hard_cross_entropy(logits: Tensor, teacher: Tensor) -> Tensor:
+    """CE of logits (B, K) against the class that the teacher's logits (B, K) name, per sample; nan where the teacher's
+    are no numbers, of which `argmax` would name a class all the same."""
+    values = cross_entropy(logits, teacher.argmax(1))
+    return values.masked_fill(~teacher.isfinite().all(1), float("nan"))
+
+
 def mixed_cross_entropy(logits: Tensor, targets: Tensor, pasted: Tensor, share: Tensor) -> Tensor:
     """(1 - share) CE(logits, targets) + share CE(logits, pasted) per sample: two images in one (CutMix, eq. 1).
 
