@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ class Ring:
         }
 
 
-class Pictures:
+class Pictures(ABC):
     """Small pictures of known classes, whose teacher and judge are files that have nothing to do with each other."""
 
     count, reference, paired = 1000, 25, 200
@@ -100,12 +101,13 @@ class Pictures:
     """The judge's task."""
     judge_name: str
 
+    @abstractmethod
     def teacher(self, task: Task) -> str:
-        raise NotImplementedError
+        """The spec of the teacher."""
 
+    @abstractmethod
     def judging(self, task: Task) -> str:
         """The spec of the judge."""
-        raise NotImplementedError
 
     def judge(self, judged: Judged) -> dict[str, float]:
         """FD and KD: Frechet and kernel distance to the test set; precision, recall, coverage and the rarest class in
