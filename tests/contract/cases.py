@@ -94,6 +94,14 @@ CASES = {
         {"latent": 16, "width": 8, "images": 8, "steps_per_round": 3, "pool": 12, "transfer": {"batch": 8}},
         stops=(6, 1, 9),  # 6: the pool of 12 is full and being renewed
     ),
+    "zsdb3kd": Case(
+        {
+            "batch": 8, "iterations": 2, "starts": 2, "directions": 3, "halvings": 3, "noises": 2, "anchors": 4,
+            "steps_per_batch": 3, "pool": 12, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 1, 6 and 11: half a batch moved away; at 11 the pool of 12 is full and being renewed
+        moves_apart=((1, 6), (6, 7)),
+    ),
     "dfms": Case(
         {
             "latent": 16, "width": 8, "judge_width": 4, "student_steps": 3, "pooled": 0.25, "transfer": {"batch": 8},

@@ -34,6 +34,10 @@ METHODS = {
         "only asks, labels will do: two students disagree, classes even; replay (Rosenthal et al. 2023)",
     ),
     "ideal": ("ideal:IDEAL", "labels alone: a new generator a round, each image asked once; pool (Zhang et al. 2023)"),
+    "zsdb3kd": (
+        "zsdb3kd:ZSDB3KD",
+        "labels alone, very many questions: noise moved away from the boundary; pool (Wang 2021)",
+    ),
     "dfms": (
         "dfms:DFMS",
         "labels alone, needs --pool: a GAN on unrelated images that seeks every class (Sanyal et al. 2022)",

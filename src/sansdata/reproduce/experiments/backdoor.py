@@ -9,16 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...api.evaluate import attack_success, evaluate
-from ...datasets.images import load_images
 from ...files import sha256
 from ...tasks import load_task
 from ..poisoned import ensure_poisoned_teacher
 from ..recipes.model import Arm, Recipe, TeacherRecipe
 from ..teachers import training_set
-from .distil import ceiling, distilled, of_run
+from .distil import ceiling, distilled, of_run, with_pool
 
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -36,7 +33,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         session = ceiling(poisoned, arm, seed, {"path": str(path)})
         student, figures = session.student.eval(), {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
-        student = distilled(poisoned, _with_pool(arm, folder), seed, {"path": str(path)}, folder / "run")
+        student = distilled(poisoned, with_pool(arm, folder), seed, {"path": str(path)}, folder / "run")
         figures = of_run(student)
     success = attack_success(student, recipe.data, attack, target, task)
     return figures | {
@@ -47,15 +44,6 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         } | _suspicious(figures["cost"]),
         "teacher": {"attack": attack, "sha256": sha256(path)},
     }  # fmt: skip
-
-
-def _with_pool(arm: Arm, folder: Path) -> Arm:
-    """The arm with the pool that its experiment names, written into `folder`."""
-    if "pool" not in arm.experiment:
-        return arm
-    file = folder / "pool.npz"
-    np.savez(file, x=load_images(arm.experiment["pool"], None, "train").images)
-    return arm.model_copy(update={"run": arm.run | {"pool": file}})
 
 
 def _suspicious(cost: dict[str, Any]) -> dict[str, float]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...api.distill import distill
 from ...api.evaluate import evaluate
 from ...api.result import Result
 from ...compress.inherit import inherit
+from ...datasets.images import load_images
 from ...engine.session import Session
 from ...runtime import make_runtime
 from ...streams import Streams
@@ -41,6 +44,15 @@ def distilled(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], out:
         f"{recipe.teacher.network}@{teacher['path']}", recipe.student, arm.method, f"{arm.steps}steps", out, seed,
         task=load_task(recipe.task), strict=True, preset=arm.preset, options=arm.options, pool=pool, settings=settings,
     )  # fmt: skip
+
+
+def with_pool(arm: Arm, folder: Path) -> Arm:
+    """The arm with the pool that its experiment names, the training images of a known set, written into `folder`."""
+    if "pool" not in arm.experiment:
+        return arm
+    file = folder / "pool.npz"
+    np.savez(file, x=load_images(arm.experiment["pool"], None, "train").images)
+    return arm.model_copy(update={"run": arm.run | {"pool": file}})
 
 
 def of_run(result: Result) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A student of a teacher that is only asked, at a number of queries, and how it grows with them.
 
 Of an arm's `experiment`: service, what the simulated API shows (the fields of teachers.service.offer); queries, the
-budget, of which `steps` of the arm are what the method's formula makes. At even moments of the run a student is kept;
+budget, of which `steps` of the arm are what the method's formula makes; pool, where a method needs one, a known set
+whose training images are given to it. At even moments of the run a student is kept;
 all of them meet the test set after the last step.
 """
 
@@ -23,7 +24,7 @@ from ...tasks import load_task
 from ...teachers.base import Teacher
 from ...teachers.specs import load_teacher
 from ..recipes.model import Arm, Recipe
-from .distil import of_run
+from .distil import of_run, with_pool
 
 MOMENTS = 12
 """Even moments of the run at which a student is kept."""
@@ -37,6 +38,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     network = f"{recipe.teacher.network}@{teacher['path']}"
     file = folder / "service.yaml"
     file.write_text(dump_yaml({"model": network, "batch": AT_ONCE, **arm.experiment["service"]}))
+    arm = with_pool(arm, folder)
     result = distill(
         str(file), recipe.student, arm.method, f"{arm.experiment['queries']}queries", folder / "run", seed,
         task=load_task(recipe.task), strict=True, preset=arm.preset, options=arm.options, pool=arm.run.get("pool"),

@@ -13,7 +13,7 @@ from .combinations import COMBINATIONS
 from .dfq import DFQ
 from .echo_dfkd import ECHO
 from .fair4free import ADULT_ROWS, GERMAN_ROWS
-from .faqd import FAQD
+from .faqd import FAQD, FAQD_CIFAR10
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
 from .fedftg import FEDFTG, FEDFTG_DIGITS
@@ -56,6 +56,7 @@ RECIPES: dict[str, Recipe] = {
         ECHO,
         ABD,
         FAQD,
+        FAQD_CIFAR10,
         BREAST_CANCER,
         ADULT,
         MAMMOGRAPHY,
