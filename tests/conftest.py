@@ -14,10 +14,12 @@ import pytest
 import torch
 from tiny import Tiny, make_tiny
 
+from sansdata.engine import probes
 from sansdata.errors import MissingLibraryError
 from sansdata.models.diffusion.unets import library
 
 torch.set_num_threads(1)  # small tensors: more threads only spin, and the figures of some tests depend on the count
+probes.ITERATIONS = 3  # half of the time of a tiny run went into images for a score that no test reads
 
 
 @pytest.fixture(autouse=True)

@@ -158,6 +158,7 @@ def serve() -> None:
     """One request a line: {"poll": pid} or a job."""
     for name in ("api", "cli.main", "report.page", "methods.fm", "methods.dafl", "methods.deepinversion"):
         importlib.import_module(f"sansdata.{name}")
+    importlib.import_module("sansdata.engine.probes").ITERATIONS = 3  # as in the tests' own process
     importlib.import_module("torch._dynamo")  # torch imports it at the first optimiser, with a folder for its caches
     for line in sys.stdin:
         request = json.loads(line)

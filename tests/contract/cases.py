@@ -309,5 +309,18 @@ def rows(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.long if CASES[name].like else ()) for name in names]
 
 
+SHAPES = {
+    "noise", "dafl", "deepinversion", "fm", "nayer", "kd3", "maze", "zerogen/writer", "tabkd/table", "bidf-mkd/panel",
+    "udistil/sounds", "boot/noise",
+}  # fmt: skip
+"""Rows that stand for all others where a test is dear and asks the engine more than the method: fresh batches, pixels
+over many moves, generators with a pool, a scan, a writer, replay, a panel, sounds made once, no pool at all."""
+
+
+def shapes(names: Iterable[str]) -> list[Any]:
+    """As `rows`; all but those of SHAPES wait for the long tests."""
+    return [pytest.param(name, marks=() if name in SHAPES else pytest.mark.long) for name in names]
+
+
 IMAGE_ROWS = sorted(row for row in CASES if "/" not in row)
 """Rows of methods on images and classes, for what only images can have: defences, feature terms, odd sizes."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES, IMAGE_ROWS, STEPS, Case, rows
+from cases import CASES, IMAGE_ROWS, STEPS, Case, rows, shapes
 from processes import distil
 from tiny import (
     Plain,
@@ -39,6 +39,7 @@ from sansdata.teachers.preflight import unmet
 from sansdata.testing.contract import Moves, assert_same_state, frozen_state, generators, lines, restore
 
 every_method = pytest.mark.parametrize("name", rows(sorted(CASES)))
+of_each_shape = pytest.mark.parametrize("name", shapes(sorted(CASES)))
 every_image_method = pytest.mark.parametrize("name", rows(IMAGE_ROWS))
 
 
@@ -253,7 +254,7 @@ def test_the_teacher_is_left_as_it_was(name: str, tiny: Tiny, tmp_path: Path) ->
 # -- budgets
 
 
-@every_method
+@of_each_shape
 @pytest.mark.parametrize(
     ("unit", "counter", "amount"),
     [("samples", "samples", 150), pytest.param("queries", "teacher_forwards", 900, marks=pytest.mark.long)],
@@ -265,13 +266,7 @@ def test_a_counted_budget_is_kept(name: str, unit: str, counter: str, amount: in
     assert 0.6 * amount <= cost[counter] <= amount
 
 
-SHAPES = ("deepinversion", "fm", "kd3", "noise", "tabkd/table", "zskt")
-"""Of each shape of moves a method: time is the engine's business."""
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in SHAPES else pytest.mark.long) for n in sorted(CASES)]
-)
+@of_each_shape
 def test_a_budget_of_seconds_is_kept(name: str, tiny: Tiny, tmp_path: Path) -> None:
     run(tiny.settings(name, CASES[name].options, budget="1.5s"), tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

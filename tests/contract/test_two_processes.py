@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import CASES, rows
+from cases import CASES, shapes
 from processes import TESTS, free_port, nursery, start_pair
 from tiny import Tiny, differing, student_of, tensors
 from torch import Tensor
@@ -79,7 +79,7 @@ def _warm_rounds(out: Path) -> int:
     return moves["acquire"] - CASES["fm"].options["warmup_rounds"]
 
 
-@pytest.mark.parametrize("name", rows(CASES))
+@pytest.mark.parametrize("name", shapes(CASES))
 def test_stop_and_resume_are_bitwise(name: str, tiny: Tiny, tmp_path: Path) -> None:
     """A signal to one stops both, in the middle of what the method does over several moves."""
     case = CASES[name]

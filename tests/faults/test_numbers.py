@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sabotage
 import torch
-from cases import CASES
+from cases import CASES, shapes
 from processes import distil
 from tiny import Tiny, differing, needs_pool, student_of, tensors
 
@@ -23,12 +23,7 @@ from sansdata.runtime import Runtime
 from sansdata.teachers.base import Teacher
 
 EAGER = {"snapshots": 2, "sample_grids": 1, "log_every": 1, "checkpoint_seconds": 1e-6}
-AGAIN = {row for row in CASES if row.endswith("/masks") and row != "dfad/masks"}
-"""Rows of methods that are here with images already."""
-every_method = pytest.mark.parametrize(
-    "name",
-    [pytest.param(row, marks=pytest.mark.long if row in AGAIN or CASES[row].like else ()) for row in sorted(CASES)],
-)
+every_method = pytest.mark.parametrize("name", shapes(sorted(CASES)))
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +110,7 @@ BY_CAPABILITY = {"boot/noise", "fair4free/latents", "zerogen/writer"}
 """Rows that never call their teacher: they ask what it can do besides, to denoise, to draw latents, to write."""
 
 
-@pytest.mark.parametrize("name", sorted(CASES.keys() - BY_CAPABILITY))
+@pytest.mark.parametrize("name", shapes(sorted(CASES.keys() - BY_CAPABILITY)))
 def test_nan_from_the_teacher(name: str, tiny: Tiny, tmp_path: Path) -> None:
     sabotage.nan_in_teacher(from_step=4)
     message = stops(settings_of(tiny, name), tmp_path / "run")
@@ -127,7 +122,7 @@ NEVER_NAN = {"af-stip/tokens", "as-dfd/tokens", "echo-dfkd/clips", "noise/tokens
 the source 'skewed' has the lowest value where its draw is no number."""
 
 
-@pytest.mark.parametrize("name", sorted(name for name in CASES if not (needs_pool(name) or name in NEVER_NAN)))
+@pytest.mark.parametrize("name", shapes(sorted(name for name in CASES if not (needs_pool(name) or name in NEVER_NAN))))
 def test_nan_in_what_is_drawn(name: str, tiny: Tiny, tmp_path: Path) -> None:
     """Methods that take their images from a pool draw no noise."""
     sabotage.nan_in_noise(from_move=3)

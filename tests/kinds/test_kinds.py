@@ -205,7 +205,8 @@ PICTURES = ("plain-ddpm", "plain-ddpm-narrow", "picture-net", "picture-net-small
 """Networks of noise in the shape of a picture, where the tiny world has points."""
 NETWORKS = [
     (world, name) for world in PAIRS for name in networks_of(WORLDS[world].task.pair)
-    if world != "image" and not MORE_OF_THE_SAME.match(name) and name not in PICTURES
+    if world != "image" and (world != "panel" or name == "conv4")  # the others are those of images
+    and not MORE_OF_THE_SAME.match(name) and name not in PICTURES
 ]  # fmt: skip
 OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens")]
 
