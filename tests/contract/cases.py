@@ -101,6 +101,7 @@ CASES = {
         },
         stops=(6, 1, 11),  # 1, 6 and 11: half a batch moved away; at 11 the pool of 12 is full and being renewed
         moves_apart=((1, 6), (6, 7)),
+        learns={"lr": 0.01},
     ),
     "dfms": Case(
         {

@@ -222,9 +222,10 @@ class ZSDB3KD(PooledRounds):
         batch, shape = self.under_way, self.context.task.shape
         images = pixels.unpack(pixels.pack(batch.points.cpu().view(-1, *shape)))
         batch.points = self.context.runtime.place(images).flatten(1)
-        batch.classes = self._classes(batch.points)
-        labels = self._soft_labels()
-        self.pool.add(images, batch.classes.cpu(), self.context.teacher.network.outputs.pack(labels))
+        answers = self._answers(batch.points)
+        batch.classes = answers.argmax(1)
+        both = torch.cat([answers, self._soft_labels()], dim=1)
+        self.pool.add(images, batch.classes.cpu(), self.context.teacher.network.outputs.pack(both))
         self.context.counters.add("samples", len(images))
 
     def _soft_labels(self) -> Tensor:
@@ -255,16 +256,30 @@ class ZSDB3KD(PooledRounds):
 
     def _classes(self, points: Tensor) -> Tensor:
         """What the teacher calls each point (B, D); one question each."""
-        images = points.clamp(0, 1).view(-1, *self.context.task.shape)
-        return self.context.teacher(images).logits.argmax(1)
+        return self._answers(points).argmax(1)
+
+    def _answers(self, points: Tensor) -> Tensor:
+        return self.context.teacher(points.clamp(0, 1).view(-1, *self.context.task.shape)).logits
+
+    def transfer_batch(self) -> Batch:
+        context = self.context
+        self.schedule.end_step()
+        pooled = self.pool.sample(self.config.transfer.batch, context.streams("pool"))
+        kept = context.runtime.place(pooled.extras["logits"])
+        answers, labels = context.teacher.network.outputs.unpack(kept).chunk(2, dim=1)
+        batch = context.teach(context.runtime.place(pooled.images), pooled.targets, answers)
+        batch.extras["labels"] = labels
+        return batch
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
-        """CE with the class, and the divergence summed over the batch, as released."""
+        """CE with the class, and the divergence from the soft label summed over the batch, as released; what an update
+        remembers has a class only."""
         how, losses, teacher = self.config.transfer, Losses(), batch.answers().logits
-        logits = student(batch.inputs).logits
+        logits, labels = student(batch.inputs).logits, batch.extras.get("labels")
         losses.add("ce", 1.0, lambda: hard_cross_entropy(logits, teacher))
-        weight = how.batch / how.temperature**2  # the house's `kl` has the squared temperature in it
-        losses.add("kl", weight, lambda: kl(logits, teacher, how.temperature))
+        if labels is not None:
+            weight = how.batch / how.temperature**2  # the house's `kl` has the squared temperature in it
+            losses.add("kl", weight, lambda: kl(logits[: len(labels)], labels, how.temperature))
         return losses
 
     def state(self) -> Mapping[str, Stateful]:
