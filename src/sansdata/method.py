@@ -139,6 +139,12 @@ class Method(ABC):
         return {}
 
     @classmethod
+    def models(cls, config: Any) -> Mapping[str, str]:
+        """Other models that these settings name, SPEC -> role: what reading them opens is declared, what it imports is
+        imported before a strict run begins to watch."""
+        return {}
+
+    @classmethod
     def runs(cls, config: Any) -> Mapping[Path, str]:
         """Programs that these settings start, with their names: a strict run may start no other."""
         return {}

@@ -175,6 +175,14 @@ CASES = {
         stops=(5, 1, 15),  # 1, 5 and 15: half a call, its diffusion drawn; 15: the pool is being renewed
         moves_apart=((1, 6), (5, 12)),
     ),
+    "diffdfkd": Case(
+        {
+            "prior": {"model": "priors:gaussian"}, "times": 4, "chunk": 3, "batch": 8, "cutmix": True,
+            "steps_per_batch": 3, "pool": 12, "transfer": {"batch": 8},
+        },
+        stops=(6, 1, 11),  # 1, 6 and 11: in the middle of a trajectory; at 11 the pool of 12 is full and being renewed
+        moves_apart=((1, 6), (6, 7)),
+    ),
     "bidf-mkd/panel": Case(
         {
             "tasks": 1, "images": 3, "iterations": 4, "chunk": 2, "directions": 2, "latent": 8, "width": 4,

@@ -138,6 +138,14 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     return declared
 
 
+def models_named(settings: RunSettings, method: type[Method] | None) -> list[str]:
+    """SPECs of other models than the teacher that the method's settings name. Raises what wrong settings raise."""
+    if method is None and settings.method == "auto":
+        return []
+    named = method or settings.method
+    return list(find_method(named).models(method_config(named, settings.preset, settings.options)))
+
+
 def prepare(
     settings: RunSettings,
     teacher: Teacher | None = None,

@@ -30,7 +30,7 @@ from ..teachers.base import Teacher, fingerprint
 from ..teachers.panel import Api, Panel
 from ..teachers.panel_file import specs_in
 from ..teachers.services import journals, services
-from ..teachers.specs import import_libraries
+from ..teachers.specs import declared_files, import_libraries
 from ..training.few_bits import described
 from .budget import Plan
 from .checkpoint import Checkpoints
@@ -42,7 +42,7 @@ from .kept_samples import keep_samples
 from .loop import Loop
 from .monitor import announce, require_tensorboard
 from .out_of_memory import is_out_of_memory, out_of_memory
-from .prepare import Prepared, declared_inputs, prepare
+from .prepare import Prepared, declared_inputs, models_named, prepare
 from .run_directory import RunDirectory, at
 from .signals import StopRequest, stop_on_signals
 
@@ -73,7 +73,7 @@ def run(
     if settings.engine.tensorboard:
         require_tensorboard()
     asked = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
-    import_libraries(asked)
+    import_libraries([*asked, *models_named(settings, method)])
     guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
     for spec in (*asked, *([] if teacher is None else [member.source for member in teacher.members])):
@@ -83,6 +83,8 @@ def run(
         with _explained(request):
             prepared = prepare(settings, teacher, student, method)
         guard.declare(prepared.method.reads(prepared.config))
+        for spec, role in prepared.method.models(prepared.config).items():
+            guard.declare(dict.fromkeys(declared_files(spec), role))
         guard.declare_programs(prepared.method.runs(prepared.config))
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())

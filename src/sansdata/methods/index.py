@@ -53,6 +53,10 @@ METHODS = {
     "cmi": ("cmi:CMI", "a generator a batch, images told apart by contrast; pool (Fang et al. 2021)"),
     "nayer": ("nayer:NAYER", "class embeddings through a noisy layer; pool (Tran et al. 2024)"),
     "cae-dfkd": ("cae_dfkd:CAEDFKD", "diffused class embeddings, contrast in the student; pool (Zhang et al. 2025)"),
+    "diffdfkd": (
+        "diffdfkd:DiffDFKD",
+        "a denoiser's samples, steered by the teacher: outside knowledge; pool (Qi et al. 2025)",
+    ),
     "pool-kd": ("pool_kd:PoolKD", "needs --pool: the teacher's answers on given images; their floor"),
     "dfnd": (
         "dfnd:DFND",

@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
     "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
+    "steered": "a student of images that a denoiser drew and the teacher steered, and what a judge takes them for",
     "spoken": "a student that hears spoken digits from speech of programs, and its accuracy on real clips",
     "service": "a student of a teacher that is only asked, and how it grows with the queries",
     "few-shot": "a meta model of a panel of APIs, and its accuracy on few-shot tasks of classes that none of them knew",

@@ -11,6 +11,7 @@ from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
 from .dfq import DFQ
+from .diffdfkd import DIFFDFKD, DIFFDFKD_FASHION
 from .echo_dfkd import ECHO
 from .fair4free import ADULT_ROWS, GERMAN_ROWS
 from .faqd import FAQD, FAQD_CIFAR10
@@ -73,6 +74,8 @@ RECIPES: dict[str, Recipe] = {
         BOOT_RING,
         BOOT_MNIST,
         BOOT_FASHION,
+        DIFFDFKD,
+        DIFFDFKD_FASHION,
         BLACK_BOX,
         BLACK_BOX_FASHION,
         BIDF_MKD,
