@@ -2,8 +2,8 @@
 
 A change that should change nothing leaves every bit of them as it is.
 
-On a machine whose arithmetic is that of `traces.json` (the same torch, the same rounding) bits are compared: every
-loss, the student, and the samples that were kept. Elsewhere the losses of the first two steps are compared within a
+On a machine whose arithmetic is that of a trace (the same torch, the same rounding) bits are compared: every loss, the
+student, and the samples that were kept. Elsewhere the losses of the first two steps are compared within a
 tolerance, since a last bit grows over the steps.
 
 Where a trace changes on purpose, the changelog says why, and this writes it anew (without names, all of them):
@@ -106,9 +106,8 @@ def _digest_of_archive(file: Any) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_is_what_it_was(name: str, tiny: Tiny, tmp_path: Path) -> None:
-    kept = json.loads(FILE.read_text())
-    was, now = kept["traces"][name], trace(name, tiny, tmp_path)
-    if arithmetic() == kept["arithmetic"]:
+    was, now = json.loads(FILE.read_text())[name], trace(name, tiny, tmp_path)
+    if arithmetic() == was.pop("arithmetic"):
         assert now == was
         return
     for before, after in zip(was["losses"][:2], now["losses"][:2], strict=True):
@@ -116,21 +115,21 @@ def test_a_run_is_what_it_was(name: str, tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_every_method_has_a_trace() -> None:
-    assert list(json.loads(FILE.read_text())["traces"]) == NAMES
+    assert list(json.loads(FILE.read_text())) == NAMES
 
 
 def record(names: list[str]) -> None:
     """Writes the traces of `names`, all where there are none, and keeps the others."""
     torch.set_num_threads(1)
-    kept = json.loads(FILE.read_text()) if FILE.is_file() else {"traces": {}}
+    kept = json.loads(FILE.read_text()) if FILE.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         tiny = make_tiny(Path(folder))
         for number, name in enumerate(names or NAMES):
             (Path(folder) / str(number)).mkdir()
-            kept["traces"][name] = trace(name, tiny, Path(folder) / str(number))
-            print(name, kept["traces"][name]["student"])
-    lines = [f"  {json.dumps(name)}: {json.dumps(kept['traces'][name])}" for name in NAMES]
-    FILE.write_text(f'{{"arithmetic": "{arithmetic()}", "traces": {{\n' + ",\n".join(lines) + "\n}}\n")
+            kept[name] = {"arithmetic": arithmetic(), **trace(name, tiny, Path(folder) / str(number))}
+            print(name, kept[name]["student"])
+    lines = [f"  {json.dumps(name)}: {json.dumps(kept[name])}" for name in NAMES]
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

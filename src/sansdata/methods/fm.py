@@ -126,15 +126,19 @@ class FM(PooledRounds):
             [{"params": clone.parameters(), "lr": lr}, {"params": [codes], "lr": latent_lr}],
             betas=(0.5, 0.999),
         )
-        best_loss, best, losses = float("inf"), torch.empty(0), Losses()
+        lowest, best, losses = torch.empty(0), torch.empty(0), Losses()
         with fixed(context.student):
             for step in range(config.k):
                 images = images_from(clone, codes, context)
                 losses = self._losses(images, targets)
                 total = losses.total()
-                # The first stands also where its loss is nan: the engine names the term once this move is over.
-                if (value := total.item()) < best_loss or step == 0:
-                    best_loss, best = value, images.detach()
+                # The first stands also where its loss is nan: the engine names the term once this move is over. On an
+                # accelerator nobody waits for the loss.
+                value, made = total.detach(), images.detach()
+                if step == 0:
+                    lowest, best = value, made
+                better = value < lowest
+                lowest, best = torch.where(better, value, lowest), torch.where(better, made, best)
                 inner.zero_grad(set_to_none=True)
                 total.backward()
                 if config.meta:
