@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -45,7 +46,9 @@ class Journal:
         try:
             with self._lock, self._alone() as file:
                 self._catch_up(file)
-                file.write(line)
+                if (file.write(line) or 0) < len(line):  # the disk is full
+                    file.truncate(self._read_to)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
                 self._count(line, 0)
                 self._read_to += len(line)
