@@ -77,7 +77,8 @@ BLACK_BOX = Recipe(
 
 BLACK_BOX_FASHION = Recipe(
     name="black-box-fashion",
-    claim="On clothes as on digits: estimated gradients buy more than noise for the same queries.",
+    claim="On clothes as on digits: estimated gradients, and two students that disagree, buy more than noise for the "
+    "same queries.",
     data="fashion-mnist",
     task="fashion-mnist",
     teacher=TeacherRecipe(network="lenet5", epochs=4),
@@ -89,11 +90,19 @@ BLACK_BOX_FASHION = Recipe(
             _arm("noise", "floor", "noise", 1171, NOISE),
             _arm("maze", "method", "maze", 1170, **SMALL, paper="0.90 of the teacher's at 5 M (MAZE, from memory)"),
             _arm("maze-no-replay", "ablation", "maze", 390, {"replay_steps": 0}, **SMALL),
+            _arm("disguide", "method", "disguide", 1873, **SMALL),
+            _arm("noise-labels", "floor", "noise", 1171, OF_LABELS, service=LABELS),
+            _arm("ideal-labels", "method", "ideal", 2000, **SMALL, service=LABELS, queries=12_500),
+            _arm("disguide-labels", "method", "disguide", 1873, {"answers": "labels"}, **SMALL, service=LABELS),
         )
     },
-    matched="Queries: 150,000. Student steps follow from them, by each method's own formula.",
+    matched="Queries: 150,000 for all but ideal, which asks for 12,500 labels. Student steps follow from them, by each "
+    "method's own formula.",
     expected=(
         Expectation(better="dfme", worse="noise", margin=20),
         Expectation(better="maze", worse="maze-no-replay"),
+        Expectation(better="disguide", worse="noise"),
+        Expectation(better="ideal-labels", worse="noise-labels"),
+        Expectation(better="disguide-labels", worse="noise-labels"),
     ),
 )  # fmt: skip
