@@ -183,7 +183,8 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
         ("fm", "", {}, "the teacher has BatchNorm statistics: fm", ""),
         ("dafl", "", {}, NO_NORMS, ""),
         ("dafl", "", {"activation": 0.0}, NO_NORMS, "no linear layer gives the logits: activation=0"),
-        ONLY_ASKED,
+        ("disguide", "", {}, "the teacher is only asked: disguide", ""),
+        ("disguide", "", {"answers": "labels"}, "the teacher is only asked, and names classes alone: disguide", ""),
     ),
     ("image", "masks"): (
         ("dfad", "segmentation", {}, "masks, and the teacher has BatchNorm statistics: dfad", ""),
