@@ -290,7 +290,7 @@ TEACHERS: dict[str, Row] = {
     "ModelOutput": Row(lambda: Returns(lambda y, h: OrderedDict(loss=None, logits=y, hidden_states=(h,)))),
     "named tuple": Row(lambda: Returns(lambda y, h: Named(y, 2 * y))),
     "namespace": Row(lambda: Returns(lambda y, h: SimpleNamespace(logits=y))),
-    "only scores": Row(lambda: without_gradient(Head()), auto="noise", warned="no gradient"),
+    "only scores": Row(lambda: without_gradient(Head()), auto="disguide", warned="no gradient"),
     "buffer outside the state": Row(with_buffer_outside_the_state, norms=1),
     "old weight_norm": Row(lambda: weight_normed(nn.utils.weight_norm)),
     "spectral_norm": Row(lambda: weight_normed(nn.utils.spectral_norm)),
