@@ -9,6 +9,8 @@ FLOATS = {"inputs": "float32"}
 PNG = {"inputs": "png"}
 LABELS = {"inputs": "float32", "answers": "labels"}
 BELOW = {"directions": 4, "step": 1e-3, "below_rounding": True}
+LONG = {"step": 0.251}
+"""What the rule of 8 bits takes at 32 x 32."""
 
 
 def _arm(name: str, role: Any, method: str, steps: int, options: dict[str, Any] | None = None, **more: Any) -> Arm:
@@ -53,6 +55,7 @@ BLACK_BOX = Recipe(
                  paper="96.54 from more than 1,000 M (ZSDB3KD, read in a summary)"),
             _arm("dfme-8-bits", "method", "dfme", 585, **MANY, service=PNG),
             _arm("dfme-8-bits-below-the-rule", "ablation", "dfme", 585, {"estimate": BELOW}, **MANY, service=PNG),
+            _arm("dfme-long-step", "ablation", "dfme", 585, {"estimate": LONG}, **MANY),
             _arm("dfme-2-decimals", "ablation", "dfme", 585, **SMALL, service=FLOATS | {"decimals": 2}),
         )
     },
@@ -69,6 +72,7 @@ BLACK_BOX = Recipe(
         Expectation(better="disguide-labels", worse="noise-labels"),
         Expectation(better="dfms-labels", worse="noise-labels"),
         Expectation(better="dfme-8-bits", worse="dfme-8-bits-below-the-rule"),
+        Expectation(better="dfme-long-step", worse="dfme"),
         Expectation(better="dfme", worse="dfme-2-decimals"),
     ),
     tried=(
