@@ -129,11 +129,16 @@ def _export(out: Path, targets: Sequence[Target]) -> None:
     report(out)
 
 
+def _names_its_own_task(teacher: str) -> bool:
+    """Whether a teacher's SPEC may name its own job: a panel, or a bundle."""
+    return teacher.lower().endswith((".yaml", ".yml", ".zip")) or exists(Path(teacher) / "configs")
+
+
 def _check_early(settings: RunSettings) -> None:
     """What can be wrong without any model, before torch is imported."""
     if settings.teacher == RunSettings().teacher:
         raise ConfigError("--teacher SPEC is needed: the model to distil")
-    if not settings.task and not settings.teacher.lower().endswith((".yaml", ".yml")):  # a panel names its own
+    if not settings.task and not _names_its_own_task(settings.teacher):
         raise ConfigError("--task TASK is needed: a YAML file or a known name (see `sansdata list models`)")
     if settings.task:
         load_task(settings.task)

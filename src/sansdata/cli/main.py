@@ -16,6 +16,7 @@ import typer
 from ..errors import SansdataError, UserError, first_line
 from . import (
     autoencoder,
+    bundle,
     check,
     compress,
     convert,
@@ -47,6 +48,7 @@ app.command("distill")(distill.distill)
 app.command("federate")(federate.federate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.add_typer(bundle.bundle)
 app.command("autoencoder")(autoencoder.autoencoder)
 app.command("rows")(rows.rows)
 app.command("vocabulary")(vocabulary.vocabulary)
