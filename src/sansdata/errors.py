@@ -61,6 +61,10 @@ class RunDirectoryError(UserError):
     """The output directory exists, is locked, or does not belong to this run."""
 
 
+class SealError(RunDirectoryError):
+    """The record of a sealed run was changed, or says that a phase was broken."""
+
+
 class ResumeError(UserError):
     """A run cannot be continued exactly: settings, machine, threads or files differ."""
 

@@ -33,6 +33,7 @@ from . import (
     reproduce,
     rows,
     trim,
+    verify,
     vocabulary,
 )
 
@@ -59,6 +60,7 @@ app.command("compress")(compress.compress)
 app.command("quantize")(quantize.quantize)
 app.command("trim")(trim.trim)
 app.command("report")(report.report)
+app.command("verify")(verify.verify)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)
 app.command("demo")(demo.demo)
