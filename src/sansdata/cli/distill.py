@@ -30,6 +30,9 @@ def distill(
         list[str] | None, typer.Argument(metavar="[key=value ...]", help="settings of the method, or section.key=value")
     ] = None,
     teacher: words.OptionalTeacher = None,
+    teacher_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="the public key by which the teacher's bundle must be signed")
+    ] = None,
     helper: Annotated[
         list[str] | None,
         typer.Option(metavar="SPEC", help="a model that helps to make the inputs; may be repeated"),
@@ -75,7 +78,7 @@ def distill(
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
         "update": update, "helpers": helper or None, "pool": pool, "defence": defence,
-        "bits": bits, "sealed": sealed or None,
+        "bits": bits, "sealed": sealed or None, "teacher_key": teacher_key,
     }  # fmt: skip
     settings = resolve_settings(config, flags, overrides or ())
     _check_early(settings)

@@ -98,6 +98,22 @@ def test_a_strict_run_may_read_a_bundle_and_nothing_beside_it(made, tmp_path: Pa
         assert all(path.startswith(spec) for path in read)
 
 
+def test_a_run_asks_for_the_makers_signature(made, tmp_path: Path) -> None:
+    """Sealed, and in one reading: what was checked is what is used. The record names what was distilled."""
+    options, given = {"transfer": {"batch": 8}}, {"teacher": str(made.folder), "task": "", "budget": "2steps"}
+    settings = made.tiny.settings("noise", options, sealed=True, teacher_key=str(made.public), **given)
+    run(settings, tmp_path / "run")
+    assert "is signed by the key" in (tmp_path / "run" / "events.log").read_text()
+    begun = json.loads((tmp_path / "run" / "chain.jsonl").read_text().splitlines()[0])
+    assert begun["facts"]["teacher"]["sha256"] == sha256(made.folder / "SHA256SUMS")
+    _, other = make_key(tmp_path, "other")
+    with pytest.raises(sansdata.errors.BundleError, match="not by the key"):
+        run(made.tiny.settings("noise", options, teacher_key=str(other), **given), tmp_path / "other")
+    with pytest.raises(ConfigError, match="only a bundle is signed"):
+        run(made.tiny.settings("noise", options, budget="2steps", teacher_key=str(other)), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_run_is_bundled_byte_for_byte(made, tmp_path: Path) -> None:
     settings = made.tiny.settings(
         "noise", {"transfer": {"batch": 8}}, teacher=str(made.folder), task="", budget="2steps"

@@ -19,7 +19,8 @@ from .chain import Record
 
 Phase = Literal["SEALED", "LOCAL", "REPORT"]
 BEGUN, RESUMED, STOPPED, ENDED, SIGNED = "begun", "resumed", "stopped", "sealed", "signed"
-MODELS = frozenset(("teacher", "helper", "student", "task", "config", "code", "system", "run", "program"))
+MODELS = frozenset(("teacher", "key", "helper", "student", "task", "config", "code", "system", "run",
+                    "program"))  # fmt: skip
 """Roles of files that are no data, wherever they lie."""
 BROKEN = "broken"
 """The event of a record that says that a phase was broken, and how."""

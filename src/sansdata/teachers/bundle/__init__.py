@@ -5,6 +5,6 @@
 """
 
 from .layout import is_bundle
-from .teacher import bundle_files, load_bundle, task_of_bundle
+from .teacher import bundle_files, load_bundle, load_signed, task_of_bundle
 
-__all__ = ["bundle_files", "is_bundle", "load_bundle", "task_of_bundle"]
+__all__ = ["bundle_files", "is_bundle", "load_bundle", "load_signed", "task_of_bundle"]

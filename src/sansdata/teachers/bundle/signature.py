@@ -4,7 +4,8 @@ The sort of the key decides how. Ed25519 signs the bytes of SHA256SUMS: that is 
 signs as OpenSSF's model signing does (a Sigstore bundle over the hash of every file), for who has its tools.
 The first is the default because a hospital needs one common library for it, or openssl alone, because what is signed is
 the very list that was just checked, and because its signature has no fields that could be read in two ways; model
-signing brings sixteen packages, most of them for a network that the hospital has not.
+signing brings sixteen packages, most of them for a network that the hospital has not, and does not import without a
+seventeenth that it does not name.
 """
 
 from __future__ import annotations
@@ -71,6 +72,6 @@ def _openssf(module: str) -> Any:
         return import_module(f"model_signing.{module}")
     except ImportError as fault:
         raise MissingLibraryError(
-            f"a signature by an elliptic-curve key needs model-signing ({fault}): pip install model-signing (the extra "
-            "'openssf'); an Ed25519 key needs only cryptography"
+            f"a signature by an elliptic-curve key needs model-signing ({fault}): pip install model-signing pyopenssl "
+            "(the extra 'openssf'); an Ed25519 key needs only cryptography"
         ) from None
