@@ -32,6 +32,10 @@ def create(
     task: words.OptionalTask = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="the maker's word, as YAML")] = None,
     sign: Annotated[Path | None, typer.Option(metavar="FILE", help="the file of your private key, in PEM")] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="aggregates to compare with, as `sansdata monitor --out` has them"),
+    ] = None,
 ) -> None:
     """Write a bundle of MODEL, and check it as its receiver will."""
     settings: dict[str, Any] = {} if config is None else dict(read_yaml(config))
@@ -40,7 +44,7 @@ def create(
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.bundle import create_bundle
 
-    done = create_bundle(model, out, job, _as_text(settings), sign)
+    done = create_bundle(model, out, job, _as_text(settings), sign, reference)
     print(f"bundle    {done.path}")
     for line in _facts(done.bundle):
         print(line)
@@ -56,6 +60,21 @@ def verify(
 
     for line in _facts(verify_bundle(path, key)):
         print(line)
+
+
+@bundle.command("rollback")
+def rollback(
+    store: Annotated[Path, typer.Argument(metavar="FOLDER", help="a folder of bundles; its file CURRENT names one")],
+    key: Annotated[Path, typer.Option(metavar="FILE", help=KEY)],
+) -> None:
+    """Name the version before the current one in CURRENT, of those that are signed and pass every check."""
+    from ..api.bundle import rollback_bundle
+
+    done = rollback_bundle(store, key)
+    print(f"before    {done.before}")
+    print(f"now       {done.now}  (version {done.version})")
+    for line in done.passed_over:
+        print(f"passed    {line}")
 
 
 @bundle.command("convert")

@@ -17,6 +17,7 @@ from ..errors import SansdataError, UserError, first_line
 from . import (
     autoencoder,
     bundle,
+    card,
     check,
     compress,
     convert,
@@ -27,6 +28,7 @@ from . import (
     export,
     federate,
     listing,
+    monitor,
     predict,
     quantize,
     report,
@@ -60,6 +62,8 @@ app.command("compress")(compress.compress)
 app.command("quantize")(quantize.quantize)
 app.command("trim")(trim.trim)
 app.command("report")(report.report)
+app.command("card")(card.card)
+app.command("monitor")(monitor.monitor)
 app.command("verify")(verify.verify)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)

@@ -16,7 +16,8 @@ from typing import Any
 
 PROC = Path("/proc")
 HOOK, NO_NETWORK, CONTAINER = "audit hook only", "no network", "no network, read-only, no other mounts"
-"""The levels, the weakest first."""
+LEVELS = (HOOK, NO_NETWORK, CONTAINER)
+"""The weakest first."""
 LIMITS = {
     HOOK: "Undeclared reads and connections through Python were stopped. What native code reads by itself, and what "
     "other programs hand over, was not watched; the machine had a network and its other files.",

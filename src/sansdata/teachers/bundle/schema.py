@@ -91,13 +91,13 @@ class Description(Strict):
 
 def read_metadata(folder: Path) -> MonaiMetadata:
     """Raises BundleError."""
-    return _validated(MonaiMetadata, _plain_json(folder / layout.METADATA), folder / layout.METADATA)
+    return _validated(MonaiMetadata, read_plain(folder / layout.METADATA), folder / layout.METADATA)
 
 
 def read_description(folder: Path) -> tuple[Description, Metadata, Task]:
     """(configs/dfkd.json, what it says of the model, the model's task). Raises BundleError."""
     path = folder / layout.OWN
-    fields = _plain_json(path)
+    fields = read_plain(path)
     if (version := fields.get("schema_version")) != SCHEMA_VERSION:
         raise BundleError(
             f"{path}: schema_version {version!r:.40}; this sansdata reads {SCHEMA_VERSION}. A newer bundle needs a "
@@ -143,9 +143,10 @@ def _refuse_expression(where: str, path: str, value: str) -> NoReturn:
     )  # fmt: skip
 
 
-def _plain_json(path: Path) -> dict[str, Any]:
+def read_plain(path: Path) -> dict[str, Any]:
+    """The object in a file of a bundle, in which nothing could be run. Raises BundleError."""
     try:
-        fields = parse_json(read_regular(path, layout.MOST[layout.OWN]))
+        fields = parse_json(read_regular(path, layout.MOST[layout.REFERENCE]))
     except (OSError, ValueError) as fault:
         raise BundleError(f"{path}: no JSON of a sensible size ({reason(fault)})", "schema") from None
     if not isinstance(fields, dict):

@@ -29,7 +29,7 @@ from . import layout
 from .archive import opened
 from .golden import worst_difference
 from .manifest import checked_sums
-from .schema import Description, MonaiMetadata, read_description, read_metadata
+from .schema import Description, MonaiMetadata, read_description, read_metadata, read_plain
 from .signature import require_signed
 
 
@@ -79,6 +79,8 @@ def _verified(folder: Path, key: Key | None) -> Bundle:
         require_signed(folder, key, sums)
     metadata = read_metadata(folder)
     description, _, _ = read_description(folder)
+    if layout.REFERENCE in names:
+        read_plain(folder / layout.REFERENCE)
     saved = _weights(folder, description)
     module = _network(saved, folder)
     task = saved.task
