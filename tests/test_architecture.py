@@ -33,8 +33,10 @@ HEAVY = (
     "torchao",
     "executorch",
     "tensorboard",
+    "cryptography",
+    "model_signing",
 )
-WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "arithmetic", "files", "cli")
+WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "signing", "arithmetic", "files", "cli")
 """Rooms whose module level must not import torch; cli imports the API inside its verbs."""
 
 

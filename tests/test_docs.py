@@ -20,8 +20,10 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import sansdata
+from sansdata.api.card import CardSettings
 from sansdata.cli.main import app
 from sansdata.config import Strict
+from sansdata.deploy.bundle_writer import BundleSettings
 from sansdata.evaluate.few_shot import FewShotSettings
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
@@ -59,6 +61,9 @@ SECTIONS = {
 }  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {
+    "--network",
+    "--read-only",
+    "--tmpfs",
     "--index-url",
     "--nproc-per-node",
     "--check",
@@ -89,7 +94,13 @@ def flags() -> dict[str, set[str]]:
     """Verb -> its flags, as the command itself knows them."""
     verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     return {
-        name: {opt for parameter in verb.params for opt in parameter.opts if opt.startswith("--")}
+        name: {
+            opt
+            for one in (verb, *getattr(verb, "commands", {}).values())
+            for parameter in one.params
+            for opt in parameter.opts
+            if opt.startswith("--")
+        }
         for name, verb in verbs.items()
     }
 
@@ -161,7 +172,7 @@ def test_settings_in_commands_exist(page: Path) -> None:
         keys = [word.partition("=")[0] for word in words[1:] if re.match(r"[a-z_.]+=", word)]
         method = words[words.index("--method") + 1] if "--method" in words else "noise"
         config = find_method(method).Config if method in METHODS else None
-        config = FewShotSettings if words[0] == "evaluate" else config
+        config = {"evaluate": FewShotSettings, "bundle": BundleSettings, "card": CardSettings}.get(words[0], config)
         for key in keys:
             section, _, rest = key.partition(".")
             home = SECTIONS.get(section)
@@ -326,6 +337,8 @@ def test_yaml_on_the_pages_is_accepted() -> None:
     run, sides = blocks(DOCS / "configuration.md", "yaml")
     RunSettings.model_validate(yaml.safe_load(run))
     assert sansdata.load_task(yaml.safe_load(sides)).pair == ("tokens", "classes")
+    (word,) = blocks(DOCS / "bundles.md", "yaml")
+    assert BundleSettings.model_validate(yaml.safe_load(word)).thresholds == {"effusion": 0.35}
     loans, scaling = (yaml.safe_load(text) for text in blocks(DOCS / "tables.md", "yaml"))
     table = sansdata.load_task({**loans, **scaling})
     assert len(table.own_preprocessing["mean"]) == len(table.inputs.numbers)

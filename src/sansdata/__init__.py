@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .api.bundle import convert_bundle, create_bundle, rollback_bundle, verify_bundle
+    from .api.card import write_card
     from .api.check import check
     from .api.compress import Compressed, prune, quantize
     from .api.convert import Converted, convert
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from .api.export import export
     from .api.federate import Client, FederatedRun, federate
     from .api.judge import judge
+    from .api.monitor import monitor
     from .api.quantize import Integers, to_int8
     from .api.report import report
     from .api.result import Result, load
     from .api.trim import Trimmed, trim
+    from .api.verify import verify_run
     from .config import Strict
     from .contracts import Access, Batch, Losses, Requirements, Stateful
     from .method import Context, Method
@@ -34,6 +38,11 @@ if TYPE_CHECKING:
     from .training.transfer import TransferSettings
 
 _HOMES = {
+    "convert_bundle": "api.bundle",
+    "create_bundle": "api.bundle",
+    "rollback_bundle": "api.bundle",
+    "verify_bundle": "api.bundle",
+    "write_card": "api.card",
     "check": "api.check",
     "Compressed": "api.compress",
     "prune": "api.compress",
@@ -49,6 +58,7 @@ _HOMES = {
     "FederatedRun": "api.federate",
     "federate": "api.federate",
     "judge": "api.judge",
+    "monitor": "api.monitor",
     "Integers": "api.quantize",
     "to_int8": "api.quantize",
     "report": "api.report",
@@ -56,6 +66,7 @@ _HOMES = {
     "load": "api.result",
     "Trimmed": "api.trim",
     "trim": "api.trim",
+    "verify_run": "api.verify",
     "Access": "contracts",
     "Batch": "contracts",
     "Losses": "contracts",
@@ -100,6 +111,8 @@ __all__ = [
     "attack_success",
     "check",
     "convert",
+    "convert_bundle",
+    "create_bundle",
     "distill",
     "evaluate",
     "export",
@@ -107,12 +120,17 @@ __all__ = [
     "judge",
     "load",
     "load_task",
+    "monitor",
     "prune",
     "quantize",
     "report",
+    "rollback_bundle",
     "to_int8",
     "transferability",
     "trim",
+    "verify_bundle",
+    "verify_run",
+    "write_card",
 ]
 
 

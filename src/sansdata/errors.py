@@ -37,6 +37,14 @@ class UnsafeFileError(TeacherError):
     """A model file would have to run code to be read, or lies about its contents."""
 
 
+class BundleError(UnsafeFileError):
+    """A bundle is not what its maker wrote, or is no bundle. `reason` names the check that refused it, in a word."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class StudentError(UserError):
     """The student cannot be built or does not fit the task."""
 
@@ -51,6 +59,10 @@ class DataError(UserError):
 
 class RunDirectoryError(UserError):
     """The output directory exists, is locked, or does not belong to this run."""
+
+
+class SealError(RunDirectoryError):
+    """The record of a sealed run was changed, or says that a phase was broken."""
 
 
 class ResumeError(UserError):

@@ -255,9 +255,12 @@ class EngineSettings(Strict):
 class RunSettings(Grown):
     """One run. `options` are the method's own settings, checked by the method."""
 
-    later: ClassVar[tuple[str, ...]] = ("bits", "teacher_gradients")
+    later: ClassVar[tuple[str, ...]] = ("bits", "teacher_gradients", "sealed", "teacher_key")
 
     teacher: str = "a module in Python"
+    teacher_key: str | None = pydantic.Field(
+        default=None, description="the file of the public key by which the teacher's bundle must be signed"
+    )
     helpers: tuple[str, ...] = pydantic.Field(default=(), description="further models that help to make the inputs")
     task: str | dict[str, Any] = ""
     student: str = "shrink:0.5"
@@ -271,6 +274,7 @@ class RunSettings(Grown):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: int = pydantic.Field(default=0, ge=0, le=1024, description="0 leaves torch's own choice")
     strict: bool = False
+    sealed: bool = pydantic.Field(default=False, description="strict, without any connection, and on the record")
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     features: FeatureTerms = FeatureTerms()
     update: Literal["plain", "retain"] = "plain"

@@ -17,7 +17,7 @@ from ..settings import RunSettings
 from ..tasks import load_task
 from ..teachers.base import Teacher
 from ..teachers.preflight import why_not
-from ..teachers.specs import load_teacher
+from ..teachers.specs import load_teacher, task_of
 from ..teachers.students import load_student
 from .result import TaskLike, generator_kept, task_field
 
@@ -33,7 +33,8 @@ def check(teacher: str | Teacher, task: TaskLike = None, student: str | nn.Modul
     with lent, generator_kept():
         if isinstance(teacher, str):
             with long_step("reading the teacher"):
-                teacher = load_teacher(teacher, load_task(task_field(task)))
+                job = task_of(teacher) if task is None else None
+                teacher = load_teacher(teacher, job or load_task(task_field(task)))
         else:
             lent.enter_context(teacher.lent())
         if isinstance(student, nn.Module):

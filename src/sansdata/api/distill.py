@@ -22,6 +22,7 @@ from ..models.modes import single_precision
 from ..report import write_report
 from ..runtime import is_first_process
 from ..settings import RunSettings, code_of
+from ..signing import ED25519, Key, private_key
 from ..streams import Streams
 from ..teachers.base import Teacher
 from ..teachers.students import load_student
@@ -43,6 +44,8 @@ def distill(
     options: Mapping[str, Any] | None = None,
     pool: str | Path | None = None,
     strict: bool = False,
+    sealed: bool = False,
+    sign: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
     settings: Mapping[str, Any] | None = None,
@@ -52,16 +55,17 @@ def distill(
     teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied, or a
     SPEC. method: a name, or a subclass of Method; a run of one is resumed by giving it again. budget: '10m',
     '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called after each student step.
-    options: the method's own settings. pool: a folder of unrelated images, or an .npz file, for
-    methods that choose from one. force: resume although machine or settings differ. settings: every other setting of a
-    run by its name in settings.RunSettings, as a file for `--config` has them: helpers, inherit, device, precision,
-    threads, features, update with retain, defence with vaccine and retrospect, engine.
+    options: the method's own settings. pool: a folder of unrelated images, or an .npz file, for methods that choose
+    from one. sealed: strict, without any connection, and on a record that cannot be changed unseen; sign: the file of
+    the private key that signs its end. force: resume although machine or settings differ. settings: every other setting
+    of a run by its name in settings.RunSettings, as a file for `--config` has them: helpers, inherit, device,
+    precision, threads, features, update with retain, defence with vaccine and retrospect, engine.
 
     Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
     """
     named: dict[str, Any] = {
         "method": name_of(method), "preset": preset, "budget": budget, "seed": seed, "strict": strict,
-        "options": dict(options or {}), "pool": None if pool is None else str(pool),
+        "sealed": sealed, "options": dict(options or {}), "pool": None if pool is None else str(pool),
     }  # fmt: skip
     if isinstance(teacher, str):
         named |= {"teacher": teacher, "task": task_field(task)}
@@ -82,7 +86,7 @@ def distill(
             module = load_student(student, source, source.task).module
     return distill_settings(
         resolved_settings, out, source, module, method=method_class,
-        resume=resume, force=force, command=command, on_step=on_step,
+        resume=resume, force=force, command=command, on_step=on_step, sign=sign,
     )  # fmt: skip
 
 
@@ -98,16 +102,32 @@ def _others(settings: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, 
 
 
 def distill_settings(
-    settings: RunSettings, out: str | Path, teacher: Teacher | None = None, student: nn.Module | None = None, **how: Any
+    settings: RunSettings,
+    out: str | Path,
+    teacher: Teacher | None = None,
+    student: nn.Module | None = None,
+    sign: str | Path | None = None,
+    **how: Any,
 ) -> Result:
     """As `distill`, from settings as a file or the command gives them; `how` goes to engine.run.run."""
-    directory = run(settings, Path(out), teacher, student, **how)
+    if sign is not None and not settings.sealed:
+        raise ConfigError("a key signs the record of a sealed run: add --sealed, or leave --sign out")
+    key = None if sign is None else signing_key(sign)
+    directory = run(settings, Path(out), teacher, student, sign=key, **how)
     if is_first_process():
         try:
             write_report(directory)
         except Exception as fault:  # the run is done, and its figures should be seen whatever becomes of the page
             announce(f"warning: no report was written: {first_line(fault)}. `sansdata report {out}` tries again")
     return load(directory, released(student) if student is not None else _code_of(settings))
+
+
+def signing_key(file: str | Path) -> Key:
+    """The Ed25519 key that signs records. Raises ConfigError for a key of another sort."""
+    key = private_key(file)
+    if key.sort != ED25519:
+        raise ConfigError(f"{file}: records are signed by an Ed25519 key: openssl genpkey -algorithm ed25519 -out KEY")
+    return key
 
 
 def _code_of(settings: RunSettings) -> str:

@@ -77,8 +77,13 @@ def evaluate(
         if isinstance(kind, Tokens) and isinstance(labelled, KindSet):
             copies = overlap_with(about.run_dir, labelled.packed, kind)
             measured = replace(measured, figures=(*measured.figures, *copies))
-        _say(keep_figures(about.run_dir, measured.to_dict()))
+        _say(keep_figures(about.run_dir, measured.to_dict(), _path(data)))
     return measured
+
+
+def _path(data: Any) -> str | Path | None:
+    """Where the data lie, for the record of a sealed run; None for a set in memory, of which that is not known."""
+    return data if isinstance(data, (str, Path)) else None
 
 
 def of_rows(about: Asked, data: str | Path | LabelledSet) -> bool:
@@ -104,7 +109,7 @@ def evaluate_generated_rows(about: Asked, data: Any, teacher: str | Teacher | No
             training,  # type: ignore[arg-type]
         )
     if about.run_dir is not None:
-        _say(keep_figures(about.run_dir, measured.to_dict()))
+        _say(keep_figures(about.run_dir, measured.to_dict(), _path(data)))
     return measured
 
 
@@ -127,7 +132,7 @@ def _few_shot(
     with borrowed(about.module):
         measured = evaluate_few_shot(about.network, about.task, data, settings, runtime)
     if about.run_dir is not None:
-        _say(keep_figures(about.run_dir, measured.to_dict()))
+        _say(keep_figures(about.run_dir, measured.to_dict(), _path(data)))
     return measured
 
 

@@ -85,4 +85,4 @@ def _measure(run: str | Path, data: str | Path) -> dict[str, Any] | None:
     _measure_exports(path, result.task, data)
     over_time = accuracy_over_time(Network.of(result.student, result.task), snapshots, labelled, result.task)
     figures = measured | {"over_time": over_time}
-    return figures if keep_figures(path, figures) else None
+    return figures if keep_figures(path, figures, data) else None

@@ -24,6 +24,7 @@ from ..models.saved import read_model
 from ..network import Network
 from ..settings import code_of
 from ..tasks import Task, load_task
+from ..teachers.bundle import is_bundle, task_of_bundle
 from ..teachers.fill import fill
 from ..teachers.formats import format_of
 from ..teachers.specs import STUDENT_FILE, load_teacher, resolve
@@ -172,7 +173,7 @@ def is_student_file(model: str | Path) -> bool:
 
 def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
     """model: a run directory, 'package.module:function@DIR' of one whose student is made by code, a Result, a student
-    file, a SPEC with its task, or a module that takes normalised images (with a task)."""
+    file, a bundle, a SPEC with its task, or a module that takes normalised images (with a task)."""
     if isinstance(model, (str, Path)) and os.path.lexists(split_run(model)[0] / "run.json"):
         run = load(model)
         return Asked(run.student, run.task, run.run_dir)
@@ -180,6 +181,8 @@ def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
         return Asked(*read_student(Path(model)))
     if isinstance(model, Result):
         return Asked(model.student, model.task, model.run_dir if _is_the_last(model) else None)
+    if task is None and not isinstance(model, nn.Module) and is_bundle(str(model)):
+        task = task_of_bundle(str(model))
     if task is None and not isinstance(model, nn.Module):
         name, there = str(model)[:200], os.path.lexists(model)
         raise ConfigError(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..api.convert import Converted
 
 SHOWN = 12
 
@@ -18,12 +21,17 @@ def convert(
     """Write the weights in FILE as safetensors, without running anything in it, and say what was left out."""
     from ..api.convert import convert as write
 
-    done = write(file, key, out)
-    print(f"file      {done.file}")
-    for place, count in done.sets.items():
-        print(f"weights   {place or 'of the file itself'}: {count} tensors")
+    for line in lines_of(write(file, key, out)):
+        print(line)
+
+
+def lines_of(done: Converted) -> list[str]:
+    """What is said of a file that was converted."""
+    lines = [f"file      {done.file}"]
+    lines += [f"weights   {place or 'of the file itself'}: {count} tensors" for place, count in done.sets.items()]
     if done.left_out:
         more = f" and {len(done.left_out) - SHOWN} more" if len(done.left_out) > SHOWN else ""
-        print(f"left out  {', '.join(done.left_out[:SHOWN])}{more}")
+        lines.append(f"left out  {', '.join(done.left_out[:SHOWN])}{more}")
     choice = f"#{next(iter(done.sets))}" if len(done.sets) > 1 else ""
-    print(f"use it    ARCH@{done.file}{choice}, where ARCH is the network these weights belong to")
+    lines.append(f"use it    ARCH@{done.file}{choice}, where ARCH is the network these weights belong to")
+    return lines

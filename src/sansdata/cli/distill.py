@@ -30,6 +30,9 @@ def distill(
         list[str] | None, typer.Argument(metavar="[key=value ...]", help="settings of the method, or section.key=value")
     ] = None,
     teacher: words.OptionalTeacher = None,
+    teacher_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="the public key by which the teacher's bundle must be signed")
+    ] = None,
     helper: Annotated[
         list[str] | None,
         typer.Option(metavar="SPEC", help="a model that helps to make the inputs; may be repeated"),
@@ -52,6 +55,12 @@ def distill(
     resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
     force: Annotated[bool, typer.Option("--force", help="resume although machine or settings differ")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="stop at the first read of an undeclared file")] = False,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="strict, without any connection, and on a record nobody can change unseen")
+    ] = False,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the private key that signs the record of a sealed run")
+    ] = None,
     device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda or cuda:N")] = None,
     precision: Annotated[str | None, typer.Option(metavar="P", help="auto, fp32 or bf16")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N")] = None,
@@ -69,10 +78,12 @@ def distill(
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
         "update": update, "helpers": helper or None, "pool": pool, "defence": defence,
-        "bits": bits,
+        "bits": bits, "sealed": sealed or None, "teacher_key": teacher_key,
     }  # fmt: skip
     settings = resolve_settings(config, flags, overrides or ())
     _check_early(settings)
+    if settings.sealed and not (print_config or dry_run):
+        _cut_off()
     if print_config:
         from ..api.distill import resolve_options
 
@@ -91,7 +102,9 @@ def distill(
     from ..api.distill import distill_settings
 
     command = shlex.join(["sansdata", *sys.argv[1:]])
-    result = distill_settings(settings, out, resume=resume, force=force, config_file=config, command=command)
+    result = distill_settings(
+        settings, out, resume=resume, force=force, config_file=config, command=command, sign=sign
+    )  # fmt: skip
     if not first:
         return
     summary = result.summary
@@ -109,6 +122,8 @@ def distill(
     for warning in summary["warnings"]:
         print(f"warning   {warning['name']}: {warning['text']}")
     violations = json.loads((out / "ledger.json").read_text())["violations"]
+    if settings.sealed:
+        print(f"sealed    {out / 'chain.jsonl'}: {_sealed_how(out)}; check it: sansdata verify {out}")
     if violations:
         first_path = violations[0]["path"]
         print(f"warning   {len(violations)} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
@@ -116,6 +131,22 @@ def distill(
         _export(out, export)
     if (out / "report.html").is_file():
         print(f"report    {out / 'report.html'}")
+
+
+def _sealed_how(out: Path) -> str:
+    from ..engine.seal.check import check
+
+    record = check(out)
+    return f"{record.isolation['level']}{', signed' if record.signed else ''}"
+
+
+def _cut_off() -> None:
+    """Leaves the machine's networks before a thread begins, where the system allows it. How far that went is detected
+    by the run itself. Inside a larger program there are threads already, and networks that it needs."""
+    if "torch" not in sys.modules and sys.platform == "linux":
+        from ..engine.seal.isolation import leave_networks
+
+        leave_networks()
 
 
 def _export(out: Path, targets: Sequence[Target]) -> None:
@@ -129,11 +160,16 @@ def _export(out: Path, targets: Sequence[Target]) -> None:
     report(out)
 
 
+def _names_its_own_task(teacher: str) -> bool:
+    """Whether a teacher's SPEC may name its own job: a panel, or a bundle."""
+    return teacher.lower().endswith((".yaml", ".yml", ".zip")) or exists(Path(teacher) / "configs")
+
+
 def _check_early(settings: RunSettings) -> None:
     """What can be wrong without any model, before torch is imported."""
     if settings.teacher == RunSettings().teacher:
         raise ConfigError("--teacher SPEC is needed: the model to distil")
-    if not settings.task and not settings.teacher.lower().endswith((".yaml", ".yml")):  # a panel names its own
+    if not settings.task and not _names_its_own_task(settings.teacher):
         raise ConfigError("--task TASK is needed: a YAML file or a known name (see `sansdata list models`)")
     if settings.task:
         load_task(settings.task)

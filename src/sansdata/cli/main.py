@@ -16,6 +16,8 @@ import typer
 from ..errors import SansdataError, UserError, first_line
 from . import (
     autoencoder,
+    bundle,
+    card,
     check,
     compress,
     convert,
@@ -26,12 +28,14 @@ from . import (
     export,
     federate,
     listing,
+    monitor,
     predict,
     quantize,
     report,
     reproduce,
     rows,
     trim,
+    verify,
     vocabulary,
 )
 
@@ -47,6 +51,7 @@ app.command("distill")(distill.distill)
 app.command("federate")(federate.federate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.add_typer(bundle.bundle)
 app.command("autoencoder")(autoencoder.autoencoder)
 app.command("rows")(rows.rows)
 app.command("vocabulary")(vocabulary.vocabulary)
@@ -57,6 +62,9 @@ app.command("compress")(compress.compress)
 app.command("quantize")(quantize.quantize)
 app.command("trim")(trim.trim)
 app.command("report")(report.report)
+app.command("card")(card.card)
+app.command("monitor")(monitor.monitor)
+app.command("verify")(verify.verify)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)
 app.command("demo")(demo.demo)

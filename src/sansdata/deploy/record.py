@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..engine.seal.phases import record_phase
 from ..figures import Drawing
 from ..files import exclusive, read_json, reason, write_json
 
@@ -30,7 +31,8 @@ def add_to_run(run_dir: Path, entry: dict[str, Any]) -> str:
             write_json(path, {"exports": entries, "figures": [one.to_dict() for one in drawings(entries)]})
     except (OSError, ValueError, RecursionError) as fault:
         return f"{path} cannot be written ({reason(fault)}): what was measured stands only beside the file"
-    return ""
+    exported = {name: entry[name] for name in ("name", "sha256") if name in entry}
+    return record_phase(run_dir, "REPORT", "exported", exported, [NAME])
 
 
 def add_accuracy(run_dir: Path, accuracies: dict[str, float], source: str) -> str:
@@ -46,7 +48,7 @@ def add_accuracy(run_dir: Path, accuracies: dict[str, float], source: str) -> st
             write_json(path, {"exports": entries, "figures": [one.to_dict() for one in drawings(entries)]})
     except (OSError, ValueError, RecursionError) as fault:
         return f"{path} cannot be written ({reason(fault)}): the accuracy of exported files stands nowhere else"
-    return ""
+    return record_phase(run_dir, "LOCAL", "evaluated exports", {"source": source}, [NAME])
 
 
 def exports_in(path: Path) -> list[dict[str, Any]]:

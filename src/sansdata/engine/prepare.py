@@ -33,6 +33,7 @@ from ..streams import Streams
 from ..tasks import Task, load_task
 from ..teachers.autoencoder import role_of
 from ..teachers.base import Teacher
+from ..teachers.bundle import load_signed
 from ..teachers.cached_weights import cached_weights
 from ..teachers.lending import Lender, differences
 from ..teachers.panel import Panel
@@ -135,6 +136,8 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
         declared[Path(settings.pool).expanduser()] = "pool"
     if config_file is not None:
         declared[config_file] = "config"
+    if settings.teacher_key is not None:
+        declared[Path(settings.teacher_key)] = "key"
     return declared
 
 
@@ -181,7 +184,10 @@ def load(
     runtime = runtime_for(task, settings.device, settings.precision)
     if teacher is None:
         with long_step("reading the teacher"), Streams(settings.seed).as_global("teacher"):
-            teacher = load_teacher(settings.teacher, task)  # its weights are drawn, then read from the file
+            if settings.teacher_key is not None:
+                teacher = load_signed(settings.teacher, task, settings.teacher_key)
+            else:
+                teacher = load_teacher(settings.teacher, task)  # its weights are drawn, then read from the file
     if settings.helpers:
         with long_step("reading the helpers"), Streams(settings.seed).as_global("helpers"):
             teacher = teacher.helped_by([load_teacher(spec, task) for spec in settings.helpers])

@@ -21,10 +21,20 @@ from torch import nn
 
 from .. import __version__
 from ..config import dump_yaml
-from ..errors import BudgetSpent, Interrupted, ResumeError, SansdataError, UserError, first_line
-from ..files import utc_now, write_atomic
+from ..errors import (
+    BudgetSpent,
+    ConfigError,
+    Interrupted,
+    NoDataViolation,
+    ResumeError,
+    SansdataError,
+    UserError,
+    first_line,
+)
+from ..files import exists, utc_now, write_atomic
 from ..method import Method
 from ..settings import RunSettings
+from ..signing import Key
 from ..tasks import load_task
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.panel import Api, Panel
@@ -37,13 +47,15 @@ from .checkpoint import Checkpoints
 from .facts import plan_in
 from .finish import finish
 from .guard.ledger import Ledger
-from .guard.no_data import NoDataGuard
+from .guard.no_data import Mode, NoDataGuard
 from .kept_samples import keep_samples
 from .loop import Loop
 from .monitor import announce, require_tensorboard
 from .out_of_memory import is_out_of_memory, out_of_memory
 from .prepare import Prepared, declared_inputs, models_named, prepare
 from .run_directory import RunDirectory, at
+from .seal.chain import CHAIN
+from .seal.sealing import Seal
 from .signals import StopRequest, stop_on_signals
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -62,25 +74,31 @@ def run(
     config_file: Path | None = None,
     command: str | None = None,
     on_step: OnStep | None = None,
+    sign: Key | None = None,
 ) -> Path:
     """Distils into directory `out`, under the no-data guard, and seals it. Gives `out`.
 
-    method: a class in place of the one that the settings name. force: resume although machine, versions or settings
-    differ; the result is then not bitwise the same, and says so. Raises UserError before step 0, Interrupted after a
-    signal, DivergedError, NoDataViolation, OutOfMemory, PeerLost, BudgetSpent.
+    method: a class in place of the one that the settings name. sign: a private key, for the end of a sealed run. force:
+    resume although machine, versions or settings differ; the result is then not bitwise the same, and says so. Raises
+    UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation, OutOfMemory, PeerLost,
+    BudgetSpent.
     """
     directory = RunDirectory(out)
     if settings.engine.tensorboard:
         require_tensorboard()
     asked = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
     import_libraries([*asked, *models_named(settings, method)])
-    guard = NoDataGuard("strict" if settings.strict else "record", declared_inputs(settings, config_file), out)
+    mode: Mode = "strict" if settings.strict or settings.sealed else "record"
+    guard = NoDataGuard(mode, declared_inputs(settings, config_file), out, settings.sealed)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
     for spec in (*asked, *([] if teacher is None else [member.source for member in teacher.members])):
+        if settings.sealed and (asked_services := services(spec)):
+            raise ConfigError(f"a sealed run asks nobody: {', '.join(asked_services.values())} lies behind a network")
         guard.declare_services(services(spec))
         guard.declare(dict.fromkeys(journals(spec, job), "journal"))
+    seal = Seal(out, guard, sign) if settings.sealed else None
     with _alone(), guard, stop_on_signals() as request:
-        with _explained(request):
+        with _explained(request), _noted_before(directory, resume, seal):
             prepared = prepare(settings, teacher, student, method)
         guard.declare(prepared.method.reads(prepared.config))
         for spec, role in prepared.method.models(prepared.config).items():
@@ -89,20 +107,25 @@ def run(
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())
         first = prepared.runtime.rank == 0
+        if settings.sealed and prepared.runtime.world > 1:
+            raise ConfigError("a sealed run is one process: several talk to one another, which nobody could follow")
         ledger = Ledger(out, guard, prepared.runtime.rank)
         continued = directory.open(resume) if first else False
         continued = bool(prepared.runtime.from_rank_0(continued))
         loop = None
         try:
             with _explained(request, prepared):
-                loop = _begin(prepared, directory, ledger, continued, force, command, on_step)
+                loop = _begin(prepared, directory, ledger, seal, continued, force, command, on_step)
                 status = loop.run(request)
                 _finish(prepared, directory, loop)
         except BaseException as fault:
+            violated = seal is not None and isinstance(fault, NoDataViolation)
             if first and loop is not None:
                 _close(directory, ledger, loop, fault)
-            elif first and not continued:
+            elif first and not continued and not violated:
                 directory.discard()
+            if seal is not None and (loop is not None or violated):
+                seal.stop("interrupted" if isinstance(fault, Interrupted) else "failed", fault)
             elif not first and loop is not None:
                 with contextlib.suppress(Exception):
                     ledger.write(ended=True)
@@ -115,10 +138,25 @@ def run(
         ended = {"status": status, "ended": utc_now(), "seconds": round(loop.elapsed, 3)}
         directory.write_json("run.json", directory.manifest() | ended)
         directory.event(f"sealed: {status}")
+        if seal is not None:
+            seal.end(status)
     prepared.runtime.barrier()  # the others may read the student now
     prepared.runtime.leave()
     directory.release()
     return out
+
+
+@contextlib.contextmanager
+def _noted_before(directory: RunDirectory, resume: bool, seal: Seal | None) -> Iterator[None]:
+    """A sealed run that reads what it may not before it has a directory gets one, and keeps the event."""
+    try:
+        yield
+    except NoDataViolation as fault:
+        if seal is not None and not (exists(directory.path) and not resume):
+            directory.open(resume)
+            seal.stop("failed", fault)
+            directory.release()
+        raise
 
 
 _UNDER_WAY = threading.Lock()
@@ -158,6 +196,7 @@ def _begin(
     prepared: Prepared,
     directory: RunDirectory,
     ledger: Ledger,
+    seal: Seal | None,
     continued: bool,
     force: bool,
     command: str | None,
@@ -189,7 +228,11 @@ def _begin(
         checkpoints.sweep()
         directory.sweep()
         ledger.begin(continued)
+        if seal is not None:
+            manifest["sealed"] = {"chain": CHAIN, "isolation": seal.isolation}
         _open(directory, prepared, manifest, plan, notes, continued)
+        if seal is not None:
+            seal.begin(manifest, continued)
     prepared.runtime.barrier()
     if not first:
         ledger.begin(continued)

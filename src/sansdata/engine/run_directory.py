@@ -35,10 +35,10 @@ FINISHED = ("done", "truncated")
 FILES = (
     "lock", "config.yaml", "run.json", "plan.json", "partition.json", "metrics.jsonl", "events.log", "ledger.json",
     "student.safetensors", "student.best.safetensors", "summary.json", "images.npz", "kept.npz", "tokenizer.json",
-    "report.html",
+    "report.html", "chain.jsonl",
 )  # fmt: skip
 FOLDERS = ("checkpoints", "snapshots", "samples", "clients", "tensorboard", "ledger")
-BEGUN = {"lock", "config.yaml", "partition.json", "ledger", "ledger.json"}
+BEGUN = {"lock", "config.yaml", "partition.json", "ledger", "ledger.json", "chain.jsonl"}
 """What stands there before run.json does."""
 MAX_LOG_BYTES = 256_000_000
 """Of metrics.jsonl."""

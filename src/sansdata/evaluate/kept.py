@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ..engine.seal.phases import record_phase
 from ..files import exclusive, is_regular, read_json, reason, write_json
 
 NAME = "evaluation.json"
@@ -24,8 +25,9 @@ SAME = ("source", "count", "train", "test", "attack", "target", "data")
 Figures = dict[str, Any]
 
 
-def keep_figures(run_dir: Path, figures: Mapping[str, Any]) -> str:
-    """Adds figures on the run's own task. Gives '' or, where nothing could be written, why."""
+def keep_figures(run_dir: Path, figures: Mapping[str, Any], data: str | Path | None = None) -> str:
+    """Adds figures on the run's own task. data: the file or folder that they were measured on, for the record of a
+    sealed run. Gives '' or, where nothing could be written, why."""
 
     def grown(old: Figures) -> Figures:
         sections = {name: old[name] for name in SECTIONS if isinstance(old.get(name), dict)}
@@ -38,7 +40,7 @@ def keep_figures(run_dir: Path, figures: Mapping[str, Any]) -> str:
             merged(last if isinstance(last, dict) else {}, figures) | sections | ({EARLIER: earlier} if earlier else {})
         )
 
-    return _change(run_dir, grown)
+    return _change(run_dir, grown, figures, data)
 
 
 def keep_by_name(run_dir: Path, section: Literal["transfer", "attacks"], name: str, figures: Mapping[str, Any]) -> str:
@@ -52,7 +54,7 @@ def keep_by_name(run_dir: Path, section: Literal["transfer", "attacks"], name: s
         entries[name] = merged(before if isinstance(before, dict) else {}, figures)
         return old | {section: entries}
 
-    return _change(run_dir, grown)
+    return _change(run_dir, grown, {"source": name, **figures})
 
 
 def _set_of(figures: Mapping[str, Any]) -> str:
@@ -79,14 +81,20 @@ def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> Figures:
     return result
 
 
-def _change(run_dir: Path, grown: Callable[[Figures], Figures]) -> str:
+def _change(
+    run_dir: Path,
+    grown: Callable[[Figures], Figures],
+    figures: Mapping[str, Any],
+    data: str | Path | None = None,
+) -> str:
     path = run_dir / NAME
     try:
         with exclusive(run_dir):
             write_json(path, grown(_read(path)))
     except (OSError, ValueError, RecursionError) as fault:
         return f"{path} cannot be written ({reason(fault)}): these figures stand nowhere else"
-    return ""
+    measured = {name: figures[name] for name in ("source", "count") if name in figures}
+    return record_phase(run_dir, "LOCAL", "evaluated", measured, [NAME], data)
 
 
 def _read(path: Path) -> Figures:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..figures import Figure
-from . import facts
+from . import facts, sealed
 from .findings import figures
 from .findings import read as read_findings
 from .read import Run
@@ -300,7 +300,7 @@ def ledger(run: Run) -> dict[str, Any]:
         "broken": len(violations),
         "unwatched": [(entry.at("what").text(), entry.at("name").text(), entry.at("when").text())
                       for entry in run.ledger.at("unwatched").items()[:LEDGER_ROWS]],
-        "processes": _processes(run.ledger.at("processes").items()),
+        "processes": _processes(run.ledger.at("processes").items()), "sealed": sealed.rows(run.directory),
     }  # fmt: skip
 
 

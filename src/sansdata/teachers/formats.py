@@ -11,6 +11,7 @@ from ..errors import TeacherError
 from ..tasks import Task
 from .autoencoder import is_autoencoder, load_autoencoder_teacher
 from .base import Teacher
+from .bundle import bundle_files, is_bundle, load_bundle
 from .onnx_file import external_files, is_onnx, load_onnx
 from .panel_file import is_panel, load_panel, specs_in
 from .pipeline import is_pipeline, load_pipeline, pipeline_files
@@ -105,6 +106,7 @@ def _imports(*names: str) -> Callable[[str], Sequence[str]]:
 
 FORMATS = (
     Format(is_panel, load_panel, _files_of_panel),
+    Format(is_bundle, _from(load_bundle), _in(bundle_files)),
     Format(_is_skops, _from(load_skops), _itself, _imports("skops.io", "sklearn.ensemble", "pandas")),
     Format(is_offer, load_service, _files_of_service),
     Format(is_writer, _load_writer, _files_of_writer, _libraries_of_writer),

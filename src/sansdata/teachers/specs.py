@@ -16,6 +16,7 @@ MODEL.onnx                 a model that onnxruntime runs, only asked: teachers o
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
 SERVICE.yaml               a model behind an API, or one that answers as if it were: teachers only (docs/black-box.md)
+BUNDLE                     a bundle, a folder or BUNDLE.zip, as `sansdata bundle create` writes it
 PANEL.yaml                 several classifiers with label sets of their own, see panel_file: teachers only
 FOLDER                     a classifier of texts or images of the library transformers, one that writes texts, or one of
                            timm's, as hubs have them: config.json and model.safetensors; or a pipeline of diffusers,
@@ -45,6 +46,7 @@ from ..models.zoo import DOORS, ZOO
 from ..network import Network
 from ..tasks import Task
 from .base import Teacher, plain_copy
+from .bundle import is_bundle, task_of_bundle
 from .choice import choose
 from .fill import fill
 from .folder import CONFIG, WEIGHTS, is_folder, is_timm_folder, read_json, weight_files
@@ -99,8 +101,10 @@ def load_teacher(spec: str, task: Task) -> Teacher:
 
 
 def task_of(spec: str) -> Task | None:
-    """The job that a teacher's SPEC names by itself, as a panel does; None where it names none. Raises TeacherError for
-    a panel that cannot be read, TaskError for one whose images cannot be."""
+    """The job that a teacher's SPEC names by itself, as a panel or a bundle does; None where it names none. Raises
+    TeacherError for one that cannot be read, TaskError for a panel whose images cannot be."""
+    if is_bundle(spec):
+        return task_of_bundle(spec)
     return read_panel(spec).task if is_panel(spec) else None
 
 

@@ -15,6 +15,8 @@ from .system import is_this_machine
 class Watcher(Protocol):
     """Who is told."""
 
+    offline: bool
+
     def saw(self, path: str, event: str = "open", counted: bool = True) -> None: ...
     def saw_descriptor(self, number: int, event: str) -> None: ...
     def made(self, path: str) -> None: ...
@@ -123,14 +125,29 @@ def _database(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:
     watcher.refuse(f"<database: {str(args[0])[:200]}>", event)
 
 
+def _socket(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:
+    if watcher.offline:
+        watcher.refuse("<a socket>", event)
+
+
+def _name_of_a_host(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:
+    if watcher.offline:
+        watcher.refuse(f"<network: {str(args[0])[:200]}>", event)
+
+
 def _connection(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:
-    if is_this_machine(args[1]):
+    if watcher.offline:
+        watcher.refuse(f"<network: {str(args[1])[:200]}>", event)
+    elif is_this_machine(args[1]):
         watcher.not_followed("a connection within this machine", str(args[1])[:200])
     else:
         watcher.connects(args[1], event)
 
 
 def _port(watcher: Watcher, event: str, args: tuple[Any, ...]) -> None:
+    if watcher.offline:
+        watcher.refuse(f"<network: {str(args[1])[:200]}>", event)
+        return
     watcher.not_followed("a socket that others may connect to", str(args[1])[:200])
 
 
@@ -143,6 +160,8 @@ HANDLERS: dict[str, Callable[[Watcher, str, tuple[Any, ...]], None]] = {
     "open": _open, "mmap.__new__": _map, "os.rename": _move, "os.link": _move,
     "sqlite3.connect": _database,
     "socket.connect": _connection, "socket.sendto": _connection, "socket.sendmsg": _connection, "socket.bind": _port,
+    "socket.__new__": _socket,
+    **dict.fromkeys(("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"), _name_of_a_host),
     "ctypes.dlopen": _library,
     **dict.fromkeys(
         ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty",

@@ -35,11 +35,15 @@ SLACK = 2_000_000
 class NoDataGuard:
     """Armed inside `with`. strict: a read that was not declared raises NoDataViolation; record: it is noted.
 
-    declared: path -> role ('teacher', 'student', 'config', ...); a directory stands for all below it.
+    declared: path -> role ('teacher', 'student', 'config', ...); a directory stands for all below it. offline: no
+    socket is made or connected, not even to this machine, where another process could hand data over.
     """
 
-    def __init__(self, mode: Mode, declared: Mapping[Path, str], run_directory: Path) -> None:
+    def __init__(
+        self, mode: Mode, declared: Mapping[Path, str], run_directory: Path, offline: bool = False
+    ) -> None:  # fmt: skip
         self.mode: Mode = mode
+        self.offline = offline
         self.declared: dict[str, str] = {}
         self.declare(declared)
         self.run_directory = os.path.realpath(run_directory)

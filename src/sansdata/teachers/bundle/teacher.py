@@ -1,0 +1,72 @@
+"""A bundle as a teacher: whoever names one has it checked before anything else is done with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import ConfigError, TeacherError
+from ...signing import Key, public_key
+from ...tasks import Task
+from ..base import Teacher, plain_copy
+from ..student_file import same_job
+from . import layout
+from .layout import is_bundle
+from .verify import Bundle, task_in, verify
+
+
+def load_bundle(path: Path, task: Task, key: Key | None = None) -> Teacher:
+    """The teacher in a bundle that passed every check; that of the signature where its maker's public key is given. Its
+    preprocessing and the names of its classes are its own. Raises BundleError, TeacherError for another job."""
+    bundle = verify(path, key)
+    _require_one_order(bundle.task, task, path)
+    if path.is_file() and bundle.task.files():
+        raise TeacherError(f"{path}: its model needs files beside it (a tokenizer): unpack it, and name the folder")
+    seen = same_job(bundle.task, task, path)
+    module = plain_copy(bundle.module)
+    return Teacher(module, seen, bundle.architecture, str(path), bundle.digest, notes=notes_of(bundle, path))
+
+
+def load_signed(spec: str, task: Task, key_file: str) -> Teacher:
+    """As `load_bundle`, by the public key in a file. Raises ConfigError where the spec names no bundle."""
+    if not is_bundle(spec):
+        raise ConfigError(f"--teacher-key {key_file}: only a bundle is signed, and '{spec[:100]}' is none")
+    return load_bundle(Path(spec), task, public_key(key_file))
+
+
+def _require_one_order(own: Task, asked: Task, path: Path) -> None:
+    """Raises TeacherError where both name their classes, and not alike: a label would be another's."""
+    names, others = (getattr(task.outputs, "class_names", ()) for task in (own, asked))
+    if names and others and tuple(names) != tuple(others):
+        first = next(place for place, pair in enumerate(zip(names, others)) if pair[0] != pair[1])
+        raise TeacherError(
+            f"{path}: the order of its classes is another than the task's: class {first} is {names[first]!r:.60} "
+            f"in the bundle and {others[first]!r:.60} in the task. Leave --task out: a bundle names its own"
+        )
+
+
+def bundle_files(path: Path) -> list[Path]:
+    """What reading a bundle opens: the .zip file, or the files of the folder by their known names."""
+    if path.is_file():
+        return [path]
+    return [path / name for name in layout.MOST if (path / name).is_file()]
+
+
+def task_of_bundle(spec: str) -> Task:
+    """The job that a bundle names by itself. Raises BundleError."""
+    return task_in(spec)
+
+
+def notes_of(bundle: Bundle, path: Path) -> tuple[str, ...]:
+    """What whoever distils a bundle should know of it."""
+    vendor, version = bundle.description.vendor, bundle.metadata.version
+    signature = "it is not signed"
+    if bundle.signer is not None:
+        signature = f"it is signed by the key {bundle.signer[:16]}"
+    elif bundle.signed:
+        signature = "its signature was not checked: --teacher-key FILE, or sansdata bundle verify, does"
+    notes = [f"{path}: bundle of version {version}, every hash and the golden test hold; {signature}"]
+    if vendor.privacy:
+        notes.append(f"the vendor on privacy: {vendor.privacy[:300]}")
+    if vendor.allowed_methods:
+        notes.append(f"the vendor allows the methods: {', '.join(vendor.allowed_methods)[:300]}")
+    return tuple(notes)
