@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .api.report import report
     from .api.result import Result, load
     from .api.trim import Trimmed, trim
+    from .api.validate import Validation, validate
     from .config import Strict
     from .contracts import Access, Batch, Losses, Requirements, Stateful
     from .method import Context, Method
@@ -56,6 +57,8 @@ _HOMES = {
     "load": "api.result",
     "Trimmed": "api.trim",
     "trim": "api.trim",
+    "Validation": "api.validate",
+    "validate": "api.validate",
     "Access": "contracts",
     "Batch": "contracts",
     "Losses": "contracts",
@@ -97,6 +100,7 @@ __all__ = [
     "Teacher",
     "TransferSettings",
     "Trimmed",
+    "Validation",
     "attack_success",
     "check",
     "convert",
@@ -113,6 +117,7 @@ __all__ = [
     "to_int8",
     "transferability",
     "trim",
+    "validate",
 ]
 
 

@@ -32,6 +32,7 @@ from . import (
     reproduce,
     rows,
     trim,
+    validate,
     vocabulary,
 )
 
@@ -51,6 +52,7 @@ app.command("autoencoder")(autoencoder.autoencoder)
 app.command("rows")(rows.rows)
 app.command("vocabulary")(vocabulary.vocabulary)
 app.command("evaluate")(evaluate.evaluate)
+app.command("validate")(validate.validate)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("compress")(compress.compress)
