@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .api.audit import Audit, audit
     from .api.check import check
     from .api.compress import Compressed, prune, quantize
     from .api.convert import Converted, convert
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from .training.transfer import TransferSettings
 
 _HOMES = {
+    "Audit": "api.audit",
+    "audit": "api.audit",
     "check": "api.check",
     "Compressed": "api.compress",
     "prune": "api.compress",
@@ -79,6 +82,7 @@ _HOMES = {
 
 __all__ = [
     "Access",
+    "Audit",
     "Batch",
     "Client",
     "Column",
@@ -102,6 +106,7 @@ __all__ = [
     "Trimmed",
     "Validation",
     "attack_success",
+    "audit",
     "check",
     "convert",
     "distill",
@@ -134,7 +139,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`evaluate` and `report` are also rooms: importing one must not put the room in the place of the function."""
+    """`audit`, `evaluate` and `report` are also rooms: importing one must not put the room in the function's place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

@@ -96,7 +96,7 @@ def test_points_of_groups_are_those_of_fairlearn(cases: Cases) -> None:
     answers = Answers.of(logits_for(cases.labels, 1.0))
     (column,) = columns_of(cases, 2)
     ours = group_figures({"student": answers}, cases.labels, column, np.ones((1, COUNT)))
-    theirs = fairlearn_figures(answers, cases.labels, cases, column)
+    theirs = fairlearn_figures(answers, cases.labels, cases.groups["scanner"], column)
     assert len(theirs) == 2 * 4 + 3
     by_name = {(key.name, key.group): float(value[0]) for key, value in ours.items()}
     for key, value in theirs.items():

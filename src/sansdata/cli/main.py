@@ -15,6 +15,7 @@ import typer
 
 from ..errors import SansdataError, UserError, first_line
 from . import (
+    audit,
     autoencoder,
     check,
     compress,
@@ -53,6 +54,7 @@ app.command("rows")(rows.rows)
 app.command("vocabulary")(vocabulary.vocabulary)
 app.command("evaluate")(evaluate.evaluate)
 app.command("validate")(validate.validate)
+app.command("audit")(audit.audit)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("compress")(compress.compress)

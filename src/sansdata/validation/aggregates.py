@@ -10,6 +10,8 @@ from .cases import Cases
 from .subgroups import LEAST_CASES
 
 COUNTS = ("count", "cases", "patients")
+SAYING = {"meaning", "caveat", "needs", "text"}
+"""What a finding says of itself, and a row of numbers does not."""
 
 
 def require_aggregates(record: Any, cases: Cases) -> None:
@@ -43,4 +45,4 @@ def _look(value: Any, place: str, cases: Cases, least: int) -> None:
 
 def _is_figure(value: Any) -> bool:
     """A finding by its name: their number depends on classes and groups, not on cases."""
-    return isinstance(value, Mapping) and "name" in value and "meaning" in value
+    return isinstance(value, Mapping) and "name" in value and not SAYING.isdisjoint(value)

@@ -130,12 +130,14 @@ def _gaps(each: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
 # -- as fairlearn has them
 
 
-def fairlearn_figures(answers: Answers, labels: np.ndarray, cases: Cases, column: Column) -> dict[tuple[str, str], Any]:
-    """(name, 'column: level' or column) -> its value by fairlearn, of the levels that are shown: the points of the
-    rates, of the accuracy gap and of both differences. Raises MissingLibraryError without fairlearn."""
+def fairlearn_figures(
+    answers: Answers, labels: np.ndarray, values: np.ndarray, column: Column
+) -> dict[tuple[str, str], float]:
+    """(name, 'column: level' or column) -> its value by fairlearn, of the levels that are shown among `values` (N,):
+    points of the rates, of the accuracy gap and of both differences. Raises MissingLibraryError without fairlearn."""
     fair = fairness_library()
     shown = column.shown
-    truth, decided, groups = labels[shown], answers.decided[shown], cases.groups[column.name][shown]
+    truth, decided, groups = labels[shown], answers.decided[shown], values[shown]
     metrics = {"accuracy": _accuracy}
     if answers.probabilities.shape[1] == 2:
         metrics |= {name: getattr(fair, name) for name in RATES if name != "accuracy"}

@@ -82,7 +82,7 @@ def summarise(both: Mapping[Who, Answers], cases: Cases, declared: Declaration) 
     points: dict[Key, float] = {}
     for column in shown:
         for who, answers in both.items():
-            for (name, group), value in fairlearn_figures(answers, labels, cases, column).items():
+            for (name, group), value in fairlearn_figures(answers, labels, cases.groups[column.name], column).items():
                 points[Key(name, who, group=group)] = value
 
     def statistics(weights: np.ndarray) -> dict[Key, np.ndarray]:
