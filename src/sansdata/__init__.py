@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .api.evaluate import attack_success, evaluate, transferability
     from .api.export import export
     from .api.federate import Client, FederatedRun, federate
+    from .api.finetune import FineTuned, finetune
     from .api.judge import judge
     from .api.quantize import Integers, to_int8
     from .api.report import report
@@ -52,6 +53,8 @@ _HOMES = {
     "Client": "api.federate",
     "FederatedRun": "api.federate",
     "federate": "api.federate",
+    "FineTuned": "api.finetune",
+    "finetune": "api.finetune",
     "judge": "api.judge",
     "Integers": "api.quantize",
     "to_int8": "api.quantize",
@@ -91,6 +94,7 @@ __all__ = [
     "Converted",
     "Denoiser",
     "FederatedRun",
+    "FineTuned",
     "ImageTask",
     "Integers",
     "Losses",
@@ -113,6 +117,7 @@ __all__ = [
     "evaluate",
     "export",
     "federate",
+    "finetune",
     "judge",
     "load",
     "load_task",

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from small_evidence import digits, drawn, evidence
 
 from sansdata.audit.evidence import Evidence
-from sansdata.audit.groups import changed_classes, class_change, group_fairness, hidden_groups, holm
+from sansdata.audit.groups import class_change, group_fairness, hidden_groups
 from sansdata.audit.levels import Entry, Level, Unmeasured
 from sansdata.datasets.imageset import ImageSet
 from sansdata.figures import Warned
@@ -86,24 +86,6 @@ def test_without_labels_or_groups_there_is_no_number(groups: tuple[str, ...]) ->
     assert {one.measure for one in several} == {"E14", "E15"}  # type: ignore[union-attr]
     assert len(several) == max(1, len(groups)) + 1
     assert asked.level == Level.L0
-
-
-def test_changed_classes_are_those_of_mcnemar_after_holm() -> None:
-    labels = np.repeat([0, 1, 2], 100)
-    before, after = np.ones(300, bool), np.ones(300, bool)
-    after[:12] = False
-    before[100:103], after[110:112] = False, False
-    chances, moves = changed_classes(before, after, labels, 3, np.arange(300))
-    assert chances[0] == pytest.approx(3 * 2 * 0.5**12)
-    assert chances[1] == pytest.approx(1)
-    assert moves == pytest.approx({0: -0.12, 1: 0.01, 2: 0.0})
-
-
-def test_holm_is_the_step_down_rule() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5}) == pytest.approx(
-        {"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5}
-    )
-    assert holm({}) == {}
 
 
 def test_clusters_are_a_place_to_look_and_need_natural_inputs() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from ..figures import Drawing, Warned
 from ..kinds.outputs.class_metrics import wilson_interval
 from ..validation.answers import Answers, Key, Who, beside
+from ..validation.changes import changed_classes
 from ..validation.resampling import Estimate, estimates
-from ..validation.subgroups import Column, columns_of, fairlearn_figures, group_figures, too_small
+from ..validation.subgroups import Column, columns_of, fairlearn_figures, group_figures
 from .evidence import Evidence, features
 from .levels import Entry, Level, Unmeasured, entry
 
@@ -114,33 +115,6 @@ def class_change(evidence: Evidence) -> Iterator[Found]:
             f"the student is worse than its teacher on {', '.join(names[place] for place in worse[:5])}, more than "
             "chance explains; the value is the change in accuracy of the first.",
         )  # fmt: skip
-
-
-def changed_classes(
-    before: np.ndarray, after: np.ndarray, labels: np.ndarray, classes: int, patients: np.ndarray
-) -> tuple[dict[int, float], dict[int, float]]:
-    """(class -> chance of so uneven a change by McNemar's exact test, after Holm; class -> change in accuracy), of the
-    classes that enough patients have. before, after (N,) bool: answered right."""
-    from scipy.stats import binomtest
-
-    raw, moves = {}, {}
-    for place in range(classes):
-        own = labels == place
-        if too_small(patients[own], labels[own], 0) and len(np.unique(patients[own])) < 5:
-            continue
-        lost, won = int((before & ~after & own).sum()), int((~before & after & own).sum())
-        raw[place] = 1.0 if lost + won == 0 else float(binomtest(lost, lost + won).pvalue)
-        moves[place] = float(after[own].mean() - before[own].mean())
-    return holm(raw), moves
-
-
-def holm(chances: dict[int, float]) -> dict[int, float]:
-    """Corrected for how many there are (Holm 1979): in rising order, each by how many are left, never falling."""
-    corrected, highest = {}, 0.0
-    for place, (key, chance) in enumerate(sorted(chances.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, chance * (len(chances) - place)))
-        corrected[key] = highest
-    return corrected
 
 
 def hidden_groups(evidence: Evidence) -> Iterator[Found]:

@@ -26,6 +26,7 @@ from . import (
     evaluate,
     export,
     federate,
+    finetune,
     listing,
     predict,
     quantize,
@@ -54,6 +55,7 @@ app.command("rows")(rows.rows)
 app.command("vocabulary")(vocabulary.vocabulary)
 app.command("evaluate")(evaluate.evaluate)
 app.command("validate")(validate.validate)
+app.command("finetune")(finetune.finetune)
 app.command("audit")(audit.audit)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
