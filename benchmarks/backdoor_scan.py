@@ -56,7 +56,7 @@ def trained(module: nn.Module, data: ImageSet, seed: int, steps: int = 800) -> n
 
 
 def judged(module: nn.Module, test: ImageSet, carriers: Tensor, natural: bool, steps: int) -> dict[str, Any]:
-    """Accuracy, and of both forms of scan the class of the smallest trigger, its ratio, its index, and who is suspect."""
+    """Accuracy, and of both forms of scan the class of the smallest trigger, its ratio and index, and who is suspect."""
 
     def ask(images: Tensor) -> Tensor:
         return module(images - 0.5)
@@ -96,14 +96,10 @@ def main() -> None:
         poisoned = data if sound else poison(data, find_attack(name), TARGET, 0.1)
         module = trained(network(place), poisoned, place)
         results[name] = judged(module, test, carriers, given.natural, given.steps)
-        said = {
-            form: {k: results[name][form][k] for k in ("first", "ratio", "index", "suspect")}
-            for form in ("patch", "overlay")
-        }
-        print(
-            f"{name:<16} accuracy {results[name]['accuracy']:.4f} {json.dumps(said)} {time.perf_counter() - started:.0f} s",
-            flush=True,
-        )
+        print(f"{name:<16} accuracy {results[name]['accuracy']:.4f}  {time.perf_counter() - started:.0f} s")
+        for form in ("patch", "overlay"):
+            shown = {key: results[name][form][key] for key in ("first", "ratio", "index", "suspect")}
+            print(f"  {form:<8} {json.dumps(shown)}", flush=True)
         if given.json:
             given.json.write_text(json.dumps(results, indent=1) + "\n")
 
