@@ -56,7 +56,7 @@ def trained(module: nn.Module, data: ImageSet, seed: int, steps: int = 800) -> n
 
 
 def judged(module: nn.Module, test: ImageSet, carriers: Tensor, natural: bool, steps: int) -> dict[str, Any]:
-    """Accuracy, and of both forms of scan the class of the smallest trigger, its ratio and index, and who is suspect."""
+    """Accuracy, and of both forms of scan the class of the smallest trigger, its ratio and index, who is suspect."""
 
     def ask(images: Tensor) -> Tensor:
         return module(images - 0.5)

@@ -82,7 +82,7 @@ def finetune(
     module, task, file, run = _student(student)
     if task.pair[1] != "classes":
         raise ConfigError(f"fine-tuning is of classifiers, and this task is {' x '.join(task.pair)}")
-    made = _synthetic(synthetic or run, task) if settings.synthetic else None
+    made = synthetic_answers(synthetic or run, task) if settings.synthetic else None
     cases = load_cases(data, task, read_manifest(manifest, None if groups is None else tuple(groups)), background)
     folds = three_folds(cases, seed)
     parent, before = sha256(file), Network.of(module, task)
@@ -108,7 +108,7 @@ def _student(student: str | Path) -> tuple[nn.Module, Task, Path, Path | None]:
     return run.student, run.task, split_run(student)[0] / STUDENT_FILE, run.run_dir
 
 
-def _synthetic(source: str | Path | None, task: Task) -> Synthetic:
+def synthetic_answers(source: str | Path | None, task: Task) -> Synthetic:
     """Inputs and the teacher's answers to them, as a run keeps them. Raises DataError."""
     if source is None:
         raise DataError(
