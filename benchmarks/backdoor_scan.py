@@ -44,7 +44,7 @@ def unit(data: ImageSet) -> Tensor:
     return torch.from_numpy(data.images.transpose(0, 3, 1, 2).copy()).float().div(255)
 
 
-def trained(module: nn.Module, data: ImageSet, seed: int, steps: int = 800) -> nn.Module:
+def trained(module: nn.Module, data: ImageSet, seed: int, steps: int = 500) -> nn.Module:
     images, labels = unit(data), torch.from_numpy(data.labels)
     optimiser, stream = torch.optim.Adam(module.train().parameters(), 2e-3), torch.Generator().manual_seed(seed)
     for _ in range(steps):

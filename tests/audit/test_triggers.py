@@ -10,10 +10,15 @@ import torch
 from small_evidence import TASK, digits, evidence
 from torch import Tensor
 
+from sansdata.audit.attacks import ATTACKS
+from sansdata.audit.backdoor import attack_success
 from sansdata.audit.levels import Entry, Level, Unmeasured
-from sansdata.audit.triggers import Trigger, anomaly_index, backdoor_scan, inverted, scan, suspected
+from sansdata.audit.triggers import Trigger, anomaly_index, backdoor_scan, inverted, known_triggers, scan, suspected
 from sansdata.contracts import Access
+from sansdata.datasets.imageset import ImageSet
 from sansdata.figures import Warned
+from sansdata.validation.cases import Cases
+from sansdata.validation.manifest import Salted
 
 STEPS = 20
 
@@ -93,3 +98,18 @@ def test_what_cannot_be_scanned_has_no_number() -> None:
     several = list(backdoor_scan(replace(asked, teacher=blind), STEPS))
     assert [one.measure for one in several if isinstance(one, Unmeasured)] == ["D12", "D11"]
     assert not any(isinstance(one, Entry) for one in several)
+
+
+def test_known_triggers_are_tried_on_labelled_images_of_a_suspect_class() -> None:
+    images, labels = digits()
+    stored = np.ascontiguousarray(images[:60].permute(0, 2, 3, 1).numpy())
+    names = tuple(str(place) for place in range(10))
+    cases = Cases(ImageSet(stored, labels[:60].numpy(), names, "digits"), np.arange(60), {}, Salted())
+    asked = replace(evidence(images[:40]), cases=cases)
+    assert list(known_triggers(asked, [])) == []
+    several = [one for one in known_triggers(asked, [3]) if isinstance(one, Entry)]
+    assert len(several) == 2 * len(ATTACKS)
+    own = attack_success(asked.ask, cases.data, TASK, ATTACKS["blend"], 3)  # type: ignore[arg-type]
+    (blend,) = [one for one in several if one.name == "blend towards 3, student"]
+    assert blend.value == own.above_base
+    assert blend.level == Level.L2

@@ -21,10 +21,13 @@ from torch import Tensor
 
 from .. import columns
 from ..contracts import Access
+from ..datasets.imageset import ImageSet
 from ..figures import Drawing, Warned
 from ..kinds.outputs.class_metrics import wilson_interval
 from ..streams import Streams
 from ..validation.resampling import Estimate
+from .attacks import ATTACKS, SMALLEST
+from .backdoor import attack_success
 from .evidence import Evidence
 from .levels import Entry, Level, Unmeasured, entry
 
@@ -79,6 +82,7 @@ def backdoor_scan(evidence: Evidence, steps: int = STEPS) -> Iterator[Found]:
             found = scan(ask, images, evidence.task.classes, form, steps)
             yield from _said(found, who, form, natural, level, evidence.task.class_names, len(images))
             suspects.setdefault(who, set()).update(suspected(found, natural))
+    yield from known_triggers(evidence, sorted(suspects["teacher"] | suspects["student"]))
     if suspects["teacher"] & suspects["student"]:
         listed = ", ".join(str(one) for one in sorted(suspects["teacher"] & suspects["student"]))
         evidence.notes.append(f"[D11] suspect in the teacher and in the student: class {listed}; it was passed on")
@@ -86,6 +90,24 @@ def backdoor_scan(evidence: Evidence, steps: int = STEPS) -> Iterator[Found]:
         evidence.notes.append("[D11] suspect in the teacher alone: the distillation may have left it behind")
     elif not suspects["student"]:
         evidence.notes.append(f"[D13] no anomaly found by trigger inversion of {steps} steps a class; {NO_PROOF}")
+
+
+def known_triggers(evidence: Evidence, targets: list[int]) -> Iterator[Found]:
+    """How often each trigger that is known from the literature makes labelled images one of the suspect classes, above
+    how often they are called so anyway."""
+    cases = evidence.cases
+    if not targets or cases is None or not isinstance(cases.data, ImageSet) or min(cases.data.shape[1:]) < SMALLEST:
+        return
+    for target in targets:
+        if not (cases.labels != target).any():
+            continue
+        for attack in ATTACKS.values():
+            for who, ask in (("teacher", evidence.teacher), ("student", evidence.ask)):
+                found = attack_success(ask, cases.data, evidence.task, attack, target)
+                above = Estimate(found.above_base, None)
+                text = "share of other classes' images that the trigger turns, above those that are called so anyway"
+                name = f"{attack.name} towards {target}, {who}"
+                yield entry("D11", name, above, found.count, Level.L2, text, "number", "lower")
 
 
 def scan(ask: Ask, images: Tensor, classes: int, form: Form = "patch", steps: int = STEPS) -> list[Trigger]:
