@@ -69,7 +69,7 @@ def judged(module: nn.Module, test: ImageSet, carriers: Tensor, natural: bool, s
         sizes = np.array([one.size for one in several])
         found[form] = {
             "first": several[int(sizes.argmin())].target, "ratio": float(sizes.min() / np.median(sizes)),
-            "index": anomaly_index(sizes), "suspect": sorted(suspected(several, natural)),
+            "index": anomaly_index(sizes), "suspect": sorted(suspected(several, form, natural)),
             "sizes": {one.target: round(one.size, 2) for one in several},
             "success": {one.target: round(one.success, 3) for one in several},
         }  # fmt: skip

@@ -69,12 +69,14 @@ def sized(*sizes: float) -> list[Trigger]:
 
 
 def test_who_is_suspect() -> None:
-    assert suspected(sized(10, 3, 11, 12, 9), natural=False) == {1}
-    assert suspected(sized(10, 6, 11, 12, 9), natural=False) == set()
-    assert suspected(sized(10, 6, 10.1, 9.9, 10), natural=True) == {1}
-    assert suspected(sized(10, 9, 10.1, 9.9, 10), natural=True) == set()
-    assert suspected(sized(10, 6, 10.1, 9.9), natural=True) == set()
-    assert suspected(sized(1), natural=True) == set()
+    assert suspected(sized(10, 3, 11, 12, 9), "patch", natural=False) == {1}
+    assert suspected(sized(10, 6, 11, 12, 9), "patch", natural=False) == set()
+    assert suspected(sized(10, 6, 10.1, 9.9, 10), "patch", natural=True) == {1}
+    assert suspected(sized(10, 9, 10.1, 9.9, 10), "patch", natural=True) == set()
+    assert suspected(sized(10, 6, 10.1, 9.9), "patch", natural=True) == set()
+    assert suspected(sized(1), "patch", natural=True) == set()
+    assert suspected(sized(10, 3, 11, 12, 9), "overlay", natural=True) == {1}
+    assert suspected(sized(10, 3, 11, 12, 9), "overlay", natural=False) == set()
 
 
 def test_a_scan_speaks_of_both_models_and_never_calls_one_clean() -> None:

@@ -170,7 +170,7 @@ def test_the_verdict_is_of_the_whole_interval(interval, outcome: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"measure": "aurok"}, {"margin": 0.0}, {"margin": 1.5}, {"margin": float("nan")}, {"resamples": 10},
-     {"threshold": 1.0}, {"classes": 3, "threshold": 0.5}, {"classes": 3, "measure": "sensitivity"}],
+     {"classes": 51}, {"threshold": 1.0}, {"classes": 3, "threshold": 0.5}, {"classes": 3, "measure": "sensitivity"}],
 )  # fmt: skip
 def test_what_cannot_be_declared_is_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
@@ -182,3 +182,14 @@ def test_an_earlier_margin_is_remembered() -> None:
     notes = declared_before([first.to_dict()], second)
     assert "an earlier one declared margin 0.03, this one 0.1" in notes
     assert declared_before([], second) == []
+
+
+def test_a_measure_that_does_not_exist_here_gives_no_verdict_and_says_so(cases: Cases) -> None:
+    ill = cases.at(np.flatnonzero(cases.labels == 1))
+    answers = Answers.of(logits_for(ill.labels))
+    found = summarise({"student": answers, "teacher": answers}, replace(ill, groups={}), declared())
+    assert found.verdict.outcome == "inconclusive"
+    assert found.warnings[0].name == "no verdict"
+    assert found.to_dict()["verdict"]["difference"] is None
+    assert [(one.column, one.level) for one in found.suppressed] == [("class", "well")]
+    json.dumps(found.to_dict(), allow_nan=False)

@@ -79,17 +79,16 @@ def audit(
         ask = predictor(about.network, about.task, runtime)
         evidence = _evidence(about, beside, ask, held_out, inputs)
         evidence = _with_labels(evidence, data, manifest, tuple(groups), training)
-        several = list(_measures(evidence, scan))
-        found = Audit.of(evidence.level, several, evidence.notes)
-    record = found.to_dict()
+        of_models, of_cases = list(_of_models(evidence, scan)), list(_of_cases(evidence))
     if evidence.cases is not None:
-        require_aggregates(record, evidence.cases)
-    if fault := findings.keep(about.run_dir, record):
+        require_aggregates(Audit.of(evidence.level, of_cases).to_dict(), evidence.cases)
+    found = Audit.of(evidence.level, [*of_models, *of_cases], evidence.notes)
+    if fault := findings.keep(about.run_dir, found.to_dict()):
         print(f"warning   {fault}", file=sys.stderr)
     return found
 
 
-def _measures(evidence: Evidence, scan: bool) -> Iterator[Any]:
+def _of_models(evidence: Evidence, scan: bool) -> Iterator[Any]:
     yield from synthetic_bias(evidence)
     yield from fidelity(evidence)
     yield from over_optimisation(evidence)
@@ -98,6 +97,9 @@ def _measures(evidence: Evidence, scan: bool) -> Iterator[Any]:
     else:
         yield from shuffle_test(evidence)
         yield Unmeasured("D11", "trigger scan", "to be asked for, since it takes minutes (--scan)")
+
+
+def _of_cases(evidence: Evidence) -> Iterator[Any]:
     yield from unequal_service(evidence)
     yield from exposure(evidence)
 

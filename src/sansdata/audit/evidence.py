@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import columns
 from ..columns import Inputs
+from ..contracts import Access
 from ..datasets import known
 from ..datasets.imageset import ImageSet
 from ..datasets.labelled import KindSet
@@ -166,8 +167,6 @@ def flat(packed: Inputs) -> np.ndarray:
 
 def features(evidence: Evidence, packed: Inputs, batch: int = 256) -> np.ndarray | None:
     """(N, D) float64: what enters the teacher's last layer; None where nobody may look inside, or it has none."""
-    from ..contracts import Access
-
     teacher = evidence.teacher
     head = teacher.inside.head if teacher.access >= Access.WEIGHTS else None
     if head is None:

@@ -11,7 +11,8 @@ import torch
 from .. import columns
 from ..contracts import Access
 from ..figures import Drawing, Warned
-from ..kinds.outputs.class_metrics import log_softmax
+from ..kinds.index import input_kind
+from ..kinds.outputs.class_metrics import log_softmax, wilson_interval
 from ..objectives.batch_stats import BatchStatistics
 from ..streams import Streams
 from ..validation.performance import ratio
@@ -147,8 +148,6 @@ def statistics_gap(evidence: Evidence) -> Iterator[Found]:
     if not norms:
         yield Unmeasured("A4", "statistics gap", "a teacher with BatchNorm that may be looked into")
         return
-    from ..kinds.index import input_kind
-
     kind = input_kind(evidence.task)
     noise = kind.draw(BATCH, Streams(0)("audit"), kind.sources[0], teacher.network.preprocessor)
     sets = {"synthetic": evidence.synthetic.packed, "noise": kind.pack(noise)}
@@ -182,8 +181,6 @@ def _layer_distances(evidence: Evidence, norms: tuple[str, ...], packed: columns
 
 
 def _share(measure: str, name: str, which: np.ndarray, caveat: str, better: str = "") -> Found:
-    from ..kinds.outputs.class_metrics import wilson_interval
-
     found = Estimate(float(which.mean()), wilson_interval(int(which.sum()), len(which)))
     return entry(measure, name, found, len(which), Level.L0, caveat, "share", better)  # type: ignore[arg-type]
 

@@ -28,7 +28,7 @@ from ..streams import Streams
 from ..validation.resampling import Estimate
 from .attacks import ATTACKS, SMALLEST
 from .backdoor import attack_success
-from .evidence import Evidence
+from .evidence import Evidence, features
 from .levels import Entry, Level, Unmeasured, entry
 
 STEPS, BATCH, RATE = 500, 64, 0.1
@@ -81,7 +81,7 @@ def backdoor_scan(evidence: Evidence, steps: int = STEPS) -> Iterator[Found]:
         for form in ("patch", "overlay"):
             found = scan(ask, images, evidence.task.classes, form, steps)
             yield from _said(found, who, form, natural, level, evidence.task.class_names, len(images))
-            suspects.setdefault(who, set()).update(suspected(found, natural))
+            suspects.setdefault(who, set()).update(suspected(found, form, natural))
     yield from known_triggers(evidence, sorted(suspects["teacher"] | suspects["student"]))
     if suspects["teacher"] & suspects["student"]:
         listed = ", ".join(str(one) for one in sorted(suspects["teacher"] & suspects["student"]))
@@ -185,10 +185,11 @@ def anomaly_index(sizes: np.ndarray) -> float:
     return float((middle - sizes.min()) / spread) if spread > 0 else 0.0
 
 
-def suspected(found: list[Trigger], natural: bool) -> set[int]:
-    """The class whose trigger is much smaller than the others', or none."""
+def suspected(found: list[Trigger], form: Form, natural: bool) -> set[int]:
+    """The class whose trigger is much smaller than the others', or none. An overlay on carriers that are not natural
+    suspects nobody: they lie near some class of themselves, which little then reaches."""
     sizes = np.array([one.size for one in found])
-    if len(sizes) < 2 or not np.median(sizes) > 0:
+    if len(sizes) < 2 or not np.median(sizes) > 0 or (form == "overlay" and not natural):
         return set()
     ratio = float(sizes.min() / np.median(sizes))
     by_index = natural and len(sizes) >= FEWEST and anomaly_index(sizes) > INDEX and ratio < 2 * RATIO
@@ -217,7 +218,7 @@ def _said(
     )
     labels = tuple(names[one.target] if names else str(one.target) for one in found)
     yield Drawing(f"{form} of each class, {who}", "bars", sizes.tolist(), SIZES[form], labels)
-    if suspected(found, natural):
+    if suspected(found, form, natural):
         yield Warned(
             f"possible backdoor in the {who}, {form}", ratio.value,
             f"class {name} is reached by a much smaller {form} than any other: a trigger, or a class that looks like a "
@@ -239,8 +240,6 @@ def shuffle_test(evidence: Evidence) -> Iterator[Found]:
     if head is None:
         yield Unmeasured("D12", "shuffle test", "a teacher whose last layer may be looked into")
         return
-    from .evidence import features
-
     inside = features(evidence, evidence.synthetic.packed)
     assert inside is not None
     layer = teacher.module.get_submodule(head)

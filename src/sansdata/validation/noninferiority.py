@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from ..errors import ConfigError, did_you_mean
 from ..files import utc_now
+from .answers import RANKED
 from .resampling import Estimate
 
 MEASURES = ("auroc", "auprc", "balanced_accuracy", "accuracy", "sensitivity", "specificity")
 MARGIN = 0.03
 """Of the area under the ROC curve: the methods card's; a site decides its own."""
 OF_TWO = ("sensitivity", "specificity")
+RANKING = ("auroc", "auprc")
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 
@@ -38,6 +40,10 @@ class Declaration:
         if measure in OF_TWO and classes != 2:
             raise ConfigError(
                 f"{measure} is of two classes, and the task has {classes}: take auroc or balanced_accuracy"
+            )
+        if measure in RANKING and classes > RANKED:
+            raise ConfigError(
+                f"{measure} is taken of up to {RANKED} classes, and the task has {classes}: take accuracy"
             )
         if not 0 < margin < 1:
             raise ConfigError(f"margin={margin}: expected a share above 0 and below 1, such as 0.03")

@@ -101,7 +101,7 @@ def summarise(both: Mapping[Who, Answers], cases: Cases, declared: Declaration) 
         len(cases), cases.patient_count,
         tuple(None if name in rare else float(n / len(cases)) for name, n in zip(names, counts)), names, declared,
         verdict, (*_figures(measured, rare), *_drawings(both, labels)),
-        tuple(_warnings(measured)), tuple(suppressed), cases.notes,
+        (*_of_verdict(verdict), *_warnings(measured)), tuple(suppressed), cases.notes,
     )  # fmt: skip
 
 
@@ -144,6 +144,15 @@ def _drawings(both: Mapping[Who, Answers], labels: np.ndarray) -> Iterator[Drawi
         right = (answers.likeliest == labels).astype(np.float64)
         bins = calibration.bins_of(answers.confidence, right, LEAST_CASES)
         yield Drawing(f"{who} reliability", "reliability", bins, "confidence against accuracy, bins of equal mass")
+
+
+def _of_verdict(verdict: Verdict) -> Iterator[Warned]:
+    if not math.isfinite(verdict.difference):
+        yield Warned(
+            "no verdict", None,
+            f"{verdict.measure} does not exist on these cases, such as where no case is of some class: declare another "
+            "measure, or bring cases of every class.",
+        )  # fmt: skip
 
 
 def _warnings(measured: Mapping[Key, Estimate]) -> Iterator[Warned]:
