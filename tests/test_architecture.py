@@ -25,6 +25,7 @@ HEAVY = (
     "skops",
     "pandas",
     "fairlearn",
+    "pydicom",
     "diffusers",
     "flwr",
     "onnx",

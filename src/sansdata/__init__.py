@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .api.bundle import convert_bundle, create_bundle, rollback_bundle, verify_bundle
     from .api.card import write_card
+    from .api.audit import Audit, audit
     from .api.check import check
     from .api.compress import Compressed, prune, quantize
     from .api.convert import Converted, convert
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .api.evaluate import attack_success, evaluate, transferability
     from .api.export import export
     from .api.federate import Client, FederatedRun, federate
+    from .api.finetune import FineTuned, finetune
     from .api.judge import judge
     from .api.monitor import monitor
     from .api.quantize import Integers, to_int8
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .api.result import Result, load
     from .api.trim import Trimmed, trim
     from .api.verify import verify_run
+    from .api.validate import Validation, validate
     from .config import Strict
     from .contracts import Access, Batch, Losses, Requirements, Stateful
     from .method import Context, Method
@@ -43,6 +46,8 @@ _HOMES = {
     "rollback_bundle": "api.bundle",
     "verify_bundle": "api.bundle",
     "write_card": "api.card",
+    "Audit": "api.audit",
+    "audit": "api.audit",
     "check": "api.check",
     "Compressed": "api.compress",
     "prune": "api.compress",
@@ -57,6 +62,8 @@ _HOMES = {
     "Client": "api.federate",
     "FederatedRun": "api.federate",
     "federate": "api.federate",
+    "FineTuned": "api.finetune",
+    "finetune": "api.finetune",
     "judge": "api.judge",
     "monitor": "api.monitor",
     "Integers": "api.quantize",
@@ -67,6 +74,8 @@ _HOMES = {
     "Trimmed": "api.trim",
     "trim": "api.trim",
     "verify_run": "api.verify",
+    "Validation": "api.validate",
+    "validate": "api.validate",
     "Access": "contracts",
     "Batch": "contracts",
     "Losses": "contracts",
@@ -87,6 +96,7 @@ _HOMES = {
 
 __all__ = [
     "Access",
+    "Audit",
     "Batch",
     "Client",
     "Column",
@@ -95,6 +105,7 @@ __all__ = [
     "Converted",
     "Denoiser",
     "FederatedRun",
+    "FineTuned",
     "ImageTask",
     "Integers",
     "Losses",
@@ -108,7 +119,9 @@ __all__ = [
     "Teacher",
     "TransferSettings",
     "Trimmed",
+    "Validation",
     "attack_success",
+    "audit",
     "check",
     "convert",
     "convert_bundle",
@@ -117,6 +130,7 @@ __all__ = [
     "evaluate",
     "export",
     "federate",
+    "finetune",
     "judge",
     "load",
     "load_task",
@@ -131,6 +145,7 @@ __all__ = [
     "verify_bundle",
     "verify_run",
     "write_card",
+    "validate",
 ]
 
 
@@ -147,7 +162,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`evaluate` and `report` are also rooms: importing one must not put the room in the place of the function."""
+    """`audit`, `evaluate` and `report` are also rooms: importing one must not put the room in the function's place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

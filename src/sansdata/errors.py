@@ -81,6 +81,10 @@ class NoDataViolation(SansdataError):
     """A strict run read a file that was not declared."""
 
 
+class DisclosureError(SansdataError):
+    """What was about to be written would tell of single patients. Nothing was written."""
+
+
 class ReplyRefused(SansdataError):
     """A client's reply is wrong; the round goes on without it."""
 

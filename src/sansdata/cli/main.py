@@ -15,6 +15,7 @@ import typer
 
 from ..errors import SansdataError, UserError, first_line
 from . import (
+    audit,
     autoencoder,
     bundle,
     card,
@@ -27,6 +28,7 @@ from . import (
     evaluate,
     export,
     federate,
+    finetune,
     listing,
     monitor,
     predict,
@@ -36,6 +38,7 @@ from . import (
     rows,
     trim,
     verify,
+    validate,
     vocabulary,
 )
 
@@ -56,6 +59,9 @@ app.command("autoencoder")(autoencoder.autoencoder)
 app.command("rows")(rows.rows)
 app.command("vocabulary")(vocabulary.vocabulary)
 app.command("evaluate")(evaluate.evaluate)
+app.command("validate")(validate.validate)
+app.command("finetune")(finetune.finetune)
+app.command("audit")(audit.audit)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("compress")(compress.compress)

@@ -22,3 +22,7 @@ RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")]
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:z.2f} %"
+
+
+def between(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"   {ends[0]:.4f} to {ends[1]:.4f}"

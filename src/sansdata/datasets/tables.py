@@ -60,6 +60,28 @@ def load_table(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     return _labelled(header, rows, task, str(path))
 
 
+def load_rows(path: Path, task: Task, places: np.ndarray, labels: Sequence[str]) -> KindSet:
+    """The rows of a .csv or .tsv file at `places` (M,), counted from 0 behind the header line, with `labels` for each,
+    names of classes or their numbers; a column of classes in the file is not looked at. Raises DataError."""
+    header, rows = _read(path, has_header=True)
+    require_places(places, len(rows), str(path))
+    column = task.outputs.column or LABEL_COLUMNS[0]
+    kept = [place for place, name in enumerate(header) if name.strip() != column]
+    chosen = []
+    for place, label in zip(places.tolist(), labels, strict=True):
+        if len(rows[place]) != len(header):
+            raise DataError(f"{path}: row {place} has {len(rows[place])} fields and there are {len(header)} columns")
+        chosen.append([*(rows[place][at] for at in kept), label])
+    return _labelled([*(header[at] for at in kept), column], chosen, task, str(path))
+
+
+def require_places(places: np.ndarray, count: int, source: str) -> None:
+    """Raises DataError for a row that is not there."""
+    beyond = places[places >= count]
+    if len(beyond):
+        raise DataError(f"{source}: has {count:,} rows, counted from 0; row {beyond[0]:,} is not there")
+
+
 def _known(name: str, task: Task, split: str) -> KindSet:
     loader, file = KNOWN[name]
     known = KNOWN_TASKS[name]
@@ -140,7 +162,7 @@ def _labelled(header: Sequence[str], rows: list[list[str]], task: Task, source: 
         torch.from_numpy(missing),
     )
     known = task.class_names or tuple(str(number) for number in range(task.classes))
-    labels = _classes(by_name[label], known, source)
+    labels = class_numbers(by_name[label], known, source)
     check_labels(labels, task.classes, source)
     return KindSet(task, packed, labels, known, source, tuple(f"{count:,} {what}" for what, count in notes.items()))
 
@@ -193,8 +215,8 @@ def _require_present(column: Column, absent: np.ndarray, source: str) -> None:
         )
 
 
-def _classes(texts: Iterable[str], names: tuple[str, ...], source: str) -> np.ndarray:
-    """Class numbers of labels that are names of classes, or their numbers."""
+def class_numbers(texts: Iterable[str], names: tuple[str, ...], source: str) -> np.ndarray:
+    """(N,) int64: class numbers of labels that are names of classes, or their numbers. Raises DataError."""
     places = {name: place for place, name in enumerate(names)}
     labels = []
     for row, text in enumerate(texts):

@@ -67,6 +67,7 @@ SECTIONS = (
     ("samples", "Samples over time", "Samples"), ("figures", "What the samples are like", "Figures"),
     ("selection", "Selection without data", "Selection"), ("cost", "Cost", "Cost"),
     ("warnings", "Warnings", "Warnings"), ("evaluation", "On real data", "Real data"),
+    ("validation", "On local cases", "Local cases"), ("audit", "Audit", "Audit"),
     ("exports", "Files for other programs", "Exports"), ("ledger", "No-data ledger", "Files read"),
 )  # fmt: skip
 """(id, heading, name in the list at the top), in the order of the page."""
@@ -76,7 +77,11 @@ def render(run: Run) -> str:
     """The page of a run as HTML text."""
     chosen = selection(run)
     files = exported(run)
-    left_out = {name for name, content in (("selection", chosen["table"]), ("exports", files["rows"])) if not content}
+    validation, audit = added("validation", run.validation, run.validated), added("audit", run.audit, run.audited)
+    optional = (
+        ("selection", chosen["table"]), ("exports", files["rows"]), ("validation", validation), ("audit", audit),
+    )  # fmt: skip
+    left_out = {name for name, content in optional if not content}
     there = [section for section in SECTIONS if section[0] not in left_out]
     return (
         environment()
@@ -97,6 +102,7 @@ def render(run: Run) -> str:
             cost=sections.cost(run),
             warnings=sections.warnings(run),
             evaluation=evaluated(run.evaluation, run.measured),
+            added={"validation": validation, "audit": audit},
             exports=files,
             ledger=sections.ledger(run),
         )
@@ -208,6 +214,20 @@ def evaluated(evaluation: Tree, measured: Sequence[Finding]) -> dict[str, Any] |
         "notes": [note.text() for note in evaluation.at("notes").items() if note.text()],
         "drawings": draw_all("real", drawings(measured), "green"),
     }
+
+
+def added(key: str, tree: Tree, several: Sequence[Finding]) -> dict[str, Any] | None:
+    """What a command added to a run later: figures, drawings, warnings, and what it could not show; None where it did
+    not."""
+    if not tree:
+        return None
+    rows = sections.figure_rows(list(figures(several).values()), 2)
+    return {
+        "lead": sections.added_lead(tree), "rows": rows[: sections.ROWS], "more": max(0, len(rows) - sections.ROWS),
+        "drawings": draw_all(key, drawings(several), "green"), "warnings": sections.warning_rows(tree),
+        "absent": sections.absent_rows(tree),
+        "notes": [note.text() for note in tree.at("notes").items()[: sections.ROWS] if note.text()],
+    }  # fmt: skip
 
 
 def exported(run: Run) -> dict[str, Any]:

@@ -24,6 +24,13 @@ MARKS = ("run.json", "config.yaml", "plan.json", "metrics.jsonl", "summary.json"
 """Files of which a run has one at least."""
 
 
+FILES = {
+    "figures": "summary.json", "measured": "evaluation.json", "exported": "exports.json",
+    "validated": "validation.json", "audited": "audit.json",
+}  # fmt: skip
+"""Findings of a run -> the file that holds them."""
+
+
 @dataclass
 class Run:
     """What a run directory says about itself. task: None where run.json names none that is known here."""
@@ -35,6 +42,8 @@ class Run:
     ledger: Tree = field(default_factory=Tree)
     evaluation: Tree = field(default_factory=Tree)
     exports: Tree = field(default_factory=Tree)
+    validation: Tree = field(default_factory=Tree)
+    audit: Tree = field(default_factory=Tree)
     config_text: str = ""
     config: Tree = field(default_factory=Tree)
     metrics: Metrics = field(default_factory=Metrics)
@@ -45,6 +54,10 @@ class Run:
     """On real data."""
     exported: list[Finding] = field(default_factory=list)
     """Of files for other programs."""
+    validated: list[Finding] = field(default_factory=list)
+    """On local cases, last."""
+    audited: list[Finding] = field(default_factory=list)
+    """By the last audit."""
     grids: list[samples.Grid] = field(default_factory=list)
     grid_files: int = 0
     faults: list[str] = field(default_factory=list)
@@ -59,6 +72,8 @@ def read_run(directory: Path, evaluation: Mapping[str, Any] | None = None, grids
     run = Run(files.directory, faults=files.faults)
     for name in ("manifest", "plan", "summary", "ledger", "evaluation", "exports"):
         setattr(run, name, files.tree("run.json" if name == "manifest" else f"{name}.json"))
+    run.validation = _last(files.tree("validation.json").at("validations"))
+    run.audit = _last(files.tree("audit.json").at("audits"))
     if evaluation is not None:
         run.evaluation = Tree(dict(evaluation))
     run.config_text = files.text("config.yaml")
@@ -78,6 +93,12 @@ def read_run(directory: Path, evaluation: Mapping[str, Any] | None = None, grids
     _read_findings(run)
     run.grids, run.grid_files = samples.read_grids(run.directory / "samples", run.task, grids, run.faults)
     return run
+
+
+def _last(entries: Tree) -> Tree:
+    """The newest of a list that is added to; nothing where there is none."""
+    items = entries.items()
+    return items[-1] if items else Tree()
 
 
 def _read_task(run: Run) -> Task | None:
@@ -104,10 +125,11 @@ def _read_findings(run: Run) -> None:
         ("figures", run.summary, old_files.of_summary(run.summary, names)),
         ("measured", run.evaluation, old_files.of_evaluation(run.evaluation, names)),
         ("exported", run.exports, run.exports.at("figures")),
+        ("validated", run.validation, run.validation.at("figures")),
+        ("audited", run.audit, run.audit.at("figures")),
     ):
         own_names = tuple(name.text() for name in tree.at("class_names").items())
         several, unreadable = findings.read(entries, own_names or names)
         setattr(run, attribute, several)
         if unreadable:
-            file = {"figures": "summary.json", "measured": "evaluation.json", "exported": "exports.json"}[attribute]
-            run.faults.append(f"{file}: {unreadable} of its figures could not be read and are left out")
+            run.faults.append(f"{FILES[attribute]}: {unreadable} of its figures could not be read and are left out")

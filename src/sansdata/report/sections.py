@@ -276,14 +276,49 @@ def of_service(run: Run) -> list[Row]:
 
 
 def warnings(run: Run) -> dict[str, Any]:
-    """The run's own warnings: (name, value, text)."""
-    several = run.summary.at("warnings").items()
+    """The run's own warnings."""
+    more = max(0, len(run.summary.at("warnings").items()) - WARNING_ROWS)
+    return {"rows": warning_rows(run.summary), "known": bool(run.summary), "more": more}
+
+
+def warning_rows(tree: Tree) -> list[tuple[str, str, str]]:
+    """(name, value, text) of the warnings in a file."""
+    several = tree.at("warnings").items()
     rows = []
     for entry in several[:WARNING_ROWS]:
         value = entry.at("value").number()
         rows.append((entry.at("name").text("warning"), figure(value) if value is not None else entry.at("value").text(),
                      entry.at("text").text() or entry.text()))  # fmt: skip
-    return {"rows": rows, "known": bool(run.summary), "more": max(0, len(several) - WARNING_ROWS)}
+    return rows
+
+
+def added_lead(tree: Tree) -> str:
+    """The sentence with which figures begin that a command added: a verdict, or what the evidence allows."""
+    verdict = tree.at("verdict")
+    if outcome := verdict.at("outcome").text():
+        ends = [end.number() for end in verdict.at("interval").items()]
+        low, high = ends if len(ends) == 2 else (None, None)
+        within = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None and high is not None else ""
+        return (
+            f"{clip(outcome, 20)}: {clip(verdict.at('measure').text(), 40)} of the student less the teacher's is "
+            f"{figure(verdict.at('difference').number())}{within}; declared beforehand: not more than "
+            f"{figure(verdict.at('margin').number())} below. {count(tree.at('cases').number())} cases of "
+            f"{count(tree.at('patients').number())} patients."
+        )
+    return f"Evidence of level {clip(tree.at('level').text(NOTHING), 10)}: {clip(tree.at('evidence').text(), 300)}."
+
+
+def absent_rows(tree: Tree) -> list[Row]:
+    """(what has no figure, why), of an audit and of a validation."""
+    rows = [
+        (f"{one.at('measure').text()} {one.at('name').text()}", f"needs {one.at('needs').text()}")
+        for one in tree.at("not measurable").items()
+    ]
+    rows += [
+        (f"{one.at('column').text()}: {one.at('level').text()}", one.at("reason").text())
+        for one in tree.at("suppressed").items()
+    ]
+    return [(clip(name, 120), clip(why, 300)) for name, why in rows[:ROWS]]
 
 
 def ledger(run: Run) -> dict[str, Any]:

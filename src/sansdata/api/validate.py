@@ -1,0 +1,106 @@
+"""A student beside its teacher on local cases: `sansdata.validate`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from ..datasets import known, tables
+from ..decoding.images import Background
+from ..errors import ConfigError, DataError, TeacherError
+from ..evaluate.labelled import answers
+from ..evaluate.snapshots import predictor
+from ..models.modes import borrowed, single_precision
+from ..runtime import Runtime, resolve_device
+from ..teachers.base import Teacher, fingerprint
+from ..teachers.specs import load_teacher
+from ..validation import record
+from ..validation.aggregates import require_aggregates
+from ..validation.answers import Answers, Who
+from ..validation.cases import load_cases
+from ..validation.manifest import read_manifest
+from ..validation.noninferiority import MARGIN, Declaration, declared_before
+from ..validation.resampling import COUNT
+from ..validation.subgroups import fairness_library
+from ..validation.summary import Validation, summarise
+from .result import Result, TaskLike, asked, generator_kept
+
+
+@single_precision()
+def validate(
+    student: str | Path | Result | nn.Module,
+    teacher: str | Teacher,
+    data: str | Path,
+    manifest: str | Path,
+    task: TaskLike = None,
+    *,
+    groups: Sequence[str] | None = None,
+    measure: str = "auroc",
+    margin: float = MARGIN,
+    threshold: float | None = None,
+    resamples: int = COUNT,
+    out: str | Path | None = None,
+    device: str = "auto",
+    background: Background | None = None,
+) -> Validation:
+    """Student and teacher on the same local cases: per class and group, with intervals by patient, and whether the
+    student is as good as its teacher.
+
+    student: as `model` of `evaluate`. data: a folder of images, or a set as `evaluate` reads it, of which `manifest`
+    names files or rows: see validation.manifest. groups: columns of it that are groups; None takes all that are left.
+    measure, margin: what counts, and how far the student may be below its teacher; they are written into `out`, or
+    validation.json of the run, before the data are opened. threshold: of two classes, class 1 is named from this
+    probability on. Only aggregates are written. Raises ConfigError, DataError, StudentError, TeacherError,
+    MissingLibraryError, and DisclosureError where something else would have been written.
+    """
+    about = asked(student, task)
+    target = _target(about.run_dir, out)
+    if about.task.pair[1] != "classes":
+        raise ConfigError(f"validation is of classifiers, and this task is {' x '.join(about.task.pair)}")
+    declared = Declaration.now(measure, margin, resamples, threshold, about.task.classes)
+    with generator_kept():
+        beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
+    if beside.task.inputs != about.task.inputs or beside.task.classes != about.task.classes:
+        raise TeacherError("teacher and student are of different tasks; both must answer the same cases")
+    _require_there(data, manifest)
+    prints = {"student": fingerprint(about.module), "teacher": beside.fingerprint()}
+    before = record.declare(target, declared, prints)
+    listed = read_manifest(manifest, None if groups is None else tuple(groups))
+    if listed.groups:
+        fairness_library()
+    cases = load_cases(data, about.task, listed, background)
+    cases = replace(cases, notes=(*cases.notes, *declared_before(before, declared)))
+    runtime = Runtime(resolve_device(device))
+    with borrowed(about.module):
+        own = answers(predictor(about.network, about.task, runtime), cases.data, about.task)
+    theirs = answers(beside, cases.data, about.task)
+    both: dict[Who, Answers] = {"student": Answers.of(own, threshold), "teacher": Answers.of(theirs, threshold)}
+    found = summarise(both, cases, declared)
+    entry = found.to_dict() | prints
+    require_aggregates(entry, cases)
+    record.keep(target, entry)
+    return found
+
+
+def _require_there(data: str | Path, manifest: str | Path) -> None:
+    """A name that is mistyped is no look at the data, and needs no declaration. Raises DataError."""
+    if not os.path.isfile(manifest):
+        raise DataError(f"{str(manifest)[:200]}: there is no such manifest")
+    if not (os.path.exists(data) or str(data) in (*known.NAMES, *tables.KNOWN)):
+        raise DataError(f"'{str(data)[:200]}' is neither a known set nor a file or folder")
+
+
+def _target(run_dir: Path | None, out: str | Path | None) -> Path:
+    """Where it is recorded. Raises ConfigError."""
+    if out is None and run_dir is None:
+        raise ConfigError("the student is no run directory, so say where the validation is recorded: --out FILE.json")
+    path = Path(out) if out is not None else Path(str(run_dir)) / record.NAME
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: its folder is not there, or cannot be written to; give another file with --out")
+    if path.is_dir():
+        raise ConfigError(f"{path}: a folder; give the name of a file, such as validation.json")
+    return path

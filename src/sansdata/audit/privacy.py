@@ -1,0 +1,159 @@
+"""F: what of the training data can be told from the synthetic inputs, and from the models (level 4, by its owner)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..figures import Warned
+from ..kinds.outputs.class_metrics import log_softmax, wilson_interval
+from ..validation import performance
+from ..validation.resampling import Estimate, interval_of, resamples
+from .evidence import Evidence, features, flat
+from .levels import Entry, Level, Unmeasured, entry
+
+NO_PROOF = "passing it does not make anything private"
+QUANTILE = 0.01
+CLOSER = 0.6
+"""Share of the synthetic inputs that are nearer to training data, from which it is worth a warning where its interval
+lies above a half."""
+RATES = (0.01, 0.001)
+SEED = 0
+AT_ONCE = 100
+"""Resamples."""
+Found = Entry | Unmeasured | Warned
+
+
+def exposure(evidence: Evidence) -> Iterator[Found]:
+    """F17 and F18; what only others can say is listed."""
+    if evidence.training is None or evidence.of_training is None or evidence.cases is None:
+        why = "some of the teacher's training data (--training) and as many that it did not learn from (--data)"
+        yield Unmeasured("F17", "nearness to training data", why)
+        yield Unmeasured("F18", "membership inference", why)
+    else:
+        yield from nearness(evidence)
+        yield from membership(evidence)
+    yield Unmeasured("F19", "inversion exposure", "a model of the same classes that somebody else trained")
+    yield Unmeasured("F20", "differential privacy", "an accountant at training time; no audit can make an epsilon")
+
+
+def nearness(evidence: Evidence) -> Iterator[Found]:
+    """F17: whether synthetic inputs are nearer to training data than to data that were held out, of equal number; in
+    plain numbers and in the teacher's features."""
+    assert evidence.of_training is not None
+    assert evidence.of_cases is not None
+    sets = (evidence.synthetic.packed, evidence.of_training.packed, evidence.of_cases.packed)
+    spaces = {"plain numbers": [flat(packed) for packed in sets]}
+    inside = [features(evidence, packed) for packed in sets]
+    if all(part is not None for part in inside):
+        spaces["the teacher's features"] = [part for part in inside if part is not None]
+    for space, (made, learnt, other) in spaces.items():
+        found = nearest_neighbours(made, learnt, other)
+        count = len(made)
+        half = f"in {space}: a half is what a generator has that copies nobody; {NO_PROOF}"
+        yield entry("F17", f"nearer to training, {space}", found["nearer"], count, Level.L4, half, "share")
+        ratio = "first over second neighbour, median; near 0: a copy of one record"
+        yield entry("F17", f"neighbour ratio, {space}", found["ratio"], count, Level.L4, ratio, "number")
+        copies = "nearer to a training record than 99 % of these are to each other"
+        yield entry("F17", f"near copies, {space}", found["copies"], count, Level.L4, copies, "share", "lower")
+        ends = found["nearer"].interval
+        if found["nearer"].value > CLOSER and ends is not None and ends[0] > 0.5:
+            yield Warned(
+                f"synthetic inputs lie near training data, in {space}", found["nearer"].value,
+                "more of them are nearer to a training record than to one that was held out than chance explains: they "
+                "may show persons. Do not hand them on.",
+            )  # fmt: skip
+
+
+def nearest_neighbours(made: np.ndarray, learnt: np.ndarray, other: np.ndarray) -> dict[str, Estimate]:
+    """nearer, ratio, copies of rows `made` (N, D), beside as many training rows as rows that were held out."""
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(len(learnt), len(other))
+    random = np.random.RandomState(SEED)
+    learnt, other = (rows[random.permutation(len(rows))[:count]] for rows in (learnt, other))
+    index = NearestNeighbors(n_neighbors=2).fit(learnt)
+    to_learnt = index.kneighbors(made)[0]
+    to_other = NearestNeighbors(n_neighbors=1).fit(other).kneighbors(made)[0][:, 0]
+    own = index.kneighbors(learnt)[0][:, 1]
+    first, second = to_learnt[:, 0], to_learnt[:, 1]
+    closer = (first < to_other) + 0.5 * (first == to_other)
+    copies = first < np.quantile(own, QUANTILE)
+    ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0)
+    return {
+        "nearer": Estimate(float(closer.mean()), wilson_interval(round(closer.sum()), len(made))),
+        "ratio": Estimate(float(np.median(ratios)), _median_interval(ratios)),
+        "copies": Estimate(float(copies.mean()), wilson_interval(int(copies.sum()), len(made))),
+    }
+
+
+def _median_interval(values: np.ndarray) -> tuple[float, float] | None:
+    random = np.random.RandomState(SEED)
+    return interval_of(np.median(values[random.randint(0, len(values), (1000, len(values)))], axis=1))
+
+
+def membership(evidence: Evidence) -> Iterator[Found]:
+    """F18: whether it can be told from a model's loss that a case was learned from (Yeom et al. 2018). The student
+    learned from none of them; what it gives away, its teacher passed on."""
+    assert evidence.training is not None
+    assert evidence.of_training is not None
+    assert evidence.cases is not None
+    assert evidence.of_cases is not None
+    labels = (evidence.training.labels, evidence.cases.labels)
+    drawn: dict[str, dict[str, np.ndarray]] = {}
+    count = len(labels[0]) + len(labels[1])
+    for who in ("teacher", "student"):
+        inside, outside = (
+            -log_losses(getattr(part, who), known)
+            for part, known in zip((evidence.of_training, evidence.of_cases), labels)
+        )
+        drawn[who] = attack(inside, outside)
+        for name, values in drawn[who].items():
+            found = Estimate(float(values[0]), interval_of(values[1:]))
+            text = "0.5: cannot be told" if name == "AUC" else "share of the training cases that are told"
+            text += f"; by the loss alone, stronger attacks exist, and {NO_PROOF}"
+            unit = "number" if name == "AUC" else "share"
+            yield entry("F18", f"membership {name} of the {who}", found, count, Level.L4, text, unit, "lower")
+    apart = drawn["student"]["AUC"] - drawn["teacher"]["AUC"]
+    found = Estimate(float(apart[0]), interval_of(apart[1:]))
+    yield entry("F18", "membership AUC, student less teacher", found, count, Level.L4,
+                "below 0: the student gives away less than its teacher", "number", "lower")  # fmt: skip
+
+
+def log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) nats of the true class."""
+    return -log_softmax(logits)[np.arange(len(labels)), labels]
+
+
+def attack(inside: np.ndarray, outside: np.ndarray, count: int = 1000) -> dict[str, np.ndarray]:
+    """AUC, and the share of members (M,) found where 1 % and 0.1 % of the others (N,) are taken for members: each
+    (1 + count,), first on the scores as they are, then resampled, members and others apart."""
+    positive = np.r_[np.ones(len(inside), bool), np.zeros(len(outside), bool)]
+    scores = np.r_[inside, outside]
+    found: dict[str, list[np.ndarray]] = {}
+    for weights in (np.ones((1, len(scores))), *_both_drawn(len(inside), len(outside), count)):
+        found.setdefault("AUC", []).append(performance.auroc(positive, scores, weights))
+        for rate in RATES:
+            name = f"TPR at {rate:.1%} FPR"
+            found.setdefault(name, []).append(share_found(positive, scores, weights, rate))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _both_drawn(one: int, other: int, count: int) -> Iterator[np.ndarray]:
+    """Weights (R, one + other), a few rows at a time: both parts drawn again, each by itself."""
+    for part in range(0, count, AT_ONCE):
+        rows = min(AT_ONCE, count - part)
+        drawn = [list(resamples(np.arange(many), rows, 2 * part + side)) for side, many in enumerate((one, other))]
+        yield np.concatenate([np.concatenate(weights) for weights in drawn], axis=1)
+
+
+def share_found(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, rate: float) -> np.ndarray:
+    """(R,) the highest share of positives above a score above which at most `rate` of the negatives lie."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
+    up = (weights[:, order] * positive[order]).cumsum(1)[:, ends]
+    down = (weights[:, order] * ~positive[order]).cumsum(1)[:, ends]
+    allowed = down <= rate * down[:, -1:]
+    return np.where(allowed, up, 0).max(1) / up[:, -1]

@@ -1,0 +1,86 @@
+"""Whether probabilities are as often right as they say, for many weightings of the same cases at once.
+
+Shapes as in `performance`: weights (R, N), results (R,).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .performance import ratio
+
+BINS = 15
+STEPS = 25
+FLAT = 1e-9
+SURE = 1e-12
+
+
+def equal_mass_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
+    """(N,) the bin of each of N confidences; bins hold about as many cases each, and equal confidences share one."""
+    edges = np.unique(np.quantile(confidence, np.linspace(0, 1, count + 1)[1:-1]))
+    return np.searchsorted(edges, confidence, side="left")
+
+
+def expected_error(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """ECE over 15 bins of equal mass: mean gap between confidence and accuracy, 0 to 1. The bins are those of the cases
+    as they are, whatever the weights."""
+    places = equal_mass_bins(confidence)
+    within = (places[:, None] == np.arange(places.max() + 1)).astype(np.float64)
+    gap = weights @ (within * (confidence - correct)[:, None])
+    return ratio(np.abs(gap).sum(1), weights.sum(1))
+
+
+def bins_of(confidence: np.ndarray, correct: np.ndarray, least: int) -> list[dict[str, float]]:
+    """Bins of equal mass for a reliability drawing: lower, upper, count, confidence, accuracy of each, at most 15 and
+    fewer where one would hold less than `least` cases."""
+    several, counts = [], min(BINS, max(1, len(confidence) // least))
+    places = equal_mass_bins(confidence, counts)
+    while counts > 1 and np.bincount(places)[np.unique(places)].min() < least:  # ties can leave a bin nearly empty
+        counts -= 1
+        places = equal_mass_bins(confidence, counts)
+    for place in np.unique(places):
+        inside = places == place
+        several.append({
+            "lower": float(confidence[inside].min()), "upper": float(confidence[inside].max()),
+            "count": int(inside.sum()), "confidence": float(confidence[inside].mean()),
+            "accuracy": float(correct[inside].mean()),
+        })  # fmt: skip
+    return several
+
+
+def brier(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean squared distance of the probabilities (N, K) to the one-hot label, summed over classes: 0 to 2."""
+    error = probabilities.copy()
+    error[np.arange(len(labels)), labels] -= 1
+    return ratio(weights @ (error**2).sum(1), weights.sum(1))
+
+
+def slope_and_intercept(
+    probability: np.ndarray, positive: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the logistic line that leads from the stated log-odds to what happened: slope 1 and intercept 0 are
+    calibrated, a slope below 1 is too sure of itself. By Newton's method on two numbers; nan where the line is not
+    determined, such as without a positive case or with classes that the odds tell apart completely.
+
+    Own code, because the library's fits one weighting at a time, and a bootstrap asks for a thousand.
+    """
+    p = np.clip(probability, SURE, 1 - SURE)
+    odds = np.log(p) - np.log1p(-p)
+    design = np.stack([np.ones_like(odds), odds])
+    line = np.zeros((len(weights), 2))
+    y = positive.astype(np.float64)
+    last = np.full(len(weights), np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(STEPS):
+            fitted = 1 / (1 + np.exp(-line @ design))
+            slope = (weights * (y - fitted)) @ design.T
+            curve = weights * fitted * (1 - fitted)
+            a, b, c = curve @ np.ones_like(odds), curve @ odds, curve @ odds**2
+            determinant = a * c - b * b
+            sound = determinant > FLAT
+            step = np.stack([c * slope[:, 0] - b * slope[:, 1], a * slope[:, 1] - b * slope[:, 0]], 1)
+            step = np.where(sound[:, None], step / np.where(sound, determinant, 1)[:, None], np.nan)
+            line = line + np.clip(step, -5, 5)
+            last = np.abs(step).max(1)
+    settled = last < 1e-6
+    return np.where(settled, line[:, 1], np.nan), np.where(settled, line[:, 0], np.nan)

@@ -1,0 +1,184 @@
+"""Everything that a validation says, put together: figures with intervals, a verdict, warnings, what is not shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..figures import Drawing, Figure, Finding, Unit, Warned
+from . import calibration
+from .answers import Answers, Key, Who, beside
+from .cases import Cases
+from .noninferiority import Declaration, Verdict, judge
+from .resampling import Estimate, estimates
+from .subgroups import LEAST_CASES, LEAST_OF_CLASS, Suppressed, columns_of, fairlearn_figures, group_figures
+
+SEED = 0
+MISCALIBRATED = 0.05
+"""How far the ECE may lie above the teacher's: the methods card's."""
+MEANINGS = {
+    "accuracy": "share of right answers", "balanced_accuracy": "mean over the classes of the share answered right",
+    "auroc": "how well it ranks; guessing has 0.5", "auprc": "precision over recall; guessing has the prevalence",
+    "sensitivity": "share of its cases that are found", "specificity": "share of the other cases that are left alone",
+    "ppv": "share of those it names that are it", "npv": "share of those it does not name that are not it",
+    "ece": "mean gap of confidence and accuracy, 15 bins of equal mass",
+    "brier": "squared error of the probabilities, 0..2",
+    "calibration_slope": "1 is calibrated, below 1 too sure of itself",
+    "calibration_intercept": "of the logistic line; 0 is calibrated", "agreement": "names the teacher's class",
+    "kappa": "agreement beyond chance",
+    "selection_rate": "share that is named class 1", "true_positive_rate": "share of class 1 that is found",
+    "false_positive_rate": "share of class 0 that is named class 1",
+    "demographic_parity_difference": "largest difference of two levels in selection_rate",
+    "equalized_odds_difference": "larger of the differences in true and false positive rate",
+}  # fmt: skip
+LOWER = ("ece", "brier", "demographic_parity_difference", "equalized_odds_difference")
+NEITHER = ("calibration_slope", "calibration_intercept", "selection_rate")
+NUMBERS = ("auroc", "auprc", "ece", "brier", "kappa", *NEITHER[:2])
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Figures on `cases` local cases of `patients` patients. Of no figure can a case be told."""
+
+    cases: int
+    patients: int
+    prevalence: tuple[float | None, ...]
+    """Share of each class, None where so few patients have it that it is not said."""
+    class_names: tuple[str, ...]
+    declaration: Declaration
+    verdict: Verdict
+    figures: tuple[Finding, ...]
+    warnings: tuple[Warned, ...]
+    suppressed: tuple[Suppressed, ...]
+    notes: tuple[str, ...]
+
+    def figure(self, name: str) -> Figure:
+        """The figure of that name, such as 'student auroc' or 'difference accuracy, sex: F'. Raises KeyError."""
+        for one in self.figures:
+            if one.name == name and isinstance(one, Figure):
+                return one
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: what `validation.json` holds of one validation."""
+        return {
+            "declaration": self.declaration.to_dict(), "verdict": self.verdict.to_dict(), "cases": self.cases,
+            "patients": self.patients, "class_names": list(self.class_names), "prevalence": list(self.prevalence),
+            "figures": [one.to_dict() for one in self.figures], "warnings": [one.to_dict() for one in self.warnings],
+            "suppressed": [one.to_dict() for one in self.suppressed], "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def summarise(both: Mapping[Who, Answers], cases: Cases, declared: Declaration) -> Validation:
+    """What the answers of student and teacher to `cases` say. Raises MissingLibraryError where there are groups and no
+    fairlearn."""
+    labels, names = cases.labels, cases.data.class_names
+    columns = columns_of(cases, len(names))
+    shown = [column for column in columns if column.levels]
+    points: dict[Key, float] = {}
+    for column in shown:
+        for who, answers in both.items():
+            for (name, group), value in fairlearn_figures(answers, labels, cases.groups[column.name], column).items():
+                points[Key(name, who, group=group)] = value
+
+    def statistics(weights: np.ndarray) -> dict[Key, np.ndarray]:
+        found = beside(both, labels, weights, names)
+        for column in shown:
+            found |= group_figures(both, labels, column, weights)
+        return found
+
+    measured = estimates(statistics, cases.patients, declared.resamples, SEED)
+    measured = {key: Estimate(points.get(key, one.value), one.interval) for key, one in measured.items()}
+    rare = _rare_classes(cases)
+    suppressed = [*(one for column in columns for one in column.suppressed), *rare.values()]
+    verdict = judge(declared, measured[Key(declared.measure, "difference")])
+    counts = np.bincount(labels, minlength=len(names))
+    return Validation(
+        len(cases), cases.patient_count,
+        tuple(None if name in rare else float(n / len(cases)) for name, n in zip(names, counts)), names, declared,
+        verdict, (*_figures(measured, rare), *_drawings(both, labels)),
+        (*_of_verdict(verdict), *_warnings(measured)), tuple(suppressed), cases.notes,
+    )  # fmt: skip
+
+
+def _rare_classes(cases: Cases) -> dict[str, Suppressed]:
+    """Classes of so few patients that their figures are not shown."""
+    few = {}
+    for place, name in enumerate(cases.data.class_names):
+        if len(np.unique(cases.patients[cases.labels == place])) < LEAST_OF_CLASS:
+            few[name] = Suppressed("class", name, f"fewer than {LEAST_OF_CLASS} patients")
+    return few
+
+
+def _figures(measured: Mapping[Key, Estimate], rare: Mapping[str, Suppressed]) -> Iterator[Figure]:
+    two_classes_rare = bool(rare) and not any(key.label for key in measured)
+    for key, one in measured.items():
+        base = key.name.removesuffix(" against the rest").removesuffix(" gap")
+        of_class_one = base in ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv")
+        if not math.isfinite(one.value) or key.label in rare or (two_classes_rare and of_class_one):
+            continue
+        what = f"{key.name} of {key.label}" if key.label else key.name
+        group = f", {key.group}" if key.group else ""
+        unit: Unit = "number" if base in NUMBERS or key.who == "difference" else "share"
+        better = "" if base in NEITHER else "lower" if base in LOWER or key.name.endswith("gap") else "higher"
+        if key.name.endswith("against the rest"):
+            better, unit = "", "number"
+        yield Figure(f"{key.who} {what}{group}", one.value, unit, _meaning(key, base), better, one.interval)
+
+
+def _meaning(key: Key, base: str) -> str:
+    meaning = MEANINGS[base]
+    if key.name.endswith("against the rest"):
+        meaning += "; this level less the others"
+    if key.name.endswith("gap"):
+        meaning = f"largest difference of two levels in {base}; its interval never reaches below 0"
+    return f"student less teacher: {meaning}" if key.who == "difference" else meaning
+
+
+def _drawings(both: Mapping[Who, Answers], labels: np.ndarray) -> Iterator[Drawing]:
+    for who, answers in both.items():
+        right = (answers.likeliest == labels).astype(np.float64)
+        bins = calibration.bins_of(answers.confidence, right, LEAST_CASES)
+        yield Drawing(f"{who} reliability", "reliability", bins, "confidence against accuracy, bins of equal mass")
+
+
+def _of_verdict(verdict: Verdict) -> Iterator[Warned]:
+    if not math.isfinite(verdict.difference):
+        yield Warned(
+            "no verdict", None,
+            f"{verdict.measure} does not exist on these cases, such as where no case is of some class: declare another "
+            "measure, or bring cases of every class.",
+        )  # fmt: skip
+
+
+def _warnings(measured: Mapping[Key, Estimate]) -> Iterator[Warned]:
+    """What a reader must not miss."""
+    gap = measured.get(Key("ece", "difference"))
+    own = measured[Key("ece", "student")]
+    if gap is not None and gap.value > MISCALIBRATED and gap.interval is not None and gap.interval[0] > 0:
+        yield Warned(
+            "miscalibration", gap.value,
+            "the student's probabilities are further from what happens than the teacher's: the value is how much its "
+            "calibration error (ECE) lies above. Do not show them as risks before they are calibrated on local cases.",
+        )  # fmt: skip
+    elif own.interval is not None and own.interval[0] > MISCALIBRATED:
+        yield Warned(
+            "miscalibration", own.value,
+            "the student's probabilities are far from what happens here (the value is its calibration error), as may "
+            "be the teacher's: prevalence and cases of this place differ from where it was trained.",
+        )  # fmt: skip
+    for key, one in measured.items():
+        if key.who == "teacher" or not key.name.endswith("against the rest") or one.interval is None:
+            continue
+        low, high = one.interval
+        if key.name.startswith(("accuracy", "auroc")) and high < 0:
+            whose = "the student serves" if key.who == "student" else "next to its teacher, the student serves"
+            yield Warned(
+                f"group gap, {key.group}", one.value,
+                f"{whose} this group worse than the others, in {key.name.removesuffix(' against the rest')}: the 95 % "
+                f"interval of the difference is {low:.3f} to {high:.3f}. One of many intervals may do so by chance.",
+            )  # fmt: skip

@@ -1,0 +1,63 @@
+"""F: generators that copy, and that do not; members that are told, and that are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from sansdata.audit.privacy import attack, nearest_neighbours
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(training, held out, of the same kind but nobody's)."""
+    random = np.random.default_rng(0)
+    return tuple(random.normal(size=(COUNT, 12)) for _ in range(3))  # type: ignore[return-value]
+
+
+def near(values: np.ndarray) -> np.ndarray:
+    return values + np.random.default_rng(1).normal(0, 0.02, values.shape)
+
+
+def test_near_copies_of_training_rows_are_found(rows) -> None:
+    training, held_out, _ = rows
+    found = nearest_neighbours(near(training), training, held_out)
+    assert found["nearer"].value > 0.95
+    assert found["copies"].value > 0.95
+    assert found["ratio"].value < 0.1
+
+
+def test_near_copies_of_held_out_rows_and_an_honest_generator_are_not(rows) -> None:
+    training, held_out, honest = rows
+    assert nearest_neighbours(near(held_out), training, held_out)["nearer"].value < 0.05
+    found = nearest_neighbours(honest, training, held_out)
+    assert found["nearer"].interval is not None
+    assert found["nearer"].interval[0] < 0.5 < found["nearer"].interval[1]
+    assert found["copies"].value < 0.05
+
+
+def test_sets_of_unlike_size_are_made_alike(rows) -> None:
+    training, held_out, honest = rows
+    found = nearest_neighbours(honest, np.r_[training, near(training)], held_out[:300])
+    assert found["nearer"].value == pytest.approx(0.5, abs=0.1)
+
+
+def test_membership_is_that_of_the_roc_curve() -> None:
+    random = np.random.default_rng(0)
+    inside, outside = random.normal(0.5, 1, 900), random.normal(0, 1, 1100)
+    found = attack(inside, outside, 60)
+    truth, scores = np.r_[np.ones(900), np.zeros(1100)], np.r_[inside, outside]
+    assert found["AUC"][0] == pytest.approx(roc_auc_score(truth, scores))
+    false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
+    for rate, name in ((0.01, "TPR at 1.0% FPR"), (0.001, "TPR at 0.1% FPR")):
+        assert found[name][0] == pytest.approx(true[false <= rate].max())
+    assert found["AUC"].shape == (61,)
+    assert found["AUC"][1:].std() == pytest.approx(0.0126, rel=0.3)
+
+
+def test_scores_that_tell_nothing_are_a_half_also_where_all_are_equal() -> None:
+    assert attack(np.zeros(50), np.zeros(50), 10)["AUC"][0] == 0.5
+    assert attack(np.zeros(50), np.zeros(50), 10)["TPR at 1.0% FPR"][0] == 0
