@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .api.audit import Audit, audit
     from .api.bundle import convert_bundle, create_bundle, rollback_bundle, verify_bundle
     from .api.card import write_card
-    from .api.audit import Audit, audit
     from .api.check import check
     from .api.compress import Compressed, prune, quantize
     from .api.convert import Converted, convert
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from .api.report import report
     from .api.result import Result, load
     from .api.trim import Trimmed, trim
-    from .api.verify import verify_run
     from .api.validate import Validation, validate
+    from .api.verify import verify_run
     from .config import Strict
     from .contracts import Access, Batch, Losses, Requirements, Stateful
     from .method import Context, Method
@@ -142,10 +142,10 @@ __all__ = [
     "to_int8",
     "transferability",
     "trim",
+    "validate",
     "verify_bundle",
     "verify_run",
     "write_card",
-    "validate",
 ]
 
 

@@ -37,8 +37,8 @@ from . import (
     reproduce,
     rows,
     trim,
-    verify,
     validate,
+    verify,
     vocabulary,
 )
 
