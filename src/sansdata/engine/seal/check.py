@@ -15,7 +15,6 @@ from . import chain, phases
 from .chain import Record
 from .sealing import MESSAGE
 
-
 LOCAL_FILES = ("evaluation.json", "validation.json")
 """Files of a run that are made of the house's data."""
 
