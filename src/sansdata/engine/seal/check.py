@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from ...signing import Key, verified
 from . import chain, phases
 from .chain import Record
 from .sealing import MESSAGE
+
+LOCAL_FILES = ("evaluation.json", "validation.json")
+"""Files of a run that are made of the house's data."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,9 @@ def check(run_dir: Path, key: Key | None = None) -> Checked:
     if not phases.has_ended(records):
         faults.append("the phase SEALED has not ended")
     faults += chain.changed_files(run_dir, records)
-    if (run_dir / "evaluation.json").exists() and not any("evaluation.json" in one.files for one in records):
-        faults.append("evaluation.json is in no record: data was met, and the record of it is gone or was never made")
+    for name in LOCAL_FILES:
+        if os.path.lexists(run_dir / name) and not any(name in one.files for one in records):
+            faults.append(f"{name} is in no record: data was met, and the record of it is gone or was never made")
     signed = [record for record in records if record.event == phases.SIGNED]
     if key is not None:
         faults += _signature_faults(records, signed, key)
