@@ -1,6 +1,6 @@
 """Does the scan of `sansdata audit --scan` find backdoors, and let sound networks pass? Small CNNs of MNIST.
 
-    python benchmarks/backdoor_scan.py [--steps 300] [--natural] [--json FILE]
+    python benchmarks/backdoor_scan.py [--steps 300] [--natural] [--forms patch overlay] [--only NAME ...] [--json FILE]
 
 Trains a network for each of five triggers (a tenth of the training images, all to class 0) and five sound ones of other
 seeds, and scans each on uniform noise as carriers, or, with --natural, on test images. Needs SANSDATA_DATA with mnist.
@@ -55,7 +55,9 @@ def trained(module: nn.Module, data: ImageSet, seed: int, steps: int = 500) -> n
     return module.eval().requires_grad_(False)
 
 
-def judged(module: nn.Module, test: ImageSet, carriers: Tensor, natural: bool, steps: int) -> dict[str, Any]:
+def judged(
+    module: nn.Module, test: ImageSet, carriers: Tensor, natural: bool, steps: int, forms: list[Any]
+) -> dict[str, Any]:
     """Accuracy, and of both forms of scan the class of the smallest trigger, its ratio and index, who is suspect."""
 
     def ask(images: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ def judged(module: nn.Module, test: ImageSet, carriers: Tensor, natural: bool, s
     with torch.no_grad():
         accuracy = float((ask(unit(test)).argmax(1).numpy() == test.labels).mean())
     found: dict[str, Any] = {"accuracy": accuracy}
-    for form in ("patch", "overlay"):
+    for form in forms:
         several = scan(ask, carriers, 10, form, steps)
         sizes = np.array([one.size for one in several])
         found[form] = {
@@ -80,6 +82,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--natural", action="store_true")
+    parser.add_argument("--forms", nargs="+", choices=("patch", "overlay"), default=["patch", "overlay"])
+    parser.add_argument("--only", nargs="+", default=[], help="some of the networks, such as blend or 'sound 0'")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,13 +95,15 @@ def main() -> None:
     carriers = unit(test.subset(few, "carriers")) if given.natural else noise
     results: dict[str, Any] = {}
     for place, name in enumerate([*TRIGGERS, *(f"sound {n}" for n in range(SOUND))]):
+        if given.only and name not in given.only:
+            continue
         started = time.perf_counter()
         sound = name.startswith("sound")
         poisoned = data if sound else poison(data, find_attack(name), TARGET, 0.1)
         module = trained(network(place), poisoned, place)
-        results[name] = judged(module, test, carriers, given.natural, given.steps)
+        results[name] = judged(module, test, carriers, given.natural, given.steps, given.forms)
         print(f"{name:<16} accuracy {results[name]['accuracy']:.4f}  {time.perf_counter() - started:.0f} s")
-        for form in ("patch", "overlay"):
+        for form in given.forms:
             shown = {key: results[name][form][key] for key in ("first", "ratio", "index", "suspect")}
             print(f"  {form:<8} {json.dumps(shown)}", flush=True)
         if given.json:

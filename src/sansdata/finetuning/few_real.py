@@ -58,8 +58,8 @@ def few_real(
                 yield Trial(arm, count, seed, *measured(network, test))
             network = student.around(copy.deepcopy(student.module))
             stop = np.arange(count) % 4 == 0
-            parts = [cases.subset(np.flatnonzero(which)) for which in (~stop, stop)]
-            fine_tune(network, task, *parts, synthetic, settings, seed)
+            tuning, stopping = (cases.subset(np.flatnonzero(which)) for which in (~stop, stop))
+            fine_tune(network, task, tuning, stopping, synthetic, settings, seed)
             yield Trial("fine-tuned", count, seed, *measured(network, test))
 
 
