@@ -25,7 +25,7 @@ STEP: dict[str, Any] = {"batch": 128, "lr": 0.02, "weight_decay": 1e-4}
 NOISE = {"source": "gaussian", "transfer": STEP | {"match": "l1"}}
 OF_LABELS = {"source": "gaussian", "transfer": STEP | {"temperature": 1.0}}
 SMALL: dict[str, Any] = {"preset": "small"}
-MANY = SMALL | {"seeds": 10}
+MANY: dict[str, Any] = SMALL | {"seeds": 10}
 """Of arms whose claims three seeds leave undecided."""
 
 BLACK_BOX = Recipe(
