@@ -10,11 +10,16 @@ CUDA   := torch torchvision triton cuda-bindings cuda-pathfinder cuda-toolkit nv
 	nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-long lock lint audit bench docs clean
+.PHONY: demo hospital test test-long lock lint audit bench docs clean
 
 demo: $(DEMO_READY)
 	rm -rf demo-run
 	$(BIN)/sansdata demo
+
+# Four houses with nothing but files between them: docs/hospital.md.
+hospital: $(READY)
+	rm -rf hospital-run
+	for house in vendor hospital device auditor; do $(BIN)/python examples/hospital/$$house.py hospital-run || exit 1; done
 
 test: $(READY)
 	$(BIN)/ruff check .
@@ -54,7 +59,7 @@ docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) demo-run site
+	rm -rf $(VENV) demo-run hospital-run site
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -30,6 +30,7 @@ from ..audit.synthetic import synthetic_bias
 from ..audit.triggers import backdoor_scan, shuffle_test
 from ..datasets.load import load_set
 from ..engine.run_directory import RunDirectory
+from ..engine.seal.phases import Phase, record_phase
 from ..errors import ConfigError, RunDirectoryError, TeacherError
 from ..evaluate.snapshots import predictor
 from ..models.modes import borrowed, single_precision
@@ -84,6 +85,11 @@ def audit(
         require_aggregates(Audit.of(evidence.level, of_cases).to_dict(), evidence.cases)
     found = Audit.of(evidence.level, [*of_models, *of_cases], evidence.notes)
     if fault := findings.keep(about.run_dir, found.to_dict()):
+        print(f"warning   {fault}", file=sys.stderr)
+    met = next((one for one in (data, inputs, training) if one is not None), None)
+    facts = {"level": str(found.level)}
+    phase: Phase = "REPORT" if met is None else "LOCAL"
+    if fault := record_phase(about.run_dir, phase, "audited", facts, [findings.NAME], met):
         print(f"warning   {fault}", file=sys.stderr)
     return found
 

@@ -19,6 +19,8 @@ from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
 from ..decoding.arrays import read_array
 from ..decoding.images import Background
+from ..engine.monitor import announce
+from ..engine.seal.phases import record_phase
 from ..errors import ConfigError, DataError, StudentError
 from ..files import reason, sha256, utc_now, write_json
 from ..finetuning.comparison import Comparison, compare
@@ -97,6 +99,8 @@ def finetune(
     pair = None if kept[0] is None or kept[1] is None else (kept[0], kept[1])
     found = compare(answers[0], answers[1], test, stages, pair)
     _write(folder, file, after.module, task, parent, found, cases, test, settings, seed)
+    if run is not None and (fault := record_phase(run, "LOCAL", "fine-tuned", {"into": folder.name}, (), data)):
+        announce(f"warning   {fault}")
     return FineTuned(after.module, task, found, parent, folder)
 
 

@@ -11,6 +11,8 @@ from torch import nn
 
 from ..datasets import known, tables
 from ..decoding.images import Background
+from ..engine.monitor import announce
+from ..engine.seal.phases import record_phase
 from ..errors import ConfigError, DataError, TeacherError
 from ..evaluate.labelled import answers
 from ..evaluate.snapshots import predictor
@@ -83,6 +85,11 @@ def validate(
     entry = found.to_dict() | prints
     require_aggregates(entry, cases)
     record.keep(target, entry)
+    if about.run_dir is not None:
+        facts = {"measure": declared.measure, "margin": declared.margin, "verdict": found.verdict.outcome}
+        here = [target.name] if target.parent.resolve() == about.run_dir.resolve() else []
+        if fault := record_phase(about.run_dir, "LOCAL", "validated", facts, here, data):
+            announce(f"warning   {fault}")
     return found
 
 
