@@ -37,6 +37,7 @@ def test_four_houses_with_files_between_them(story: Path, monkeypatch: pytest.Mo
     assert (story / "device" / "store" / "CURRENT").read_text().split() == ["student-1.0.0"]
     card = (story / "house" / "card.md").read_text()
     assert "Student of model 1.0.0" in card
+    assert "declared before the cases were opened" in card
     phases = [
         line.split('"phase":"')[1].split('"')[0] for line in (story / "house/run/chain.jsonl").read_text().splitlines()
     ]

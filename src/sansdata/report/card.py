@@ -46,7 +46,7 @@ def card_of(run_dir: Path, word: Mapping[str, Any] | None = None) -> str:
         when=moment(run.manifest.at("ended").text()), links=provenance(run),
         data=sealed.data_statement(run.directory, bool(mode) and not violations, mode == "strict"),
         pool=run.manifest.at("pool", "path").text(), validation=_validation(run),
-        groups=_groups(run), agreement=_agreement(run), warnings=_warnings(run),
+        groups=_groups(run), local=_local_cases(run), agreement=_agreement(run), warnings=_warnings(run),
     )  # fmt: skip
     return f"---\n{dump_yaml(front_matter(run, name, word))}---\n\n{body}"
 
@@ -132,6 +132,34 @@ def _groups(run: Run) -> list[Row]:
         (name, "no samples" if share is None else f"{100 * share:.1f} %")
         for name, share in list(zip(names, shares))[:50]
     ]
+
+
+def _local_cases(run: Run) -> dict[str, Any] | None:
+    """The last validation on local cases: the verdict on a margin that was declared before, in words, and rows of
+    (figure, student, teacher, student less teacher); figures of single classes stay in the report."""
+    verdict = run.validation.at("verdict")
+    if not (outcome := verdict.at("outcome").text()):
+        return None
+    several = figures(run.validated)
+    rows = []
+    for name, one in several.items():
+        of = name.removeprefix("student ")
+        if of != name and " of " not in of:
+            others = (several.get(f"{who} {of}") for who in ("teacher", "difference"))
+            rows.append((of.replace("_", " "), *(_with_interval(figure) for figure in (one, *others))))
+    margin = verdict.at("margin").number()
+    return {
+        "outcome": outcome, "measure": verdict.at("measure").text().replace("_", " "),
+        "margin": "" if margin is None else f"{margin:g}", "cases": count(run.validation.at("cases").number()),
+        "patients": count(run.validation.at("patients").number()), "rows": rows[:40],
+    }  # fmt: skip
+
+
+def _with_interval(one: Figure | None) -> str:
+    if one is None:
+        return ""
+    ends = _interval(one)
+    return f"{value_of(one)} ({ends})" if ends else value_of(one)
 
 
 def _agreement(run: Run) -> str:
