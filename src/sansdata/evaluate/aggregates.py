@@ -118,19 +118,25 @@ def aggregate(
 
 def statistics(inputs: Inputs, task: Task) -> dict[str, np.ndarray]:
     """Name -> a number for each input (B,): of a table its columns, nan where a value is missing; of texts their
-    lengths; of everything else mean and spread."""
+    lengths; of everything else mean and spread, or where a column has one number for each input that number."""
     if isinstance(inputs, Tensor):
-        flat = inputs.float().flatten(1)
-        return {"mean": flat.mean(1).cpu().numpy(), "spread": flat.std(1, unbiased=False).cpu().numpy()}
+        return _mean_and_spread(inputs)
     if task.pair[0] == "table":
         return _columns(inputs, task)
     if "mask" in inputs:
         return {"length": inputs["mask"].float().flatten(1).sum(1).cpu().numpy()}
     found: dict[str, np.ndarray] = {}
     for name, column in inputs.items():
-        flat = column.float().flatten(1)
-        found |= {f"{name}: mean": flat.mean(1).cpu().numpy(), f"{name}: spread": flat.std(1, unbiased=False).numpy()}
+        if column.dim() == 1:
+            found[name] = column.float().cpu().numpy()
+        else:
+            found |= {f"{name}: {what}": values for what, values in _mean_and_spread(column).items()}
     return found
+
+
+def _mean_and_spread(column: Tensor) -> dict[str, np.ndarray]:
+    flat = column.float().flatten(1)
+    return {"mean": flat.mean(1).cpu().numpy(), "spread": flat.std(1, unbiased=False).cpu().numpy()}
 
 
 def _columns(inputs: Mapping[str, Tensor], task: Task) -> dict[str, np.ndarray]:
