@@ -45,6 +45,16 @@ def test_sets_of_unlike_size_are_made_alike(rows) -> None:
     assert found["nearer"].value == pytest.approx(0.5, abs=0.1)
 
 
+def test_rows_far_from_all_data_have_a_wide_interval_since_few_records_decide_for_them(rows) -> None:
+    training, held_out, honest = rows
+    far = nearest_neighbours(40 + honest, training, held_out)["nearer"]
+    near_by = nearest_neighbours(honest, training, held_out)["nearer"]
+    assert far.interval is not None
+    assert near_by.interval is not None
+    assert far.interval[1] - far.interval[0] > 3 * (near_by.interval[1] - near_by.interval[0])
+    assert far.interval[0] < 0.5 < far.interval[1]
+
+
 def test_membership_is_that_of_the_roc_curve() -> None:
     random = np.random.default_rng(0)
     inside, outside = random.normal(0.5, 1, 900), random.normal(0, 1, 1100)

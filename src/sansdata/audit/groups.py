@@ -12,6 +12,7 @@ from ..validation.answers import Answers, Key, Who, beside
 from ..validation.changes import changed_classes
 from ..validation.resampling import Estimate, estimates
 from ..validation.subgroups import Column, columns_of, fairlearn_figures, group_figures
+from ..validation.summary import NUMBERS
 from .evidence import Evidence, features
 from .levels import Entry, Level, Unmeasured, entry
 
@@ -72,7 +73,8 @@ def group_fairness(evidence: Evidence) -> Iterator[Found]:
         if key.name.endswith(GAPS) and not amplified:
             caveat = "largest difference of two levels; its interval never reaches below 0"
         better = "lower" if key.name.endswith(GAPS) else ""
-        unit = "number" if key.who == "difference" or "against" in key.name or better else "share"
+        plain = key.name in NUMBERS or key.who == "difference" or "against" in key.name or bool(better)
+        unit = "number" if plain else "share"
         yield entry("E14", f"{name}, {key.group}", found, len(cases), Level.L3, caveat, unit, better)
         if amplified and found.interval is not None and found.interval[0] > 0:
             yield Warned(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..figures import Warned
-from ..kinds.outputs.class_metrics import log_softmax, wilson_interval
+from ..kinds.outputs.class_metrics import log_softmax
 from ..validation import performance
-from ..validation.resampling import Estimate, interval_of, resamples
+from ..validation.resampling import Estimate, estimates, interval_of, resamples
 from .evidence import Evidence, features, flat
 from .levels import Entry, Level, Unmeasured, entry
 
@@ -67,25 +67,33 @@ def nearness(evidence: Evidence) -> Iterator[Found]:
 
 
 def nearest_neighbours(made: np.ndarray, learnt: np.ndarray, other: np.ndarray) -> dict[str, Estimate]:
-    """nearer, ratio, copies of rows `made` (N, D), beside as many training rows as rows that were held out."""
+    """nearer, ratio, copies of rows `made` (N, D), beside as many training rows as rows that were held out.
+
+    Rows far from all data share their nearest record, so that one record decides for many of them: intervals draw the
+    records again with all rows that are nearest to each, not single rows.
+    """
     from sklearn.neighbors import NearestNeighbors
 
     count = min(len(learnt), len(other))
     random = np.random.RandomState(SEED)
     learnt, other = (rows[random.permutation(len(rows))[:count]] for rows in (learnt, other))
     index = NearestNeighbors(n_neighbors=2).fit(learnt)
-    to_learnt = index.kneighbors(made)[0]
-    to_other = NearestNeighbors(n_neighbors=1).fit(other).kneighbors(made)[0][:, 0]
+    to_learnt, which = index.kneighbors(made)
+    to_other, which_other = (found[:, 0] for found in NearestNeighbors(n_neighbors=1).fit(other).kneighbors(made))
     own = index.kneighbors(learnt)[0][:, 1]
     first, second = to_learnt[:, 0], to_learnt[:, 1]
     closer = (first < to_other) + 0.5 * (first == to_other)
     copies = first < np.quantile(own, QUANTILE)
     ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0)
-    return {
-        "nearer": Estimate(float(closer.mean()), wilson_interval(round(closer.sum()), len(made))),
-        "ratio": Estimate(float(np.median(ratios)), _median_interval(ratios)),
-        "copies": Estimate(float(copies.mean()), wilson_interval(int(copies.sum()), len(made))),
-    }
+    records = np.where(first <= to_other, which[:, 0], count + which_other)
+    shares = estimates(
+        lambda weights: {
+            "nearer": weights @ closer / weights.sum(1),
+            "copies": weights @ copies.astype(np.float64) / weights.sum(1),
+        },
+        records,
+    )
+    return shares | {"ratio": Estimate(float(np.median(ratios)), _median_interval(ratios))}
 
 
 def _median_interval(values: np.ndarray) -> tuple[float, float] | None:

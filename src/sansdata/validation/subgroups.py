@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingLibraryError
-from . import performance
-from .answers import Answers, Key, Who
+from . import calibration, performance
+from .answers import RANKED, Answers, Key, Who
 from .cases import Cases
 
 LEAST_CASES, LEAST_OF_CLASS = 10, 5
 """Patients of a cell, and of one class in a cell, below which it is suppressed."""
 RATES = ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate")
 AREA = "auroc"
+COMPARED = (*RATES, AREA, "ece")
+"""Of each level, what is set against the rest: what depends on how frequent the cases are in it is not."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,26 @@ def too_small(patients: np.ndarray, labels: np.ndarray, classes: int) -> str:
 
 
 def rates(answers: Answers, labels: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """accuracy and, of two classes, selection_rate, true_positive_rate, false_positive_rate and auroc: each (R,)."""
-    found = {"accuracy": performance.accuracy(labels, answers.decided, weights)}
-    if answers.probabilities.shape[1] == 2:
+    """accuracy and ece, auroc (of several classes their mean) and, of two classes, selection_rate, true_positive_rate,
+    false_positive_rate, ppv, npv and auprc: each (R,)."""
+    sure, right = answers.confidence, (answers.likeliest == labels).astype(np.float64)
+    found = {
+        "accuracy": performance.accuracy(labels, answers.decided, weights),
+        "ece": calibration.expected_error(sure, right, weights),
+    }
+    classes = answers.probabilities.shape[1]
+    if 2 < classes <= RANKED:
+        each = [performance.auroc(labels == c, answers.probabilities[:, c], weights) for c in range(classes)]
+        found[AREA] = np.mean(each, axis=0)
+    if classes == 2:
         positive, chosen = labels == 1, answers.decided == 1
         found["selection_rate"] = performance.ratio(weights @ chosen.astype(np.float64), weights.sum(1))
         decided = performance.decisions(positive, chosen, weights)
         found["true_positive_rate"] = decided["sensitivity"]
         found["false_positive_rate"] = 1 - decided["specificity"]
+        found |= {name: decided[name] for name in ("ppv", "npv")}
         found[AREA] = performance.auroc(positive, answers.probabilities[:, 1], weights)
+        found["auprc"] = performance.auprc(positive, answers.probabilities[:, 1], weights)
     return found
 
 
@@ -107,7 +120,7 @@ def group_figures(both: Mapping[Who, Answers], labels: np.ndarray, column: Colum
             for name, value in own.items():
                 found[Key(name, who, group=place)] = value
                 each.setdefault(name, []).append(value)
-                if name in others:
+                if name in others and name in COMPARED:
                     found[Key(f"{name} against the rest", who, group=place)] = value - others[name]
         if len(column.levels) > 1:
             for name, value in _gaps(each).items():
