@@ -89,3 +89,20 @@ def test_removing_goes_through_no_link(tmp_path: Path, canary: Path):
     files.remove(tmp_path / "doomed")
     assert not (tmp_path / "doomed").exists()
     assert canary.read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"audits": 3}', "{", "\x00"])
+def test_a_record_that_is_none_is_set_aside(tmp_path, text):
+    path = tmp_path / "audit.json"
+    path.write_text(text)
+    assert files.read_record(path, "audits") == {"audits": []}
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("audit.json.damaged-")
+    assert aside.read_text() == text
+
+
+def test_a_record_keeps_what_it_holds_beside_its_lists(tmp_path):
+    path = tmp_path / "record.json"
+    assert files.read_record(path, "rows") == {"rows": []}
+    path.write_text('{"rows": [{"a": 1}, 2], "more": 3}')
+    assert files.read_record(path, "rows") == {"rows": [{"a": 1}], "more": 3}

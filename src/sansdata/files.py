@@ -146,6 +146,23 @@ def read_json(path: Path, most: int = MAX_JSON_BYTES) -> Any:
     return parse_json(read_regular(path, most))
 
 
+def read_record(path: Path, *lists: str) -> dict[str, Any]:
+    """A file of ours that is about to grow: a mapping of JSON in which each of `lists` is a list of mappings; empty
+    where there is no file. One that cannot be read so is set aside, since it may hold what somebody needs. Raises
+    OSError where that cannot be done."""
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        value = {}
+    except (OSError, ValueError):
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(value.get(name, []), list) for name in lists):
+        if is_regular(path):
+            path.rename(path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}"))
+        value = {}
+    return value | {name: [one for one in value.get(name, []) if isinstance(one, dict)] for name in lists}
+
+
 def parse_json(data: bytes) -> Any:
     """Raises ValueError for what is no JSON, or is built to fill the memory or the stack of its reader."""
     if data.count(b"[") + data.count(b"{") + data.count(b'"') > MAX_JSON_PARTS:

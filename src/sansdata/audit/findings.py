@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..figures import Drawing, Finding, Warned
-from ..files import exclusive, is_regular, read_json, reason, utc_now, write_json
+from ..files import exclusive, read_record, reason, utc_now, write_json
 from .levels import Entry, Level, Unmeasured
 
 NAME = "audit.json"
@@ -67,26 +65,10 @@ def keep(run_dir: Path, audit: dict[str, Any]) -> str:
     path = run_dir / NAME
     try:
         with exclusive(run_dir):
-            before = _audits_in(path)
+            before = read_record(path, "audits")["audits"]
             if len(before) >= MOST:
                 return f"{path} holds {MOST} audits; move it away to begin another, since none is replaced"
             write_json(path, {"audits": [*before, {"at": utc_now()} | audit]})
     except (OSError, ValueError, RecursionError) as fault:
         return f"{path} cannot be written ({reason(fault)}): these figures stand nowhere else"
     return ""
-
-
-def _audits_in(path: Path) -> list[dict[str, Any]]:
-    """Those that are there. A damaged file is set aside, since somebody may need it."""
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError):
-        value = None
-    if isinstance(value, dict) and isinstance(value.get("audits"), list):
-        return [one for one in value["audits"] if isinstance(one, dict)]
-    if is_regular(path):
-        with contextlib.suppress(OSError):
-            path.rename(path.with_name(f"{NAME}.damaged-{os.urandom(4).hex()}"))
-    return []

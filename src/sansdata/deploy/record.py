@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from ..engine.seal.phases import record_phase
 from ..figures import Drawing
-from ..files import exclusive, read_json, reason, write_json
+from ..files import exclusive, read_record, reason, write_json
 
 NAME = "exports.json"
 MOST = 500
@@ -27,7 +26,7 @@ def add_to_run(run_dir: Path, entry: dict[str, Any]) -> str:
     path = run_dir / NAME
     try:
         with exclusive(run_dir):
-            entries = [*exports_in(path), entry][-MOST:]
+            entries = [*read_record(path, "exports")["exports"], entry][-MOST:]
             write_json(path, {"exports": entries, "figures": [one.to_dict() for one in drawings(entries)]})
     except (OSError, ValueError, RecursionError) as fault:
         return f"{path} cannot be written ({reason(fault)}): what was measured stands only beside the file"
@@ -41,7 +40,7 @@ def add_accuracy(run_dir: Path, accuracies: dict[str, float], source: str) -> st
     path = run_dir / NAME
     try:
         with exclusive(run_dir):
-            entries = exports_in(path)
+            entries = read_record(path, "exports")["exports"]
             for entry in entries:
                 if entry.get("sha256") in accuracies and "accuracy" not in entry:
                     entry.update(accuracy=accuracies[entry["sha256"]], accuracy_on=source)
@@ -49,20 +48,6 @@ def add_accuracy(run_dir: Path, accuracies: dict[str, float], source: str) -> st
     except (OSError, ValueError, RecursionError) as fault:
         return f"{path} cannot be written ({reason(fault)}): the accuracy of exported files stands nowhere else"
     return record_phase(run_dir, "LOCAL", "evaluated exports", {"source": source}, [NAME])
-
-
-def exports_in(path: Path) -> list[dict[str, Any]]:
-    """The entries that are there. A damaged file is set aside: what it holds may be needed."""
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError):
-        value = None
-    if isinstance(value, dict) and isinstance(value.get("exports"), list):
-        return [entry for entry in value["exports"] if isinstance(entry, dict)]
-    path.rename(path.with_name(f"{NAME}.damaged-{os.urandom(4).hex()}"))
-    return []
 
 
 def drawings(entries: list[dict[str, Any]]) -> list[Drawing]:

@@ -8,14 +8,12 @@ an earlier one had of it.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ..engine.seal.phases import record_phase
-from ..files import exclusive, is_regular, read_json, reason, write_json
+from ..files import exclusive, read_record, reason, write_json
 
 NAME = "evaluation.json"
 EARLIER = "earlier"
@@ -90,24 +88,8 @@ def _change(
     path = run_dir / NAME
     try:
         with exclusive(run_dir):
-            write_json(path, grown(_read(path)))
+            write_json(path, grown(read_record(path)))
     except (OSError, ValueError, RecursionError) as fault:
         return f"{path} cannot be written ({reason(fault)}): these figures stand nowhere else"
     measured = {name: figures[name] for name in ("source", "count") if name in figures}
     return record_phase(run_dir, "LOCAL", "evaluated", measured, [NAME], data)
-
-
-def _read(path: Path) -> Figures:
-    """What is there. A damaged file is set aside: it is about to be written anew, and may hold what somebody needs."""
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        value = None
-    if isinstance(value, dict):
-        return value
-    if is_regular(path):
-        with contextlib.suppress(OSError):
-            path.rename(path.with_name(f"{NAME}.damaged-{os.urandom(4).hex()}"))
-    return {}

@@ -6,17 +6,16 @@ data could not be read, or whose result nobody wanted to keep.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..files import exclusive, is_regular, read_json, reason, write_json
+from ..files import exclusive, read_record, reason, write_json
 from .noninferiority import Declaration
 
 NAME = "validation.json"
+LISTS = ("declarations", "validations")
 MOST = 200
 
 
@@ -25,7 +24,7 @@ def declare(path: Path, declaration: Declaration, about: Mapping[str, Any]) -> l
     Raises DataError where it cannot be written: without it nothing that is found would count."""
     try:
         with exclusive(path.parent):
-            record = _read(path)
+            record = read_record(path, *LISTS)
             before = record["declarations"]
             if len(before) >= MOST:
                 raise DataError(f"{path}: {MOST} validations were declared; that many looks prove nothing any more")
@@ -41,25 +40,7 @@ def keep(path: Path, validation: Mapping[str, Any]) -> None:
     """Adds a result. The figures at the top, which the report shows, are those of the last. Raises DataError."""
     try:
         with exclusive(path.parent):
-            record = _read(path)
+            record = read_record(path, *LISTS)
             write_json(path, record | {"validations": [*record["validations"], dict(validation)]})
     except (OSError, ValueError, RecursionError) as fault:
         raise DataError(f"{path} cannot be written ({reason(fault)}): these figures stand nowhere else") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What is there. A damaged file is set aside, since somebody may need it."""
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        value = {}
-    except (OSError, ValueError):
-        value = None
-    if not isinstance(value, dict) or any(
-        not isinstance(value.get(name, []), list) for name in ("declarations", "validations")
-    ):
-        if is_regular(path):
-            with contextlib.suppress(OSError):
-                path.rename(path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}"))
-        value = {}
-    return {"declarations": value.get("declarations", []), "validations": value.get("validations", [])}
