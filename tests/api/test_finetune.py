@@ -127,6 +127,7 @@ def test_only_the_head_and_the_last_block_move(hospital: Path, tmp_path: Path) -
     assert any(not torch.equal(before.state_dict()[name], own[name]) for name in free)
 
 
+@pytest.mark.long
 def test_two_runs_of_one_seed_are_the_same(hospital: Path, tmp_path: Path) -> None:
     one, other = (tuned(hospital, tmp_path / name, epochs=1) for name in ("a", "b"))
     for name, value in one.student.state_dict().items():
