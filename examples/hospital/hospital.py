@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cases import write_ward
+from picture import draw
 from steps import arguments, key_pair, sansdata, say
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     say("A student a quarter as large, without one image: sealed, offline, on a signed record")
     sansdata(
         "distill", *teacher, "--student", "shrink:0.5", "--method", "fm", "--preset", "small", "--sealed",
-        "--sign", ward / "house.key", "--out", run, "--budget", "150steps" if given.quick else "800steps",
+        "--sign", ward / "house.key", "--out", run, "--budget", "150steps" if given.quick else "2500steps",
         "--threads", 1, "view=crop",
     )  # fmt: skip
     say("Is it as good as its teacher here, on both scanners? The margin is written down before the cases are opened")
@@ -35,6 +36,7 @@ def main() -> None:
     sansdata(
         "validate", tuned / "student.safetensors", "--teacher", bundle, *later, *margin, "--out", house / "after.json"
     )
+    draw(house / "before.json", house / "after.json", house / "scanners.svg")
     say("Out of the house: integers for the device, the card, and the student as a bundle of our own")
     sansdata("export", run, "--to", "onnx")
     sansdata("export", run, "--to", "onnx-int8")
