@@ -27,7 +27,7 @@ from plain import Plain
 from workers import Side, Worker
 
 from sansdata import __version__
-from sansdata.engine.run import processor
+from sansdata.engine.manifest import processor
 from sansdata.runtime import make_runtime
 
 SYNTHESIS, TRANSFER = "synthesis round", "transfer step"

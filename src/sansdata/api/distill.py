@@ -11,9 +11,10 @@ from torch import nn
 from ..compress.few_bits import released
 from ..config import validate
 from ..engine.budget import MoveCosts, outlook
+from ..engine.manifest import resolved
 from ..engine.monitor import announce
 from ..engine.prepare import prepare
-from ..engine.run import resolved, run
+from ..engine.run import run
 from ..errors import ConfigError, StudentError, did_you_mean, first_line
 from ..method import Method
 from ..methods.index import find_method, method_config, name_of

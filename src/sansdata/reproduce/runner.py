@@ -109,7 +109,7 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
     """One run in this process; the test set is opened once, after the last step."""
     import torch
 
-    from ..engine.run import processor
+    from ..engine.manifest import processor
 
     recipe = find_recipe(recipe_name)
     torch.set_num_threads(recipe.threads)

@@ -18,7 +18,7 @@ from torch import nn
 from ... import __version__
 from ...config import dump_yaml
 from ...engine.checkpoint import Checkpoints
-from ...engine.run import changed_settings, earlier_notes, processor
+from ...engine.manifest import changed_settings, earlier_notes, processor
 from ...engine.run_directory import RunDirectory
 from ...engine.signals import StopRequest, stop_on_signals
 from ...errors import Interrupted, ResumeError, SansdataError, UserError, first_line
