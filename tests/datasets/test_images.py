@@ -251,3 +251,25 @@ def test_torchvision_is_asked_where_it_is_there(works, monkeypatch, tmp_path):
     assert data.images.shape == (4, 28, 28, 1)
     assert data.labels.tolist() == [0, 1, 2, 9]
     assert "downloaded by torchvision" in data.notes[0]
+
+
+def test_a_set_of_medmnist_is_read_from_its_own_file(tmp_path, monkeypatch):
+    """Labels are (N, 1) there; without a test part the validation part stands for it, and that is said."""
+    folder = tmp_path / "pneumoniamnist"
+    folder.mkdir()
+    images = np.arange(5 * 28 * 28, dtype=np.uint8).reshape(5, 28, 28)
+    parts = {"train_images": images, "train_labels": np.array([[0], [1], [1], [0], [1]])}
+    np.savez(folder / "pneumoniamnist.npz", **parts, val_images=images[:2], val_labels=np.array([1, 0]))
+    monkeypatch.setenv("SANSDATA_DATA", str(tmp_path))
+    train, test = (load_images("pneumoniamnist", "pneumoniamnist", split) for split in ("train", "test"))
+    assert train.labels.tolist() == [0, 1, 1, 0, 1]
+    assert train.class_names == ("normal", "pneumonia")
+    assert (train.images[..., 0] == images).all()
+    assert test.labels.tolist() == [1, 0]
+    assert any("validation" in note for note in test.notes)
+    (folder / "pneumoniamnist.npz").unlink()
+    with pytest.raises(DataError, match="MedMNIST"):
+        load_images("pneumoniamnist")
+    monkeypatch.delenv("SANSDATA_DATA")
+    with pytest.raises(DataError, match="Set SANSDATA_DATA"):
+        load_images("pneumoniamnist")

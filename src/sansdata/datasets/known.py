@@ -1,7 +1,9 @@
 """Sets known by name: scikit-learn's digits, and those under SANSDATA_DATA or downloaded by torchvision.
 
-Layout under SANSDATA_DATA, a folder per set (mnist, fashion_mnist, cifar10, cifar100), in one of two forms:
+Layout under SANSDATA_DATA, a folder per set (mnist, fashion_mnist, cifar10, cifar100, pneumoniamnist), in one
+of three forms:
 - `train.npz`, `test.npz`: x uint8 (N, H, W) or (N, H, W, C), y (N,);
+- MedMNIST's own file, named like the folder: `train_images`, `train_labels`, and the same of `test`, or else of `val`;
 - lossless sheets `train_00.webp`, ..., `test_00.webp`: 32x32 tiles, 50 per row, row by row; `labels.npz`
   with an array per sheet, named like it; `classes.txt` with a name per line.
 """
@@ -28,7 +30,8 @@ _TORCHVISION = {
     "cifar10": "CIFAR10",
     "cifar100": "CIFAR100",
 }
-NAMES = ("digits", *_TORCHVISION)
+_MEDMNIST = ("pneumoniamnist",)
+NAMES = ("digits", *_TORCHVISION, *_MEDMNIST)
 TILE, PER_ROW = 32, 50
 DIGITS_TEST = 450
 
@@ -40,7 +43,7 @@ def load(name: str, split: str) -> ImageSet:
     root = os.environ.get("SANSDATA_DATA")
     folder = Path(root) / name.replace("-", "_") if root else None
     if folder is not None and folder.is_dir():
-        return _read(name, folder, split)
+        return _medical(name, folder, split) if name in _MEDMNIST else _read(name, folder, split)
     return _download(name, split)
 
 
@@ -69,6 +72,23 @@ def _read(name: str, folder: Path, split: str) -> ImageSet:
     official = _official_size(name, split)
     notes = () if len(images) == official else (f"{len(images):,} of the {official:,} official {split} images",)
     return ImageSet(images, labels, _names(name, folder, classes), source, notes)
+
+
+def _medical(name: str, folder: Path, split: str) -> ImageSet:
+    """A set of MedMNIST. Where its test part is not at hand the validation part stands for it, and a note says so."""
+    file, part, notes = folder / f"{folder.name}.npz", split, ()
+    if not file.is_file():
+        raise DataError(f"{folder}: expected MedMNIST's file {file.name}; it is not there")
+    try:
+        labels = npz.read_array(file, f"{part}_labels")
+    except DataError:
+        if split == "train":
+            raise
+        part, notes = "val", ("the official validation images stand for those of the test",)
+        labels = npz.read_array(file, "val_labels")
+    numbered = npz.whole_numbers(labels, f"{file}: '{part}_labels'")
+    images = npz.read_images(file, f"{part}_images")
+    return ImageSet(images, numbered, _names(name, folder, KNOWN_TASKS[name].classes), f"{name} ({split})", notes)
 
 
 def _official_size(name: str, split: str) -> int:
@@ -114,6 +134,11 @@ def cut(path: Path, count: int) -> np.ndarray:
 
 
 def _download(name: str, split: str) -> ImageSet:
+    if name in _MEDMNIST:
+        raise DataError(
+            f"{name} is not on this machine. Set SANSDATA_DATA to a folder with {name}/{name}.npz as MedMNIST gives "
+            "it, or give an .npz file of your own"
+        )
     try:
         import torchvision.datasets as sets  # pyright: ignore[reportMissingImports]
     except (

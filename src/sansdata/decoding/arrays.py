@@ -43,20 +43,20 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 CHUNK = 1 << 20
 
 
-def read_images(path: Path) -> np.ndarray:
-    """The images `x` of an .npz file as uint8 (N, H, W, C), C 1 or 3. Raises DataError for anything else."""
-    images = read_array(path, "x")
+def read_images(path: Path, key: str = "x") -> np.ndarray:
+    """The images `key` of an .npz file as uint8 (N, H, W, C), C 1 or 3. Raises DataError for anything else."""
+    images = read_array(path, key)
     if images.dtype != np.uint8:
         raise DataError(
-            f"{path}: 'x' must be uint8 (0..255), got {images.dtype}; "
+            f"{path}: '{key}' must be uint8 (0..255), got {images.dtype}; "
             "for floats in 0..1 save (x * 255).round().astype('uint8')"
         )
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4:
-        raise DataError(f"{path}: 'x' must have shape (N, H, W) or (N, H, W, C), got {images.shape}")
+        raise DataError(f"{path}: '{key}' must have shape (N, H, W) or (N, H, W, C), got {images.shape}")
     if images.shape[-1] not in (1, 3):
-        raise DataError(f"{path}: 'x' has shape {images.shape}; expected 1 or 3 channels on the last axis")
+        raise DataError(f"{path}: '{key}' has shape {images.shape}; expected 1 or 3 channels on the last axis")
     return images
 
 

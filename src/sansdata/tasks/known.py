@@ -19,6 +19,9 @@ KNOWN_TASKS: dict[str, Task] = {
     "mnist": ImageTask(shape=(1, 28, 28), classes=10, mean=(0.1307,), std=(0.3081,), class_names=_DIGITS),
     "mnist-32": ImageTask(shape=(1, 32, 32), classes=10, mean=(0.1307,), std=(0.3081,), class_names=_DIGITS),
     "fashion-mnist": ImageTask(shape=(1, 28, 28), classes=10, mean=(0.286,), std=(0.353,), class_names=_FASHION),
+    "pneumoniamnist": ImageTask(
+        shape=(1, 28, 28), classes=2, mean=(0.572,), std=(0.168,), class_names=("normal", "pneumonia")
+    ),
     "cifar10": ImageTask(
         shape=(3, 32, 32),
         classes=10,
