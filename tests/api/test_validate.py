@@ -99,6 +99,22 @@ def test_the_margin_stands_before_the_data_are_opened_and_nothing_is_replaced(ho
     assert any("an earlier one declared margin" in note for note in found.notes)
 
 
+def test_a_student_at_a_wrong_threshold_is_mended_by_recalibration(hospital: Path) -> None:
+    beside, shifted = teacher(hospital), teacher(hospital).module
+    with torch.no_grad():
+        shifted[-1].bias += torch.tensor([0.0, 25.0])  # type: ignore[index]
+    given = (beside, hospital / "cases.npz", hospital / "cases.csv", TASK)
+    options = {"out": hospital / NAME, "measure": "balanced_accuracy", "groups": (), "resamples": 200}
+    assert sansdata.validate(shifted, *given, **options).verdict.outcome == "fail"  # type: ignore[arg-type]
+    found = sansdata.validate(shifted, *given, **options, recalibrate=True)  # type: ignore[arg-type]
+    assert found.verdict.outcome == "pass"
+    assert found.cases == COUNT * 3 // 4
+    assert found.recalibrations["student"].offsets[1] < -1
+    record = json.loads((hospital / NAME).read_text())["validations"][-1]
+    assert record["declaration"]["recalibrated"] is True
+    assert record["recalibrations"]["student"]["threshold"] == found.recalibrations["student"].threshold
+
+
 def test_what_is_wrong_is_said_before_anything_is_written(hospital: Path) -> None:
     beside, data, listed = teacher(hospital), hospital / "cases.npz", hospital / "cases.csv"
     with pytest.raises(ConfigError, match="say where the validation is recorded"):

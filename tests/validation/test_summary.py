@@ -17,14 +17,21 @@ from sansdata.validation.manifest import Salted
 from sansdata.validation.noninferiority import Declaration, declared_before, judge
 from sansdata.validation.resampling import Estimate
 from sansdata.validation.subgroups import columns_of, fairlearn_figures, group_figures
-from sansdata.validation.summary import summarise
+from sansdata.validation.summary import OUTSIDE, summarise
 
 fairlearn = pytest.importorskip("fairlearn.metrics")
 COUNT = 600
 
 
 def declared(**given) -> Declaration:
-    fields = {"measure": "auroc", "margin": 0.03, "resamples": 300, "threshold": None, "classes": 2} | given
+    fields = {
+        "measure": "auroc",
+        "margin": 0.03,
+        "resamples": 300,
+        "threshold": None,
+        "recalibrated": False,
+        "classes": 2,
+    } | given
     return Declaration.now(**fields)
 
 
@@ -48,16 +55,16 @@ def logits_for(labels: np.ndarray, sharpness: float = 1.5, seed: int = 1) -> np.
 
 def test_a_faithful_student_passes_and_a_much_worse_one_fails(cases: Cases) -> None:
     teacher = logits_for(cases.labels, 2.0)
-    same = summarise({"student": Answers.of(teacher * 1.01), "teacher": Answers.of(teacher)}, cases, declared())
+    same = summarise({"student": teacher * 1.01, "teacher": teacher}, cases, declared())
     assert same.verdict.outcome == "pass"
     assert same.figure("difference auroc").value == pytest.approx(0)
     assert same.figure("student kappa").value == 1
     noise = logits_for(cases.labels, 0.1, seed=2)
-    worse = summarise({"student": Answers.of(noise), "teacher": Answers.of(teacher)}, cases, declared())
+    worse = summarise({"student": noise, "teacher": teacher}, cases, declared())
     assert worse.verdict.outcome == "fail"
     few = cases.at(np.arange(60))
-    unlike = Answers.of(logits_for(few.labels, 2.0, seed=5))
-    unsure = summarise({"student": unlike, "teacher": Answers.of(teacher[:60])}, few, declared())
+    unlike = logits_for(few.labels, 2.0, seed=5)
+    unsure = summarise({"student": unlike, "teacher": teacher[:60]}, few, declared())
     assert unsure.verdict.outcome == "inconclusive"
 
 
@@ -65,13 +72,13 @@ def test_a_planted_defect_of_one_scanner_is_found(cases: Cases) -> None:
     teacher = logits_for(cases.labels, 2.5)
     broken = np.random.default_rng(3).random(COUNT) < 0.35
     student = np.where(((cases.groups["scanner"] == "two") & broken)[:, None], -teacher, teacher)
-    found = summarise({"student": Answers.of(student), "teacher": Answers.of(teacher)}, cases, declared())
+    found = summarise({"student": student, "teacher": teacher}, cases, declared())
     gap = found.figure("student accuracy against the rest, scanner: two")
     assert gap.interval is not None
     assert gap.value < -0.2
     assert gap.interval[1] < 0
     assert any(one.name == "group gap, scanner: two" for one in found.warnings)
-    fine = summarise({"student": Answers.of(teacher), "teacher": Answers.of(teacher)}, cases, declared())
+    fine = summarise({"student": teacher, "teacher": teacher}, cases, declared())
     low, high = fine.figure("difference accuracy against the rest, scanner: two").interval or (1, 1)
     assert low <= 0 <= high
     assert not any("scanner" in one.name for one in fine.warnings)
@@ -79,7 +86,7 @@ def test_a_planted_defect_of_one_scanner_is_found(cases: Cases) -> None:
 
 def test_planted_miscalibration_is_flagged(cases: Cases) -> None:
     teacher = logits_for(cases.labels)
-    found = summarise({"student": Answers.of(3 * teacher), "teacher": Answers.of(teacher)}, cases, declared())
+    found = summarise({"student": 3 * teacher, "teacher": teacher}, cases, declared())
     rise = found.figure("difference ece")
     assert rise.interval is not None
     assert rise.value > 0.05
@@ -88,7 +95,7 @@ def test_planted_miscalibration_is_flagged(cases: Cases) -> None:
         found.figure("teacher calibration_slope").value / 3, rel=1e-6
     )
     assert [one.name for one in found.warnings if "group" not in one.name] == ["miscalibration"]
-    fine = summarise({"student": Answers.of(teacher), "teacher": Answers.of(teacher)}, cases, declared())
+    fine = summarise({"student": teacher, "teacher": teacher}, cases, declared())
     assert not any(one.name == "miscalibration" for one in fine.warnings)
 
 
@@ -107,7 +114,7 @@ def test_small_cells_are_suppressed_and_listed(cases: Cases) -> None:
     site = np.where(np.arange(COUNT) < 16, "tiny", "large")
     band = np.where((np.arange(COUNT) < 300) & (cases.labels == 0), "well only", "mixed")
     several = replace(cases, groups={"site": site, "band": band})
-    answers = Answers.of(logits_for(cases.labels))
+    answers = logits_for(cases.labels)
     found = summarise({"student": answers, "teacher": answers}, several, declared())
     listed = {(one.column, one.level): one.reason for one in found.suppressed}
     assert listed == {
@@ -119,15 +126,23 @@ def test_small_cells_are_suppressed_and_listed(cases: Cases) -> None:
 
 def test_a_threshold_moves_decisions_and_nothing_else(cases: Cases) -> None:
     logits = logits_for(cases.labels)
-    usual, strict = Answers.of(logits), Answers.of(logits, 0.8)
-    assert strict.decided.sum() < usual.decided.sum()
+    assert Answers.of(logits, 0.8).decided.sum() < Answers.of(logits).decided.sum()
     one, other = (
-        summarise({"student": answers, "teacher": usual}, replace(cases, groups={}), declared())
-        for answers in (usual, strict)
+        summarise({"student": logits, "teacher": logits}, replace(cases, groups={}), declared(threshold=threshold))
+        for threshold in (None, 0.8)
     )
     assert other.figure("student specificity").value > one.figure("student specificity").value
     for name in ("student auroc", "student ece", "student brier"):
         assert other.figure(name).value == one.figure(name).value
+
+
+def test_a_validation_says_how_many_cases_are_unlike_what_was_synthesised(cases: Cases) -> None:
+    answers = logits_for(cases.labels)
+    both, far = {"student": answers, "teacher": answers}, np.arange(len(cases)) < 0.7 * len(cases)
+    found = summarise(both, replace(cases, groups={}), declared(), outside=far)
+    assert found.figure("student unlike the synthetic inputs").value == pytest.approx(0.7)
+    assert [one.name for one in found.warnings if "taught on" in one.name]
+    assert OUTSIDE.name not in str(summarise(both, replace(cases, groups={}), declared()).figures)
 
 
 # -- only aggregates leave
@@ -135,7 +150,7 @@ def test_a_threshold_moves_decisions_and_nothing_else(cases: Cases) -> None:
 
 def test_a_whole_validation_is_of_aggregates(cases: Cases) -> None:
     teacher = logits_for(cases.labels)
-    found = summarise({"student": Answers.of(teacher), "teacher": Answers.of(teacher)}, cases, declared()).to_dict()
+    found = summarise({"student": teacher, "teacher": teacher}, cases, declared()).to_dict()
     require_aggregates(found, cases)
     assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
 
@@ -186,7 +201,7 @@ def test_an_earlier_margin_is_remembered() -> None:
 
 def test_a_measure_that_does_not_exist_here_gives_no_verdict_and_says_so(cases: Cases) -> None:
     ill = cases.at(np.flatnonzero(cases.labels == 1))
-    answers = Answers.of(logits_for(ill.labels))
+    answers = logits_for(ill.labels)
     found = summarise({"student": answers, "teacher": answers}, replace(ill, groups={}), declared())
     assert found.verdict.outcome == "inconclusive"
     assert found.warnings[0].name == "no verdict"

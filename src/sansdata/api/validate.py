@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
+from ..audit.evidence import as_kind_set, synthetic_inputs
 from ..datasets import known, tables
 from ..decoding.images import Background
 from ..engine.monitor import announce
 from ..engine.seal.phases import record_phase
 from ..errors import ConfigError, DataError, TeacherError
+from ..evaluate.head_inputs import head_inputs
 from ..evaluate.labelled import answers
 from ..evaluate.snapshots import predictor
 from ..models.modes import borrowed, single_precision
@@ -22,10 +25,12 @@ from ..teachers.base import Teacher, fingerprint
 from ..teachers.specs import load_teacher
 from ..validation import record
 from ..validation.aggregates import require_aggregates
-from ..validation.answers import Answers, Who
-from ..validation.cases import load_cases
+from ..validation.answers import Who
+from ..validation.cases import Cases, load_cases
+from ..validation.coverage import outside
 from ..validation.manifest import read_manifest
 from ..validation.noninferiority import MARGIN, Declaration, declared_before
+from ..validation.recalibration import Recalibration, set_apart
 from ..validation.resampling import COUNT
 from ..validation.subgroups import fairness_library
 from ..validation.summary import Validation, summarise
@@ -44,6 +49,7 @@ def validate(
     measure: str = "auroc",
     margin: float = MARGIN,
     threshold: float | None = None,
+    recalibrate: bool = False,
     resamples: int = COUNT,
     out: str | Path | None = None,
     device: str = "auto",
@@ -56,14 +62,16 @@ def validate(
     names files or rows: see validation.manifest. groups: columns of it that are groups; None takes all that are left.
     measure, margin: what counts, and how far the student may be below its teacher; they are written into `out`, or
     validation.json of the run, before the data are opened. threshold: of two classes, class 1 is named from this
-    probability on. Only aggregates are written. Raises ConfigError, DataError, StudentError, TeacherError,
+    probability on. recalibrate: a temperature, offsets of the classes and, of two classes, a threshold are fitted for
+    both on a quarter of the patients; all figures are of the others, as they come and recalibrated, and the verdict is
+    of the latter. Only aggregates are written. Raises ConfigError, DataError, StudentError, TeacherError,
     MissingLibraryError, and DisclosureError where something else would have been written.
     """
     about = asked(student, task)
     target = _target(about.run_dir, out)
     if about.task.pair[1] != "classes":
         raise ConfigError(f"validation is of classifiers, and this task is {' x '.join(about.task.pair)}")
-    declared = Declaration.now(measure, margin, resamples, threshold, about.task.classes)
+    declared = Declaration.now(measure, margin, resamples, threshold, recalibrate, about.task.classes)
     with generator_kept():
         beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
     if beside.task.inputs != about.task.inputs or beside.task.classes != about.task.classes:
@@ -80,8 +88,13 @@ def validate(
     with borrowed(about.module):
         own = answers(predictor(about.network, about.task, runtime), cases.data, about.task)
     theirs = answers(beside, cases.data, about.task)
-    both: dict[Who, Answers] = {"student": Answers.of(own, threshold), "teacher": Answers.of(theirs, threshold)}
-    found = summarise(both, cases, declared)
+    logits: dict[Who, np.ndarray] = {"student": own, "teacher": theirs}
+    recalibrations: dict[Who, Recalibration] = {}
+    if recalibrate:
+        fitted_on, rest = set_apart(cases)
+        recalibrations = {who: Recalibration.of(of[fitted_on], cases.labels[fitted_on]) for who, of in logits.items()}
+        cases, logits = cases.at(rest), {who: of[rest] for who, of in logits.items()}
+    found = summarise(logits, cases, declared, recalibrations, _unlike_synthetic(cases, beside, about.run_dir))
     entry = found.to_dict() | prints
     require_aggregates(entry, cases)
     record.keep(target, entry)
@@ -91,6 +104,17 @@ def validate(
         if fault := record_phase(about.run_dir, "LOCAL", "validated", facts, here, data):
             announce(f"warning   {fault}")
     return found
+
+
+def _unlike_synthetic(cases: Cases, teacher: Teacher, run_dir: Path | None) -> np.ndarray | None:
+    """(N,) bool: cases far from what the run kept of what it made, in the teacher's features; None where either is not
+    to be seen."""
+    try:
+        made = None if run_dir is None else head_inputs(teacher, synthetic_inputs(run_dir, teacher.task).packed)
+    except DataError:
+        made = None
+    local = None if made is None else head_inputs(teacher, as_kind_set(cases.data, teacher.task).packed)
+    return None if made is None or local is None else outside(made, local)
 
 
 def _require_there(data: str | Path, manifest: str | Path) -> None:

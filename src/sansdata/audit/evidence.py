@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .. import columns
 from ..columns import Inputs
-from ..contracts import Access
 from ..datasets import known
 from ..datasets.imageset import ImageSet
 from ..datasets.labelled import KindSet
@@ -21,6 +19,7 @@ from ..datasets.load import load_set
 from ..datasets.tables import KNOWN as KNOWN_TABLES
 from ..decoding.image_pool import load_pool
 from ..errors import ConfigError, DataError, did_you_mean
+from ..evaluate.head_inputs import head_inputs
 from ..evaluate.labelled import Predict, answers
 from ..files import is_regular
 from ..kinds.index import input_kind
@@ -89,6 +88,10 @@ class Evidence:
         if self.natural is not None:
             several["natural"] = (self.natural, Level.L1)
         return several
+
+    def features(self, packed: Inputs) -> np.ndarray | None:
+        """(N, D) float64: what enters the teacher's last layer; None where nobody may look inside, or it has none."""
+        return head_inputs(self.teacher, packed)
 
     def unpacked(self, packed: Inputs) -> Inputs:
         """As they travel."""
@@ -163,20 +166,3 @@ def flat(packed: Inputs) -> np.ndarray:
     several = [part.reshape(columns.count(packed), -1) for part in columns.parts(packed)]
     scaled = [part.double() / (255 if part.dtype == torch.uint8 else 1) for part in several]
     return torch.cat(scaled, 1).numpy()
-
-
-def features(evidence: Evidence, packed: Inputs, batch: int = 256) -> np.ndarray | None:
-    """(N, D) float64: what enters the teacher's last layer; None where nobody may look inside, or it has none."""
-    teacher = evidence.teacher
-    head = teacher.inside.head if teacher.access >= Access.WEIGHTS else None
-    if head is None:
-        return None
-    tap, parts = f"{head}:input", []
-    with torch.no_grad():
-        for part in columns.split(packed, batch):
-            parts.append(_rows(teacher(evidence.unpacked(part), [tap]).taps[tap]))
-    return torch.cat(parts).double().numpy()
-
-
-def _rows(value: Tensor) -> Tensor:
-    return value.flatten(1).float().cpu()

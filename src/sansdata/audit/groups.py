@@ -13,7 +13,7 @@ from ..validation.changes import changed_classes
 from ..validation.resampling import Estimate, estimates
 from ..validation.subgroups import Column, columns_of, fairlearn_figures, group_figures
 from ..validation.summary import NUMBERS
-from .evidence import Evidence, features
+from .evidence import Evidence
 from .levels import Entry, Level, Unmeasured, entry
 
 SURELY = 0.05
@@ -123,7 +123,7 @@ def hidden_groups(evidence: Evidence) -> Iterator[Found]:
     """E16: natural inputs in clusters of the teacher's features, and the cluster in which both agree least: where to
     look, and no measure of fairness."""
     data = evidence.natural
-    inside = None if data is None or len(data) < LEAST_INPUTS else features(evidence, data.packed)
+    inside = None if data is None or len(data) < LEAST_INPUTS else evidence.features(data.packed)
     if data is None or inside is None:
         why = f"{LEAST_INPUTS} natural inputs (--inputs) and a teacher that may be looked into"
         yield Unmeasured("E16", "agreement by cluster", why)

@@ -10,7 +10,7 @@ from ..figures import Warned
 from ..kinds.outputs.class_metrics import log_softmax
 from ..validation import performance
 from ..validation.resampling import Estimate, estimates, interval_of, resamples
-from .evidence import Evidence, features, flat
+from .evidence import Evidence, flat
 from .levels import Entry, Level, Unmeasured, entry
 
 NO_PROOF = "passing it does not make anything private"
@@ -45,7 +45,7 @@ def nearness(evidence: Evidence) -> Iterator[Found]:
     assert evidence.of_cases is not None
     sets = (evidence.synthetic.packed, evidence.of_training.packed, evidence.of_cases.packed)
     spaces = {"plain numbers": [flat(packed) for packed in sets]}
-    inside = [features(evidence, packed) for packed in sets]
+    inside = [evidence.features(packed) for packed in sets]
     if all(part is not None for part in inside):
         spaces["the teacher's features"] = [part for part in inside if part is not None]
     for space, (made, learnt, other) in spaces.items():

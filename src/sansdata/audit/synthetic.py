@@ -17,7 +17,7 @@ from ..objectives.batch_stats import BatchStatistics
 from ..streams import Streams
 from ..validation.performance import ratio
 from ..validation.resampling import Estimate, estimates
-from .evidence import Answered, Evidence, features
+from .evidence import Answered, Evidence
 from .levels import Entry, Level, Unmeasured, entry
 
 RARE = 0.2
@@ -35,7 +35,7 @@ def synthetic_bias(evidence: Evidence) -> Iterator[Found]:
     """A1 to A4."""
     data = evidence.synthetic
     yield from class_balance(data, evidence.task.class_names)
-    yield from diversity(data, features(evidence, data.packed), evidence.task.class_names)
+    yield from diversity(data, evidence.features(data.packed), evidence.task.class_names)
     yield from confidence(data)
     yield from statistics_gap(evidence)
 

@@ -28,7 +28,7 @@ from ..streams import Streams
 from ..validation.resampling import Estimate
 from .attacks import ATTACKS, SMALLEST
 from .backdoor import attack_success
-from .evidence import Evidence, features
+from .evidence import Evidence
 from .levels import Entry, Level, Unmeasured, entry
 
 STEPS, BATCH, RATE = 500, 64, 0.1
@@ -240,7 +240,7 @@ def shuffle_test(evidence: Evidence) -> Iterator[Found]:
     if head is None:
         yield Unmeasured("D12", "shuffle test", "a teacher whose last layer may be looked into")
         return
-    inside = features(evidence, evidence.synthetic.packed)
+    inside = evidence.features(evidence.synthetic.packed)
     assert inside is not None
     layer = teacher.module.get_submodule(head)
     order = torch.randperm(inside.shape[1], generator=Streams(0)("audit shuffle")).numpy()

@@ -31,6 +31,9 @@ def validate(
     threshold: Annotated[
         float | None, typer.Option("--threshold", metavar="P", help="of two classes: class 1 is named from here on")
     ] = None,
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="fit temperature and threshold on a quarter of the patients first")
+    ] = False,
     resamples: Annotated[int, typer.Option("--resamples", metavar="N", help="of the bootstrap over patients")] = 1000,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="the record; else validation.json of the run")
@@ -48,7 +51,7 @@ def validate(
     chosen = None if groups is None else [name.strip() for name in groups.split(",")]
     found = measured(
         student, teacher, data, manifest, job, groups=chosen, measure=measure, margin=margin, threshold=threshold,
-        resamples=resamples, out=out, device=device, background=background,
+        recalibrate=recalibrate, resamples=resamples, out=out, device=device, background=background,
     )  # fmt: skip
     print(f"on        {found.cases:,} cases of {found.patients:,} patients")
     judged = found.verdict
@@ -57,6 +60,10 @@ def validate(
         f"{judged.difference:+.4f}{words.between(judged.interval)}"
     )
     print(f"          declared beforehand: not more than {judged.margin:g} below")
+    for who, one in found.recalibrations.items():
+        named = "" if one.threshold is None else f"; class 1 is named from {one.threshold:.3f} on"
+        moved = ", ".join(f"{offset:+.2f}" for offset in one.offsets[:10])
+        print(f"{who}   recalibrated: logits over {one.temperature:.3g}, then {moved}{named}")
     _say_figures(found)
     for one in found.suppressed:
         print(f"not shown {one.column} {one.level}: {one.reason}")

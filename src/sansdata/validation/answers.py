@@ -12,12 +12,14 @@ from ..kinds.outputs.class_metrics import log_softmax
 from . import calibration, performance
 
 Who = Literal["student", "teacher", "difference"]
+RECALIBRATED = "recalibrated"
 RANKED = 50
 """Classes up to which each is ranked against the rest: a bootstrap of more takes longer than the models."""
 
 
 class Key(NamedTuple):
-    """One figure. label: the class that stands against the rest, '' for all. group: '' or 'column: level'."""
+    """One figure. label: the class that stands against the rest, '' for all. group: '' for all cases, 'column: level',
+    or RECALIBRATED for all cases after recalibration."""
 
     name: str
     who: Who

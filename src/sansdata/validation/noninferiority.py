@@ -23,18 +23,22 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 @dataclass(frozen=True)
 class Declaration:
     """What was decided before the data were opened. margin: how far the student may be below its teacher in `measure`,
-    both 0..1. number: by which a result names its declaration. at: the time."""
+    both 0..1. recalibrated: the measure is taken after recalibration on cases set apart. number: by which a result
+    names its declaration. at: the time."""
 
     measure: str
     margin: float
     resamples: int
     threshold: float | None
+    recalibrated: bool
     number: str
     at: str
 
     @classmethod
-    def now(cls, measure: str, margin: float, resamples: int, threshold: float | None, classes: int) -> Declaration:
-        """Raises ConfigError for a measure that is not known or a number out of its range."""
+    def now(
+        cls, measure: str, margin: float, resamples: int, threshold: float | None, recalibrated: bool, classes: int
+    ) -> Declaration:
+        """Raises ConfigError for a measure that is not known, a number out of its range, or two thresholds."""
         if measure not in MEASURES:
             raise ConfigError(f"unknown measure '{measure}'. {did_you_mean(measure, MEASURES)}")
         if measure in OF_TWO and classes != 2:
@@ -51,13 +55,15 @@ class Declaration:
             raise ConfigError(f"resamples={resamples}: expected 200 to 100,000")
         if threshold is not None and (classes != 2 or not 0 < threshold < 1):
             raise ConfigError(f"threshold={threshold}: expected a probability of class 1, of a task of two classes")
-        return cls(measure, margin, resamples, threshold, secrets.token_hex(6), utc_now())
+        if threshold is not None and recalibrated:
+            raise ConfigError("a threshold is given and --recalibrate would choose one: leave one of them out")
+        return cls(measure, margin, resamples, threshold, recalibrated, secrets.token_hex(6), utc_now())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "number": self.number, "declared": self.at, "measure": self.measure, "margin": self.margin,
-            "resamples": self.resamples, "threshold": self.threshold,
+            "resamples": self.resamples, "threshold": self.threshold, "recalibrated": self.recalibrated,
         }  # fmt: skip
 
 
@@ -97,7 +103,7 @@ def declared_before(entries: list[dict[str, Any]], declared: Declaration) -> lis
     if not others:
         return []
     notes = [f"{len(others)} validation(s) of this student were declared before this one"]
-    for name in ("measure", "margin", "threshold"):
+    for name in ("measure", "margin", "threshold", "recalibrated"):
         known = sorted({str(one[name]) for one in others if one.get(name) is not None})
         if any(value != str(getattr(declared, name)) for value in known):
             notes.append(f"an earlier one declared {name} {', '.join(known[:5])}, this one {getattr(declared, name)}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..figures import Drawing, Figure, Finding, Unit, Warned
-from . import calibration
-from .answers import Answers, Key, Who, beside
+from . import calibration, performance
+from .answers import RECALIBRATED, Answers, Key, Who, beside
 from .cases import Cases
 from .noninferiority import Declaration, Verdict, judge
+from .recalibration import Recalibration
 from .resampling import Estimate, estimates
 from .subgroups import LEAST_CASES, LEAST_OF_CLASS, Suppressed, columns_of, fairlearn_figures, group_figures
 
@@ -32,10 +33,14 @@ MEANINGS = {
     "kappa": "agreement beyond chance",
     "selection_rate": "share that is named class 1", "true_positive_rate": "share of class 1 that is found",
     "false_positive_rate": "share of class 0 that is named class 1",
+    "unlike the synthetic inputs": "of synthetic inputs 5 % lie as far from the others, in the teacher's features",
     "demographic_parity_difference": "largest difference of two levels in selection_rate",
     "equalized_odds_difference": "larger of the differences in true and false positive rate",
 }  # fmt: skip
-LOWER = ("ece", "brier", "demographic_parity_difference", "equalized_odds_difference")
+OUTSIDE = Key("unlike the synthetic inputs", "student")
+MOSTLY = 0.5
+"""Share of the cases outside, from which it is worth a warning where its interval lies above."""
+LOWER = (OUTSIDE.name, "ece", "brier", "demographic_parity_difference", "equalized_odds_difference")
 NEITHER = ("calibration_slope", "calibration_intercept", "selection_rate")
 NUMBERS = ("auroc", "auprc", "ece", "brier", "kappa", *NEITHER[:2])
 
@@ -55,6 +60,8 @@ class Validation:
     warnings: tuple[Warned, ...]
     suppressed: tuple[Suppressed, ...]
     notes: tuple[str, ...]
+    recalibrations: Mapping[Who, Recalibration] = field(default_factory=dict)
+    """What was fitted on the cases that were set apart, of student and teacher; empty where none were."""
 
     def figure(self, name: str) -> Figure:
         """The figure of that name, such as 'student auroc' or 'difference accuracy, sex: F'. Raises KeyError."""
@@ -70,12 +77,25 @@ class Validation:
             "patients": self.patients, "class_names": list(self.class_names), "prevalence": list(self.prevalence),
             "figures": [one.to_dict() for one in self.figures], "warnings": [one.to_dict() for one in self.warnings],
             "suppressed": [one.to_dict() for one in self.suppressed], "notes": list(self.notes),
+            "recalibrations": {who: one.to_dict() for who, one in self.recalibrations.items()},
         }  # fmt: skip
 
 
-def summarise(both: Mapping[Who, Answers], cases: Cases, declared: Declaration) -> Validation:
-    """What the answers of student and teacher to `cases` say. Raises MissingLibraryError where there are groups and no
-    fairlearn."""
+def summarise(
+    logits: Mapping[Who, np.ndarray],
+    cases: Cases,
+    declared: Declaration,
+    recalibrations: Mapping[Who, Recalibration] | None = None,
+    outside: np.ndarray | None = None,
+) -> Validation:
+    """What the answers (N, K) of student and teacher to `cases` say.
+
+    recalibrations: of both, fitted on other cases; figures are then given as the answers came and recalibrated, and the
+    verdict is of the latter. outside (N,) bool: cases unlike anything that the student was taught on. Raises
+    MissingLibraryError where there are groups and no fairlearn.
+    """
+    both = {who: Answers.of(of, declared.threshold) for who, of in logits.items()}
+    recalibrated = {who: one.answers(logits[who]) for who, one in (recalibrations or {}).items()}
     labels, names = cases.labels, cases.data.class_names
     columns = columns_of(cases, len(names))
     shown = [column for column in columns if column.levels]
@@ -87,6 +107,11 @@ def summarise(both: Mapping[Who, Answers], cases: Cases, declared: Declaration) 
 
     def statistics(weights: np.ndarray) -> dict[Key, np.ndarray]:
         found = beside(both, labels, weights, names)
+        if recalibrated:
+            again = beside(recalibrated, labels, weights, names)
+            found |= {key._replace(group=RECALIBRATED): value for key, value in again.items()}
+        if outside is not None:
+            found[OUTSIDE] = performance.ratio(weights @ outside.astype(np.float64), weights.sum(1))
         for column in shown:
             found |= group_figures(both, labels, column, weights)
         return found
@@ -95,13 +120,14 @@ def summarise(both: Mapping[Who, Answers], cases: Cases, declared: Declaration) 
     measured = {key: Estimate(points.get(key, one.value), one.interval) for key, one in measured.items()}
     rare = _rare_classes(cases)
     suppressed = [*(one for column in columns for one in column.suppressed), *rare.values()]
-    verdict = judge(declared, measured[Key(declared.measure, "difference")])
+    verdict = judge(declared, measured[Key(declared.measure, "difference", group=RECALIBRATED if recalibrated else "")])
     counts = np.bincount(labels, minlength=len(names))
     return Validation(
         len(cases), cases.patient_count,
         tuple(None if name in rare else float(n / len(cases)) for name, n in zip(names, counts)), names, declared,
         verdict, (*_figures(measured, rare), *_drawings(both, labels)),
         (*_of_verdict(verdict), *_warnings(measured)), tuple(suppressed), cases.notes,
+        dict(recalibrations or {}),
     )  # fmt: skip
 
 
@@ -170,6 +196,13 @@ def _warnings(measured: Mapping[Key, Estimate]) -> Iterator[Warned]:
             "miscalibration", own.value,
             "the student's probabilities are far from what happens here (the value is its calibration error), as may "
             "be the teacher's: prevalence and cases of this place differ from where it was trained.",
+        )  # fmt: skip
+    far = measured.get(OUTSIDE)
+    if far is not None and far.interval is not None and far.interval[0] > MOSTLY:
+        yield Warned(
+            "few cases are like what it was taught on", far.value,
+            "most cases lie further from the synthetic inputs, in the teacher's features, than these lie from each "
+            "other: what the student learned there need not hold here, however well it agrees with its teacher there.",
         )  # fmt: skip
     for key, one in measured.items():
         if key.who == "teacher" or not key.name.endswith("against the rest") or one.interval is None:
