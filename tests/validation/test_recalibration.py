@@ -9,6 +9,7 @@ from scipy.special import log_softmax
 
 from sansdata.datasets.imageset import ImageSet
 from sansdata.errors import ConfigError, DataError
+from sansdata.validation.answers import Who
 from sansdata.validation.cases import Cases
 from sansdata.validation.manifest import Salted
 from sansdata.validation.noninferiority import Declaration
@@ -74,10 +75,13 @@ def test_a_student_at_a_wrong_threshold_is_mended_on_patients_it_was_not_fitted_
     fitted_on, rest = set_apart(cases)
     assert not set(cases.patients[fitted_on]) & set(cases.patients[rest])
     assert 0.2 < len(fitted_on) / COUNT < 0.3
-    both = {"student": student, "teacher": teacher}
-    recalibrations = {who: Recalibration.of(of[fitted_on], labels[fitted_on]) for who, of in both.items()}
+    both: dict[Who, np.ndarray] = {"student": student, "teacher": teacher}
+    recalibrations: dict[Who, Recalibration] = {
+        who: Recalibration.of(of[fitted_on], labels[fitted_on]) for who, of in both.items()
+    }
+    logits: dict[Who, np.ndarray] = {who: of[rest] for who, of in both.items()}
     found = summarise(
-        {who: of[rest] for who, of in both.items()}, cases.at(rest),
+        logits, cases.at(rest),
         Declaration.now("balanced_accuracy", 0.05, 200, None, True, 2), recalibrations,
     )  # fmt: skip
     assert found.figure("difference balanced_accuracy").value < -0.1

@@ -11,7 +11,7 @@ import pytest
 from sansdata.datasets.imageset import ImageSet
 from sansdata.errors import ConfigError, DisclosureError
 from sansdata.validation.aggregates import require_aggregates
-from sansdata.validation.answers import Answers
+from sansdata.validation.answers import Answers, Who
 from sansdata.validation.cases import Cases
 from sansdata.validation.manifest import Salted
 from sansdata.validation.noninferiority import Declaration, declared_before, judge
@@ -138,7 +138,8 @@ def test_a_threshold_moves_decisions_and_nothing_else(cases: Cases) -> None:
 
 def test_a_validation_says_how_many_cases_are_unlike_what_was_synthesised(cases: Cases) -> None:
     answers = logits_for(cases.labels)
-    both, far = {"student": answers, "teacher": answers}, np.arange(len(cases)) < 0.7 * len(cases)
+    both: dict[Who, np.ndarray] = {"student": answers, "teacher": answers}
+    far = np.arange(len(cases)) < 0.7 * len(cases)
     found = summarise(both, replace(cases, groups={}), declared(), outside=far)
     assert found.figure("student unlike the synthetic inputs").value == pytest.approx(0.7)
     assert [one.name for one in found.warnings if "taught on" in one.name]

@@ -93,7 +93,8 @@ def validate(
     if recalibrate:
         fitted_on, rest = set_apart(cases)
         recalibrations = {who: Recalibration.of(of[fitted_on], cases.labels[fitted_on]) for who, of in logits.items()}
-        cases, logits = cases.at(rest), {who: of[rest] for who, of in logits.items()}
+        cases = cases.at(rest)
+        logits = {who: of[rest] for who, of in logits.items()}
     found = summarise(logits, cases, declared, recalibrations, _unlike_synthetic(cases, beside, about.run_dir))
     entry = found.to_dict() | prints
     require_aggregates(entry, cases)

@@ -94,8 +94,8 @@ def summarise(
     verdict is of the latter. outside (N,) bool: cases unlike anything that the student was taught on. Raises
     MissingLibraryError where there are groups and no fairlearn.
     """
-    both = {who: Answers.of(of, declared.threshold) for who, of in logits.items()}
-    recalibrated = {who: one.answers(logits[who]) for who, one in (recalibrations or {}).items()}
+    both: dict[Who, Answers] = {who: Answers.of(of, declared.threshold) for who, of in logits.items()}
+    recalibrated: dict[Who, Answers] = {who: one.answers(logits[who]) for who, one in (recalibrations or {}).items()}
     labels, names = cases.labels, cases.data.class_names
     columns = columns_of(cases, len(names))
     shown = [column for column in columns if column.levels]
