@@ -247,3 +247,21 @@ def test_masks_and_layouts_are_kept_as_bytes_and_come_back_after_a_resume() -> N
         assert torch.equal(batch.extras["logits"][:, 0] % 3, batch.targets)
         kept = {mask.numpy().tobytes() for mask in batch.extras["logits"]}
         assert kept == {mask.numpy().tobytes() for mask in masks[2:]}
+
+
+@pytest.mark.parametrize("batches", [[3], [3, 4], [9]])
+def test_a_pool_on_another_device_takes_and_gives_what_it_would_have(batches: list[int]) -> None:
+    """`meta` stands for an accelerator: it holds no values, so that only places and shapes can be asked of it."""
+    far, near = Pool(6), Pool(6)
+    fill(far, batches)
+    fill(near, batches)
+    far.settle(torch.device("meta"), 5)
+    assert far.inputs is not None
+    assert far.inputs.device.type == "cpu"  # type: ignore[union-attr]
+    far.settle(torch.device("meta"), 10**6)
+    assert far.inputs.device.type == "meta"  # type: ignore[union-attr]
+    fill(far, [2])
+    fill(near, [2])
+    drawn = [pool.sample(5, torch.Generator().manual_seed(1)) for pool in (far, near)]
+    assert drawn[0].inputs.shape == drawn[1].inputs.shape
+    assert torch.equal(drawn[0].targets, drawn[1].targets)

@@ -64,11 +64,20 @@ class Pool:
         place = (self.added + torch.arange(count)[newest]) % self.capacity
         columns.each(lambda mine, new: _put(mine, place, new[newest]), self.inputs, packed)
         assert self.targets is not None
-        self.targets[place] = targets[newest].cpu()
+        _put(self.targets, place, targets[newest])
         if self.logits is not None:
             assert logits is not None
-            self.logits[place] = logits[newest].detach().cpu()
+            _put(self.logits, place, logits[newest].detach())
         self.added += count
+
+    def settle(self, device: torch.device, room: int) -> None:
+        """Moves the inputs, with the place that is kept free for more, to `device` where they are not there yet and
+        need at most `room` bytes: a step then sends places and not inputs."""
+        if self.inputs is None:
+            return
+        inputs = columns.parts(self.inputs)
+        if any(part.device != device for part in inputs) and sum(part.nbytes for part in inputs) <= room:
+            self.inputs = columns.each(lambda column: column.to(device), self.inputs)
 
     def _room(self, column: Tensor) -> Tensor:
         return torch.empty(self.capacity, *column.shape[1:], dtype=column.dtype)
@@ -82,7 +91,8 @@ class Pool:
         if self.inputs is None or self.targets is None:
             raise RuntimeError("the pool is empty: a method must acquire before it transfers")
         ids = torch.randint(len(self), (count,), generator=generator)
-        batch = Batch(self.codec.unpack(columns.take(self.inputs, ids)), targets=self.targets[ids])
+        places = ids.to(columns.parts(self.inputs)[0].device)
+        batch = Batch(self.codec.unpack(columns.take(self.inputs, places)), targets=self.targets[ids])
         if self.logits is not None:
             batch.extras["logits"] = self.logits[ids]
         return batch
@@ -120,7 +130,7 @@ def _require_rows(count: int, kept: Sequence[Inputs]) -> None:
 
 
 def _put(column: Tensor, place: Tensor | int, values: Tensor) -> Tensor:
-    column[place] = values
+    column[place.to(column.device) if isinstance(place, Tensor) else place] = values.to(column.device)
     return column
 
 

@@ -66,6 +66,12 @@ class Runtime:
         layout = self.layout if column.ndim == 4 else torch.preserve_format
         return column.to(self.device, memory_format=layout)
 
+    @property
+    def room(self) -> int:
+        """Bytes that may stay on an accelerator over many steps: a quarter of what is free there; 0 on a processor,
+        where they are at hand."""
+        return torch.cuda.mem_get_info(self.device)[0] // 4 if self.device.type == "cuda" else 0
+
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -196,9 +202,11 @@ def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
         keep_freed_memory()
     if device.startswith("cuda") and world > 1:
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        torch.cuda.set_device(device)  # nccl opens its buffers on the present device
     if world > 1 and not dist.is_initialized():
         try:
-            dist.init_process_group("gloo")
+            # Tensors on a processor (counts, flags) go by gloo; gradients on accelerators by nccl.
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
         except (ValueError, RuntimeError) as fault:
             raise ConfigError(
                 f"WORLD_SIZE is {world}, and the other processes cannot be joined ({first_line(fault)}). "

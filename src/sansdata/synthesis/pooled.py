@@ -27,6 +27,7 @@ def keep(pool: Pool, images: Inputs, targets: Tensor, context: Context, view: Vi
 
 def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
     """`count` inputs from the pool with the teacher's answers; images are seen afresh, other kinds have no views."""
+    pool.settle(context.runtime.device, context.runtime.room)
     pooled = pool.sample(count, context.streams("pool"))
     inputs = context.runtime.place(pooled.inputs)
     if view != "none":
