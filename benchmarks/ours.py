@@ -54,16 +54,23 @@ class Size:
 class Ours:
     """A session of FM with random networks: their cost does not depend on what they have learned."""
 
-    def __init__(self, size: Size, view: Augment = "none") -> None:
+    def __init__(
+        self,
+        size: Size,
+        view: Augment = "none",
+        pair: tuple[str, str] = (TEACHER, STUDENT),
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
         torch.manual_seed(0)
-        teacher, student = (settled(name, size.task) for name in (TEACHER, STUDENT))
+        teacher, student = (settled(name, size.task) for name in pair)
         options = {
             "k": K, "width": size.width, "batch": size.batch, "warmup_rounds": 0, "view": view,
             "transfer": {"batch": size.batch},
         }  # fmt: skip
         self.session = Session(
             FM, method_config("fm", "default", options), Teacher.from_module(teacher, size.task), student, size.task,
-            make_runtime(),
+            make_runtime(device, precision),
         )  # fmt: skip
         self.size, self.view = size, view
 
