@@ -83,15 +83,15 @@ def audit(
         of_models, of_cases = list(_of_models(evidence, scan)), list(_of_cases(evidence))
     if evidence.cases is not None:
         require_aggregates(Audit.of(evidence.level, of_cases).to_dict(), evidence.cases)
-    found = Audit.of(evidence.level, [*of_models, *of_cases], evidence.notes)
-    if fault := findings.keep(about.run_dir, found.to_dict()):
+    audit = Audit.of(evidence.level, [*of_models, *of_cases], evidence.notes)
+    if fault := findings.keep(about.run_dir, audit.to_dict()):
         print(f"warning   {fault}", file=sys.stderr)
     met = next((one for one in (data, inputs, training) if one is not None), None)
-    facts = {"level": str(found.level)}
+    facts = {"level": str(audit.level)}
     phase: Phase = "REPORT" if met is None else "LOCAL"
     if fault := record_phase(about.run_dir, phase, "audited", facts, [findings.NAME], met):
         print(f"warning   {fault}", file=sys.stderr)
-    return found
+    return audit
 
 
 def _of_models(evidence: Evidence, scan: bool) -> Iterator[Any]:

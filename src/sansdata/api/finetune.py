@@ -97,11 +97,11 @@ def finetune(
     test = cases.at(folds.test)
     answers = [Answers.of(_answers(one, _part(cases, folds.test, task))) for one in (before, after)]
     pair = None if kept[0] is None or kept[1] is None else (kept[0], kept[1])
-    found = compare(answers[0], answers[1], test, stages, pair)
-    _write(folder, file, after.module, task, parent, found, cases, test, settings, seed)
+    comparison = compare(answers[0], answers[1], test, stages, pair)
+    _write(folder, file, after.module, task, parent, comparison, cases, test, settings, seed)
     if run is not None and (fault := record_phase(run, "LOCAL", "fine-tuned", {"into": folder.name}, (), data)):
         announce(f"warning   {fault}")
-    return FineTuned(after.module, task, found, parent, folder)
+    return FineTuned(after.module, task, comparison, parent, folder)
 
 
 def _student(student: str | Path) -> tuple[nn.Module, Task, Path, Path | None]:
@@ -145,8 +145,8 @@ def _answers(network: Network, data: KindSet) -> np.ndarray:
 
 
 def _write(
-    folder: Path, file: Path, module: nn.Module, task: Task, parent: str, found: Comparison, cases: Cases, test: Cases,
-    settings: FineTuneSettings, seed: int,
+    folder: Path, file: Path, module: nn.Module, task: Task, parent: str, comparison: Comparison, cases: Cases,
+    test: Cases, settings: FineTuneSettings, seed: int,
 ) -> None:  # fmt: skip
     """Both files, or none. Raises DataError where they cannot be written, DisclosureError where they should not be."""
     saved = read_model(file)
@@ -154,7 +154,7 @@ def _write(
         "parent": parent, "at": utc_now(), "seed": seed, "settings": settings.model_dump(mode="json"),
         "all cases": len(cases), "all patients": cases.patient_count,
     }  # fmt: skip
-    record = about | {"test": found.to_dict(), "notes": list(cases.notes)}
+    record = about | {"test": comparison.to_dict(), "notes": list(cases.notes)}
     require_aggregates(record, test)
     try:
         folder.mkdir()

@@ -95,16 +95,16 @@ def validate(
         recalibrations = {who: Recalibration.of(of[fitted_on], cases.labels[fitted_on]) for who, of in logits.items()}
         cases = cases.at(rest)
         logits = {who: of[rest] for who, of in logits.items()}
-    found = summarise(logits, cases, declared, recalibrations, _unlike_synthetic(cases, beside, about.run_dir))
-    entry = found.to_dict() | prints
+    validation = summarise(logits, cases, declared, recalibrations, _unlike_synthetic(cases, beside, about.run_dir))
+    entry = validation.to_dict() | prints
     require_aggregates(entry, cases)
     record.keep(target, entry)
     if about.run_dir is not None:
-        facts = {"measure": declared.measure, "margin": declared.margin, "verdict": found.verdict.outcome}
+        facts = {"measure": declared.measure, "margin": declared.margin, "verdict": validation.verdict.outcome}
         here = [target.name] if target.parent.resolve() == about.run_dir.resolve() else []
         if fault := record_phase(about.run_dir, "LOCAL", "validated", facts, here, data):
             announce(f"warning   {fault}")
-    return found
+    return validation
 
 
 def _unlike_synthetic(cases: Cases, teacher: Teacher, run_dir: Path | None) -> np.ndarray | None:

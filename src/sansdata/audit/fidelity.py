@@ -45,12 +45,12 @@ def alike(data: Answered) -> dict[str, Estimate]:
 
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
         total = weights.sum(1)
-        found = {
+        figures = {
             "agreement": performance.accuracy(other, one, weights), "KL": weights @ divergence / total,
             "total variation": weights @ variation / total,
             "kappa": performance.agreement_beyond_chance(one, other, weights, classes),
         }  # fmt: skip
-        return found if overlap is None else found | {"top-5 overlap": weights @ overlap / total}
+        return figures if overlap is None else figures | {"top-5 overlap": weights @ overlap / total}
 
     return estimates(statistics, np.arange(len(data)))
 
@@ -62,10 +62,10 @@ def _alike(data: Answered, where: str, level: Level) -> Iterator[Found]:
         "top-5 overlap": "share of the five likeliest classes that both name",
     }  # fmt: skip
     over_fitted = "; on what it learned from, any student agrees" if where == "training synthetic" else ""
-    for name, found in alike(data).items():
+    for name, estimate in alike(data).items():
         unit = {"agreement": "share", "KL": "nats", "top-5 overlap": "share"}.get(name, "number")
         better = "lower" if name in ("KL", "total variation") else "higher"
-        yield entry("B5", f"{name} on {where}", found, len(data), level, caveats[name] + over_fitted, unit, better)  # type: ignore[arg-type]
+        yield entry("B5", f"{name} on {where}", estimate, len(data), level, caveats[name] + over_fitted, unit, better)  # type: ignore[arg-type]
 
 
 def _top_overlap(data: Answered) -> np.ndarray:
@@ -101,9 +101,9 @@ def _concentration(data: Answered, where: str, level: Level, names: tuple[str, .
             "Gini of disagreement": _gini(each),
         }
 
-    for name, found in estimates(statistics, np.arange(len(data))).items():
+    for name, estimate in estimates(statistics, np.arange(len(data))).items():
         text = caveat if name.startswith("highest") else "0: all classes alike, towards 1: one class has it all"
-        yield entry("B6", f"{name} on {where}", found, len(data), level, text, "number", "lower")
+        yield entry("B6", f"{name} on {where}", estimate, len(data), level, text, "number", "lower")
     from scipy.stats import chi2_contingency
 
     table = np.stack([[wrong[labels == p].sum(), (~wrong)[labels == p].sum()] for p in known])
@@ -141,11 +141,11 @@ def _relative_calibration(data: Answered, where: str, level: Level) -> Iterator[
             "entropy difference": weights @ (entropies[0] - entropies[1]) / weights.sum(1),
         }
 
-    for name, found in estimates(statistics, np.arange(len(data))).items():
+    for name, estimate in estimates(statistics, np.arange(len(data))).items():
         plain = name == "agreement-ECE"
         text = NO_CALIBRATION if plain else "student less teacher; below 0: surer than its teacher"
         unit, better = ("number", "lower") if plain else ("nats", "")
-        yield entry("B7", f"{name} on {where}", found, len(data), level, text, unit, better)
+        yield entry("B7", f"{name} on {where}", estimate, len(data), level, text, unit, better)
     wide = Estimate(equal_width_error(reliability(sure, same > 0)), None)
     text = f"{NO_CALIBRATION}; bins of equal width, without an interval"
     yield entry("B7", f"agreement-ECE in equal widths on {where}", wide, len(data), level, text, "number", "lower")
@@ -163,5 +163,5 @@ def matching_temperature(data: Answered) -> float:
     def cross_entropy(log_temperature: float) -> float:
         return -float((theirs * log_softmax(data.student / np.exp(log_temperature))).sum(1).mean())
 
-    found = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(found.x))  # type: ignore[union-attr]
+    best = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(best.x))  # type: ignore[union-attr]

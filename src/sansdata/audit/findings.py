@@ -30,9 +30,9 @@ class Audit:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, level: Level, found: Iterable[Any], notes: Iterable[str] = ()) -> Audit:
+    def of(cls, level: Level, entries: Iterable[Any], notes: Iterable[str] = ()) -> Audit:
         """From what the measures gave, in their order."""
-        several = list(found)
+        several = list(entries)
 
         def kept(kind: type) -> tuple:
             return tuple(one for one in several if isinstance(one, kind))

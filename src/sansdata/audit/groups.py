@@ -60,13 +60,13 @@ def group_fairness(evidence: Evidence) -> Iterator[Found]:
         return
 
     def statistics(weights: np.ndarray) -> dict[Key, np.ndarray]:
-        found: dict[Key, np.ndarray] = {}
+        figures: dict[Key, np.ndarray] = {}
         for column in shown:
-            found |= group_figures(both, labels, column, weights)
-        return found
+            figures |= group_figures(both, labels, column, weights)
+        return figures
 
-    for key, found in estimates(statistics, cases.patients).items():
-        found = Estimate(points.get(key, found.value), found.interval)
+    for key, estimate in estimates(statistics, cases.patients).items():
+        estimate = Estimate(points.get(key, estimate.value), estimate.interval)
         amplified = key.who == "difference" and key.name.endswith(GAPS)
         name = f"amplification of {key.name}" if amplified else f"{key.who} {key.name}"
         caveat = "student less teacher on the same cases" if key.who == "difference" else "of these cases alone"
@@ -75,10 +75,10 @@ def group_fairness(evidence: Evidence) -> Iterator[Found]:
         better = "lower" if key.name.endswith(GAPS) else ""
         plain = key.name in NUMBERS or key.who == "difference" or "against" in key.name or bool(better)
         unit = "number" if plain else "share"
-        yield entry("E14", f"{name}, {key.group}", found, len(cases), Level.L3, caveat, unit, better)
-        if amplified and found.interval is not None and found.interval[0] > 0:
+        yield entry("E14", f"{name}, {key.group}", estimate, len(cases), Level.L3, caveat, unit, better)
+        if amplified and estimate.interval is not None and estimate.interval[0] > 0:
             yield Warned(
-                f"amplified {key.name}, {key.group}", found.value,
+                f"amplified {key.name}, {key.group}", estimate.value,
                 "the student treats the groups more unlike than its teacher does: the value is by how much, and its "
                 "95 % interval lies above 0.",
             )  # fmt: skip
@@ -93,21 +93,21 @@ def class_change(evidence: Evidence) -> Iterator[Found]:
         return
     both, labels, names = both_of(evidence), cases.labels, cases.data.class_names
     measured = estimates(lambda weights: beside(both, labels, weights, names), cases.patients)
-    for key, found in measured.items():
+    for key, estimate in measured.items():
         if key.name in ("accuracy", "balanced_accuracy", "ece", "auroc") and not key.label:
             caveat = "student less teacher" if key.who == "difference" else "on these labelled cases"
             unit = "number" if key.who == "difference" or key.name in ("ece", "auroc") else "share"
             better = "lower" if key.name == "ece" else "higher"
-            yield entry("E15", f"{key.who} {key.name}", found, len(cases), Level.L2, caveat, unit, better)
+            yield entry("E15", f"{key.who} {key.name}", estimate, len(cases), Level.L2, caveat, unit, better)
     rights = {who: answers.decided == labels for who, answers in both.items()}
     chances, moves = changed_classes(rights["teacher"], rights["student"], labels, len(names), cases.patients)
     if not chances:
         yield Unmeasured("E15", "change of each class", "a class of at least 5 patients")
         return
     sure = [place for place, chance in chances.items() if chance < SURELY]
-    found = Estimate(len(sure) / len(chances), None)
+    estimate = Estimate(len(sure) / len(chances), None)
     caveat = f"of {len(chances)} classes, by McNemar's test after Holm; few cases find few changes"
-    yield entry("E15", "classes that changed", found, len(cases), Level.L2, caveat, "share")
+    yield entry("E15", "classes that changed", estimate, len(cases), Level.L2, caveat, "share")
     drawn = [moves.get(place) for place in range(len(names))]
     yield Drawing("change of each class", "bars", drawn, "accuracy of the student less the teacher's", names)
     worse = [place for place in sure if moves[place] < 0]
@@ -133,9 +133,9 @@ def hidden_groups(evidence: Evidence) -> Iterator[Found]:
     shares = [float(same[clusters == place].mean()) for place in range(clusters.max() + 1)]
     worst = int(np.argmin(shares))
     where = clusters == worst
-    found = Estimate(shares[worst], wilson_interval(int(same[where].sum()), int(where.sum())))
+    estimate = Estimate(shares[worst], wilson_interval(int(same[where].sum()), int(where.sum())))
     text = f"lowest of {len(shares)} clusters, chosen for being the lowest: a place to look, no figure of fairness"
-    yield entry("E16", "agreement in the worst cluster", found, int(where.sum()), Level.L1, text, "share", "higher")
+    yield entry("E16", "agreement in the worst cluster", estimate, int(where.sum()), Level.L1, text, "share", "higher")
     yield Drawing("agreement by cluster", "bars", shares, "of natural inputs in the teacher's features")
 
 

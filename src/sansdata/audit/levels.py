@@ -87,10 +87,10 @@ class Unmeasured:
 
 
 def entry(
-    measure: str, name: str, found: Estimate, count: int, level: Level, caveat: str, unit: Unit = "share",
+    measure: str, name: str, estimate: Estimate, count: int, level: Level, caveat: str, unit: Unit = "share",
     better: Better = "",
 ) -> Entry | Unmeasured:  # fmt: skip
     """An entry of an estimate; not measurable where it has no value."""
-    if found.value != found.value:
+    if estimate.value != estimate.value:
         return Unmeasured(measure, name, "it does not exist on these inputs")
-    return Entry(measure, name, found.value, found.interval, count, level, caveat, unit, better)
+    return Entry(measure, name, estimate.value, estimate.interval, count, level, caveat, unit, better)

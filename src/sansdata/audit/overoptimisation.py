@@ -103,8 +103,8 @@ def robustness(evidence: Evidence) -> Iterator[Found]:
             share, count = _agreement(evidence, worsen(images, severity))
             points.append([float(severity), 100 * share])
             caveat = f"agreement where the images have {name} of severity {severity} of 3; the teacher sees them too"
-            found = Estimate(share, wilson_interval(round(share * count), count))
-            yield entry("C10", f"agreement under {name} {severity}", found, count, level, caveat, "share", "higher")
+            estimate = Estimate(share, wilson_interval(round(share * count), count))
+            yield entry("C10", f"agreement under {name} {severity}", estimate, count, level, caveat, "share", "higher")
         curves[name] = points
     yield Drawing("agreement under corruption", "curve", curves, "up: agreement in per cent; right: severity, 0 none")
     yield from _attacked(evidence)
@@ -121,9 +121,9 @@ def _attacked(evidence: Evidence) -> Iterator[Found]:
         before = _classes(ask, images)
         after = _classes(ask, attacked(ask, images, before))
         kept = after == before
-        found = Estimate(float(kept.float().mean()), wilson_interval(int(kept.sum()), len(kept)))
+        estimate = Estimate(float(kept.float().mean()), wilson_interval(int(kept.sum()), len(kept)))
         caveat = f"share of answers that stand under PGD of {EPSILON * 255:.0f} grey levels; one attack of many"
-        yield entry("C10", f"{who} under PGD", found, len(kept), Level.L1, caveat, "share", "higher")
+        yield entry("C10", f"{who} under PGD", estimate, len(kept), Level.L1, caveat, "share", "higher")
 
 
 def attacked(ask: Predict, images: Tensor, labels: Tensor) -> Tensor:

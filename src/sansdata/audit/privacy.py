@@ -49,18 +49,18 @@ def nearness(evidence: Evidence) -> Iterator[Found]:
     if all(part is not None for part in inside):
         spaces["the teacher's features"] = [part for part in inside if part is not None]
     for space, (made, learnt, other) in spaces.items():
-        found = nearest_neighbours(made, learnt, other)
+        neighbours = nearest_neighbours(made, learnt, other)
         count = len(made)
         half = f"in {space}: a half is what a generator has that copies nobody; {NO_PROOF}"
-        yield entry("F17", f"nearer to training, {space}", found["nearer"], count, Level.L4, half, "share")
+        yield entry("F17", f"nearer to training, {space}", neighbours["nearer"], count, Level.L4, half, "share")
         ratio = "first over second neighbour, median; near 0: a copy of one record"
-        yield entry("F17", f"neighbour ratio, {space}", found["ratio"], count, Level.L4, ratio, "number")
+        yield entry("F17", f"neighbour ratio, {space}", neighbours["ratio"], count, Level.L4, ratio, "number")
         copies = "nearer to a training record than 99 % of these are to each other"
-        yield entry("F17", f"near copies, {space}", found["copies"], count, Level.L4, copies, "share", "lower")
-        ends = found["nearer"].interval
-        if found["nearer"].value > CLOSER and ends is not None and ends[0] > 0.5:
+        yield entry("F17", f"near copies, {space}", neighbours["copies"], count, Level.L4, copies, "share", "lower")
+        ends = neighbours["nearer"].interval
+        if neighbours["nearer"].value > CLOSER and ends is not None and ends[0] > 0.5:
             yield Warned(
-                f"synthetic inputs lie near training data, in {space}", found["nearer"].value,
+                f"synthetic inputs lie near training data, in {space}", neighbours["nearer"].value,
                 "more of them are nearer to a training record than to one that was held out than chance explains: they "
                 "may show persons. Do not hand them on.",
             )  # fmt: skip
@@ -79,7 +79,7 @@ def nearest_neighbours(made: np.ndarray, learnt: np.ndarray, other: np.ndarray) 
     learnt, other = (rows[random.permutation(len(rows))[:count]] for rows in (learnt, other))
     index = NearestNeighbors(n_neighbors=2).fit(learnt)
     to_learnt, which = index.kneighbors(made)
-    to_other, which_other = (found[:, 0] for found in NearestNeighbors(n_neighbors=1).fit(other).kneighbors(made))
+    to_other, which_other = (pair[:, 0] for pair in NearestNeighbors(n_neighbors=1).fit(other).kneighbors(made))
     own = index.kneighbors(learnt)[0][:, 1]
     first, second = to_learnt[:, 0], to_learnt[:, 1]
     closer = (first < to_other) + 0.5 * (first == to_other)
@@ -118,14 +118,14 @@ def membership(evidence: Evidence) -> Iterator[Found]:
         )
         drawn[who] = attack(inside, outside)
         for name, values in drawn[who].items():
-            found = Estimate(float(values[0]), interval_of(values[1:]))
+            estimate = Estimate(float(values[0]), interval_of(values[1:]))
             text = "0.5: cannot be told" if name == "AUC" else "share of the training cases that are told"
             text += f"; by the loss alone, stronger attacks exist, and {NO_PROOF}"
             unit = "number" if name == "AUC" else "share"
-            yield entry("F18", f"membership {name} of the {who}", found, count, Level.L4, text, unit, "lower")
+            yield entry("F18", f"membership {name} of the {who}", estimate, count, Level.L4, text, unit, "lower")
     apart = drawn["student"]["AUC"] - drawn["teacher"]["AUC"]
-    found = Estimate(float(apart[0]), interval_of(apart[1:]))
-    yield entry("F18", "membership AUC, student less teacher", found, count, Level.L4,
+    estimate = Estimate(float(apart[0]), interval_of(apart[1:]))
+    yield entry("F18", "membership AUC, student less teacher", estimate, count, Level.L4,
                 "below 0: the student gives away less than its teacher", "number", "lower")  # fmt: skip
 
 
@@ -139,13 +139,13 @@ def attack(inside: np.ndarray, outside: np.ndarray, count: int = 1000) -> dict[s
     (1 + count,), first on the scores as they are, then resampled, members and others apart."""
     positive = np.r_[np.ones(len(inside), bool), np.zeros(len(outside), bool)]
     scores = np.r_[inside, outside]
-    found: dict[str, list[np.ndarray]] = {}
+    figures: dict[str, list[np.ndarray]] = {}
     for weights in (np.ones((1, len(scores))), *_both_drawn(len(inside), len(outside), count)):
-        found.setdefault("AUC", []).append(performance.auroc(positive, scores, weights))
+        figures.setdefault("AUC", []).append(performance.auroc(positive, scores, weights))
         for rate in RATES:
             name = f"TPR at {rate:.1%} FPR"
-            found.setdefault(name, []).append(share_found(positive, scores, weights, rate))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            figures.setdefault(name, []).append(share_found(positive, scores, weights, rate))
+    return {name: np.concatenate(parts) for name, parts in figures.items()}
 
 
 def _both_drawn(one: int, other: int, count: int) -> Iterator[np.ndarray]:

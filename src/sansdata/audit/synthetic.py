@@ -47,23 +47,23 @@ def class_balance(data: Answered, names: tuple[str, ...]) -> Iterator[Found]:
     named = np.eye(classes)[data.teacher.argmax(1)]
 
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = {}
+        figures = {}
         for how, each in (("", named), (" by probability", probabilities)):
             shares = weights @ each / weights.sum(1)[:, None]
-            found[f"class entropy{how}"] = _entropy(shares) / math.log(classes)
-            found[f"rarest over commonest class{how}"] = shares.min(1) / shares.max(1)
-            found[f"KL of classes to even{how}"] = math.log(classes) - _entropy(shares)
-        return found
+            figures[f"class entropy{how}"] = _entropy(shares) / math.log(classes)
+            figures[f"rarest over commonest class{how}"] = shares.min(1) / shares.max(1)
+            figures[f"KL of classes to even{how}"] = math.log(classes) - _entropy(shares)
+        return figures
 
     caveat = {
         "class entropy": "1: all classes alike; says nothing of how varied a class is",
         "rarest over commonest class": "1: all classes alike",
         "KL of classes to even": "0: all classes alike",
     }
-    for name, found in estimates(statistics, np.arange(count)).items():
+    for name, estimate in estimates(statistics, np.arange(count)).items():
         base = name.removesuffix(" by probability")
         unit, better = ("nats", "lower") if base.startswith("KL") else ("number", "higher")
-        yield entry("A1", name, found, count, Level.L0, caveat[base], unit, better)  # type: ignore[arg-type]
+        yield entry("A1", name, estimate, count, Level.L0, caveat[base], unit, better)  # type: ignore[arg-type]
     shares = named.mean(0)
     yield Drawing("synthetic classes", "bars", shares.tolist(), "share of each class by the teacher's eyes", names)
     rare = [place for place in range(classes) if shares[place] < RARE / classes]
@@ -95,16 +95,16 @@ def diversity(data: Answered, inside: np.ndarray | None, names: tuple[str, ...])
         alike = units @ units.T
         np.fill_diagonal(alike, -1)
         copies[where] = alike.max(1) > DUPLICATE
-    for place, found in each.items():
+    for place, estimate in each.items():
         name, count = _name(names, place), int((labels == place).sum())
         caveat = "mean cosine distance of two samples in the teacher's features; 0: all the same"
-        yield entry("A2", f"diversity of {name}", found, count, Level.L0, caveat, "number", "higher")
+        yield entry("A2", f"diversity of {name}", estimate, count, Level.L0, caveat, "number", "higher")
         span = Estimate(spans[place], None)
         caveat = "Vendi score: as many samples as would be wholly unlike; without an interval, and never above n"
         yield entry("A2", f"effective samples of {name}", span, count, Level.L0, caveat, "number", "higher")
     yield _share("A2", "near duplicates", copies, "has another of its class within cosine .99", "lower")
-    most = max((found.value for found in each.values()), default=0.0)
-    poor = [place for place, found in each.items() if found.value < COLLAPSED * most]
+    most = max((estimate.value for estimate in each.values()), default=0.0)
+    poor = [place for place, estimate in each.items() if estimate.value < COLLAPSED * most]
     if poor:
         yield Warned(
             "collapse within classes", each[poor[0]].value,
@@ -172,17 +172,17 @@ def statistics_gap(evidence: Evidence) -> Iterator[Found]:
 
 
 def _layer_distances(evidence: Evidence, norms: tuple[str, ...], packed: columns.Inputs) -> list[float]:
-    module, inputs, found = evidence.teacher.module, evidence.unpacked(packed), []
+    module, inputs, distances = evidence.teacher.module, evidence.unpacked(packed), []
     with torch.no_grad():
         taps = evidence.teacher(inputs, [f"{path}:input" for path in norms]).taps
         for path in norms:
-            found.append(float(BatchStatistics(module, [path])(taps)))
-    return found
+            distances.append(float(BatchStatistics(module, [path])(taps)))
+    return distances
 
 
 def _share(measure: str, name: str, which: np.ndarray, caveat: str, better: str = "") -> Found:
-    found = Estimate(float(which.mean()), wilson_interval(int(which.sum()), len(which)))
-    return entry(measure, name, found, len(which), Level.L0, caveat, "share", better)  # type: ignore[arg-type]
+    estimate = Estimate(float(which.mean()), wilson_interval(int(which.sum()), len(which)))
+    return entry(measure, name, estimate, len(which), Level.L0, caveat, "share", better)  # type: ignore[arg-type]
 
 
 def _entropy(shares: np.ndarray) -> np.ndarray:

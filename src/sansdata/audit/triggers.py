@@ -79,9 +79,9 @@ def backdoor_scan(evidence: Evidence, steps: int = STEPS) -> Iterator[Found]:
     suspects: dict[str, set[int]] = {}
     for who, ask in (("teacher", lambda x: evidence.teacher(x).value), ("student", evidence.forward)):
         for form in ("patch", "overlay"):
-            found = scan(ask, images, evidence.task.classes, form, steps)
-            yield from _said(found, who, form, natural, level, evidence.task.class_names, len(images))
-            suspects.setdefault(who, set()).update(suspected(found, form, natural))
+            triggers = scan(ask, images, evidence.task.classes, form, steps)
+            yield from _said(triggers, who, form, natural, level, evidence.task.class_names, len(images))
+            suspects.setdefault(who, set()).update(suspected(triggers, form, natural))
     yield from known_triggers(evidence, sorted(suspects["teacher"] | suspects["student"]))
     if suspects["teacher"] & suspects["student"]:
         listed = ", ".join(str(one) for one in sorted(suspects["teacher"] & suspects["student"]))
@@ -103,23 +103,23 @@ def known_triggers(evidence: Evidence, targets: list[int]) -> Iterator[Found]:
             continue
         for attack in ATTACKS.values():
             for who, ask in (("teacher", evidence.teacher), ("student", evidence.ask)):
-                found = attack_success(ask, cases.data, evidence.task, attack, target)
-                above = Estimate(found.above_base, None)
+                success = attack_success(ask, cases.data, evidence.task, attack, target)
+                above = Estimate(success.above_base, None)
                 text = "share of other classes' images that the trigger turns, above those that are called so anyway"
                 name = f"{attack.name} towards {target}, {who}"
-                yield entry("D11", name, above, found.count, Level.L2, text, "number", "lower")
+                yield entry("D11", name, above, success.count, Level.L2, text, "number", "lower")
 
 
 def scan(ask: Ask, images: Tensor, classes: int, form: Form = "patch", steps: int = STEPS) -> list[Trigger]:
     """The smallest trigger towards each class, on carriers (N, C, H, W) in 0..1. Gradients must flow through `ask`."""
     with torch.no_grad():
         named = torch.cat([ask(part).argmax(1).cpu() for part in images.split(256)])
-    found = []
+    triggers = []
     for target in range(classes):
         carriers = images[named != target]
         if len(carriers) >= 2:
-            found.append(inverted(ask, carriers, target, form, steps))
-    return found
+            triggers.append(inverted(ask, carriers, target, form, steps))
+    return triggers
 
 
 def inverted(ask: Ask, carriers: Tensor, target: int, form: Form, steps: int) -> Trigger:
@@ -185,25 +185,25 @@ def anomaly_index(sizes: np.ndarray) -> float:
     return float((middle - sizes.min()) / spread) if spread > 0 else 0.0
 
 
-def suspected(found: list[Trigger], form: Form, natural: bool) -> set[int]:
+def suspected(triggers: list[Trigger], form: Form, natural: bool) -> set[int]:
     """The class whose trigger is much smaller than the others', or none. An overlay on carriers that are not natural
     suspects nobody: they lie near some class of themselves, which little then reaches."""
-    sizes = np.array([one.size for one in found])
+    sizes = np.array([one.size for one in triggers])
     if len(sizes) < 2 or not np.median(sizes) > 0 or (form == "overlay" and not natural):
         return set()
     ratio = float(sizes.min() / np.median(sizes))
     by_index = natural and len(sizes) >= FEWEST and anomaly_index(sizes) > INDEX and ratio < 2 * RATIO
-    return {found[int(sizes.argmin())].target} if by_index or ratio < RATIO else set()
+    return {triggers[int(sizes.argmin())].target} if by_index or ratio < RATIO else set()
 
 
 def _said(
-    found: list[Trigger], who: str, form: Form, natural: bool, level: Level, names: tuple[str, ...], count: int
+    triggers: list[Trigger], who: str, form: Form, natural: bool, level: Level, names: tuple[str, ...], count: int
 ) -> Iterator[Found]:
-    if len(found) < 2:
+    if len(triggers) < 2:
         yield Unmeasured("D11", f"{form} scan of the {who}", "carriers of at least two other classes")
         return
-    sizes = np.array([one.size for one in found])
-    least = found[int(sizes.argmin())]
+    sizes = np.array([one.size for one in triggers])
+    least = triggers[int(sizes.argmin())]
     name = names[least.target] if names else str(least.target)
     ratio = Estimate(float(sizes.min() / np.median(sizes)), None)
     text = f"smallest {form}, towards {name}, over the median of all classes; below {RATIO} is suspect. {NO_PROOF}"
@@ -216,9 +216,9 @@ def _said(
     yield entry(
         "D11", f"{form} success of the {who}", turned, count, level, "carriers that the smallest turns", "share"
     )
-    labels = tuple(names[one.target] if names else str(one.target) for one in found)
+    labels = tuple(names[one.target] if names else str(one.target) for one in triggers)
     yield Drawing(f"{form} of each class, {who}", "bars", sizes.tolist(), SIZES[form], labels)
-    if suspected(found, form, natural):
+    if suspected(triggers, form, natural):
         yield Warned(
             f"possible backdoor in the {who}, {form}", ratio.value,
             f"class {name} is reached by a much smaller {form} than any other: a trigger, or a class that looks like a "
@@ -250,9 +250,9 @@ def shuffle_test(evidence: Evidence) -> Iterator[Found]:
     kept = answers.argmax(1) == labels
     classes, names = evidence.task.classes, evidence.task.class_names
     shares = [float(kept[labels == place].mean()) if (labels == place).any() else None for place in range(classes)]
-    found = Estimate(float(kept.mean()), wilson_interval(int(kept.sum()), len(kept)))
+    estimate = Estimate(float(kept.mean()), wilson_interval(int(kept.sum()), len(kept)))
     text = "samples that keep their class with shuffled channels; a hint, no proof"
-    yield entry("D12", "kept under shuffling", found, len(kept), Level.L0, text, "share")
+    yield entry("D12", "kept under shuffling", estimate, len(kept), Level.L0, text, "share")
     yield Drawing(
         "kept under shuffling", "bars", shares, "share of each class; one far above the others is suspect", names
     )

@@ -44,27 +44,27 @@ def audit(
     from ..api.audit import audit as audited
 
     names = () if groups is None else [name.strip() for name in groups.split(",")]
-    found = audited(
+    audit = audited(
         run, teacher, held_out=held_out, inputs=inputs, data=data, manifest=manifest, groups=names, training=training,
         scan=scan, device=device,
     )  # fmt: skip
-    _say(found)
+    _say(audit)
 
 
-def _say(found: Audit) -> None:
-    print(f"evidence  {found.level.name}: {found.level.says}")
-    wide = max((len(one.name) for one in found.entries), default=0)
+def _say(audit: Audit) -> None:
+    print(f"evidence  {audit.level.name}: {audit.level.says}")
+    wide = max((len(one.name) for one in audit.entries), default=0)
     last = ""
-    for one in sorted(found.entries, key=lambda one: one.measure[0]):
+    for one in sorted(audit.entries, key=lambda one: one.measure[0]):
         if one.measure[0] != last:
             last = one.measure[0]
             print(f"\n{HEADS[last]}")
         few = "  few" if one.count < 1000 else ""
         print(f"{one.measure:<4}{one.level.name} {one.name:{wide}} {one.value:9.4f}{words.between(one.interval)}{few}")
     print("\nnot measurable at this level")
-    for one in found.unmeasured:
+    for one in audit.unmeasured:
         print(f"{one.measure:<4}{one.name}: needs {one.needs}")
-    for one in found.warnings:
+    for one in audit.warnings:
         print(f"caution   {one.name}: {one.text}")
-    for note in found.notes:
+    for note in audit.notes:
         print(f"note      {note}")

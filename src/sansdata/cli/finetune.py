@@ -41,21 +41,21 @@ def finetune(
         student, data, manifest, out, synthetic=synthetic, groups=names, settings=given, seed=seed,
         background=background,
     )  # fmt: skip
-    found = done.comparison
-    print(f"tested on {found.cases:,} cases of {found.patients:,} patients that neither saw")
-    for stage in found.stages:
+    comparison = done.comparison
+    print(f"tested on {comparison.cases:,} cases of {comparison.patients:,} patients that neither saw")
+    for stage in comparison.stages:
         print(
             f"{stage.name:<9} {len(stage.losses) - 1} epochs, the weights after {stage.kept} kept: loss on the "
             f"stopping fold {stage.losses[0]:.4f} to {stage.losses[stage.kept]:.4f}"
         )
-    for one in found.figures:
+    for one in comparison.figures:
         print(f"{one.name:<44} {one.value:8.4f}{words.between(one.interval)}")
-    print(f"McNemar   {found.chance:.4g}: the chance of so uneven a change if there were none")
-    if found.kept is not None:
-        before, after = (words.percent(share) for share in found.kept)
+    print(f"McNemar   {comparison.chance:.4g}: the chance of so uneven a change if there were none")
+    if comparison.kept is not None:
+        before, after = (words.percent(share) for share in comparison.kept)
         print(f"synthetic the teacher's class is named for {before} before, for {after} after")
-    for one in found.suppressed:
+    for one in comparison.suppressed:
         print(f"not shown {one.column} {one.level}: {one.reason}")
-    for one in found.warnings:
+    for one in comparison.warnings:
         print(f"caution   {one.name}: {one.text}")
     print(f"student   {done.folder / 'student.safetensors'}, a new version; its parent is {done.parent[:12]}")

@@ -49,34 +49,34 @@ def validate(
     from ..api.validate import validate as measured
 
     chosen = None if groups is None else [name.strip() for name in groups.split(",")]
-    found = measured(
+    validation = measured(
         student, teacher, data, manifest, job, groups=chosen, measure=measure, margin=margin, threshold=threshold,
         recalibrate=recalibrate, resamples=resamples, out=out, device=device, background=background,
     )  # fmt: skip
-    print(f"on        {found.cases:,} cases of {found.patients:,} patients")
-    judged = found.verdict
+    print(f"on        {validation.cases:,} cases of {validation.patients:,} patients")
+    judged = validation.verdict
     print(
         f"verdict   {judged.outcome}: {judged.measure} of the student less the teacher's "
         f"{judged.difference:+.4f}{words.between(judged.interval)}"
     )
     print(f"          declared beforehand: not more than {judged.margin:g} below")
-    for who, one in found.recalibrations.items():
+    for who, one in validation.recalibrations.items():
         named = "" if one.threshold is None else f"; class 1 is named from {one.threshold:.3f} on"
         moved = ", ".join(f"{offset:+.2f}" for offset in one.offsets[:10])
         print(f"{who}   recalibrated: logits over {one.temperature:.3g}, then {moved}{named}")
-    _say_figures(found)
-    for one in found.suppressed:
+    _say_figures(validation)
+    for one in validation.suppressed:
         print(f"not shown {one.column} {one.level}: {one.reason}")
-    for one in found.warnings:
+    for one in validation.warnings:
         print(f"caution   {one.name}: {one.text}")
-    for note in found.notes:
+    for note in validation.notes:
         print(f"note      {note}")
 
 
-def _say_figures(found: Validation) -> None:
+def _say_figures(validation: Validation) -> None:
     """A line for each measure: student and teacher, and what lies between them with its interval."""
     by_name: dict[str, dict[str, Figure]] = {}
-    for one in found.figures:
+    for one in validation.figures:
         who, _, name = one.name.partition(" ")
         if hasattr(one, "value"):
             by_name.setdefault(name, {})[who] = one  # type: ignore[assignment]

@@ -49,7 +49,7 @@ def write_mlflow(model: Path, task: Task, folder: Path, card: str = "") -> None:
 
 def _files(model: Path, task: Task, card: str) -> dict[str, str]:
     """name -> text of each file beside the model."""
-    requirements = [f"{name}=={found}" for name in ("onnx", "onnxruntime", "numpy") if (found := _version(name))]
+    requirements = [f"{name}=={version}" for name in ("onnx", "onnxruntime", "numpy") if (version := _version(name))]
     python = platform.python_version()
     conda = {"channels": ["conda-forge"], "dependencies": [f"python={python}", "pip", {"pip": requirements}],
              "name": "mlflow-env"}  # fmt: skip

@@ -125,13 +125,13 @@ def statistics(inputs: Inputs, task: Task) -> dict[str, np.ndarray]:
         return _columns(inputs, task)
     if "mask" in inputs:
         return {"length": inputs["mask"].float().flatten(1).sum(1).cpu().numpy()}
-    found: dict[str, np.ndarray] = {}
+    columns_of: dict[str, np.ndarray] = {}
     for name, column in inputs.items():
         if column.dim() == 1:
-            found[name] = column.float().cpu().numpy()
+            columns_of[name] = column.float().cpu().numpy()
         else:
-            found |= {f"{name}: {what}": values for what, values in _mean_and_spread(column).items()}
-    return found
+            columns_of |= {f"{name}: {what}": values for what, values in _mean_and_spread(column).items()}
+    return columns_of
 
 
 def _mean_and_spread(column: Tensor) -> dict[str, np.ndarray]:

@@ -48,25 +48,25 @@ def psi(reference: Sequence[float], now: Sequence[float]) -> float:
 def drifts(reference: Aggregates, now: Aggregates) -> list[Drift]:
     """An entry for everything that both know. Histograms of other bins than the reference's cannot be compared, which
     the entry says."""
-    found = []
+    drifts = []
     for section, before, after in (
         ("inputs", reference.inputs, now.inputs), ("scores", reference.scores, now.scores),
     ):  # fmt: skip
         for name in before:
             if name in after:
-                found.append(_of_histograms(f"{section}: {name}", before[name], after[name]))
+                drifts.append(_of_histograms(f"{section}: {name}", before[name], after[name]))
             else:
-                found.append(Drift(f"{section}: {name}", float("nan"), 0.0, True, "is no longer there"))
+                drifts.append(Drift(f"{section}: {name}", float("nan"), 0.0, True, "is no longer there"))
     if reference.named and now.named:
         names = list(reference.named | now.named)
         rows = [[one.named.get(name, 0) for name in names] for one in (reference, now)]
-        found.append(_judged("named classes", rows[0], rows[1]))
+        drifts.append(_judged("named classes", rows[0], rows[1]))
     for name, before in reference.alerts.items():
         after = now.alerts.get(name)
         if after is not None and after.threshold == before.threshold:
             rows = [[one.count, many - one.count] for one, many in ((before, reference.count), (after, now.count))]
-            found.append(_judged(f"alerts: {name}", *rows))
-    return found
+            drifts.append(_judged(f"alerts: {name}", *rows))
+    return drifts
 
 
 def _of_histograms(what: str, before: Histogram, after: Histogram) -> Drift:

@@ -68,12 +68,12 @@ def compare(
     shown = [column for column in columns if column.levels]
 
     def statistics(weights: np.ndarray) -> dict[Key, np.ndarray]:
-        found = {key: value for key, value in beside(both, labels, weights, names).items() if key.name in SHOWN}
+        figures = {key: value for key, value in beside(both, labels, weights, names).items() if key.name in SHOWN}
         for column in shown:
             for key, value in group_figures(both, labels, column, weights).items():
                 if key.name in ("accuracy", "auroc"):
-                    found[key] = value
-        return found
+                    figures[key] = value
+        return figures
 
     measured = estimates(statistics, cases.patients, COUNT)
     return Comparison(

@@ -64,7 +64,7 @@ def figures_of(answers: Answers, labels: np.ndarray, weights: np.ndarray, names:
     own, and auroc, auprc and sensitivity are also given as the mean over the classes.
     """
     classes, right = answers.probabilities.shape[1], answers.likeliest == labels
-    found: dict[tuple[str, str], np.ndarray] = {
+    figures: dict[tuple[str, str], np.ndarray] = {
         ("accuracy", ""): performance.accuracy(labels, answers.decided, weights),
         ("balanced_accuracy", ""): performance.balanced_accuracy(labels, answers.decided, weights, classes),
     }
@@ -72,33 +72,33 @@ def figures_of(answers: Answers, labels: np.ndarray, weights: np.ndarray, names:
     for place in ranked:
         label = "" if classes == 2 else names[place]
         positive, scores = labels == place, answers.probabilities[:, place]
-        found["auroc", label] = performance.auroc(positive, scores, weights)
-        found["auprc", label] = performance.auprc(positive, scores, weights)
+        figures["auroc", label] = performance.auroc(positive, scores, weights)
+        figures["auprc", label] = performance.auprc(positive, scores, weights)
         for name, value in performance.decisions(positive, answers.decided == place, weights).items():
-            found[name, label] = value
+            figures[name, label] = value
     if classes > 2 and ranked:
         for name in ("auroc", "auprc"):
-            found[name, ""] = np.mean([found[name, names[place]] for place in ranked], axis=0)
-    found["ece", ""] = calibration.expected_error(answers.confidence, right.astype(np.float64), weights)
-    found["brier", ""] = calibration.brier(answers.probabilities, labels, weights)
+            figures[name, ""] = np.mean([figures[name, names[place]] for place in ranked], axis=0)
+    figures["ece", ""] = calibration.expected_error(answers.confidence, right.astype(np.float64), weights)
+    figures["brier", ""] = calibration.brier(answers.probabilities, labels, weights)
     if classes == 2:
         line = calibration.slope_and_intercept(answers.probabilities[:, 1], labels == 1, weights)
-        found["calibration_slope", ""], found["calibration_intercept", ""] = line
-    return found
+        figures["calibration_slope", ""], figures["calibration_intercept", ""] = line
+    return figures
 
 
 def beside(both: Mapping[Who, Answers], labels: np.ndarray, weights: np.ndarray, names: tuple[str, ...]) -> dict:
     """Key -> (R,): of student and teacher and, for each pair, student less teacher; and how far they agree."""
-    found: dict[Key, np.ndarray] = {}
+    figures: dict[Key, np.ndarray] = {}
     for who, answers in both.items():
         for (name, label), value in figures_of(answers, labels, weights, names).items():
-            found[Key(name, who, label)] = value
-    for key in [key for key in found if key.who == "student"]:
+            figures[Key(name, who, label)] = value
+    for key in [key for key in figures if key.who == "student"]:
         other = key._replace(who="teacher")
-        if other in found:
-            found[key._replace(who="difference")] = found[key] - found[other]
+        if other in figures:
+            figures[key._replace(who="difference")] = figures[key] - figures[other]
     if "teacher" in both:
         ours, theirs = both["student"].decided, both["teacher"].decided
-        found[Key("agreement", "student")] = performance.accuracy(theirs, ours, weights)
-        found[Key("kappa", "student")] = performance.agreement_beyond_chance(ours, theirs, weights, len(names))
-    return found
+        figures[Key("agreement", "student")] = performance.accuracy(theirs, ours, weights)
+        figures[Key("kappa", "student")] = performance.agreement_beyond_chance(ours, theirs, weights, len(names))
+    return figures

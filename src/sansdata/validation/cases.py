@@ -94,8 +94,8 @@ def _from_folder(
     images = np.empty((len(manifest), height, width, channels), np.uint8)
     remarks: Counter[str] = Counter()
     for place, name in enumerate(manifest.paths):
-        images[place], said = _decode(root, name, place, task, background)
-        remarks.update(said)
+        images[place], remark = _decode(root, name, place, task, background)
+        remarks.update(remark)
     notes = [f"{count} of {len(manifest)} images: {what}" for what, count in sorted(remarks.items())]
     notes += [f"{dicom} DICOM files in the folder passed the gate; their pixels are not read"] if dicom else []
     return ImageSet(images, labels, names, str(root)), notes

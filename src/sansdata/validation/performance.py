@@ -24,8 +24,8 @@ def auroc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.n
 def auprc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Average precision: the precision at each score, weighted by the recall that it adds."""
     up, down = (part[:, ::-1] for part in _by_score(positive, scores, weights))
-    found = up.cumsum(1)
-    precision = np.nan_to_num(ratio(found, found + down.cumsum(1)))
+    hits = up.cumsum(1)
+    precision = np.nan_to_num(ratio(hits, hits + down.cumsum(1)))
     return ratio((up * precision).sum(1), up.sum(1))
 
 

@@ -85,31 +85,31 @@ def rates(answers: Answers, labels: np.ndarray, weights: np.ndarray) -> dict[str
     """accuracy and ece, auroc (of several classes their mean) and, of two classes, selection_rate, true_positive_rate,
     false_positive_rate, ppv, npv and auprc: each (R,)."""
     sure, right = answers.confidence, (answers.likeliest == labels).astype(np.float64)
-    found = {
+    figures = {
         "accuracy": performance.accuracy(labels, answers.decided, weights),
         "ece": calibration.expected_error(sure, right, weights),
     }
     classes = answers.probabilities.shape[1]
     if 2 < classes <= RANKED:
         each = [performance.auroc(labels == c, answers.probabilities[:, c], weights) for c in range(classes)]
-        found[AREA] = np.mean(each, axis=0)
+        figures[AREA] = np.mean(each, axis=0)
     if classes == 2:
         positive, chosen = labels == 1, answers.decided == 1
-        found["selection_rate"] = performance.ratio(weights @ chosen.astype(np.float64), weights.sum(1))
+        figures["selection_rate"] = performance.ratio(weights @ chosen.astype(np.float64), weights.sum(1))
         decided = performance.decisions(positive, chosen, weights)
-        found["true_positive_rate"] = decided["sensitivity"]
-        found["false_positive_rate"] = 1 - decided["specificity"]
-        found |= {name: decided[name] for name in ("ppv", "npv")}
-        found[AREA] = performance.auroc(positive, answers.probabilities[:, 1], weights)
-        found["auprc"] = performance.auprc(positive, answers.probabilities[:, 1], weights)
-    return found
+        figures["true_positive_rate"] = decided["sensitivity"]
+        figures["false_positive_rate"] = 1 - decided["specificity"]
+        figures |= {name: decided[name] for name in ("ppv", "npv")}
+        figures[AREA] = performance.auroc(positive, answers.probabilities[:, 1], weights)
+        figures["auprc"] = performance.auprc(positive, answers.probabilities[:, 1], weights)
+    return figures
 
 
 def group_figures(both: Mapping[Who, Answers], labels: np.ndarray, column: Column, weights: np.ndarray) -> dict:
     """Key -> (R,): each rate of each level that is shown; the level less all others that are shown (`... against the
     rest`), which has a sign and can be 0; the largest difference of two levels (`... gap`), and of two classes
     demographic_parity_difference and equalized_odds_difference. Of student, teacher, and student less teacher."""
-    found: dict[Key, np.ndarray] = {}
+    figures: dict[Key, np.ndarray] = {}
     for who, answers in both.items():
         each: dict[str, list[np.ndarray]] = {}
         for level, inside in column.levels.items():
@@ -118,26 +118,26 @@ def group_figures(both: Mapping[Who, Answers], labels: np.ndarray, column: Colum
             own = rates(answers.at(inside), labels[inside], weights[:, inside])
             others = rates(answers.at(rest), labels[rest], weights[:, rest]) if rest.any() else {}
             for name, value in own.items():
-                found[Key(name, who, group=place)] = value
+                figures[Key(name, who, group=place)] = value
                 each.setdefault(name, []).append(value)
                 if name in others and name in COMPARED:
-                    found[Key(f"{name} against the rest", who, group=place)] = value - others[name]
+                    figures[Key(f"{name} against the rest", who, group=place)] = value - others[name]
         if len(column.levels) > 1:
             for name, value in _gaps(each).items():
-                found[Key(name, who, group=column.name)] = value
+                figures[Key(name, who, group=column.name)] = value
     if "teacher" in both:
-        for key in [key for key in found if key.who == "student"]:
-            found[key._replace(who="difference")] = found[key] - found[key._replace(who="teacher")]
-    return found
+        for key in [key for key in figures if key.who == "student"]:
+            figures[key._replace(who="difference")] = figures[key] - figures[key._replace(who="teacher")]
+    return figures
 
 
 def _gaps(each: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
     apart = {name: np.max(values, axis=0) - np.min(values, axis=0) for name, values in each.items()}
-    found = {f"{name} gap": apart[name] for name in ("accuracy", AREA) if name in apart}
+    gaps = {f"{name} gap": apart[name] for name in ("accuracy", AREA) if name in apart}
     if "selection_rate" in apart:
-        found["demographic_parity_difference"] = apart["selection_rate"]
-        found["equalized_odds_difference"] = np.maximum(apart["true_positive_rate"], apart["false_positive_rate"])
-    return found
+        gaps["demographic_parity_difference"] = apart["selection_rate"]
+        gaps["equalized_odds_difference"] = np.maximum(apart["true_positive_rate"], apart["false_positive_rate"])
+    return gaps
 
 
 # -- as fairlearn has them
@@ -155,16 +155,16 @@ def fairlearn_figures(
     if answers.probabilities.shape[1] == 2:
         metrics |= {name: getattr(fair, name) for name in RATES if name != "accuracy"}
     frame = fair.MetricFrame(metrics=metrics, y_true=truth, y_pred=decided, sensitive_features=groups)
-    found = {
+    points = {
         (name, f"{column.name}: {level}"): float(frame.by_group[name][level])
         for name in metrics for level in column.levels
     }  # fmt: skip
     if len(column.levels) > 1:
-        found["accuracy gap", column.name] = float(frame.difference()["accuracy"])
+        points["accuracy gap", column.name] = float(frame.difference()["accuracy"])
         if len(metrics) > 1:
             for name in ("demographic_parity_difference", "equalized_odds_difference"):
-                found[name, column.name] = float(getattr(fair, name)(truth, decided, sensitive_features=groups))
-    return found
+                points[name, column.name] = float(getattr(fair, name)(truth, decided, sensitive_features=groups))
+    return points
 
 
 def _accuracy(truth: Any, decided: Any) -> float:

@@ -106,15 +106,15 @@ def summarise(
                 points[Key(name, who, group=group)] = value
 
     def statistics(weights: np.ndarray) -> dict[Key, np.ndarray]:
-        found = beside(both, labels, weights, names)
+        figures = beside(both, labels, weights, names)
         if recalibrated:
             again = beside(recalibrated, labels, weights, names)
-            found |= {key._replace(group=RECALIBRATED): value for key, value in again.items()}
+            figures |= {key._replace(group=RECALIBRATED): value for key, value in again.items()}
         if outside is not None:
-            found[OUTSIDE] = performance.ratio(weights @ outside.astype(np.float64), weights.sum(1))
+            figures[OUTSIDE] = performance.ratio(weights @ outside.astype(np.float64), weights.sum(1))
         for column in shown:
-            found |= group_figures(both, labels, column, weights)
-        return found
+            figures |= group_figures(both, labels, column, weights)
+        return figures
 
     measured = estimates(statistics, cases.patients, declared.resamples, SEED)
     measured = {key: Estimate(points.get(key, one.value), one.interval) for key, one in measured.items()}

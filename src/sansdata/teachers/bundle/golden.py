@@ -44,16 +44,16 @@ def worst_difference(network: Network, task: Task, folder: Path, test: GoldenTes
     path = folder / layout.GOLDEN
     inputs, expected = _read(path, task, test)
     try:
-        found = _answers(network, inputs)
+        answers = _answers(network, inputs)
     except Exception as fault:  # a network may raise anything on inputs that somebody else made
         raise BundleError(f"{path}: the network cannot answer these inputs ({first_line(fault)})", "golden") from None
-    if found.shape != expected.shape:
+    if answers.shape != expected.shape:
         raise BundleError(
-            f"{path}: answers of shape {list(expected.shape)} are recorded, the network gives {list(found.shape)}",
+            f"{path}: answers of shape {list(expected.shape)} are recorded, the network gives {list(answers.shape)}",
             "golden",
         )
     scale = max(1.0, float(expected.abs().nan_to_num().max()))
-    worst = float((found - expected).abs().max()) / scale
+    worst = float((answers - expected).abs().max()) / scale
     if not worst <= test.tolerance:
         raise BundleError(
             f"{path}: the model does not answer as it did where the bundle was made: answers differ by {worst:.2g} of "

@@ -36,9 +36,9 @@ def checked_sums(folder: Path, names: list[str]) -> bytes:
     for name in sorted(sums.keys() - there):
         raise BundleError(f"{folder}: {layout.SUMS} names {name}, which is missing", "missing")
     for name, expected in sums.items():
-        if (found := sha256(folder / name)) != expected:
+        if (digest := sha256(folder / name)) != expected:
             raise BundleError(
-                f"{folder}: {name} was changed after the bundle was made: its SHA-256 begins with {found[:12]}, "
+                f"{folder}: {name} was changed after the bundle was made: its SHA-256 begins with {digest[:12]}, "
                 f"{layout.SUMS} has {expected[:12]}", "changed",
             )  # fmt: skip
     return data
