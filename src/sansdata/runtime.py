@@ -7,13 +7,14 @@ import ctypes
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from . import columns
 from .columns import Inputs
@@ -48,7 +49,8 @@ class Runtime:
         self.overdue: Callable[[], bool] = lambda: False
         """Whether a signal has waited long enough for the move that is being made."""
         self.layout = layout
-        self._kept: dict[Tensor, Callable[[Tensor], object]] = {}
+        # A rehearsal's copies end with it: what is remembered of them must not hold them.
+        self._kept: MutableMapping[Tensor, Callable[[Tensor], object]] = WeakTensorKeyDictionary()
 
     # -- one process
 

@@ -1,0 +1,38 @@
+"""What a runtime does to weights after a step, and for how long it remembers them."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import torch
+
+from sansdata.runtime import Runtime
+
+
+def stepped(runtime: Runtime, weight: torch.nn.Parameter) -> None:
+    optimiser = torch.optim.SGD([weight], 1.0)
+    weight.grad = torch.ones_like(weight)
+    runtime.step(optimiser)
+
+
+def test_weights_are_put_back_after_every_step_and_others_are_not() -> None:
+    runtime, bounded, free = Runtime(), torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(3))
+    runtime.keep(bounded, lambda value: value.clamp_(-0.5, 0.5))
+    stepped(runtime, bounded)
+    stepped(runtime, free)
+    assert bounded.tolist() == [-0.5] * 3
+    assert free.tolist() == [-1.0] * 3
+
+
+def test_what_is_put_back_does_not_hold_a_network_that_is_gone() -> None:
+    runtime, weight = Runtime(), torch.nn.Parameter(torch.zeros(3))
+    runtime.keep(weight, lambda value: value)
+    gone = weakref.ref(weight)
+    del weight
+    gc.collect()
+    assert gone() is None
+
+
+def test_nothing_of_a_pool_stays_on_a_processor_apart() -> None:
+    assert Runtime().room == 0
