@@ -37,7 +37,7 @@ HEAVY = (
     "cryptography",
     "model_signing",
 )
-WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "signing", "arithmetic", "files", "cli")
+WITHOUT_TORCH = ("errors", "config", "tasks", "settings", "signing", "arithmetic", "rounding", "files", "cli")
 """Rooms whose module level must not import torch; cli imports the API inside its verbs."""
 
 

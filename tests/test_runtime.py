@@ -7,6 +7,7 @@ import weakref
 
 import torch
 
+from sansdata.rounding import full_precision
 from sansdata.runtime import Runtime
 
 
@@ -36,3 +37,16 @@ def test_what_is_put_back_does_not_hold_a_network_that_is_gone() -> None:
 
 def test_nothing_of_a_pool_stays_on_a_processor_apart() -> None:
     assert Runtime().room == 0
+
+
+def test_nothing_is_rounded_while_full_precision_is_asked_for() -> None:
+    runtime = Runtime(precision="bf16")
+    product = torch.nn.Linear(4, 4)
+
+    def kind() -> torch.dtype:
+        with runtime.autocast():
+            return product(torch.ones(2, 4)).dtype
+
+    with full_precision():
+        assert kind() == torch.float32
+    assert kind() == torch.bfloat16

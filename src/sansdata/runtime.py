@@ -21,6 +21,7 @@ from .columns import Inputs
 from .contracts import Counters, Outputs
 from .errors import ConfigError, PeerLost, first_line
 from .network import Network
+from .rounding import is_full_precision
 
 Placed = TypeVar("Placed", bound=nn.Module | Tensor | Mapping[str, Tensor])
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -75,7 +76,9 @@ class Runtime:
         return torch.cuda.mem_get_info(self.device)[0] // 4 if self.device.type == "cuda" else 0
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        """bf16 where the run has it, and nobody asks for full precision meanwhile."""
+        rounded = self.precision == "bf16" and not is_full_precision()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=rounded)
 
     def forward(
         self,

@@ -7,6 +7,9 @@ Kariyappa et al. 2021) and 1 for Gaussian ones (RGF). The cosine with the true g
 smaller than d: of single samples nearly noise, and useful because a generator's gradient averages over a batch.
 
 What one pays: `Differences.queries` of each sample, beside the one at the sample itself.
+
+All that is asked for a difference is answered in float32: of a step of 1e-3 bf16 keeps nothing but noise (measured on a
+network of four convolutions, 16x16 pixels, 50 directions: cosine 0.25 in float32, 0.00 in bf16).
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
+
+from ..rounding import full_precision
 
 Along = Literal["sphere", "gaussian", "orthogonal", "coordinate"]
 Scheme = Literal["forward", "antithetic"]
@@ -105,9 +110,10 @@ def pullback(
     """The estimate of sum_k cotangent_k * d answers_k / d inputs, of the shape of the inputs (B, ...).
 
     cotangent: (B,) or (B, K) as the answers are: the slope of a loss in them, which is known exactly. answers: those at
-    `inputs`, where they were asked before; else forward differences ask for them, one query a sample more.
+    `inputs`, where they were asked before, in float32; else forward differences ask for them, one query a sample more.
     """
-    # In float64 the sum of small differences is not lost beside the answers; what answers is asked in its own type.
+    # In float64 the sum of small differences is not lost beside the answers; networks are asked in float32.
+    ask = _exactly(ask)
     weights = cotangent.double().flatten(1) if cotangent.ndim > 1 else cotangent.double()[:, None]
     if how.scheme == "forward" and answers is None:
         answers = ask(inputs)
@@ -131,6 +137,16 @@ def _answers(ask: Ask, inputs: Tensor, drawn: Tensor, step: float) -> Tensor:
     return ask(points.flatten(0, 1)).double().reshape(len(drawn), len(inputs), -1)
 
 
+def _exactly(ask: Ask) -> Ask:
+    """`ask`, answered in float32."""
+
+    def asked(points: Tensor) -> Tensor:
+        with full_precision():
+            return ask(points)
+
+    return asked
+
+
 def gradient(ask: Ask, inputs: Tensor, how: Differences, generator: Generator, values: Tensor | None = None) -> Tensor:
     """The estimate of the gradient of a value per sample, of the shape of the inputs. ask: points (N, ...) -> (N,);
     values (B,): those at `inputs`, where they are known."""
@@ -142,7 +158,7 @@ class _Estimated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, ask: Ask, how: Differences, generator: Generator) -> Tensor:  # type: ignore[override]
-        answers = ask(inputs)
+        answers = _exactly(ask)(inputs)
         ctx.save_for_backward(inputs, answers)
         ctx.asking = ask, how, generator
         return answers
