@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .black_box import ROUNDED
 from .model import Arm, Expectation, Recipe, Role
 
 _DIGITS: dict[str, Any] = {
@@ -74,6 +75,7 @@ BIDF_MKD = Recipe(
         "9, one seed, 90 steps, 100 tasks) the paper's outer rate gained 0.7 points over random weights, which reach "
         "89 there, and three times that rate lost 0.6. Digits of other classes were met once while the command was "
         "built: a panel of digits 0 to 5, tasks of 6 to 9.",
+        ROUNDED.format(before="all seven claims held all the same"),
     ),
 )
 
@@ -90,4 +92,5 @@ BIDF_MKD_CIFAR100 = Recipe(
     matched=_MATCHED,
     arms={"small": _arms(_CIFAR100, 150, 200, iterations=100, view="crop+flip")},
     expected=_EXPECTED,
+    tried=(ROUNDED.format(before="22.9 % of the recovered images were of their class, which is chance"),),
 )
