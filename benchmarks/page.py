@@ -54,17 +54,19 @@ WHY = """
 - **Freed memory is kept** by the process and used again, instead of being returned to the system and faulted in anew
   at every step.
 
-None of this changes what is computed, except that bf16 rounds; `--precision fp32` turns it off. Before step 0 teacher and
-student are tried as they will be run: where one of them fails in bf16 or channels last (a `view` of a map, an operation for
-one type only), or bf16 changes a teacher's answers by more than a tenth, that is left off for the run, and said.
+None of this changes what is computed, except that bf16 rounds; `--precision fp32` turns it off. Before step 0 teacher
+and student are tried as they will be run: where one of them fails in bf16 or channels last (a `view` of a map, an
+operation for one type only), or bf16 changes a teacher's answers by more than a tenth, that is left off for the run,
+and said.
 
 ## On an accelerator
 
-`--device cuda` (or `auto`, where there is one) computes in bf16 and channels last there too. Nobody waits for a loss within a
-round of `fm`; the pool of images moves to the device where a quarter of its free memory holds it; under `torchrun` each
-process has a device of its own, gradients are averaged by nccl, and counts and flags by gloo. **None of it has been measured
-yet**: `python benchmarks/accelerator.py --minutes 9 --json FILE` measures what is worth it in ten minutes of one
-accelerator (step times, memory, a run that is stopped and resumed, and a public pair of networks from random weights).
+`--device cuda` (or `auto`, where there is one) computes in bf16 and channels last there too. Nobody waits for a loss
+within a round of `fm`; the pool of images moves to the device where a quarter of its free memory holds it; under
+`torchrun` each process has a device of its own, gradients are averaged by nccl, and counts and flags by gloo. **None
+of it has been measured yet**: `python benchmarks/accelerator.py --minutes 9 --json FILE` measures what is worth it in
+ten minutes of one accelerator (step times, memory, a run that is stopped and resumed, and a public pair of networks
+from random weights).
 """
 
 BUDGET = """

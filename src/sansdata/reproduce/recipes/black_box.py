@@ -29,8 +29,8 @@ MANY: dict[str, Any] = SMALL | {"seeds": 10}
 """Of arms whose claims three seeds leave undecided."""
 ROUNDED = (
     "A first series met the test images with estimates that were nearly noise: the processor computed in bf16, in "
-    "which a step of 1e-3 is lost ({before}). Differences are asked in float32 since; the arms that take any were run again, "
-    "with their settings unchanged."
+    "which a step of 1e-3 is lost ({before}). Differences are asked in float32 since; the arms that take any were run "
+    "again, with their settings unchanged."
 )
 
 BLACK_BOX = Recipe(
