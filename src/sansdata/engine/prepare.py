@@ -279,6 +279,7 @@ def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool, given: type[Me
         decided = {"method": choice.method, "preset": preset, "options": {**choice.options, **settings.options}}
         settings = settings.model_copy(update=decided)
     name = settings.method
+    _require_allowed(name, teacher)
     method = find_method(given or name)
     config = method_config(method, settings.preset, settings.options)
     needs = method.requires(config)
@@ -335,6 +336,16 @@ def _untrained(model: Model) -> Model:
     if model.sha256 is not None:
         raise ConfigError(f"inherit=true would overwrite the weights of '{model.source}'; leave one of the two out")
     return model
+
+
+def _require_allowed(method: str, teacher: Teacher) -> None:
+    """Raises MethodError where the maker of a model allows other methods only."""
+    for member in teacher.members:
+        if member.allowed_methods and method not in member.allowed_methods:
+            raise MethodError(
+                f"method '{method}': whoever made '{member.source}' allows {', '.join(member.allowed_methods)[:300]} "
+                "alone. Take one of these, or ask for a bundle that allows yours"
+            )
 
 
 def _require_distinct(teacher: Teacher, student: Model) -> None:

@@ -94,6 +94,8 @@ class Teacher:
         """Estimates gradients in place of the teacher's own."""
         self.meter: Meter | None = None
         """Where every question costs something."""
+        self.allowed_methods: tuple[str, ...] = ()
+        """By which methods its maker allows it to be distilled; empty: by any."""
 
     @classmethod
     def from_module(cls, module: nn.Module, task: Task | str | dict) -> Teacher:
@@ -138,7 +140,7 @@ class Teacher:
             self.module, self.task, self.architecture, self.source, self.sha256, helpers, self.most, self.notes,
             self.capabilities,
         )  # fmt: skip
-        helped.meter = self.meter
+        helped.meter, helped.allowed_methods = self.meter, self.allowed_methods
         return helped
 
     @property

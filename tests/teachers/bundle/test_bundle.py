@@ -17,7 +17,7 @@ import sansdata
 from sansdata.api.bundle import convert_bundle, create_bundle, verify_bundle
 from sansdata.cli.main import app
 from sansdata.engine.run import run
-from sansdata.errors import ConfigError, StudentError, TeacherError
+from sansdata.errors import ConfigError, MethodError, StudentError, TeacherError
 from sansdata.files import sha256
 from sansdata.models.saved import read_model
 from sansdata.teachers.specs import load_teacher, task_of
@@ -112,6 +112,18 @@ def test_a_run_asks_for_the_makers_signature(made, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only a bundle is signed"):
         run(made.tiny.settings("noise", options, budget="2steps", teacher_key=str(other)), tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_methods_that_the_maker_does_not_allow_are_refused_before_step_0(made, tmp_path: Path) -> None:
+    bundle = tmp_path / "b"
+    create_bundle(made.tiny.teacher, bundle, made.tiny.task, {"allowed_methods": ["fm", "noise"]})
+    given = {"teacher": str(bundle), "task": "", "budget": "2steps"}
+    with pytest.raises(MethodError, match=r"allows fm, noise alone\. Take one of these"):
+        run(made.tiny.settings("dfad", {}, **given), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run(made.tiny.settings("noise", {"transfer": {"batch": 8}}, **given), tmp_path / "run")
+    with pytest.raises(MethodError, match="allows fm, noise alone"):
+        run(made.tiny.settings("dfad", {}, helpers=[str(bundle)], budget="2steps"), tmp_path / "other")
 
 
 def test_a_run_is_bundled_byte_for_byte(made, tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ def load_bundle(path: Path, task: Task, key: Key | None = None) -> Teacher:
         raise TeacherError(f"{path}: its model needs files beside it (a tokenizer): unpack it, and name the folder")
     seen = same_job(bundle.task, task, path)
     module = plain_copy(bundle.module)
-    return Teacher(module, seen, bundle.architecture, str(path), bundle.digest, notes=notes_of(bundle, path))
+    teacher = Teacher(module, seen, bundle.architecture, str(path), bundle.digest, notes=notes_of(bundle, path))
+    teacher.allowed_methods = bundle.description.vendor.allowed_methods
+    return teacher
 
 
 def load_signed(spec: str, task: Task, key_file: str) -> Teacher:
