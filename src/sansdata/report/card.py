@@ -13,10 +13,10 @@ from typing import Any
 import jinja2
 
 from ..config import dump_yaml
-from ..figures import Figure
 from ..files import is_regular, sha256
 from . import facts, sealed
 from .findings import figures
+from .paired import interval_of, paired
 from .read import Run, read_run
 from .words import clip, count, moment, value_of
 
@@ -112,16 +112,9 @@ def _validation(run: Run) -> list[Row]:
     for one in several.values():
         teacher = several.get(f"teacher_{one.name}")
         if not one.name.startswith("teacher_"):
-            rows.append((one.name.replace("_", " "), value_of(one), _interval(one),
+            rows.append((one.name.replace("_", " "), value_of(one), interval_of(one),
                          "" if teacher is None else value_of(teacher)))  # fmt: skip
     return rows
-
-
-def _interval(one: Figure) -> str:
-    if one.interval is None:
-        return ""
-    low, high = (value_of(Figure(one.name, end, one.unit, "")) for end in one.interval)
-    return f"{low} to {high}"
 
 
 def _groups(run: Run) -> list[Row]:
@@ -140,26 +133,13 @@ def _local_cases(run: Run) -> dict[str, Any] | None:
     verdict = run.validation.at("verdict")
     if not (outcome := verdict.at("outcome").text()):
         return None
-    several = figures(run.validated)
-    rows = []
-    for name, one in several.items():
-        of = name.removeprefix("student ")
-        if of != name and " of " not in of:
-            others = (several.get(f"{who} {of}") for who in ("teacher", "difference"))
-            rows.append((of.replace("_", " "), *(_with_interval(figure) for figure in (one, *others))))
+    rows = [row for row in paired(figures(run.validated))[0] if " of " not in row.name]
     margin = verdict.at("margin").number()
     return {
         "outcome": outcome, "measure": verdict.at("measure").text().replace("_", " "),
         "margin": "" if margin is None else f"{margin:g}", "cases": count(run.validation.at("cases").number()),
         "patients": count(run.validation.at("patients").number()), "rows": rows[:40],
     }  # fmt: skip
-
-
-def _with_interval(one: Figure | None) -> str:
-    if one is None:
-        return ""
-    ends = _interval(one)
-    return f"{value_of(one)} ({ends})" if ends else value_of(one)
 
 
 def _agreement(run: Run) -> str:

@@ -18,6 +18,7 @@ from . import facts, plots, sections, words
 from .drawings import draw_all
 from .findings import drawings, figures
 from .metrics import Metrics, Series
+from .paired import paired
 from .read import Run, read_run
 from .tree import Tree
 from .verdict import score_meaning
@@ -221,12 +222,14 @@ def added(key: str, tree: Tree, several: Sequence[Finding]) -> dict[str, Any] | 
     not."""
     if not tree:
         return None
-    rows = sections.figure_rows(list(figures(several).values()), 2)
+    beside, others = paired(figures(several))
+    rows, most = sections.figure_rows(others, 2), sections.ROWS
     return {
-        "lead": sections.added_lead(tree), "rows": rows[: sections.ROWS], "more": max(0, len(rows) - sections.ROWS),
+        "lead": sections.added_lead(tree), "beside": beside[:most], "rows": rows[:most],
+        "more": max(0, len(rows) - most) + max(0, len(beside) - most),
         "drawings": draw_all(key, drawings(several), "green"), "warnings": sections.warning_rows(tree),
         "absent": sections.absent_rows(tree),
-        "notes": [note.text() for note in tree.at("notes").items()[: sections.ROWS] if note.text()],
+        "notes": [note.text() for note in tree.at("notes").items()[:most] if note.text()],
     }  # fmt: skip
 
 
