@@ -127,6 +127,24 @@ def test_only_the_head_and_the_last_block_move(hospital: Path, tmp_path: Path) -
     assert any(not torch.equal(before.state_dict()[name], own[name]) for name in free)
 
 
+def test_another_question_is_answered_from_a_fresh_last_layer(hospital: Path, tmp_path: Path) -> None:
+    """Classes of another meaning, here of the digits in another order."""
+    lines = (hospital / "cases.csv").read_text().splitlines()
+    rows = [line.split(",") for line in lines[1:]]
+    turned = [",".join([row, str((int(label) * 3 + 1) % 10), *rest]) for row, label, *rest in rows]
+    (tmp_path / "turned.csv").write_text("\n".join([lines[0], *turned]) + "\n")
+    settings = {"last_layer": "fresh", "free": "all", "synthetic": 0, "anchor": 0, "epochs": 40, "head_lr": 0.01}
+    done = sansdata.finetune(
+        hospital / "student.safetensors", hospital / "cases.npz", tmp_path / "turned.csv", tmp_path / "new",
+        settings=settings,
+    )  # fmt: skip
+    assert done.comparison.figure("before accuracy").value < 0.3
+    assert done.comparison.figure("after accuracy").value > 0.6
+    assert done.comparison.kept is None
+    with pytest.raises(ConfigError, match="give synthetic=0 as well"):
+        tuned(hospital, tmp_path / "other", last_layer="fresh")  # type: ignore[arg-type]
+
+
 @pytest.mark.long
 def test_two_runs_of_one_seed_are_the_same(hospital: Path, tmp_path: Path) -> None:
     one, other = (tuned(hospital, tmp_path / name, epochs=1) for name in ("a", "b"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from sansdata.datasets.labelled import KindSet
 from sansdata.errors import DivergedError, StudentError
 from sansdata.finetuning.loop import Synthetic, fidelity, fine_tune
 from sansdata.finetuning.settings import FineTuneSettings
-from sansdata.finetuning.stages import stages
+from sansdata.finetuning.stages import renew_last_layer, stages
 from sansdata.network import Network
 
 TASK = make_task()
@@ -66,6 +68,52 @@ def test_a_strong_anchor_holds_and_a_weak_one_lets_go(cases: KindSet) -> None:
         )  # fmt: skip
         moved.append(float((module.linear.weight - start).detach().norm()))  # type: ignore[union-attr,operator]
     assert moved[1] < moved[0] / 2
+
+
+@pytest.mark.parametrize("free", ["head", "block", "all"])
+def test_no_more_is_free_than_was_asked_for(cases: KindSet, free: Any) -> None:
+    module = make_module()
+    network, start = Network.of(module, TASK), {n: value.detach().clone() for n, value in module.named_parameters()}
+    head, block = stages(network, TASK)
+    settings = FineTuneSettings(epochs=3, free=free, head_lr=0.01, block_lr=0.01, synthetic=0, anchor=0)
+    done = fine_tune(network, TASK, cases, cases, None, settings)
+    assert [stage.name for stage in done] == (["head"] if free == "head" else ["head", free])
+    assert all(stage.kept > 0 for stage in done)
+    moved = {name for name, value in module.named_parameters() if not torch.equal(value, start[name])}
+    assert moved == set({"head": head, "block": block, "all": start}[free])
+
+
+def test_a_fresh_last_layer_is_drawn_by_the_seed_and_nothing_else_is(cases: KindSet) -> None:
+    old = make_module().state_dict()
+    drawn = []
+    for seed in (0, 0, 1):
+        network = Network.of(make_module(), TASK)
+        renew_last_layer(network, TASK, seed)
+        own = network.module.state_dict()
+        assert all(torch.equal(value, old[name]) for name, value in own.items() if not name.startswith("linear."))
+        drawn.append(own["linear.weight"])
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], old["linear.weight"])
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        before = torch.random.get_rng_state()
+        renew_last_layer(Network.of(make_module(), TASK), TASK, 0)
+        assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_last_layer_that_cannot_be_drawn_anew_is_refused(cases: KindSet) -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.by = nn.Parameter(torch.ones(4))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs * self.by
+
+    network = Network.of(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Scale()), TASK)
+    with pytest.raises(StudentError, match="'2' is a Scale"):
+        fine_tune(network, TASK, cases, cases, None, FineTuneSettings(last_layer="fresh", synthetic=0))
 
 
 def test_weights_that_made_nothing_better_are_not_kept(cases: KindSet) -> None:

@@ -18,7 +18,8 @@ def finetune(
     manifest: Annotated[Path, typer.Option("--manifest", metavar="CSV", help=MANIFEST)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="a new directory for the new version")],
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[key=value]", help="head_lr, block_lr, epochs, anchor, synthetic")
+        list[str] | None,
+        typer.Argument(metavar="[key=value]", help="head_lr, block_lr, free, last_layer, epochs, anchor, synthetic"),
     ] = None,
     synthetic: Annotated[
         Path | None, typer.Option("--synthetic", metavar="DIR", help="a run or its images.npz; else the run's own")

@@ -1,4 +1,4 @@
-"""Fine-tuning itself: the last layer, then the last block, on few cases, held near the weights that were distilled."""
+"""Fine-tuning itself: the last layer, then what lies below it, on few cases, held near the weights at the start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..objectives.logits import kl
 from ..streams import Streams
 from ..tasks import Task
 from .settings import FineTuneSettings
-from .stages import stages
+from .stages import renew_last_layer, stages_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Synthetic:
 
 @dataclass(frozen=True)
 class Stage:
-    """name: 'head' or 'block'. losses: on the stopping fold, before the stage and after each epoch. kept: the epoch
-    whose weights stay, 0 for those before it."""
+    """name: 'head', 'block' or 'all'. losses: on the stopping fold, before the stage and after each epoch. kept: the
+    epoch whose weights stay, 0 for those before it."""
 
     name: str
     losses: tuple[float, ...]
@@ -52,13 +52,15 @@ def fine_tune(
     """Moves the weights of `network` in place, and gives what each stage did. Statistics of BatchNorm stay, and nothing
     is dropped out: few cases cannot replace what was learned from many.
 
-    synthetic: None leaves the distillation out. Raises DivergedError where a loss is not finite.
+    synthetic: None leaves the distillation out. Raises DivergedError where a loss is not finite, StudentError where the
+    last layer cannot be found, or begun anew where the settings ask for that.
     """
     module, streams = network.module.eval(), Streams(seed)
+    if settings.last_layer == "fresh":
+        renew_last_layer(network, task, seed)
     start = {name: value.detach().clone() for name, value in module.named_parameters()}
-    head, block = stages(network, task)
     done = []
-    for place, (name, free, rate) in enumerate((("head", head, settings.head_lr), ("block", block, settings.block_lr))):
+    for place, (name, free, rate) in enumerate(stages_of(settings, network, task)):
         streams.begin(place)
         with _alone_free(module, free):
             done.append(_stage(name, network, task, free, rate, start, tuning, stopping, synthetic, settings, streams))

@@ -1,4 +1,4 @@
-"""Which weights are free: first those of the last layer, then those of the block before it too."""
+"""Which weights are free: first those of the last layer, then those of the block before it too, or all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from ..kinds.index import input_kind
 from ..models.modes import buffers_kept
 from ..models.taps import execution_order
 from ..network import Network
+from ..streams import Streams
 from ..tasks import Task
+from .settings import FineTuneSettings
 
 
 def stages(network: Network, task: Task) -> tuple[list[str], list[str]]:
@@ -31,6 +33,28 @@ def stages(network: Network, task: Task) -> tuple[list[str], list[str]]:
     block = _block(layers, head)
     of_block = [name for name in named if any(name.startswith(f"{path}.") for path in block)]
     return of_head, [*dict.fromkeys([*of_block, *of_head])]
+
+
+def stages_of(settings: FineTuneSettings, network: Network, task: Task) -> list[tuple[str, list[str], float]]:
+    """(name, the names of the parameters that are free, the rate) of each stage that the settings ask for."""
+    head, block = stages(network, task)
+    planned = [("head", head, settings.head_lr)]
+    if settings.free == "block":
+        planned.append(("block", block, settings.block_lr))
+    if settings.free == "all":
+        planned.append(("all", [name for name, _ in network.module.named_parameters()], settings.block_lr))
+    return planned
+
+
+def renew_last_layer(network: Network, task: Task, seed: int) -> None:
+    """Draws the weights of the last layer anew, as its class does. Raises StudentError where that cannot be done."""
+    path = stages(network, task)[0][0].rpartition(".")[0]
+    layer = network.module.get_submodule(path)
+    renew = getattr(layer, "reset_parameters", None)
+    if not callable(renew):
+        raise StudentError(f"the last layer '{path}' is a {type(layer).__name__} that cannot draw its weights anew")
+    with Streams(seed).as_global("last layer"):
+        renew()
 
 
 def _has_own_weights(part: nn.Module) -> bool:

@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "texts": "a student of a classifier of texts that a recipe trains, and its agreement on the test texts",
     "one-language": "a classifier of texts cut to one language, and what its students keep",
     "contracts": "a student of a detector of weak smart contracts, on fragments whose bodies nobody has seen",
+    "migration": "a detector's student taught further on few fragments of another weakness, beside random weights",
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
     "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
     "steered": "a student of images that a denoiser drew and the teacher steered, and what a judge takes them for",

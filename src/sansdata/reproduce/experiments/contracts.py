@@ -1,10 +1,9 @@
 """A student of a detector of weak contracts, on fragments that share no body with those of the detector; the fold is
 the seed's.
 
-Of an arm's `experiment`: shuffled (the teacher's answers are dealt out to other samples: the floor of labels), migrate
-(numbers of labelled fragments of the other weakness on which a copy of the student and a network of random weights are
-trained further), teacher ('majority', 'raw-split': no student; what a constant, or a detector on a split that does not
-look at bodies, would be said to reach). F1 is of the weak class, in percent.
+Of an arm's `experiment`: shuffled (the teacher's answers are dealt out to other samples: the floor of labels), teacher
+('majority', 'raw-split': no student; what a constant, or a detector on a split that does not look at bodies, would be
+said to reach). F1 is of the weak class, in percent.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from ...errors import MethodError
 from ...methods.af_stip import AFStip
 from ...methods.index import method_config
 from ...models.build import architecture_of, build
-from ...models.copying import duplicate
 from ...runtime import Runtime
 from ...streams import Streams
 from ...tasks import PairTask
@@ -35,10 +33,6 @@ from ..texts import Texts, classes_of, train_classifier
 
 STEPS, LR, BATCH = 80, 2e-3, 32
 """Of a detector."""
-FURTHER = 25
-"""Epochs on few labels."""
-TEST = 200
-"""Fragments of the other weakness that nothing learns from."""
 
 
 class Shuffled(AFStip):
@@ -75,8 +69,6 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     figures["measures"]["agreement, SmartBugs"] = 100 * float(same.mean())
     if isinstance(session.method, AFStip):
         figures["measures"]["samples called weak"] = weak_share(session.method)
-    for labels in arm.experiment.get("migrate", ()):
-        figures["measures"] |= migrated(session.student, labels, seed, task)
     return figures
 
 
@@ -119,23 +111,6 @@ def weak_share(method: AFStip) -> float:
     pool = method.pool
     assert pool.targets is not None
     return 100 * float(pool.targets[: len(pool)].float().mean())
-
-
-def migrated(student: nn.Module, labels: int, seed: int, task: PairTask) -> dict[str, float]:
-    """F1 on the other weakness of a copy of the student with a new head, and of random weights, on so many labels."""
-    other = contracts.distinct(contracts.raw("infinite-loop"))
-    order = np.random.RandomState(seed).permutation(len(other))
-    test, train = other.at(order[:TEST]).read(task), other.at(order[TEST:][:labels]).read(task)
-    with Streams(seed).as_global("migration"):
-        fresh = build(architecture_of("gru", task))
-    begun = duplicate(student).requires_grad_(True)
-    begun.head.load_state_dict(fresh.head.state_dict())  # type: ignore[union-attr]
-    scores = {}
-    for name, module in (("migrated", begun), ("random", fresh)):
-        train_classifier(module, train, FURTHER, 1e-3, min(BATCH, labels), seed, hidden=0.0)
-        scores[name] = f1(test.labels, classes_of(module, test))
-    gain = scores["migrated"] - scores["random"]
-    return {f"F1 {name} {labels}": score for name, score in scores.items()} | {f"gain {labels}": gain}
 
 
 def f1(truth: np.ndarray, predicted: np.ndarray) -> float:

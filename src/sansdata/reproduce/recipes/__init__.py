@@ -3,6 +3,7 @@
 from ...errors import ConfigError, did_you_mean
 from .abd import ABD
 from .af_stip import AF_STIP
+from .af_stip_migration import AF_STIP_MIGRATION
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
 from .bidf_mkd import BIDF_MKD, BIDF_MKD_CIFAR100
 from .black_box import BLACK_BOX, BLACK_BOX_FASHION
@@ -69,6 +70,7 @@ RECIPES: dict[str, Recipe] = {
         SPOKEN_DIGITS,
         TEXT_DFKD,
         AF_STIP,
+        AF_STIP_MIGRATION,
         ZEROGEN,
         ONE_LANGUAGE,
         BOOT_RING,

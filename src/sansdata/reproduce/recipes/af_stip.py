@@ -10,10 +10,15 @@ STEPS = 300
 _TRANSFER = {"optimizer": "adam", "lr": 3e-3, "weight_decay": 0.0, "temperature": 4.0, "batch": 32}
 
 
+def grammar_options() -> dict[str, Any]:
+    """Of the student that the written fragments teach."""
+    return {"mode": "grammar", "batch": 64, "steps_per_batch": 10, "transfer": _TRANSFER}
+
+
 def _arm(name: str, role: Role, mode: str, experiment: dict[str, Any] | None = None, **options: Any) -> Arm:
     return Arm(
         name=name, role=role, method="af-stip", steps=STEPS, experiment=experiment or {},
-        options={"mode": mode, "batch": 64, "steps_per_batch": 10, **options, "transfer": _TRANSFER},
+        options={**grammar_options(), "mode": mode, **options},
     )  # fmt: skip
 
 
@@ -21,8 +26,7 @@ AF_STIP = Recipe(
     name="af-stip",
     claim="A reconstruction of AF-STip: a student of a detector of reentrancy, taught without a contract, keeps at "
     "least 80 % of its F1 and 85 % of its answers on fragments whose bodies neither has seen; normal noise in the "
-    "place of words (the paper's) does not. Trained further on few fragments of another weakness it is no worse than "
-    "random weights.",
+    "place of words (the paper's) does not.",
     data="ReChecker's fragments",
     task={},
     teacher=None,
@@ -38,7 +42,6 @@ AF_STIP = Recipe(
             _arm("shuffled-answers", "floor", "grammar", {"shuffled": True}),
             _arm("without-balance", "ablation", "grammar", balance=False, candidates=1, one_class="allow"),
             _arm("resample", "method", "resample", iterations=8),
-            _arm("migration", "method", "grammar", {"migrate": [20, 50, 100]}),
             _arm("teacher-raw-split", "ceiling", "grammar", {"teacher": "raw-split"}),
             Arm(
                 name="real-fragments", role="ceiling", method="real-data", steps=STEPS,
@@ -54,13 +57,10 @@ AF_STIP = Recipe(
             Expectation(better="grammar", worse=floor, measure="F1")
             for floor in ("pure-noise", "shuffled-answers", "majority", "without-balance")
         ),
-        *(Expectation(better="migration", measure=f"gain {labels}") for labels in (20, 50, 100)),
     ),
     tried=(
         "There are no fragments to choose settings on but those of the folds, so some were met before: fold 0 by the "
         "grammar at 300 steps and at 200, folds 1 and 2 by the grammar with and without a choice among candidates. "
         "Without it the teacher of fold 1 called more than 95 % of the first 64 fragments sound: the run was refused.",
-        "Further training on the other weakness (written for another chain, in C) gained nothing on 20 labels, where "
-        "both learn a constant, -9 to 0 points on 50 and 3 to 15 on 100, on two folds.",
     ),
 )  # fmt: skip
