@@ -25,6 +25,7 @@ from sansdata.cli.main import app
 from sansdata.config import Strict
 from sansdata.deploy.bundle_writer import BundleSettings
 from sansdata.evaluate.few_shot import FewShotSettings
+from sansdata.finetuning.settings import FineTuneSettings
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
 from sansdata.settings import (
@@ -59,6 +60,7 @@ SECTIONS = {
     "vaccine": VaccineSettings, "retrospect": RetrospectSettings, "bits": BitsSettings,
     "teacher_gradients": GradientSettings,
 }  # fmt: skip
+OF_VERBS = {"evaluate": FewShotSettings, "bundle": BundleSettings, "card": CardSettings, "finetune": FineTuneSettings}
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {
     "--network",
@@ -172,7 +174,7 @@ def test_settings_in_commands_exist(page: Path) -> None:
         keys = [word.partition("=")[0] for word in words[1:] if re.match(r"[a-z_.]+=", word)]
         method = words[words.index("--method") + 1] if "--method" in words else "noise"
         config = find_method(method).Config if method in METHODS else None
-        config = {"evaluate": FewShotSettings, "bundle": BundleSettings, "card": CardSettings}.get(words[0], config)
+        config = OF_VERBS.get(words[0], config)
         for key in keys:
             section, _, rest = key.partition(".")
             home = SECTIONS.get(section)

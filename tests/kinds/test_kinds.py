@@ -30,6 +30,7 @@ every_world = pytest.mark.parametrize("world", PAIRS)
 STEMS = {
     "image": torch.nn.Conv2d(7, 3, 1), "masks": torch.nn.Conv2d(7, 3, 1), "clips": torch.nn.Conv2d(7, 3, 1),
     "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2),
+    "two-texts": torch.nn.Embedding(5, 2),
     "noise": torch.nn.Linear(99, 2),
     "latents": torch.nn.Linear(99, 2),
     "sounds": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1), "panel": torch.nn.Conv2d(7, 3, 1),
@@ -208,7 +209,7 @@ NETWORKS = [
     if world != "image" and (world != "panel" or name == "conv4")  # the others are those of images
     and not MORE_OF_THE_SAME.match(name) and name not in PICTURES
 ]  # fmt: skip
-OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens")]
+OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens", "two-texts")]
 
 
 SIZES = {"convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "latent-mlp-small", "mel-cnn", "mlp-small", "mlp-wide",
@@ -245,6 +246,9 @@ def test_what_fills_a_text_or_a_missing_value_does_not_count(world: str, name: s
     assert not isinstance(inputs, Tensor)
     if world == "tokens":
         changed = {**inputs, "tokens": torch.where(inputs["mask"], inputs["tokens"], inputs["tokens"] + 7)}
+    elif world == "two-texts":
+        changed = {**inputs, "first": torch.where(inputs["first_mask"], inputs["first"], inputs["first"] + 7)}
+        changed["second"] = torch.where(inputs["second_mask"], inputs["second"], inputs["second"] + 7)
     else:
         gone = inputs["missing"][:, : inputs["numbers"].shape[1]]
         changed = {**inputs, "numbers": torch.where(gone, inputs["numbers"] + 5, inputs["numbers"])}

@@ -38,7 +38,7 @@ def load_texts(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     """
     texts, classes = zip(*_pairs(spec, task, split))
     names = task.class_names or tuple(str(number) for number in range(task.classes))
-    labels = np.array([_class_of(one, names, str(spec), row) for row, one in enumerate(classes)], dtype=np.int64)
+    labels = np.array([class_of(one, names, str(spec), row) for row, one in enumerate(classes)], dtype=np.int64)
     check_labels(labels, task.classes, str(spec))
     packed = Tokens(task.inputs).read(texts)
     cut = int((packed["mask"].all(1)).sum())
@@ -53,7 +53,7 @@ def read_pairs(spec: str | Path, task: Task, split: str = "test") -> list[tuple[
     """(text, class) of every text of `spec`, before any tokenizer."""
     names = task.class_names or tuple(str(number) for number in range(task.classes))
     pairs = _pairs(spec, task, split)
-    return [(text, _class_of(label, names, str(spec), row)) for row, (text, label) in enumerate(pairs)]
+    return [(text, class_of(label, names, str(spec), row)) for row, (text, label) in enumerate(pairs)]
 
 
 def _pairs(spec: str | Path, task: Task, split: str) -> list[tuple[str, str]]:
@@ -91,15 +91,19 @@ def _text_of(path: Path, most: int) -> str:
         raise DataError(f"{path}: cannot be read as text ({str(fault)[:200]})") from None
 
 
-def _of_table(path: Path, task: Task) -> list[tuple[str, str]]:
+def rows_of_table(path: Path) -> list[list[str]]:
+    """The fields of every line of a .tsv or .csv file that has any. Raises DataError."""
     text = _text_of(path, MAX_FILE_BYTES)
     if path.suffix.lower() == ".tsv":  # quotes are letters there
-        rows = [line.split("\t") for line in text.splitlines() if line.strip()]
-    else:
-        try:
-            rows = [row for row in csv.reader(text.splitlines(keepends=True)) if any(row)]
-        except csv.Error as fault:
-            raise DataError(f"{path}: cannot be read as a table ({fault})") from None
+        return [line.split("\t") for line in text.splitlines() if line.strip()]
+    try:
+        return [row for row in csv.reader(text.splitlines(keepends=True)) if any(row)]
+    except csv.Error as fault:
+        raise DataError(f"{path}: cannot be read as a table ({fault})") from None
+
+
+def _of_table(path: Path, task: Task) -> list[tuple[str, str]]:
+    rows = rows_of_table(path)
     if not rows:
         return []
     first, last = 0, len(rows[0]) - 1
@@ -117,8 +121,9 @@ def _of_table(path: Path, task: Task) -> list[tuple[str, str]]:
     return [(row[first], row[last]) for row in rows]
 
 
-def _of_lines(path: Path, task: Task) -> Iterator[tuple[str, str]]:
-    labels = [task.outputs.column] if task.outputs.column else LABEL_COLUMNS
+def lines_of_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number, fields) of every line of a .jsonl file that is not empty; no fields of one that is no object. Raises
+    DataError."""
     for number, line in enumerate(_text_of(path, MAX_FILE_BYTES).splitlines(), 1):
         if not line.strip():
             continue
@@ -126,7 +131,12 @@ def _of_lines(path: Path, task: Task) -> Iterator[tuple[str, str]]:
             record: Any = json.loads(line)
         except (ValueError, RecursionError):
             raise DataError(f"{path}: line {number} is no JSON") from None
-        fields = record if isinstance(record, dict) else {}
+        yield number, record if isinstance(record, dict) else {}
+
+
+def _of_lines(path: Path, task: Task) -> Iterator[tuple[str, str]]:
+    labels = [task.outputs.column] if task.outputs.column else LABEL_COLUMNS
+    for number, fields in lines_of_json(path):
         text = next((fields[name] for name in TEXT_FIELDS if isinstance(fields.get(name), str)), None)
         label = next((fields[name] for name in labels if isinstance(fields.get(name), (str, int))), None)
         if text is None or label is None:
@@ -156,7 +166,8 @@ def _is_text(path: Path) -> bool:
     return path.suffix == ".txt" and path.is_file() and not path.is_symlink()
 
 
-def _class_of(label: str, names: tuple[str, ...], source: str, row: int) -> int:
+def class_of(label: str, names: tuple[str, ...], source: str, row: int) -> int:
+    """The class that a name or a number means. Raises DataError for a name that is none."""
     plain = label.strip()
     if plain in names:
         return names.index(plain)

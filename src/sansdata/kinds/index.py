@@ -18,6 +18,7 @@ INPUTS = {
     "clip": ("inputs.clip:Clips", "frames that follow each other, of 1 or 3 channels"),
     "table": ("inputs.table:Table", "rows of numbers and categories, some of them missing"),
     "tokens": ("inputs.tokens:Tokens", "texts as ids of one vocabulary, padded to one length"),
+    "two-texts": ("inputs.two_texts:TwoTexts", "two texts, the second of which is judged by the first"),
     "noise": ("inputs.noise:Noise", "standard normal numbers for a generator, and at most a label"),
     "waveform": ("inputs.waveform:Waveforms", "sounds of one channel, padded to one length"),
 }

@@ -29,6 +29,7 @@ from .resnet import ResNet
 from .segmentation_nets import DeepLab, SegNet, UNet
 from .sound_nets import MelCNN, MelGRU
 from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
+from .two_text_nets import SiameseBag, SiameseBiLSTM
 from .wide_resnet import WideResNet
 
 MAX_SCALE = 8.0
@@ -104,6 +105,10 @@ def _transformer(sizes: Mapping[str, int], scale: float) -> nn.Module:
 
 def _gru(width: int, fused: bool) -> Builder:
     return lambda sizes, scale: GRU(sizes["vocabulary"], sizes["classes"], scaled(width, scale), fused)
+
+
+def _siamese(make: Callable[[int, int, int], nn.Module]) -> Builder:
+    return lambda sizes, scale: make(sizes["vocabulary"], sizes["classes"], scaled(64, scale))
 
 
 def _points(*widths: int) -> Builder:
@@ -210,6 +215,10 @@ TEXT_ZOO: dict[str, Builder] = {
     "fused-gru": _gru(64, fused=True),
     "gru": _gru(32, fused=False),
 }
+TWO_TEXT_ZOO: dict[str, Builder] = {
+    "siamese-bag": _siamese(SiameseBag),
+    "siamese-bilstm": _siamese(SiameseBiLSTM),
+}
 VECTOR_ZOO: dict[str, Builder] = {
     "latent-mlp": _to_vectors(32, 32),
     "latent-mlp-small": _to_vectors(16),
@@ -220,7 +229,8 @@ SOUND_ZOO: dict[str, Builder] = {
     "mel-gru": _sound(MelGRU, 48),
 }
 ZOO_OF: dict[str, dict[str, Builder]] = {
-    "image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO, "waveform": SOUND_ZOO,
+    "image": IMAGE_ZOO, "table": TABLE_ZOO, "tokens": TEXT_ZOO, "two-texts": TWO_TEXT_ZOO,
+    "waveform": SOUND_ZOO,
 }  # fmt: skip
 """kind of input -> networks that read it and give logits of exclusive classes."""
 DENSE_ZOO_OF: dict[str, dict[str, Builder]] = {"image": MASK_ZOO, "clip": CLIP_ZOO}
@@ -268,6 +278,8 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"features": inputs.width_in_pieces if in_pieces else inputs.width, "classes": outputs.classes}
     if task.pair == ("tokens", "classes"):
         return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
+    if task.pair == ("two-texts", "classes"):
+        return {"vocabulary": inputs.vocabulary, "classes": outputs.classes}
     if task.pair == ("noise", "field"):
         channels, height, width = (*inputs.shape, 1, 1)[:3]
         return {"channels": channels, "height": height, "width": width, "conditions": inputs.labels + 1}
@@ -299,6 +311,7 @@ def build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     seen, made = ("channels", "classes"), ("channels", "height", "width", "conditions")
     of_kind = {
         "image": seen, "clip": seen, "table": ("features", "classes"), "waveform": ("mels", "classes"),
+        "two-texts": ("vocabulary", "classes"),
         "noise": made if of_side is FIELD_ZOO_OF else ("features", "size"),
     }  # fmt: skip
     wanted = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))

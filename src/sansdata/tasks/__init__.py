@@ -11,7 +11,7 @@ from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
 from .table import Column, TableSpec
-from .tokens import TokensSpec
+from .tokens import TokensSpec, TwoTextsSpec
 from .transcripts import TranscriptSpec
 from .vectors import VectorsSpec
 from .waveform import WaveformSpec
@@ -37,6 +37,7 @@ __all__ = [
     "Task",
     "TokensSpec",
     "TranscriptSpec",
+    "TwoTextsSpec",
     "VectorsSpec",
     "WaveformSpec",
     "WaysSpec",

@@ -22,7 +22,7 @@ from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 from .table import TableSpec
-from .tokens import TokensSpec
+from .tokens import TokensSpec, TwoTextsSpec
 from .transcripts import TranscriptSpec
 from .vectors import VectorsSpec
 from .waveform import WaveformSpec
@@ -33,8 +33,8 @@ MIN_STD = 1e-6
 
 SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     "inputs": {
-        "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec, "noise": NoiseSpec,
-        "waveform": WaveformSpec,
+        "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec,
+        "two-texts": TwoTextsSpec, "noise": NoiseSpec, "waveform": WaveformSpec,
     },
     "outputs": {
         "classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec, "ways": WaysSpec,
@@ -44,6 +44,7 @@ SPECS: Mapping[str, Mapping[str, type[Side]]] = {
 PAIRS = {
     "table-classification": ("table", "classes"),
     "text-classification": ("tokens", "classes"),
+    "two-text-classification": ("two-texts", "classes"),
     "segmentation": ("image", "masks"),
     "few-shot": ("image", "ways"),
     "clip-segmentation": ("clip", "masks"),

@@ -1,11 +1,11 @@
-"""The input side of a text: tokens of one vocabulary, padded to one length."""
+"""The input sides of texts: tokens of one vocabulary, padded to one length, of one text or of two."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -17,8 +17,8 @@ MAX_LENGTH = 16_384
 MAX_TOKENIZER_BYTES = 64_000_000
 
 
-class TokensSpec(Side):
-    """A text of at most `length` tokens of a vocabulary of so many.
+class WordsSpec(Side):
+    """What every side of texts says: `length` tokens at most, of a vocabulary of so many.
 
     tokenizer: a tokenizer.json (of the library `tokenizers`), from which `vocabulary` is read where it is not given;
     without one a text can be neither read nor shown, only its ids. padding: the id that fills what a short text leaves.
@@ -27,7 +27,7 @@ class TokensSpec(Side):
     """
 
     files: ClassVar[tuple[str, ...]] = ("tokenizer",)
-    kind: Literal["tokens"] = "tokens"
+    kind: str
     vocabulary: int = pydantic.Field(ge=2, le=MAX_VOCABULARY)
     length: int = pydantic.Field(ge=1, le=MAX_LENGTH)
     tokenizer: str = ""
@@ -52,10 +52,31 @@ class TokensSpec(Side):
         return fields
 
     @pydantic.model_validator(mode="after")
-    def _padding_known(self) -> TokensSpec:
+    def _padding_known(self) -> Self:
         if self.padding >= self.vocabulary:
             raise ValueError(f"padding={self.padding} is no id of a vocabulary of {self.vocabulary}")
         return self
+
+
+class TokensSpec(WordsSpec):
+    """A text."""
+
+    kind: Literal["tokens"] = "tokens"
+
+
+class TwoTextsSpec(WordsSpec):
+    """Two texts of one vocabulary, the second of which is judged by the first: a premise and a sentence, a passage and
+    a question. first_length: the most tokens of the first; `length` is that of the second. `{context}` of the prompts
+    is the first text, and what is written is the second."""
+
+    kind: Literal["two-texts"] = "two-texts"
+    first_length: int = pydantic.Field(ge=1, le=MAX_LENGTH)
+
+    @property
+    def sides(self) -> tuple[TokensSpec, TokensSpec]:
+        """The first text and the second by themselves."""
+        words = {"vocabulary": self.vocabulary, "tokenizer": self.tokenizer, "padding": self.padding}
+        return TokensSpec(length=self.first_length, **words), TokensSpec(length=self.length, **words)
 
 
 def vocabulary_size(path: Path) -> int:

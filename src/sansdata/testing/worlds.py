@@ -36,6 +36,7 @@ from ..tasks import (
     Task,
     TokensSpec,
     TranscriptSpec,
+    TwoTextsSpec,
     VectorsSpec,
     WaveformSpec,
     WaysSpec,
@@ -91,6 +92,11 @@ def make_table_task() -> PairTask:
 
 def make_tokens_task() -> PairTask:
     return PairTask(inputs=TokensSpec(vocabulary=40, length=12), outputs=ClassesSpec(classes=CLASSES))
+
+
+def make_two_texts_task() -> PairTask:
+    inputs = TwoTextsSpec(vocabulary=40, length=10, first_length=14)
+    return PairTask(inputs=inputs, outputs=ClassesSpec(classes=CLASSES))
 
 
 def make_masks_task() -> PairTask:
@@ -356,6 +362,7 @@ WORLDS: dict[str, World] = {
     "table": World(make_table_task(), "mlp-small"),
     "tokens": World(make_tokens_task(), "bag"),
     "writer": WriterWorld(),
+    "two-texts": World(make_two_texts_task(), "siamese-bag"),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),
     "latents": LatentsWorld(
