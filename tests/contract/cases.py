@@ -209,6 +209,15 @@ CASES = {
         moves_apart=((1, 6), (2, 7), (5, 6)),
         learns={"lr": 0.02},
     ),
+    "zerogen/writer-of-two": Case(
+        {
+            "texts": 40, "chunk": 16, "more_every": 3, "pool": 64, "min_words": 3, "scores": "likely",
+            "context_decoding": {"new_tokens": 8}, "transfer": {"batch": 8},
+        },
+        stops=(2, 1, 6),  # 1 and 2: not all texts are written; 6: after the first steps
+        moves_apart=((1, 6), (2, 7), (5, 6)),
+        learns={"lr": 0.02},
+    ),
     "as-dfd/tokens": Case(
         {
             "batch": 8, "iterations": 4, "harder": 3, "chunk": 2, "choices": 3, "enters": "mixture",

@@ -128,7 +128,7 @@ def test_a_strict_run_opens_no_data(name: str, reference: Callable[[str], Refere
     ledger = json.loads((reference(name).out / "ledger.json").read_text())
     assert ledger["mode"] == "strict"
     assert ledger["violations"] == []
-    declared = {"pool"} if needs_pool(name) else {"tokenizer"} if name.endswith("/writer") else set()
+    declared = {"pool"} if needs_pool(name) else {"tokenizer"} if "/writer" in name else set()
     declared |= {"texts"} if "texts" in CASES[name].options and isinstance(CASES[name].options["texts"], str) else set()
     assert {f["role"] for f in ledger["files"]} <= {"teacher", "task", "system", "directory"} | declared
     assert any(f["role"] == "teacher" and f["sha256"] for f in ledger["files"])

@@ -10,6 +10,7 @@ from ..contracts import Counters
 from ..errors import TaskError, TeacherError
 from ..files import write_atomic
 from ..methods.zerogen.drawing import Author
+from ..methods.zerogen.given import given_lines
 from ..methods.zerogen.settings import ZeroGenConfig
 from ..streams import Streams
 from ..tasks import PairTask, task_from_mapping
@@ -32,9 +33,13 @@ class Vocabulary:
 
 
 def write_vocabulary(
-    teacher: str, task: str | Path, out: str | Path | None = None, texts: int = 2000, size: int = 20_000, seed: int = 0
-) -> Vocabulary:
+    teacher: str, task: str | Path, out: str | Path | None = None, texts: int = 2000, size: int = 20_000, seed: int = 0,
+    contexts: str | Path | None = None,
+) -> Vocabulary:  # fmt: skip
     """Has the teacher write `texts` texts and keeps their words, the most frequent `size` at most, as a tokenizer.json.
+
+    contexts: a file of yours with one a line, where texts are to be about these; of two texts, which the student reads
+    both, their words are kept too, and so are those of contexts that the teacher writes.
 
     task: a file. out: default is the tokenizer that it names, which need not be there yet. Raises TaskError for a task
     that is none, TeacherError for a teacher that does not write.
@@ -52,22 +57,30 @@ def write_vocabulary(
     assert isinstance(job, PairTask)
     writer = load_writer(teacher)
     author = Author(writer, prompts_for(writer, job), job.class_names, Counters())
-    written = _written(author, texts, seed)
+    given = given_lines(Path(contexts).expanduser()) if contexts is not None else []
+    if author.prompts.has_context and not given and not author.prompts.context:
+        raise TaskError(f"{task}: the text prompt has a {{context}} and no prompt for it: name a file of contexts")
+    pairs = _written(author, texts, seed, given)
+    written = [text for text, _ in pairs]
+    if job.pair[0] == "two-texts":
+        written += dict.fromkeys([*given, *(about for _, about in pairs)])
     write_atomic(file, tokenizer_of(written, size, words=writer.words))
-    return Vocabulary(file, vocabulary_size(file), len(written))
+    return Vocabulary(file, vocabulary_size(file), len(pairs))
 
 
-def _written(author: Author, count: int, seed: int) -> list[str]:
+def _written(author: Author, count: int, seed: int, given: list[str]) -> list[tuple[str, str]]:
+    """(text, context)."""
     streams, config = Streams(seed), ZeroGenConfig()
-    texts: list[str] = []
+    texts: list[tuple[str, str]] = []
     for number in range(4 * count // AT_ONCE + 4):
         if len(texts) >= count:
             break
         streams.begin(number)
-        about = [""]
-        if author.prompts.has_context:
+        about = given[number * AT_ONCE // 10 % len(given) :][: AT_ONCE // 10] if given else [""]
+        if author.prompts.has_context and not given:
             about = author.contexts(AT_ONCE // 10, streams("contexts"), config.context_decoding)
         classes = len(author.names)
         requests = [(place % classes, about[place // classes % len(about)]) for place in range(AT_ONCE)]
-        texts += filter(None, author.texts(requests, streams("write"), config.decoding, config.debias))
+        said = author.texts(requests, streams("write"), config.decoding, config.debias)
+        texts += [(text, context) for text, (_, context) in zip(said, requests) if text]
     return texts[:count]

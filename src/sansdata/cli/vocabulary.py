@@ -15,10 +15,13 @@ def vocabulary(
     texts: Annotated[int, typer.Option(help="how many are written for it", min=1)] = 2000,
     size: Annotated[int, typer.Option(help="the most words", min=4)] = 20_000,
     seed: Annotated[int, typer.Option(help="of what is written")] = 0,
+    contexts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="what the texts are about, one a line; default: written too")
+    ] = None,
 ) -> None:
     """Have the teacher write some texts, and keep their words as the tokenizer.json of its student."""
     from ..api.vocabulary import write_vocabulary
 
-    done = write_vocabulary(teacher, task, out, texts, size, seed)
+    done = write_vocabulary(teacher, task, out, texts, size, seed, contexts)
     print(f"file      {done.file}")
     print(f"words     {done.words:,} of {done.texts:,} texts")

@@ -194,6 +194,7 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
     ("table", "classes"): (("tabkd", "default", {}, "the task is a table: tabkd", ""),),
     ("noise", "field"): (("boot", "", {}, "the teacher denoises: boot", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
+    ("two-texts", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
     ("noise", "vectors"): (("fair4free", "default", {}, "the teacher draws latents: fair4free", ""),),
 }  # fmt: skip
 """Of the rows of a pair the first that can work is taken; where none can, noise, which works on every kind."""

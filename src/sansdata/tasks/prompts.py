@@ -21,7 +21,8 @@ class Prompts(Strict):
     stands before a context, which texts need where their template names one; empty where contexts are the user's alone.
     wordings: (name of a class, its wording) pairs, in a file a mapping; a class without one is called by its name.
     example: how a finished text stands before the prompt as an example of its class. label: the question whose answer
-    is the name of a class, for models that answer and show no probabilities, with {text} and {labels}.
+    is the name of a class, for models that answer and show no probabilities, with {text} and {labels}, and {context}
+    where that is the first of two texts.
     """
 
     text: str = pydantic.Field(max_length=MAX_LETTERS)
@@ -57,8 +58,8 @@ class Prompts(Strict):
         wording = dict(self.wordings).get(label, label)
         return _filled(self.text, label=wording, context=context)
 
-    def question(self, text: str, labels: tuple[str, ...]) -> str:
-        return _filled(self.label, text=text, labels=", ".join(labels))
+    def question(self, text: str, labels: tuple[str, ...], context: str = "") -> str:
+        return _filled(self.label, text=text, labels=", ".join(labels), context=context)
 
     def shown(self, text: str) -> str:
         """A finished text as an example."""
@@ -95,10 +96,13 @@ KNOWN_PROMPTS = {
     "question-entailment": Prompts(
         text='Information: "{context}"\nQuestion (answer {label} above information): "',
         wordings=(("entailment", "in"), ("not_entailment", "not in")),
+        label='Information: "{context}"\nQuestion: "{text}"\nIs the answer in the information: {labels}? Answer with '
+        "one of them.\nAnswer:",
     ),
     "sentence-entailment": Prompts(
         text='"{context}"\nBased on the above description, the following sentence is definitely {label}: "',
         wordings=(("entailment", "correct"), ("not_entailment", "wrong")),
+        label='"{context}"\nDoes it follow that "{text}": {labels}? Answer with one of them.\nAnswer:',
     ),
     "question-types": Prompts(
         text='A question that asks for {label}: "',

@@ -45,6 +45,8 @@ from ..teachers import autoencoder
 from ..teachers.autoencoder.base import AutoEncoder, Moments, Sensitive
 from ..teachers.base import Teacher
 from ..teachers.panel import Api, Panel
+from ..teachers.writers import cached_ngram
+from ..teachers.writers.cached_ngram import CachedNGrams
 from ..teachers.writers.files import save_writer
 from ..teachers.writers.ngram import KIND, NGrams
 from ..teachers.writers.prompted import teacher_of
@@ -258,10 +260,12 @@ class WriterWorld(World):
         folder = tempfile.TemporaryDirectory(prefix="sansdata-world-")  # removed when the process ends
         file = Path(folder.name) / "tokenizer.json"
         file.write_bytes(tokenizer_of((text for text, _ in made_up_texts()), 60, words="spaces"))
-        sides = {"inputs": TokensSpec(vocabulary=60, length=12, tokenizer=str(file)), "outputs": _named_classes()}
-        task = PairTask(**sides)
+        task = PairTask(inputs=self.inputs(str(file)), outputs=_named_classes())
         self.__dict__.update(task=task, folder=folder)
         return task
+
+    def inputs(self, tokenizer: str) -> Any:
+        return TokensSpec(vocabulary=60, length=12, tokenizer=tokenizer)
 
     def writer(self) -> NGrams:
         return NGrams.fitted(made_up_texts(), self.task.class_names)
@@ -272,7 +276,7 @@ class WriterWorld(World):
     def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(architecture_of("bag", self.task))
+            return build(architecture_of(self.small, self.task))
 
     def save(self, path: Path) -> None:
         writer = self.writer()
@@ -280,6 +284,29 @@ class WriterWorld(World):
 
     def spec(self, path: Path) -> str:
         return str(path)
+
+
+@dataclass(frozen=True)
+class TwoTextsWriterWorld(WriterWorld):
+    """One that writes second texts to first ones, which it writes too: half of their words are of the first."""
+
+    small: ClassVar[str] = "siamese-bag"
+
+    def inputs(self, tokenizer: str) -> Any:
+        return TwoTextsSpec(vocabulary=60, length=12, first_length=10, tokenizer=tokenizer)
+
+    def writer(self) -> CachedNGrams:  # type: ignore[override]
+        texts = made_up_texts()
+        firsts = [texts[(7 * place) % len(texts)][0] for place in range(len(texts))]
+        both = [
+            (first, f"{text} {' '.join(first.split()[: 2 * label])}", label)
+            for first, (text, label) in zip(firsts, texts)
+        ]
+        return CachedNGrams.fitted(both, self.task.class_names)
+
+    def save(self, path: Path) -> None:
+        writer = self.writer()
+        save_writer(path, cached_ngram.KIND, writer.classes, writer.vocabulary, writer.tensors())
 
 
 @dataclass(frozen=True)
@@ -362,6 +389,7 @@ WORLDS: dict[str, World] = {
     "table": World(make_table_task(), "mlp-small"),
     "tokens": World(make_tokens_task(), "bag"),
     "writer": WriterWorld(),
+    "writer-of-two": TwoTextsWriterWorld(),
     "two-texts": World(make_two_texts_task(), "siamese-bag"),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),

@@ -83,7 +83,7 @@ def test_shuffled_labels_are_as_many_and_others() -> None:
 class Scripted:
     """A writer that reads prompts and says what a function makes of each."""
 
-    source, needs_prompts, scores, debiases, words = "a script", True, False, False, "letters"
+    source, needs_prompts, reads_contexts, scores, debiases, words = "a script", True, True, False, False, "letters"
 
     def __init__(self, say: Any) -> None:
         self.say, self.asked = say, 0

@@ -52,7 +52,8 @@ class Author:
         for _ in range(PATIENCE):
             continuations = self.writer.generate([self.prompts.context] * count, stream, how)
             self.counters.add("teacher_forwards", len(continuations))
-            contexts |= dict.fromkeys(filter(None, map(cut_context, continuations)))
+            cut_out = cut_context if self.writer.needs_prompts else str.strip
+            contexts |= dict.fromkeys(filter(None, map(cut_out, continuations)))
             if len(contexts) >= count:
                 break
         if not contexts:

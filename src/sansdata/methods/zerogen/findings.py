@@ -8,8 +8,9 @@ from .labels import balanced
 from .written import Written
 
 
-def findings_of(written: Written, pool: Pool) -> list[Finding]:
-    """Yield, and how often the writer's own judgement is the label that was asked for."""
+def findings_of(written: Written, pool: Pool, first_texts_given: bool | None = None) -> list[Finding]:
+    """Yield, and how often the writer's own judgement is the label that was asked for. first_texts_given: of two texts,
+    whether the first are the user's; else they were written."""
     drawn = max(1, written.drawn)
     again = sum(written.refused.get(reason, 0) for reason in ("same", "near"))
     given = sum(map(bool, written.contexts))
@@ -21,6 +22,13 @@ def findings_of(written: Written, pool: Pool) -> list[Finding]:
         ),
         Figure("contexts", len(set(written.contexts)) if given else 0, "count", "distinct contexts of the texts"),
     ]
+    if first_texts_given is not None:
+        findings.append(
+            Figure(
+                "first_texts_given", float(first_texts_given), "share",
+                "pairs whose first text is from a file of yours, so that it is real; the second was written",
+            )
+        )  # fmt: skip
     if pool.logits is not None and pool.targets is not None and len(pool):
         count = len(pool)
         agreed = (balanced(pool.logits[:count]).argmax(1) == pool.targets[:count]).float().mean()

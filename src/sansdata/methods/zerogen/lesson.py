@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ...memory import Pool
 from .labels import balanced, best_of_each, margins
+from .reading import Reading
 from .settings import ZeroGenConfig
 
 
@@ -27,9 +27,10 @@ class Lesson:
         return Lesson(places, self.targets[places], self.weights[places])
 
 
-def lesson_of(pool: Pool, weights: Tensor, config: ZeroGenConfig, seed: int) -> Lesson:
+def lesson_of(pool: Pool, reading: Reading, weights: Tensor, config: ZeroGenConfig, seed: int) -> Lesson:
     """A function of what is in the pool, weights (N,) of it and the settings. seed: of shuffled labels."""
-    packed: Any = pool.packed()
+    packed = pool.packed()
+    assert packed is not None
     assert pool.targets is not None
     count, labels = len(pool), pool.targets[: len(pool)]
     if config.shuffled:
@@ -51,7 +52,7 @@ def lesson_of(pool: Pool, weights: Tensor, config: ZeroGenConfig, seed: int) -> 
         case "filter":
             return plain.at(best_of_each(margins(scores, labels), labels, config.keep))
         case "likely":  # the mean log-probability of a text under its own prompt, as in SuperGen
-            return plain.at(best_of_each(_of(raw, labels) / packed["mask"].sum(1), labels, config.keep))
+            return plain.at(best_of_each(_of(raw, labels) / reading.lengths(packed), labels, config.keep))
     return plain
 
 

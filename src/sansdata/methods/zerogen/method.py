@@ -1,7 +1,8 @@
 """ZeroGen (Ye et al. 2022, arXiv 2202.07922): a language model writes texts of each class, and a small student learns
 them by ordinary cross-entropy. The text is the only channel: no logits, no gradients, no shared vocabulary.
 
-A label is known because it stood in the prompt. What its writer thinks of a text afterwards can be used as well
+A label is known because it stood in the prompt. Of two texts the first is the prompt's context, given or written, and
+the second is written to it. What its writer thinks of a text afterwards can be used as well
 (`scores`): as in SuperGen (Meng et al. 2022, arXiv 2202.04538) for choosing, or as the label itself.
 """
 
@@ -13,7 +14,6 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ... import columns
 from ...arithmetic import ceil_div
@@ -22,6 +22,7 @@ from ...errors import MethodError
 from ...figures import Finding
 from ...kinds.index import input_kind
 from ...kinds.inputs.tokens import Tokens
+from ...kinds.inputs.two_texts import TwoTexts
 from ...memory import Pool, Slot
 from ...method import Context
 from ...synthesis.rounds import InRounds, Round, Schedule
@@ -36,6 +37,7 @@ from .given import given_lines
 from .labels import best_of_each
 from .lesson import Lesson, lesson_of
 from .pilot import Pilot
+from .reading import Reading
 from .settings import GENERATED, ZeroGenConfig
 from .weighing import Weighing
 from .written import Written
@@ -53,7 +55,7 @@ class ZeroGen(InRounds):
     @classmethod
     def requires(cls, config: ZeroGenConfig) -> Requirements:
         access = Access.LABELS if config.scores == "unused" else Access.SCORES
-        return Requirements(access, inputs=frozenset({"tokens"}), capabilities=frozenset({GENERATES}))
+        return Requirements(access, inputs=frozenset({"tokens", "two-texts"}), capabilities=frozenset({GENERATES}))
 
     @classmethod
     def round_of(cls, config: ZeroGenConfig) -> Round:
@@ -82,8 +84,8 @@ class ZeroGen(InRounds):
         self.writer: Writer = context.teacher.capability(GENERATES)
         self.prompts = prompts_for(self.writer, context.task)
         kind = input_kind(context.task)
-        assert isinstance(kind, Tokens)
-        self.kind, self.names = kind, context.task.class_names
+        assert isinstance(kind, Tokens | TwoTexts)
+        self.reading, self.names = Reading(kind), context.task.class_names
         self._require_sense()
         self.author = Author(self.writer, self.prompts, self.names, context.counters)
         files = {role: path for path, role in self.reads(config).items()}
@@ -99,7 +101,7 @@ class ZeroGen(InRounds):
 
     def _require_sense(self) -> None:
         config = self.config
-        if self.kind.tokenizer is None:
+        if self.reading.tokenizer is None:
             raise MethodError(
                 "zerogen: the task names no tokenizer, so what is written cannot be read. `sansdata vocabulary` makes "
                 "one of the writer's own words"
@@ -220,9 +222,9 @@ class ZeroGen(InRounds):
         if self.config.scores != "unused":
             asked = self.context.teacher.module
             assert isinstance(asked, Prompted)
-            logits = asked.of_texts(texts)
+            logits = asked.of_texts(texts, self.written.contexts[first:] if self.reading.two else ())
             self.context.counters.add("teacher_forwards", len(texts))
-        self.pool.add(self.kind.read(texts), labels, logits)
+        self.pool.add(self.reading.read(texts, self.written.contexts[first:]), labels, logits)
         self.context.counters.add("samples", len(texts))
 
     def feed(self) -> Losses:
@@ -255,8 +257,7 @@ class ZeroGen(InRounds):
         packed = self.pool.packed()
         assert packed is not None
         inputs = columns.take(packed, lesson.places[ids])
-        assert not isinstance(inputs, Tensor)
-        inputs = {**inputs, "tokens": self._with_unknown(inputs["tokens"], inputs["mask"], stream)}
+        inputs = self.reading.with_unknown(inputs, self.config.dropout, stream)
         batch = Batch(context.runtime.place(inputs), context.runtime.place(lesson.targets[ids].argmax(1)))
         if self.config.scores == "soft":
             batch.extras["shares"] = context.runtime.place(lesson.targets[ids])
@@ -264,22 +265,15 @@ class ZeroGen(InRounds):
             batch.weights = context.runtime.place(lesson.weights[ids])
         return batch
 
-    def _with_unknown(self, tokens: Tensor, mask: Tensor, stream: torch.Generator) -> Tensor:
-        """Some tokens as the unknown one. Without that the unknown word of the student stands for whatever was rare in
-        one class, and every word of a real text that nobody wrote votes for that class."""
-        assert self.kind.tokenizer is not None
-        unknown = self.kind.tokenizer.unknown
-        if unknown is None or not self.config.dropout:
-            return tokens
-        hit = (torch.rand(tokens.shape, generator=stream) < self.config.dropout) & mask
-        return tokens.masked_fill(hit, unknown)
-
     @property
     def lesson(self) -> Lesson:
         """What the student learns of the pool: a function of what is in it."""
         if self._lesson is None or self._lesson[0] != self.pool.added:
             weights = self.weighing.weights(len(self.pool))
-            self._lesson = self.pool.added, lesson_of(self.pool, weights, self.config, self.context.streams.seed)
+            self._lesson = (
+                self.pool.added,
+                lesson_of(self.pool, self.reading, weights, self.config, self.context.streams.seed),
+            )
         return self._lesson[1]
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
@@ -300,7 +294,7 @@ class ZeroGen(InRounds):
         return ", ".join(f"{count:,} {reason}" for reason, count in counted)
 
     def findings(self) -> list[Finding]:
-        return findings_of(self.written, self.pool)
+        return findings_of(self.written, self.pool, bool(self.given) if self.reading.two else None)
 
     def state(self) -> Mapping[str, Stateful]:
         return {

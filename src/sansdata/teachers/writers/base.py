@@ -14,6 +14,10 @@ GENERATES = "generates"
 """The name of the capability in `Requirements.capabilities`."""
 
 
+FIRST_TEXT = "first text"
+"""What a writer that reads no words is asked for, where it is to write the first of two texts."""
+
+
 class Decoding(Strict):
     """How the next token is chosen. Defaults are those of ZeroGen's release.
 
@@ -48,7 +52,10 @@ class Writer(Protocol):
     source: str
     """The spec it was read from."""
     needs_prompts: bool
-    """Whether it reads words; else the prompt is the name of a class, for which it was made."""
+    """Whether it reads words; else the prompt is the name of a class, for which it was made, and of two texts the first
+    text behind it."""
+    reads_contexts: bool
+    """Whether it can be told what a text is to be about, such as the first of two texts."""
     scores: bool
     """Whether `score` works."""
     debiases: bool

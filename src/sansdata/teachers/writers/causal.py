@@ -37,7 +37,7 @@ class Letters:
 class Causal:
     """A writer over a causal model and its vocabulary."""
 
-    needs_prompts, scores, debiases, words = True, True, True, "letters"
+    needs_prompts, reads_contexts, scores, debiases, words = True, True, True, True, "letters"
 
     def __init__(self, model: nn.Module, letters: Letters, source: str, fingerprint: str, reach: int = 0) -> None:
         """reach: the most tokens that the model takes; 0 knows no limit."""

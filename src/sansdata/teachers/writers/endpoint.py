@@ -90,7 +90,7 @@ def _limits(text: str) -> dict[str, int]:
 class Endpoint:
     """A writer that is asked over the network. It shows no probabilities."""
 
-    needs_prompts, scores, debiases, words = True, False, False, "letters"
+    needs_prompts, reads_contexts, scores, debiases, words = True, True, False, False, "letters"
 
     def __init__(self, model: Model) -> None:
         self.model, self.source = model, f"{PREFIX}{model.name}@{model.address.url}"

@@ -15,8 +15,9 @@ from torch import Tensor
 from ...errors import TeacherError
 from ...files import write_atomic
 from ...models.tensor_file import read_metadata, read_safetensors
-from . import ngram
+from . import cached_ngram, ngram
 from .base import Writer
+from .cached_ngram import CachedNGrams
 from .ngram import NGrams
 
 KEY = "sansdata.writer"
@@ -58,4 +59,6 @@ def load_writer_file(path: Path) -> Writer:
         raise TeacherError(f"{path}: its classes or its words are not distinct")
     if kind == ngram.KIND:
         return NGrams.of_tensors(tensors, classes, words, str(path))
+    if kind == cached_ngram.KIND:
+        return CachedNGrams.of_tensors(tensors, classes, words, str(path))
     raise TeacherError(f"{path}: a writer of the kind {str(kind)[:40]!r}, which this version does not know")

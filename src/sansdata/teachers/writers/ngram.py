@@ -32,12 +32,12 @@ class NGrams:
     """A writer whose prompt is the name of a class. words: id - 2 -> word. trigrams: per class (N, 4) int64, rows of
     three ids and how often they stood so."""
 
-    needs_prompts, scores, debiases, words = False, True, False, "spaces"
+    needs_prompts, reads_contexts, scores, debiases, words = False, False, True, False, "spaces"
 
     def __init__(self, classes: Sequence[str], words: Sequence[str], trigrams: Sequence[Tensor], source: str) -> None:
         """Raises TeacherError where ids or counts are none."""
         self.source, self.classes, self.vocabulary = source, tuple(classes), list(words)
-        self._ids = {word: place + 2 for place, word in enumerate(words)}
+        self.ids = {word: place + 2 for place, word in enumerate(words)}
         self._trigrams = [rows.long() for rows in trigrams]
         for rows in self._trigrams:
             if rows.ndim != 2 or rows.shape[1] != 4 or not len(rows) or rows.min() < 0 or rows[:, 3].min() < 1:
@@ -80,17 +80,31 @@ class NGrams:
         debias: Debias | None = None,
     ) -> list[str]:
         draws = torch.rand(len(prompts), how.new_tokens, 2, generator=stream, dtype=torch.float64).tolist()
-        return [self._text(self._model(prompt), prompt, row, how) for prompt, row in zip(prompts, draws)]
+        return [self._text(prompt, row, how) for prompt, row in zip(prompts, draws)]
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         totals, counts = [], []
         for prompt, text in zip(prompts, texts):
-            model = self._model(prompt)
-            chain = [START, START, *(self._ids.get(word, -1) for word in text.split()), END]
-            shares = [self._share(model, tuple(chain[at - 2 : at]), chain[at]) for at in range(2, len(chain))]
+            shares = self.shares_of(prompt, text)
             totals.append(float(np.log(shares).sum()))
             counts.append(len(shares))
         return torch.tensor(totals), torch.tensor(counts)
+
+    def shares_of(self, name: str, text: str) -> list[float]:
+        """The probability of each word of a text of this class, and of its end."""
+        model = self._model(name)
+        chain = [START, START, *(self.ids.get(word, -1) for word in text.split()), END]
+        return [self._share(model, tuple(chain[at - 2 : at]), chain[at]) for at in range(2, len(chain))]
+
+    def follows(self, name: str, chain: Sequence[int], order: float, word: float, how: Decoding) -> int:
+        """The id behind a chain of ids, by two numbers in 0..1: which model is asked, and which of its words."""
+        model = self._model(name)
+        model_of = 2 if order >= WEIGHTS[0] + WEIGHTS[1] else 1 if order >= WEIGHTS[0] else 0
+        history = tuple(chain[len(chain) - model_of :])
+        while history not in model:  # a pair that never stood so has no trigram
+            history = history[1:]
+        ids, sums = self._table(model, (name, history), how)
+        return ids[min(bisect.bisect_right(sums, word * sums[-1]), len(ids) - 1)]
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256("\n".join((*self.classes, *self.vocabulary)).encode())
@@ -105,15 +119,10 @@ class NGrams:
             raise TeacherError(f"{self.source}: writes {', '.join(self.classes)}, and was asked for '{prompt[:60]}'")
         return self._models[prompt]
 
-    def _text(self, model: Counts, name: str, draws: list[list[float]], how: Decoding) -> str:
+    def _text(self, name: str, draws: list[list[float]], how: Decoding) -> str:
         chain = [START, START]
         for order, word in draws:
-            model_of = 2 if order >= WEIGHTS[0] + WEIGHTS[1] else 1 if order >= WEIGHTS[0] else 0
-            history = tuple(chain[len(chain) - model_of :])
-            while history not in model:  # a pair that never stood so has no trigram
-                history = history[1:]
-            ids, sums = self._table(model, (name, history), how)
-            chosen = ids[min(bisect.bisect_right(sums, word * sums[-1]), len(ids) - 1)]
+            chosen = self.follows(name, chain, order, word, how)
             if chosen == END:
                 if len(chain) - 2 >= how.fewest:
                     break
