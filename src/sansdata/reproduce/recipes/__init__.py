@@ -32,6 +32,7 @@ from .spoken_digits import SPOKEN_DIGITS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 from .text_dfkd import TEXT_DFKD
 from .zerogen import ZEROGEN
+from .zerogen_pairs import ZEROGEN_PAIRS
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -72,6 +73,7 @@ RECIPES: dict[str, Recipe] = {
         AF_STIP,
         AF_STIP_MIGRATION,
         ZEROGEN,
+        ZEROGEN_PAIRS,
         ONE_LANGUAGE,
         BOOT_RING,
         BOOT_MNIST,
