@@ -19,8 +19,7 @@ import torch
 from ...api.distill import distill
 from ...api.evaluate import evaluate
 from ...api.result import Result
-from ...datasets.load import load_set
-from ...datasets.texts import read_pairs
+from ...datasets.labelled import KindSet
 from ...engine.session import Session
 from ...evaluate.labelled import Evaluation
 from ...files import write_atomic
@@ -38,6 +37,7 @@ from ...teachers.writers.vocabulary import tokenizer_of
 from ..real_data import RealDataConfig, RealLabels
 from ..recipes.model import Arm, Recipe
 from ..teachers import cache
+from ..texts import SETS
 from . import distil
 
 PILOT = 4000
@@ -56,34 +56,40 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     task = reading(task, words)
     of_writer = load_teacher(str(spec), task)
     if arm.method == "prompting":
-        score = evaluate(str(spec), recipe.data, task)
+        score = evaluate(str(spec), test_of(recipe, task), task)
         return {"accuracy": score.accuracy, "steps": 0, "cost": {"samples": 0}, "measures": measures(score)}
     if arm.method == "real-data":
         session = ceiling(recipe, arm, seed, task, of_writer)
-        score = evaluate(session.student.eval(), recipe.data, session.task)
+        score = evaluate(session.student.eval(), test_of(recipe, session.task), session.task)
         cost = dict(session.context.counters.values)
         return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures(score)}
     options, domain = dict(arm.options), arm.experiment.get("domain", "")
     if arm.experiment.get("steered"):
-        options["domain"] = str(phrases(recipe, task, domain, folder / "phrases.txt"))
+        options["domain"] = str(phrases(recipe, domain, folder / "phrases.txt"))
     result = distill(
         str(spec), recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, task=task, strict=True,
         preset=arm.preset, options=options, settings={"threads": recipe.threads, "engine": {"snapshots": 1}},
     )  # fmt: skip
     samples = result.summary["samples"]
     of_texts = {name: 100 * samples[name] for name in ("yield", "distinct_3", "self_bleu")}
-    score = evaluate(result, recipe.data)
+    score = evaluate(result, test_of(recipe, task))
     apart = by_domain(result, recipe, task, domain) if domain else {}
     return {
         "accuracy": score.accuracy, **distil.of_run(result), "measures": measures(score) | of_texts | apart,
     }  # fmt: skip
 
 
+def test_of(recipe: Recipe, task: Task) -> KindSet:
+    """The real texts that nothing learned from."""
+    return SETS[recipe.data]()[1].read(task, recipe.data)
+
+
 def fitted(recipe: Recipe, task: Task) -> Path:
     """The file of the language model, one n-gram model per class, fitted where it is not there yet."""
     path = cache() / f"{recipe.data}-{KIND}.safetensors"
     if not path.is_file():
-        writer = NGrams.fitted(read_pairs(recipe.data, task, "train"), task.class_names)
+        train, _ = SETS[recipe.data]()
+        writer = NGrams.fitted(list(zip(train.texts, train.labels.tolist())), task.class_names)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_writer(path, KIND, writer.classes, writer.vocabulary, writer.tensors())
     return path
@@ -102,17 +108,17 @@ def reading(task: Task, words: Path) -> PairTask:
     return PairTask(inputs=fields, outputs=task.outputs)
 
 
-def phrases(recipe: Recipe, task: Task, domain: str, file: Path) -> Path:
+def phrases(recipe: Recipe, domain: str, file: Path) -> Path:
     """A file with the first training sentences of the domain, without their labels."""
-    texts = [text for text, _ in read_pairs(recipe.data, task, "train") if re.search(domain, text)]
+    texts = [text for text in SETS[recipe.data]()[0].texts if re.search(domain, text)]
     write_atomic(file, "\n".join(texts[:PHRASES]))
     return file
 
 
 def by_domain(result: Result, recipe: Recipe, task: Task, domain: str) -> dict[str, float]:
     """Accuracy, in percent, on the test texts of the domain and on the others."""
-    real: Any = load_set(recipe.data, task)
-    inside = np.array([bool(re.search(domain, text)) for text, _ in read_pairs(recipe.data, task)])
+    real = test_of(recipe, task)
+    inside = np.array([bool(re.search(domain, text)) for text in SETS[recipe.data]()[1].texts])
     parts = {"in the domain": inside, "elsewhere": ~inside}
     return {name: 100 * evaluate(result, real.subset(np.flatnonzero(part))).accuracy for name, part in parts.items()}
 
@@ -121,7 +127,7 @@ def ceiling(recipe: Recipe, arm: Arm, seed: int, task: Task, teacher: Teacher) -
     """The student at the end of its steps on the real training set."""
     with Streams(seed).as_global("student"):
         student = load_student(recipe.student, teacher, task)
-    real: Any = load_set(recipe.data, task, "train")
+    real = SETS[recipe.data]()[0].read(task)
     method = RealLabels.on(real.packed, torch.from_numpy(real.labels))
     config = RealDataConfig.model_validate(arm.options)
     session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)

@@ -31,7 +31,7 @@ from .segmentation import MEMBRANES, STREETS
 from .spoken_digits import SPOKEN_DIGITS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 from .text_dfkd import TEXT_DFKD
-from .zerogen import ZEROGEN
+from .zerogen import ZEROGEN, ZEROGEN_NEWS, ZEROGEN_TREC
 from .zerogen_pairs import ZEROGEN_PAIRS
 
 RECIPES: dict[str, Recipe] = {
@@ -73,6 +73,8 @@ RECIPES: dict[str, Recipe] = {
         AF_STIP,
         AF_STIP_MIGRATION,
         ZEROGEN,
+        ZEROGEN_TREC,
+        ZEROGEN_NEWS,
         ZEROGEN_PAIRS,
         ONE_LANGUAGE,
         BOOT_RING,

@@ -31,8 +31,63 @@ def _arm(name: str, role: Role, texts: int = 8000, words: int | None = None, **o
     )  # fmt: skip
 
 
+def _real() -> Arm:
+    return Arm(
+        name="real-texts", role="ceiling", method="real-data", steps=1000,
+        options={"view": "none", "transfer": {**_TRANSFER, "optimizer": "adam", "weight_decay": 0.0}},
+    )  # fmt: skip
+
+
+_MATCHED = (
+    "All students take 1,000 steps of the same length on batches of 128. The language model, one for each class, is "
+    "fitted once on the real training sentences; the vocabulary is that of 4,000 texts of each class that it wrote "
+    "before."
+)
+
+
 def _above(worse: str, margin: float = 0.0, better: str = "zerogen-4000", **more: Any) -> Expectation:
     return Expectation(better=better, worse=worse, margin=margin, **more)
+
+
+def _of_classes(
+    name: str, claim: str, data: str, names: list[str], length: int, above_few: float, seen: str, **writing: Any
+) -> Recipe:
+    """The arms that any task of single texts has. writing: how texts of its sort are written. seen: what was met
+    before the test."""
+    return Recipe(
+        name=name,
+        claim=claim,
+        data=data,
+        task={
+            "inputs": {"kind": "tokens", "vocabulary": 2, "length": length},
+            "outputs": {"kind": "classes", "classes": len(names), "class_names": names},
+        },
+        teacher=None,
+        student="bag",
+        experiment="written",
+        held_out=0,
+        arms={
+            "small": (
+                Arm(name="prompting", role="floor", method="prompting", steps=0),
+                _arm("zerogen", "method", **writing),
+                _arm("zerogen-500", "method", 500, **writing),
+                _arm("soft-scores", "combination", scores="soft", **writing),
+                _arm("shuffled-labels", "floor", shuffled=True, **writing),
+                _real(),
+            )
+        },
+        matched=_MATCHED,
+        expected=(
+            _above("zerogen-500", above_few, better="zerogen"),
+            _above("prompting", -5, better="zerogen"),
+            _above("shuffled-labels", 20, better="zerogen"),
+            _above("zerogen", better="real-texts"),
+        ),
+        tried=(
+            "The settings are those of the recipe zerogen, which were chosen on SST-2. On 600 training texts that were "
+            f"held back, one seed: {seen}. Nothing was changed after that.",
+        ),
+    )
 
 
 ZEROGEN = Recipe(
@@ -61,17 +116,10 @@ ZEROGEN = Recipe(
             _arm("top-p-0.3", "ablation", decoding={"top_p": 0.3}),
             _arm("3000-words", "ablation", words=_FEW_WORDS),
             _arm("3000-words-no-dropout", "ablation", words=_FEW_WORDS, dropout=0.0),
-            Arm(
-                name="real-texts",
-                role="ceiling",
-                method="real-data",
-                steps=1000,
-                options={"view": "none", "transfer": {**_TRANSFER, "optimizer": "adam", "weight_decay": 0.0}},
-            ),
+            _real(),
         )
     },
-    matched="All students take 1,000 steps of the same length on batches of 128. The language model, one for each "
-    "class, is fitted once on the real training sentences; the vocabulary is that of 8,000 texts that it wrote before.",
+    matched=_MATCHED,
     expected=(
         Expectation(better="zerogen-4000", margin=74, paper="0.775 in an earlier trial of ours"),
         _above("zerogen-250", 10),
@@ -93,3 +141,17 @@ ZEROGEN = Recipe(
         "cause is open. What phrases do in the prompts of a model that reads them was not measured.",
     ),
 )
+ZEROGEN_TREC = _of_classes(
+    "zerogen-trec",
+    "ZeroGen on questions of six types: a student of written questions comes near the writer's own likelihood on real "
+    "ones, far above shuffled labels, and more questions help.",
+    "trec", ["description", "entity", "abbreviation", "human", "number", "location"], 20, 3,
+    "prompting 70.3 %, written questions 71.3, shuffled labels 16.2, real questions 78.2", min_words=4,
+)  # fmt: skip
+ZEROGEN_NEWS = _of_classes(
+    "zerogen-news",
+    "ZeroGen on news of four sections: a student of written reports comes near the writer's own likelihood on real "
+    "ones, far above shuffled labels, and more reports help.",
+    "ag-news", ["World", "Sports", "Business", "Sci/Tech"], 64, 3,
+    "prompting 87.2 %, written reports 82.3", decoding={"new_tokens": 60},
+)  # fmt: skip
