@@ -63,6 +63,7 @@ SECTIONS = {
 OF_VERBS = {"evaluate": FewShotSettings, "bundle": BundleSettings, "card": CardSettings, "finetune": FineTuneSettings}
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {
+    "--minutes",
     "--network",
     "--read-only",
     "--tmpfs",
