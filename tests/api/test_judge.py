@@ -16,6 +16,7 @@ import sansdata
 from sansdata.api.judge import seen_by
 from sansdata.cli.main import app
 from sansdata.errors import ConfigError
+from sansdata.models.diffusion.steerable import Steerable
 from sansdata.tasks import ImageTask, PairTask
 
 TASK = PairTask(inputs={"kind": "noise", "shape": [1, 8, 8]}, outputs={"kind": "field", "range": [-1, 1]})
@@ -81,3 +82,31 @@ def test_the_command_wants_all_three(real: Path, tiny: Tiny, tmp_path: Path) -> 
 
     assert "needs its own task" in command(str(tmp_path), "--data", str(real), "--judge", tiny.teacher)
     assert "needs its own task" in command(str(tmp_path), "--judge", tiny.teacher, "--judge-task", tiny.task)
+
+
+class Staged(Steerable):
+    """Its noise as a picture: narrow in one call, as wide as the real ones in two."""
+
+    def take_told(self, entries: int) -> None:
+        self.entries = entries
+
+    def signal(
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+    ) -> Tensor:
+        assert start is not None
+        return (0.5 if float(start[0]) < 1 else 0.05) * noise
+
+
+def test_a_generator_of_several_calls_is_compared_in_fewer_and_beside_its_teacher(real: Path) -> None:
+    staged = Staged()
+    staged.tell(2)
+    staged.starts.copy_(torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.5, 0.0, 1.0, 1.0]]))
+    denoiser = sansdata.Denoiser(Shown(0.5), torch.tensor([0.9, 0.5, 0.01]), "sample")
+    denoiser.network.forward = lambda state, time: 0.3 * state  # type: ignore[method-assign]
+    teacher = sansdata.Teacher.from_module(denoiser, TASK)
+    figures = sansdata.judge(staged, real, judge(), task=TASK, count=150, teacher=teacher)
+    student, beside = figures.frechet_by_calls["student"], figures.frechet_by_calls["teacher"]
+    assert [count for count, _ in student] == [count for count, _ in beside] == [1, 2]
+    assert student[1][1] == pytest.approx(figures.frechet_distance)
+    assert student[0][1] > 2 * student[1][1]
+    assert "frechet_by_calls" not in sansdata.judge(Shown(0.5), real, judge(), task=TASK, count=150).to_dict()

@@ -287,7 +287,7 @@ CASES = {
     ),
     "boot/noise": Case(
         {
-            "warmup": 3, "ema": 0.5, "boundary_share": 0.5, "solver": "heun",
+            "warmup": 3, "ema": 0.5, "boundary_share": 0.5, "solver": "heun", "calls": 2, "guidance": [1.0, 2.0],
             "transfer": {"batch": 8, "optimizer": "adam", "lr": 0.01},
         },
         stops=(4, 1, 7),  # 1: in the warm-up; 4: behind it

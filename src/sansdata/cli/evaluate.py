@@ -70,7 +70,7 @@ def evaluate(
 
     figures: dict[str, Any] = {}
     if judge is not None:
-        figures = judged(model, str(data), judge, judge_task, job, device=device).to_dict()
+        figures = judged(model, str(data), judge, judge_task, job, device=device, teacher=teacher).to_dict()
         _say_own(figures)
     elif data is not None:
         figures = measure(

@@ -14,9 +14,10 @@ from ..errors import ConfigError, SansdataError, StudentError
 from ..files import temporary_name
 from ..kinds.index import input_kind
 from ..kinds.inputs.noise import noise_of
+from ..models.diffusion.denoiser import ask
 from ..models.diffusion.one_step import OneStep
 from ..models.diffusion.schedules import Discrete
-from ..models.diffusion.unets import UNet, library
+from ..models.diffusion.unets import ConditionalUNet, UNet, library
 from ..models.modes import fixed
 from ..tasks import Task
 from ..teachers.pipeline import load_pipeline
@@ -28,7 +29,9 @@ ALMOST_NONE = 1e-3
 
 
 def write_pipeline(module: nn.Module, folder: Path) -> None:
-    """Writes model_index.json, the UNet in safetensors and a DDIM scheduler that hands on what the network gives.
+    """Writes model_index.json, the UNet in safetensors and a DDIM scheduler that hands on what the network gives. A
+    UNet2DModel that is told how strongly it is guided is written as one that is guided by the middle of its range; a
+    UNet2DConditionModel goes on to be told, by its `timestep_cond`.
 
     With num_inference_steps=1 that scheduler asks at the time 0, which is the student's own, and its step returns the
     answer unchanged. Raises StudentError for what is no generator in one step of a UNet of diffusers,
@@ -38,6 +41,8 @@ def write_pipeline(module: nn.Module, folder: Path) -> None:
     diffusers = library("diffusers")
     network = copy.deepcopy(unet.unet).cpu().float().eval()
     assert isinstance(module, OneStep)
+    if module.guided and not isinstance(unet, ConditionalUNet):
+        _guide_for_good(network, module)
     if module.prediction == "v_prediction":
         _turn_into_samples(network, module)
     scheduler = diffusers.DDIMScheduler(
@@ -58,7 +63,9 @@ def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, i
         inputs = input_kind(task).draw(COMPARED, torch.Generator().manual_seed(0))
         noise, label = noise_of(inputs), None if isinstance(inputs, Tensor) else inputs["label"]
         with torch.no_grad(), fixed(module):
-            answers = teacher.capability("denoises").ask(noise, torch.zeros(COMPARED), label)
+            network = teacher.capability("denoises").network
+            told = module.told_of(noise) if isinstance(network, ConditionalUNet) else None  # type: ignore[operator]
+            answers = ask(network, noise, torch.zeros(COMPARED), label, told)
             gap = float((answers - module(noise, label=label)).abs().max())
         if not gap <= PARITY:
             raise SansdataError(f"{folder}: not written, because the pipeline disagrees with the student by {gap:.2g}")
@@ -77,10 +84,24 @@ def _parts(module: nn.Module) -> tuple[UNet, Discrete]:
             "a pipeline of diffusers holds a UNet2DModel, and this student is none: distil a pipeline with "
             "--student one-step"
         )
+    if module.calls > 1:  # type: ignore[union-attr]
+        raise StudentError(
+            f"a DDIMPipeline tells a network one time, and a student of {module.calls} calls is told where it starts "  # type: ignore[union-attr]
+            "too: export it as pt2 or onnx, or distil with calls=1"
+        )
     schedule = module.schedule  # type: ignore[union-attr]
     if not isinstance(schedule, Discrete) or schedule.first != 0:
         raise StudentError("a DDIMPipeline asks at whole times from 0 on, and this student has no such schedule")
     return network, schedule
+
+
+def _guide_for_good(network: Any, student: OneStep) -> None:
+    """What the network is told of its guidance is one vector, added before a linear layer: a part of its bias."""
+    embedding = network.time_embedding
+    with torch.no_grad():
+        told = student.told_of(torch.zeros(1)).cpu()
+        embedding.linear_1.bias += (embedding.linear_1.weight @ embedding.cond_proj(told)[0]).detach()
+    embedding.cond_proj = None
 
 
 def _turn_into_samples(network: Any, student: OneStep) -> None:

@@ -74,7 +74,7 @@ METHODS = {
         "clips: films of a beating phantom, labelled once; pool (Petit et al. 2024)",
     ),
     "af-stip": ("af_stip:AFStip", "code: vectors, a grammar or resampled tokens; a reconstruction (Wang & Jiang 2024)"),
-    "boot": ("boot:BOOT", "generators: a denoiser into one step, from noise alone (Gu et al. 2023)"),
+    "boot": ("boot:BOOT", "generators: a denoiser into one step or a few, from noise alone (Gu et al. 2023)"),
     "fair4free": (
         "fair4free:Fair4Free",
         "latents of a fair autoencoder of a table, drawn from noise; fresh batches (Sikder et al. 2024)",

@@ -1,7 +1,8 @@
 """Networks by name. An architecture is plain data from which the same network can be built again, with random weights.
 
 {"kind": "zoo" | "timm" | "torchvision" | "factory", "name": ..., "args": {...}}, or one of these under
-{"kind": "group-norm", "of": {...}}, where GroupNorm stands for BatchNorm.
+{"kind": "group-norm", "of": {...}}, where GroupNorm stands for BatchNorm. Generators in one step are {"kind":
+"one-step", "of": {...}} of a denoiser, and {"kind": "steered", "calls", "guided", "of": {...}} of a generator.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from ..errors import SansdataError, StudentError, did_you_mean, first_line
 from ..tasks import Task
 from .diffusion.denoiser import Denoiser
 from .diffusion.one_step import OneStep
-from .diffusion.unets import NETWORK, denoiser_of
+from .diffusion.steerable import Steerable
+from .diffusion.unets import NETWORKS, denoiser_of
 from .factories import build_factory
 from .federated_nets import with_group_norm
 from .libraries import build_timm, build_torchvision
@@ -69,6 +71,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
         return with_group_norm(build(of, pretrained, code))
     if architecture.get("kind") == "one-step" and isinstance(of, Mapping) and of.get("kind") != "one-step":
         return _in_one_step(build(of, pretrained, code))
+    if architecture.get("kind") == "steered" and isinstance(of, Mapping) and of.get("kind") != "steered":
+        return _steered(build(of, pretrained, code), architecture)
     kind, name, args = (architecture.get(part) for part in FIELDS)
     if not (isinstance(name, str) and isinstance(args, Mapping)) or set(architecture) - set(FIELDS):
         raise StudentError(f"an architecture has a kind, a name and args, got {dict(architecture)!r:.200}")
@@ -79,8 +83,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
             return build_timm(name, args, pretrained)
         if kind == "torchvision":
             return build_torchvision(name, args, pretrained)
-        if kind == "diffusers" and name == NETWORK:
-            return denoiser_of(args)
+        if kind == "diffusers" and name in NETWORKS:
+            return denoiser_of(args, name)
         if kind == "factory":
             return build_factory(name, args, code)
     except SansdataError:
@@ -89,7 +93,7 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
         raise StudentError(f"{kind} network '{name[:100]}' cannot be built: {first_line(fault)}") from fault
     raise StudentError(
         f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, diffusers, "
-        "group-norm, one-step, shrink, quantized, quant-relu, shared-classifier."
+        "group-norm, one-step, steered, shrink, quantized, quant-relu, shared-classifier."
     )
 
 
@@ -97,3 +101,12 @@ def _in_one_step(denoiser: nn.Module) -> nn.Module:
     if not isinstance(denoiser, Denoiser):
         raise StudentError(f"architecture: one-step is of a denoiser, not of a {type(denoiser).__name__}")
     return OneStep(denoiser)
+
+
+def _steered(generator: nn.Module, architecture: Mapping[str, Any]) -> nn.Module:
+    """A generator that is told where it starts, or how strongly it is guided."""
+    calls, guided = architecture.get("calls"), architecture.get("guided")
+    if not isinstance(generator, Steerable) or type(calls) is not int or type(guided) is not bool:
+        raise StudentError("architecture: steered needs a generator that can be told more, 'calls' and 'guided'")
+    generator.tell(calls, guided)
+    return generator

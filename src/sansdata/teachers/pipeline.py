@@ -1,5 +1,5 @@
 """Denoisers in a local folder of the library `diffusers`: model_index.json, the scheduler's config, and a UNet2DModel
-in safetensors. Nothing is fetched, no code of the folder runs."""
+or a UNet2DConditionModel of labels in safetensors. Nothing is fetched, no code of the folder runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..compress.rebuild import rebuild
 from ..errors import StudentError, TeacherError, UnsafeFileError
 from ..files import sha256
-from ..models.diffusion.unets import NETWORK, read_scheduler
+from ..models.diffusion.unets import NETWORKS, read_scheduler
 from ..models.tensor_file import count_elements, read_safetensors
 from ..tasks import Task
 from .base import Teacher, plain_copy
@@ -36,7 +36,7 @@ def pipeline_files(folder: Path) -> list[Path]:
 
 
 def load_pipeline(folder: Path, task: Task) -> Teacher:
-    """A pipeline of a UNet2DModel and its scheduler, unconditional or by labels, in the space of its samples.
+    """A pipeline of a UNet and its scheduler, unconditional or by labels, in the space of its samples.
 
     Raises TeacherError for other pipelines and missing files, UnsafeFileError where only pickled weights or code of the
     folder are there, MissingLibraryError without the library.
@@ -45,7 +45,7 @@ def load_pipeline(folder: Path, task: Task) -> Teacher:
         raise TeacherError(
             f"{folder}: a pipeline makes samples of noise, and this is a task of {' x '.join(task.pair)}"
         )
-    _require_known(folder, read_json(folder / INDEX))
+    network = _known_network(folder, read_json(folder / INDEX))
     for name in (UNET, SCHEDULER):
         if not (folder / name).is_file():
             raise TeacherError(f"{folder / name}: is missing; copy the whole folder again")
@@ -57,7 +57,7 @@ def load_pipeline(folder: Path, task: Task) -> Teacher:
     unet, scheduler = read_json(folder / UNET), read_json(folder / SCHEDULER)
     _require_fitting(folder, unet, task)
     args = {"unet": _described(unet), "scheduler": _described(scheduler), "labels": task.inputs.labels}
-    architecture = {"kind": "diffusers", "name": NETWORK, "args": args}
+    architecture = {"kind": "diffusers", "name": network, "args": args}
     elements = count_elements(folder / WEIGHTS)
     try:
         read_scheduler(scheduler)
@@ -66,12 +66,13 @@ def load_pipeline(folder: Path, task: Task) -> Teacher:
         raise TeacherError(f"{folder}: {fault}") from None
     tensors, _ = read_safetensors(folder / WEIGHTS)
     own = {name: value for name, value in module.state_dict().items() if not name.startswith(INSIDE)}
-    fill(module, own | {INSIDE + name: value for name, value in tensors.items()}, task, NETWORK, str(folder / WEIGHTS))
+    fill(module, own | {INSIDE + name: value for name, value in tensors.items()}, task, network, str(folder / WEIGHTS))
     return Teacher(plain_copy(module), task, architecture, str(folder), sha256(folder / WEIGHTS))
 
 
-def _require_known(folder: Path, index: dict[str, Any]) -> None:
-    """Raises UnsafeFileError where a part is made by code of the folder, TeacherError for parts of another sort."""
+def _known_network(folder: Path, index: dict[str, Any]) -> str:
+    """Which class of network it holds. Raises UnsafeFileError where a part is made by code of the folder, TeacherError
+    for parts of another sort."""
     for part, entry in index.items():
         if part.startswith("_") or entry is None:
             continue
@@ -84,8 +85,10 @@ def _require_known(folder: Path, index: dict[str, Any]) -> None:
                 f"{folder}: a pipeline with a {part[:40]} ({str(entry[1])[:60]}); of pipelines only a UNet2DModel in "
                 "the space of its samples is read. Give the denoiser in Python: sansdata.Denoiser"
             )
-    if index.get("unet") != ["diffusers", NETWORK]:
-        raise TeacherError(f"{folder}: its unet is {str(index.get('unet'))[:80]}; expected {NETWORK} of diffusers")
+    named = index.get("unet")
+    if named not in [["diffusers", network] for network in NETWORKS]:
+        raise TeacherError(f"{folder}: its unet is {str(named)[:80]}; expected {' or '.join(NETWORKS)} of diffusers")
+    return named[1]
 
 
 def _require_fitting(folder: Path, unet: dict[str, Any], task: Task) -> None:

@@ -95,19 +95,26 @@ class Denoiser(nn.Module):
     def forward(self, noise: Tensor, label: Tensor | None = None) -> Tensor:
         return self.sample(noise, label)
 
-    def sample(self, noise: Tensor, label: Tensor | None = None, steps: int | None = None) -> Tensor:
-        """The clean end of the trajectory from `noise`, in so many steps evenly spread over the schedule."""
-        return self.trajectory(noise, label, steps)[-1]
+    def sample(
+        self, noise: Tensor, label: Tensor | None = None, steps: int | None = None, guidance: Tensor | None = None
+    ) -> Tensor:
+        """The clean end of the trajectory from `noise`, in so many steps evenly spread over the schedule. guidance:
+        (B,) in place of its own."""
+        return self._walk(noise, label, steps, guidance)[0][-1]
 
     def trajectory(self, noise: Tensor, label: Tensor | None = None, steps: int | None = None) -> list[Tensor]:
         """What it sees as the clean sample at each step, the last one being the sample."""
         return self._walk(noise, label, steps)[0]
 
-    def signals(self, noise: Tensor, label: Tensor | None = None, steps: int | None = None) -> list[Tensor]:
+    def signals(
+        self, noise: Tensor, label: Tensor | None = None, steps: int | None = None, guidance: Tensor | None = None
+    ) -> list[Tensor]:
         """The signal of the trajectory at steps + 1 evenly spread shares of the way, from 1 to 0."""
-        return self._walk(noise, label, steps)[1]
+        return self._walk(noise, label, steps, guidance)[1]
 
-    def _walk(self, noise: Tensor, label: Tensor | None, steps: int | None) -> tuple[list[Tensor], list[Tensor]]:
+    def _walk(
+        self, noise: Tensor, label: Tensor | None, steps: int | None, guidance: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         count, path = steps or self.steps, Trajectory.of(self.schedule)
         start = noise * self.schedule.scale
         shares = torch.linspace(1, 0, count + 1, dtype=torch.float64, device=noise.device)
@@ -116,7 +123,7 @@ class Denoiser(nn.Module):
         for number in range(count):
             now, then = (times[number + one].expand(noise.shape[0]) for one in (0, 1))
             state = path.state(start, signal, now)
-            seen.append(self.clean(state, now.to(noise.dtype), label))
+            seen.append(self.clean(state, now.to(noise.dtype), label, guidance))
             kept = beside(path.kept(now, then), signal)
             signals.append(seen[-1] if number == 0 else signal)
             signal = kept * signal + (1 - kept) * seen[-1]
@@ -129,9 +136,10 @@ def _formula(name: str) -> Schedule:
     return SCHEDULES[name]()
 
 
-def ask(network: nn.Module, state: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
-    """The tensor that a denoising network returns."""
-    raw = network(state, time) if label is None else network(state, time, label)
+def ask(network: nn.Module, state: Tensor, time: Tensor, label: Tensor | None, told: Tensor | None = None) -> Tensor:
+    """The tensor that a denoising network returns. told: what it is told beside, where it takes that."""
+    given = (state, time) if label is None else (state, time, label)
+    raw = network(*given) if told is None else network(*given, told=told)
     answer = raw if isinstance(raw, Tensor) else getattr(raw, "sample", raw)
     if not isinstance(answer, Tensor):
         raise TeacherError(f"a denoising network returns a tensor, or has it as 'sample', not {type(raw).__name__}")

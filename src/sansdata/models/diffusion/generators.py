@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WAVES = 8
-"""Frequencies in which a share of the way is told."""
+from .steerable import WAVES, Steerable, silent
 
 
 class Told(nn.Module):
-    """What a generator is told beside its noise: (B, 2 * WAVES + labels) of a share of the way (B,), 0 unless it is
-    given, and of a label (B,) where there are some."""
+    """What a generator is told beside its noise: (B, 2 * WAVES + labels) of a share of the way (B,) and of a label (B,)
+    where there are some. What it is told further is added to that."""
 
     frequencies: Tensor
+    further: nn.Linear
 
     def __init__(self, conditions: int) -> None:
         """conditions: one more than there are labels."""
@@ -26,17 +26,20 @@ class Told(nn.Module):
         self.conditions = conditions
         self.register_buffer("frequencies", math.pi * torch.arange(1, WAVES + 1) / 2, persistent=False)
 
-    def forward(self, noise: Tensor, time: Tensor | None, label: Tensor | None) -> Tensor:
-        share = noise.new_zeros(noise.shape[0]) if time is None else time
-        phases = share.to(noise.dtype)[:, None] * self.frequencies.to(noise.dtype)
+    def take(self, entries: int) -> None:
+        self.further = silent(entries, self.width)
+
+    def forward(self, noise: Tensor, time: Tensor, label: Tensor | None, further: Tensor | None) -> Tensor:
+        phases = time.to(noise.dtype)[:, None] * self.frequencies.to(noise.dtype)
         parts = [phases.sin(), phases.cos()]
         if self.conditions > 1:
             assert label is not None, "a generator of labels is asked for one"
             parts.append(F.one_hot(label, self.conditions - 1).to(noise.dtype))
-        return torch.cat(parts, 1)
+        told = torch.cat(parts, 1)
+        return told if further is None else told + self.further(further)
 
 
-class PointNet(nn.Module):
+class PointNet(Steerable):
     """A generator of points (B, D). Without BatchNorm, so that two passes of a step see the same network."""
 
     def __init__(self, numbers: int, conditions: int = 1, widths: Sequence[int] = (96, 96, 96)) -> None:
@@ -49,11 +52,16 @@ class PointNet(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], numbers)
 
-    def forward(self, noise: Tensor, time: Tensor | None = None, label: Tensor | None = None) -> Tensor:
-        return self.head(self.hidden(torch.cat([noise, self.told(noise, time, label)], 1)))
+    def take_told(self, entries: int) -> None:
+        self.told.take(entries)
+
+    def signal(
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+    ) -> Tensor:
+        return self.head(self.hidden(torch.cat([noise, self.told(noise, time, label, told)], 1)))
 
 
-class PictureNet(nn.Module):
+class PictureNet(Steerable):
     """A generator of pictures (B, C, H, W) of even height and width: a UNet of three depths with GroupNorm, which
     scales and shifts the maps of each block by what it is told. Four pixels are the channels of one place, since most
     of the cost is in the largest maps."""
@@ -71,13 +79,18 @@ class PictureNet(nn.Module):
         )
         self.head = nn.Conv2d(width, 4 * channels, 3, padding=1)
 
-    def forward(self, noise: Tensor, time: Tensor | None = None, label: Tensor | None = None) -> Tensor:
-        told, maps, kept = self.told(noise, time, label), self.stem(F.pixel_unshuffle(noise, 2)), []
+    def take_told(self, entries: int) -> None:
+        self.told.take(entries)
+
+    def signal(
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+    ) -> Tensor:
+        said, maps, kept = self.told(noise, time, label, told), self.stem(F.pixel_unshuffle(noise, 2)), []
         for depth, block in enumerate(self.down):
-            maps = block(maps if depth in (0, 3) else F.avg_pool2d(maps, 2, ceil_mode=True), told)
+            maps = block(maps if depth in (0, 3) else F.avg_pool2d(maps, 2, ceil_mode=True), said)
             kept.append(maps)
         for block, across in zip(self.up, kept[1::-1]):
-            maps = block(torch.cat([F.interpolate(maps, across.shape[2:]), across], 1), told)
+            maps = block(torch.cat([F.interpolate(maps, across.shape[2:]), across], 1), said)
         return F.pixel_shuffle(self.head(maps), 2)
 
 

@@ -13,7 +13,7 @@ from .schedules import Cosine, Schedule
 
 class Mixture(Denoiser):
     """The exact denoiser of a mixture of round Gaussians in D numbers: E[x_0 | x_t], no network at all. With labels
-    each component is asked for by its own.
+    each component is asked for by its own; one more stands for none of them.
 
     What a method does to it can be compared with what is known: its data are drawn by `data`.
     """
@@ -22,19 +22,20 @@ class Mixture(Denoiser):
         self, centres: Tensor, deviation: float, weights: Tensor, schedule: Schedule | None = None, labels: bool = False
     ) -> None:
         """centres: (K, D). weights: (K,), of any sum."""
-        super().__init__(nn.Identity(), schedule or Cosine(), "sample", labels=len(centres) if labels else 0)
+        known, none = (len(centres), len(centres)) if labels else (0, None)
+        super().__init__(nn.Identity(), schedule or Cosine(), "sample", labels=known, null=none)
         self.centres, self.weights = nn.Parameter(centres), nn.Parameter(weights / weights.sum())
         self.spread = nn.Parameter(torch.tensor(deviation, dtype=centres.dtype))
 
-    def clean(self, state: Tensor, time: Tensor, label: Tensor | None = None, guidance: Tensor | None = None) -> Tensor:
+    def _one(self, state: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
         alpha, sigma = self.schedule.alpha(time)[:, None], self.schedule.sigma(time)[:, None]
         alpha, sigma = alpha.to(state.dtype), sigma.to(state.dtype)
         total = alpha**2 * self.spread**2 + sigma**2
         far = (state[:, None] - alpha[:, None] * self.centres).square().sum(2)
         scores = self.weights.log() - far / (2 * total)
         if label is not None and self.labels:
-            own = nn.functional.one_hot(label, len(self.centres)).bool()
-            scores = scores.masked_fill(~own, -torch.inf)
+            others = nn.functional.one_hot(label, len(self.centres) + 1)[:, :-1] == 0
+            scores = scores.masked_fill(others & (label != self.null)[:, None], -torch.inf)
         towards = alpha[:, None] * self.spread**2 / total[:, None] * (state[:, None] - alpha[:, None] * self.centres)
         return (scores.softmax(1)[:, :, None] * (self.centres + towards)).sum(1)
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...errors import StudentError
 from .denoiser import Denoiser, ask, preconditioned, to_clean
 from .schedules import Schedule, beside
+from .steerable import Steerable
+
+STRENGTH_WIDTH = 256
+"""Numbers in which guidance is told, as in the library's scripts for consistency models."""
 
 
-class OneStep(nn.Module):
-    """A denoiser's network, always given the state at the last time, and as its time the one that is wanted.
-
-    Noise (B, *shape) of unit variance, and a label (B,) where it takes one, -> the sample (B, *shape). time: (B,) the
-    share of the way, 0..1, at which the trajectory's signal is wanted instead; 0 is the sample, 1 what the denoiser
-    sees in pure noise.
+class OneStep(Steerable):
+    """A denoiser's network, always given the state at the time where it starts, the last unless it was told of others,
+    and as its time the one that is wanted. At the share 1 of its way it gives what the denoiser sees in pure noise.
 
     A network that gives the noise is read as one that gives the sample: to divide by what is left of the signal at the
     last time would make its errors many times as large. Such a student must be warmed up.
@@ -37,16 +40,38 @@ class OneStep(nn.Module):
     def schedule(self) -> Schedule:
         return self.of.schedule
 
-    def forward(self, noise: Tensor, time: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+    @property
+    def strength_width(self) -> int:
+        return STRENGTH_WIDTH
+
+    def strength_told(self, guidance: Tensor) -> Tensor:
+        """Of guidance - 1: the library counts from the answer to the label itself."""
+        half = STRENGTH_WIDTH // 2
+        rates = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, device=guidance.device))
+        phases = 1000 * (guidance[:, None] - 1) * rates
+        return torch.cat([phases.sin(), phases.cos()], 1)
+
+    def take_told(self, entries: int) -> None:
+        network = self.of.network
+        if not hasattr(network, "take_told"):
+            raise StudentError(
+                f"the teacher's network ({type(network).__name__}) cannot be told where it starts or how strongly it "
+                "is guided. Take point-net or picture-net as the student, or give the network of the Denoiser a "
+                "method take_told(entries) and an argument 'told'"
+            )
+        network.take_told(entries)  # type: ignore[operator]
+
+    def signal(
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+    ) -> Tensor:
         schedule = self.schedule
-        share = torch.zeros(noise.shape[0], device=noise.device) if time is None else time
-        last = torch.full_like(share, float(schedule.last))
-        state = noise * schedule.scale
-        wanted = schedule.at(share)
-        alpha, sigma = beside(schedule.alpha(last), state), beside(schedule.sigma(last), state)
+        first = torch.full_like(time, float(schedule.last)) if start is None else schedule.at(start)
+        state = noise * (schedule.scale if start is None else beside(schedule.size(first), noise))
+        wanted = schedule.at(time)
+        alpha, sigma = beside(schedule.alpha(first), state), beside(schedule.sigma(first), state)
         inner = state
         if self.prediction == "edm":
             inner, _ = preconditioned(state, sigma, self.of.deviation)
             wanted = schedule.sigma(wanted).log() / 4
-        answer = ask(self.of.network, inner, wanted, label if self.of.labels else None)
+        answer = ask(self.of.network, inner, wanted, label if self.of.labels else None, told)
         return to_clean(self.prediction, answer, state, alpha, sigma, self.of.deviation)

@@ -38,6 +38,10 @@ class Schedule(Protocol):
         """(B,) shares of the way, 0..1, -> (B,) times."""
         ...
 
+    def size(self, time: Tensor) -> Tensor:
+        """(B,) times -> (B,) what states are divided by where a generator is given them: `scale` at the last."""
+        ...
+
 
 @dataclass(frozen=True)
 class Discrete:
@@ -56,6 +60,9 @@ class Discrete:
 
     def at(self, share: Tensor) -> Tensor:
         return (self.first + share * (self.last - self.first)).round()
+
+    def size(self, time: Tensor) -> Tensor:
+        return torch.ones_like(time)
 
     def _kept(self, time: Tensor) -> Tensor:
         return self.kept[time.long()].to(time.dtype)
@@ -79,6 +86,9 @@ class Cosine:
     def at(self, share: Tensor) -> Tensor:
         return self.first + share * (self.last - self.first)
 
+    def size(self, time: Tensor) -> Tensor:
+        return torch.ones_like(time)
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -100,6 +110,9 @@ class Flow:
 
     def at(self, share: Tensor) -> Tensor:
         return self.first + share * (self.last - self.first)
+
+    def size(self, time: Tensor) -> Tensor:
+        return torch.ones_like(time)
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,9 @@ class Karras:
         low, high = self.first ** (1 / self.rho), self.last ** (1 / self.rho)
         return (low + share * (high - low)) ** self.rho
 
+    def size(self, time: Tensor) -> Tensor:
+        return time.clamp_min(1)  # below, a state is about as large as the data
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -132,13 +148,13 @@ class Trajectory:
 
     x_t = (sigma_t / sigma_tau) x_tau + (alpha_t - alpha_tau sigma_t / sigma_tau) y_t.
 
-    alpha, sigma: of the anchor. (0, 1) is the paper's form, which takes x_tau for pure noise whatever the schedule
-    leaves of the signal there; it is the same where that is nothing.
+    alpha, sigma: of the anchor, or (B,) of that of each sample. (0, 1) is the paper's form, which takes x_tau for pure
+    noise whatever the schedule leaves of the signal there; it is the same where that is nothing.
     """
 
     schedule: Schedule
-    alpha: float
-    sigma: float
+    alpha: float | Tensor
+    sigma: float | Tensor
 
     @classmethod
     def of(cls, schedule: Schedule, anchored: bool = True) -> Trajectory:
@@ -146,6 +162,12 @@ class Trajectory:
         last = torch.tensor([float(schedule.last)], dtype=torch.float64)
         alpha, sigma = float(schedule.alpha(last)), float(schedule.sigma(last))
         return cls(schedule, alpha, sigma) if anchored else cls(schedule, 0.0, 1.0)
+
+    @classmethod
+    def starting(cls, schedule: Schedule, time: Tensor) -> Trajectory:
+        """Of each sample from its own time (B,)."""
+        time = time.double()
+        return cls(schedule, schedule.alpha(time), schedule.sigma(time))
 
     def state(self, start: Tensor, signal: Tensor, time: Tensor) -> Tensor:
         """x_t of the anchor's state `start` and `signal` y_t, both (B, ...), at times (B,)."""

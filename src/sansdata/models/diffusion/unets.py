@@ -1,5 +1,5 @@
-"""UNets of the library `diffusers`, from plain descriptions of them and of their schedulers: one class of network, and
-schedulers by what their files say. Nothing is fetched, no code of a folder runs."""
+"""UNets of the library `diffusers`, from plain descriptions of them and of their schedulers: two classes of network,
+and schedulers by what their files say. Nothing is fetched, no code of a folder runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ...errors import MissingLibraryError, StudentError, first_line
 from .denoiser import Denoiser
 from .schedules import Flow, Karras, Schedule
+from .steerable import silent
 
-NETWORK = "UNet2DModel"
+NETWORK, CONDITIONAL = "UNet2DModel", "UNet2DConditionModel"
+NETWORKS = (NETWORK, CONDITIONAL)
 MAX_TIMES = 100_000
 VARIANCE_PRESERVING = (
     "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler",
@@ -30,19 +32,59 @@ class UNet(nn.Module):
     """States (B, C, H, W), times (B,) and labels (B,) -> what the network predicts (B, C, H, W). Of one that predicts
     its variance too, that half is left out."""
 
+    network = NETWORK
+
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         plain = {name: value for name, value in config.items() if not name.startswith("_")}
-        self.unet = library("diffusers").UNet2DModel.from_config(plain)
+        self.unet = getattr(library("diffusers"), self.network).from_config(plain)
         self.channels = int(self.unet.config.in_channels)
 
-    def forward(self, state: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.unet(state, time, class_labels=label).sample[:, : self.channels]
+    def take_told(self, entries: int) -> None:
+        """So that it can be told `entries` numbers beside the time, where the library's own conditional networks take
+        them: added to the features of the time."""
+        embedding = self.unet.time_embedding
+        embedding.cond_proj = silent(entries, embedding.linear_1.in_features)
+
+    def forward(self, state: Tensor, time: Tensor, label: Tensor | None = None, told: Tensor | None = None) -> Tensor:
+        if told is None:
+            return self.unet(state, time, class_labels=label).sample[:, : self.channels]
+        # the network does not pass on what its embedding would take
+        passing = self.unet.time_embedding.register_forward_pre_hook(
+            lambda part, args: (args[0] + part.cond_proj(told.to(args[0].dtype)), *args[1:])
+        )
+        try:
+            return self.unet(state, time, class_labels=label).sample[:, : self.channels]
+        finally:
+            passing.remove()
 
 
-def denoiser_of(args: Mapping[str, Any]) -> Denoiser:
+class ConditionalUNet(UNet):
+    """The same of a UNet2DConditionModel that is conditioned on labels and reads no text. What it is told goes where
+    the library's scripts for guidance distillation have it: its own `timestep_cond`."""
+
+    network = CONDITIONAL
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        parts = [config.get(field) for field in ("down_block_types", "up_block_types")]
+        named = [*(name for part in parts if isinstance(part, (list, tuple)) for name in part)]
+        named += [config.get("mid_block_type", "UNetMidBlock2DCrossAttn")]
+        if reads := next((name for name in named if "CrossAttn" in str(name)), None):
+            raise StudentError(f"the network's {str(reads)[:60]} reads texts as conditions, which are not read here")
+        super().__init__(config)
+
+    def take_told(self, entries: int) -> None:
+        super().take_told(entries)
+        self.unet.register_to_config(time_cond_proj_dim=entries)
+
+    def forward(self, state: Tensor, time: Tensor, label: Tensor | None = None, told: Tensor | None = None) -> Tensor:
+        return self.unet(state, time, None, class_labels=label, timestep_cond=told).sample[:, : self.channels]
+
+
+def denoiser_of(args: Mapping[str, Any], network: str = NETWORK) -> Denoiser:
     """The denoiser, with random weights, of {'unet': its config, 'scheduler': the scheduler's, 'labels': how many the
-    task has}. Raises StudentError for what is none, MissingLibraryError without the library."""
+    task has}. network: one of NETWORKS. Raises StudentError for what is none, MissingLibraryError without the
+    library."""
     unet, scheduler, labels = (args.get(name) for name in ("unet", "scheduler", "labels"))
     if not (isinstance(unet, Mapping) and isinstance(scheduler, Mapping) and isinstance(labels, int)):
         raise StudentError(
@@ -51,7 +93,8 @@ def denoiser_of(args: Mapping[str, Any]) -> Denoiser:
     null = _null_label(unet, labels)
     schedule, prediction, clip = read_scheduler(scheduler)
     deviation = float(scheduler.get("sigma_data", 0.5))
-    return Denoiser(UNet(unet), schedule, prediction, clip, labels, null, deviation=deviation)  # type: ignore[arg-type]
+    made = ConditionalUNet(unet) if network == CONDITIONAL else UNet(unet)
+    return Denoiser(made, schedule, prediction, clip, labels, null, deviation=deviation)  # type: ignore[arg-type]
 
 
 def _null_label(unet: Mapping[str, Any], labels: int) -> int | None:

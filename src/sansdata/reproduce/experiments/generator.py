@@ -1,13 +1,18 @@
 """A generator in one step, and how its samples lie beside real ones and beside its teacher's own.
 
-Of an arm's `experiment`: student, where it is not the recipe's. An arm of the method 'teacher' is no student: the
-teacher's own sampler in options['steps'] steps. Seeds decide the noises of the test too, the same for all arms.
+Of an arm's `experiment`: student, where it is not the recipe's; calls, in how many it is sampled, where it is to be
+fewer than it has learnt; arms that differ in that alone have one student in common. An arm of the method 'teacher' is
+no student: the teacher's own sampler in options['steps'] steps. Seeds decide the noises of the test too, the same for
+all arms.
 """
 
 from __future__ import annotations
 
+import json
+import tempfile
 import time
 from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +45,12 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         def draw(noise: Tensor) -> Tensor:
             return denoiser.sample(noise, steps=steps)
     else:
-        result = distill(
-            spec, arm.experiment.get("student", recipe.student), arm.method, f"{arm.steps}steps", folder / "run", seed,
-            task=task, strict=True, preset=arm.preset, options=arm.options,
-            settings={"threads": recipe.threads, "device": "cpu", **arm.run},
+        how = {"preset": arm.preset, "options": arm.options, "threads": recipe.threads, "run": arm.run}
+        student, figures = _taught(
+            spec, json.dumps(recipe.task), arm.experiment.get("student", recipe.student), arm.method,
+            arm.steps, seed, json.dumps(how, sort_keys=True),
         )  # fmt: skip
-        draw, figures = result.student.eval(), distil.of_run(result)
+        draw = student if "calls" not in arm.experiment else partial(student.sample, calls=arm.experiment["calls"])
     judged = Judged(
         noise_of(task, domain.count, seed), lambda noise: in_parts(draw, noise),
         lambda noise: in_parts(lambda part: denoiser.sample(part, steps=domain.reference), noise), seed,
@@ -54,6 +59,21 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     measures = {**domain.judge(judged), "seconds per 1,000": 1000 * seconds / min(TIMED, domain.count)}
     path = Path(spec.partition("@")[2])
     return {**figures, "accuracy": None, "measures": measures, "teacher": {"sha256": sha256(path)}}
+
+
+@lru_cache(maxsize=2)
+def _taught(
+    spec: str, task: str, student: str, method: str, steps: int, seed: int, how: str
+) -> tuple[Any, dict[str, Any]]:
+    """(the student of a strict run, its figures). task, how: JSON, so that equal ones are one student."""
+    chosen = json.loads(how)
+    with tempfile.TemporaryDirectory() as folder:
+        result = distill(
+            spec, student, method, f"{steps}steps", Path(folder) / "run", seed, task=load_task(json.loads(task)),
+            strict=True, preset=chosen["preset"], options=chosen["options"],
+            settings={"threads": chosen["threads"], "device": "cpu", **chosen["run"]},
+        )  # fmt: skip
+        return result.student.eval(), distil.of_run(result)
 
 
 def noise_of(task: Task, count: int, seed: int) -> Tensor:

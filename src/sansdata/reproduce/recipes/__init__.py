@@ -7,7 +7,7 @@ from .af_stip_migration import AF_STIP_MIGRATION
 from .batchnorm import BATCHNORM_CIFAR10, BATCHNORM_DIGITS
 from .bidf_mkd import BIDF_MKD, BIDF_MKD_CIFAR100
 from .black_box import BLACK_BOX, BLACK_BOX_FASHION
-from .boot import BOOT_FASHION, BOOT_MNIST, BOOT_RING
+from .boot import BOOT_FASHION, BOOT_MNIST, BOOT_RING, BOOT_RING_CALLS
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
@@ -78,6 +78,7 @@ RECIPES: dict[str, Recipe] = {
         ZEROGEN_PAIRS,
         ONE_LANGUAGE,
         BOOT_RING,
+        BOOT_RING_CALLS,
         BOOT_MNIST,
         BOOT_FASHION,
         DIFFDFKD,

@@ -72,6 +72,41 @@ BOOT_RING = Recipe(
     ),
 )  # fmt: skip
 
+CALLS = 4
+_PAIRS: tuple[tuple[int, Role], ...] = tuple((count, "method" if count == CALLS else "ablation") for count in (1, 2, 4))
+
+
+def _in_calls(count: int, role: Role) -> Arm:
+    arm = _on_ring(f"boot-in-{count}", role, calls=CALLS)
+    return arm.model_copy(update={"experiment": {"calls": count}})
+
+
+BOOT_RING_CALLS = Recipe(
+    name="boot-ring-calls",
+    claim="A student that learns to start at four times makes better points the more calls it is given, and better "
+    "ones than its teacher in as many steps.",
+    data="ring",
+    task=BOOT_RING.task,
+    teacher=None,
+    student="point-net",
+    experiment="generator",
+    held_out=0,
+    matched="As boot-ring; one student that learns to start at 1, 3/4, 1/2 and 1/4 of the way is sampled in 1, 2 and 4 "
+    f"calls. {RING_STEPS} steps each, so that each start is learnt on a quarter of the noises that 'boot' has for one.",
+    arms={"small": (
+        *(_in_calls(count, role) for count, role in _PAIRS),
+        _on_ring("boot", "ablation"),
+        *_of_teacher(1, 2, 4, 400),
+    )},
+    expected=(
+        *(Expectation(better=f"boot-in-{count}", worse=f"teacher-{count}", measure="SW", lower=True)
+          for count, _ in _PAIRS),
+        Expectation(better="boot-in-4", worse="boot-in-1", measure="SW", lower=True),
+        Expectation(better="boot-in-4", worse="boot", measure="SW", lower=True),
+        Expectation(better="boot-in-4", worse="boot", measure="on mode"),
+    ),
+)  # fmt: skip
+
 MNIST_STEPS = 1500
 _MNIST: dict[str, Any] = {
     "warmup": 100, "ema": 0.99, "boundary_share": 0.25,
