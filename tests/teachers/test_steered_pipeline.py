@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 import sansdata
@@ -114,3 +115,43 @@ def test_a_network_that_reads_texts_is_refused(diffusers: Any, tmp_path: Path) -
     config.write_text(json.dumps({**json.loads(config.read_text()), "mid_block_type": "UNetMidBlock2DCrossAttn"}))
     with pytest.raises(TeacherError, match="reads texts"):
         load_teacher(str(folder), load_task(TASK))
+
+
+@pytest.mark.parametrize("prediction", ["sample", "epsilon"])
+def test_adapters_leave_alone_and_in_the_weights_of_a_plain_pipeline(
+    prediction: str, diffusers: Any, tmp_path: Path
+) -> None:
+    task = {"inputs": {"kind": "noise", "shape": [1, 8, 8]}, "outputs": {"kind": "field", "steps": 4}}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        attends = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "num_class_embeds": None}
+        unet = diffusers.UNet2DModel(**SIZES | attends)
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=100, beta_end=0.1, prediction_type=prediction)
+    folder = tmp_path / "teacher"
+    diffusers.DDIMPipeline(unet, scheduler).save_pretrained(str(folder), safe_serialization=True)
+    result = sansdata.distill(
+        str(folder), "lora:2", "boot", "4steps", tmp_path / "run", task=task, strict=True,
+        options={"warmup": 1, "transfer": {"batch": 4, "lr": 0.01}}, settings={"threads": 1, "device": "cpu"},
+    )  # fmt: skip
+    whole, small = (sansdata.export(tmp_path / "run", to) for to in ("diffusers", "adapters"))
+    pipeline = diffusers.DDIMPipeline.from_pretrained(whole.file)
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    made = pipeline(
+        batch_size=3, num_inference_steps=1, generator=torch.Generator().manual_seed(0), output_type="np"
+    ).images  # fmt: skip
+    with torch.no_grad():
+        own = result.student(noise).clamp(-1, 1)
+        assert torch.allclose(torch.from_numpy(made)[..., 0], own[:, 0] / 2 + 0.5, atol=1e-5)
+        assert set(pipeline.unet.state_dict()) == set(unet.state_dict())
+        factors = load_file(small.file)
+        state = unet.state_dict()
+        for name in {name.rpartition(".lora_")[0] for name in factors}:
+            down, up = factors[f"{name}.lora_A.weight"], factors[f"{name}.lora_B.weight"]
+            state[f"{name}.weight"] = state[f"{name}.weight"] + (up.flatten(1) @ down.flatten(1)).view_as(
+                state[f"{name}.weight"]
+            )
+        unet.load_state_dict(state)
+        answered = unet(noise, torch.tensor(0)).sample
+    assert any(".attentions." in name for name in factors)
+    assert torch.allclose(answered.clamp(-1, 1), own, atol=1e-5)

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from .. import __version__, columns
 from ..deploy import predict
+from ..deploy.adapters import COMPARED as ADAPTERS_COMPARED
+from ..deploy.adapters import PARITY as ADAPTERS_PARITY
+from ..deploy.adapters import write_adapters
 from ..deploy.bundle import Deployable
 from ..deploy.cost import Cost, costs, peak_memory_of_onnx
 from ..deploy.export import SUFFIX, ExportReport, load_exported
@@ -31,7 +34,7 @@ from .compress import Compressed
 from .quantize import to_int8
 from .result import Result, asked, is_student_file, load
 
-Format = Literal["onnx", "onnx-int8", "pt2", "executorch", "diffusers"]
+Format = Literal["onnx", "onnx-int8", "pt2", "executorch", "diffusers", "adapters"]
 INT8_DRIFT = 0.1
 """Of the largest answer: how far integer kernels of two machines may lie apart."""
 INT8_AGREEMENT = 0.95
@@ -71,8 +74,9 @@ class Exported:
 def export(
     model: str | Path | Result | Compressed, to: Format = "onnx", path: str | Path | None = None
 ) -> Exported:  # fmt: skip
-    """Writes the deployable student as 'onnx', 'onnx-int8', 'pt2' or 'executorch', or a generator in one step as the
-    folder of a pipeline of 'diffusers'; checks that it answers like the original, and measures it.
+    """Writes the deployable student as 'onnx', 'onnx-int8', 'pt2' or 'executorch', a generator in one step as the
+    folder of a pipeline of 'diffusers', or its 'adapters' alone; checks that it answers like the original, and measures
+    it.
 
     model: a run directory, a Result, a Compressed, or a student file such as `compress` writes; its zeros and its
     rounded weights are those of the exported file. INT8 is calibrated on what the run synthesised, else by BatchNorm
@@ -88,6 +92,8 @@ def export(
     file = Path(path or target).expanduser()  # type: ignore[arg-type]
     if to == "diffusers":
         return _pipeline(module, task, file)
+    if to == "adapters":
+        return _adapters(module, task, file)
     deployable = Deployable(module, task)
     done = _integers(deployable, file, run) if to == "onnx-int8" else _plain(deployable, task, file, to)
     if to in ("onnx", "onnx-int8"):
@@ -99,7 +105,9 @@ def export(
 
 def _student(model: Any, to: Format) -> tuple[torch.nn.Module, Task, Path | None, Path | None]:
     """(network, task, where the file goes unless somebody says, the run directory)."""
-    suffix = {"onnx-int8": ".int8.onnx", "diffusers": ".diffusers"}.get(to) or SUFFIX[to]
+    suffix = {"onnx-int8": ".int8.onnx", "diffusers": ".diffusers", "adapters": ".adapters.safetensors"}.get(
+        to
+    ) or SUFFIX[to]
     if isinstance(model, Compressed):
         return model.student, model.task, None if model.file is None else model.file.with_suffix(suffix), None
     if isinstance(model, (str, Path)) and is_student_file(model):
@@ -124,6 +132,16 @@ def _pipeline(module: torch.nn.Module, task: Task, folder: Path) -> Exported:
     return Exported(
         str(folder), "diffusers", size, gap, PARITY, None, COMPARED, cost,
         notes=("drawn with DDIMPipeline.from_pretrained(FOLDER)(num_inference_steps=1)",),
+    )  # fmt: skip
+
+
+def _adapters(module: torch.nn.Module, task: Task, file: Path) -> Exported:
+    """What was learnt beside a frozen network, without that network."""
+    gap, size = write_adapters(module, task, file)
+    (cost,) = costs([Deployable(module, task)], task)
+    return Exported(
+        str(file), "adapters", size, gap, ADAPTERS_PARITY, None, ADAPTERS_COMPARED, cost,
+        notes=("stands beside the teacher's network: --student lora@FILE; --to diffusers adds it into the weights",),
     )  # fmt: skip
 
 

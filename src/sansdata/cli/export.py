@@ -20,6 +20,7 @@ class Target(StrEnum):
     pt2 = "pt2"
     executorch = "executorch"
     diffusers = "diffusers"
+    adapters = "adapters"
 
 
 def export(

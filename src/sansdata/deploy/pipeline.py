@@ -14,6 +14,7 @@ from ..errors import ConfigError, SansdataError, StudentError
 from ..files import temporary_name
 from ..kinds.index import input_kind
 from ..kinds.inputs.noise import noise_of
+from ..models.adapters import merged
 from ..models.diffusion.denoiser import ask
 from ..models.diffusion.one_step import OneStep
 from ..models.diffusion.schedules import Discrete
@@ -31,12 +32,13 @@ ALMOST_NONE = 1e-3
 def write_pipeline(module: nn.Module, folder: Path) -> None:
     """Writes model_index.json, the UNet in safetensors and a DDIM scheduler that hands on what the network gives. A
     UNet2DModel that is told how strongly it is guided is written as one that is guided by the middle of its range; a
-    UNet2DConditionModel goes on to be told, by its `timestep_cond`.
+    UNet2DConditionModel goes on to be told, by its `timestep_cond`. Adapters are added into the weights.
 
     With num_inference_steps=1 that scheduler asks at the time 0, which is the student's own, and its step returns the
     answer unchanged. Raises StudentError for what is no generator in one step of a UNet of diffusers,
     MissingLibraryError without the library.
     """
+    module = merged(module)
     unet, schedule = _parts(module)
     diffusers = library("diffusers")
     network = copy.deepcopy(unet.unet).cpu().float().eval()

@@ -2,7 +2,8 @@
 
 {"kind": "zoo" | "timm" | "torchvision" | "factory", "name": ..., "args": {...}}, or one of these under
 {"kind": "group-norm", "of": {...}}, where GroupNorm stands for BatchNorm. Generators in one step are {"kind":
-"one-step", "of": {...}} of a denoiser, and {"kind": "steered", "calls", "guided", "of": {...}} of a generator.
+"one-step", "of": {...}} of a denoiser, and {"kind": "steered", "calls", "guided", "of": {...}} of a generator;
+{"kind": "adapted", "rank", "of": {...}} stands beside low-rank adapters.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import nn
 
 from ..errors import SansdataError, StudentError, did_you_mean, first_line
 from ..tasks import Task
+from .adapters import adapt
 from .diffusion.denoiser import Denoiser
 from .diffusion.one_step import OneStep
 from .diffusion.steerable import Steerable
@@ -73,6 +75,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
         return _in_one_step(build(of, pretrained, code))
     if architecture.get("kind") == "steered" and isinstance(of, Mapping) and of.get("kind") != "steered":
         return _steered(build(of, pretrained, code), architecture)
+    if architecture.get("kind") == "adapted" and isinstance(of, Mapping) and of.get("kind") != "adapted":
+        return _adapted(build(of, pretrained, code), architecture)
     kind, name, args = (architecture.get(part) for part in FIELDS)
     if not (isinstance(name, str) and isinstance(args, Mapping)) or set(architecture) - set(FIELDS):
         raise StudentError(f"an architecture has a kind, a name and args, got {dict(architecture)!r:.200}")
@@ -93,7 +97,7 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
         raise StudentError(f"{kind} network '{name[:100]}' cannot be built: {first_line(fault)}") from fault
     raise StudentError(
         f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, diffusers, "
-        "group-norm, one-step, steered, shrink, quantized, quant-relu, shared-classifier."
+        "group-norm, one-step, steered, adapted, shrink, quantized, quant-relu, shared-classifier."
     )
 
 
@@ -101,6 +105,14 @@ def _in_one_step(denoiser: nn.Module) -> nn.Module:
     if not isinstance(denoiser, Denoiser):
         raise StudentError(f"architecture: one-step is of a denoiser, not of a {type(denoiser).__name__}")
     return OneStep(denoiser)
+
+
+def _adapted(module: nn.Module, architecture: Mapping[str, Any]) -> nn.Module:
+    rank = architecture.get("rank")
+    if type(rank) is not int:
+        raise StudentError(f"architecture: adapted needs a whole 'rank', got {rank!r:.40}")
+    adapt(module, rank)
+    return module
 
 
 def _steered(generator: nn.Module, architecture: Mapping[str, Any]) -> nn.Module:

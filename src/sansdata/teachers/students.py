@@ -15,7 +15,7 @@ from ..models.recogniser import Recogniser, with_fewer_layers
 from ..network import Network
 from ..tasks import Task
 from .base import Teacher
-from .denoiser import ONE_STEP, in_one_step
+from .denoiser import LORA, LORA_OF, ONE_STEP, adapted, in_one_step
 from .specs import Model, resolve
 from .whisper import architecture_of as recogniser_architecture
 
@@ -35,6 +35,9 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
         return Model(materialised(spec, taught), None, "a module in Python", None, taught)
     if spec == ONE_STEP:
         module, architecture = in_one_step(teacher.module, teacher.architecture)
+        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
+    if spec.startswith((LORA, LORA_OF)):
+        module, architecture = adapted(spec, teacher.module, teacher.architecture)
         return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
     if spec.startswith("layers:"):
         return _fewer_layers(spec, teacher, taught)
