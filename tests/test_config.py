@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sansdata.config import dump_yaml, parse_override, parse_yaml, set_dotted
 from sansdata.errors import ConfigError, MethodError, TaskError, UserError
 from sansdata.methods.index import METHODS, find_method, merged, method_config
-from sansdata.settings import Budget, RunSettings, parse_budget, resolve_settings
+from sansdata.settings import Budget, RunSettings, code_of, parse_budget, resolve_settings
 from sansdata.tasks import KNOWN_TASKS, ImageTask, load_task
 
 quick = settings(max_examples=50, deadline=None)
@@ -335,3 +335,10 @@ def test_a_key_beside_the_flag_refines_it() -> None:
     bits = resolve_settings(None, {"bits": "w2a4"}, ["bits.scale=released"]).bits
     assert (bits.weights, bits.activations, bits.scale) == (2, 4, "released")
     assert resolve_settings(None, {}, ["bits=w2"]).bits.weights == 2
+
+
+@pytest.mark.parametrize("spec", ["lora:8", "latents:latent-mlp", "layers:2", "shrink:0.5", "timm:resnet18"])
+def test_a_spec_that_only_has_a_colon_names_no_code(spec: str) -> None:
+    """Else the settings file of such a run could not be taken up again."""
+    assert code_of(spec) is None
+    assert code_of("my.module:network@weights.pt") == "my.module:network"

@@ -335,11 +335,15 @@ def resolve_settings(file: str | Path | None, values: Mapping[str, Any], overrid
     return settings
 
 
+NO_CODE = ("timm", "torchvision", "shrink", "layers", "lora", "latents")
+"""What stands before the colon of a SPEC that names no code of the user's."""
+
+
 def code_of(spec: str) -> str | None:
     """The function 'package.module:function' that a SPEC names, with '@FILE' or without; None for every other SPEC."""
     name = spec.partition("@")[0]
     library, _, rest = name.partition(":")
-    return name if library and rest and library not in ("timm", "torchvision", "shrink") else None
+    return name if library and rest and library not in NO_CODE else None
 
 
 def require_code_named(

@@ -249,6 +249,11 @@ CASES = {
         learns={"lr": 0.02, "batch": 64},
         retains=False,
     ),
+    "fair4free/decoded": Case(
+        {"handover": "cycle", "loss": "energy", "transfer": {"batch": 8}}, stops=(4, 1, 7),
+        learns={"lr": 0.02, "batch": 64},
+        retains=False,
+    ),
     "udistil/transcripts": Case(
         {
             "speakers": ["formants"], "texts": str(Path(__file__).with_name("said.txt")), "clips": 24,

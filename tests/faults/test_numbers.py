@@ -106,7 +106,7 @@ def test_nan_in_the_gradient_of_the_last_step(name: str, tiny: Tiny, tmp_path: P
     assert "not finite" in stops(settings, tmp_path / "run")
 
 
-BY_CAPABILITY = {"boot/noise", "fair4free/latents", "zerogen/writer", "zerogen/writer-of-two"}
+BY_CAPABILITY = {"boot/noise", "fair4free/decoded", "fair4free/latents", "zerogen/writer", "zerogen/writer-of-two"}
 """Rows that never call their teacher: they ask what it can do besides, to denoise, to draw latents, to write."""
 
 

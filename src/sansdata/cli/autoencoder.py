@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..tasks import load_task
 from . import words
 
-SENSITIVE = "a column of categories, or COLUMN=LEVEL,... for these levels against the others"
+SENSITIVE = "a column of categories, or COLUMN=LEVEL,... for these levels against the others; of pictures an array"
 HANDOVER = "what of the rows' latents goes into the file: prior, moments or latent-bank"
 
 
@@ -32,7 +32,7 @@ def autoencoder(
     handover: Annotated[str | None, typer.Option(metavar="MODE", help=HANDOVER)] = None,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
 ) -> None:
-    """Train a fair autoencoder on real rows of a table: the teacher of `distill --method fair4free`. Reads data."""
+    """Train a fair autoencoder on real rows or pictures: the teacher of `distill --method fair4free`. Reads data."""
     if data is None or sensitive is None or out is None:
         raise ConfigError(
             "--data TABLE, --sensitive COLUMN and --out DIR are needed: what to learn, fair to whom, where"
@@ -41,6 +41,11 @@ def autoencoder(
     settings: dict[str, Any] = {} if handover is None else {"handover": handover}
     for text in overrides or ():
         set_dotted(settings, *parse_override(text))
+    if job is not None and load_task(job).pair == ("image", "classes"):
+        if positive is not None:
+            raise ConfigError("--positive is of tables: a picture's classes are drawn as they are")
+        _of_pictures(data, sensitive, out, job, settings, seed)
+        return
     from ..api.autoencoder import FILE, TASK, write_autoencoder
 
     done = write_autoencoder(data, sensitive, out, task=job, positive=positive, settings=settings, seed=seed)
@@ -53,15 +58,32 @@ def autoencoder(
     print(f"groups    of '{groups.column}': {shares}")
     aucs = f"{done.group_auc:.3f} (.5: not at all), the class with {done.class_auc:.3f}"
     print(f"latents   tell the group with AUROC {aucs}")
-    print(f"holds     {_held(done)}")
+    print(f"holds     {_held(done, 'rows', 'both networks, the bins and the share of each group')}")
 
 
-def _held(done: Any) -> str:
-    """What of real rows leaves the house with the file."""
+def _of_pictures(
+    data: Any, sensitive: str, out: Path, job: dict[str, Any], settings: dict[str, Any], seed: int
+) -> None:
+    from ..api.autoencoder import FILE, TASK
+    from ..api.picture_autoencoder import write_picture_autoencoder
+
+    done = write_picture_autoencoder(data, sensitive, out, task=job, settings=settings, seed=seed)
+    model = done.model
+    print(f"teacher   {done.folder / FILE}")
+    print(f"task      {done.folder / TASK}  (of its students: noise of {model.latent} and a group into pictures)")
+    print(f"learnt    {done.count:,} pictures of {'x'.join(map(str, model.shape))}")
+    shares = ", ".join(f"{name} {words.percent(float(part))}" for name, part in zip(model.names, model.shares))
+    print(f"groups    {shares}")
+    aucs = f"{done.group_auc:.3f} (.5: not at all), the class with {done.class_auc:.3f}"
+    print(f"latents   tell the group with AUROC {aucs}")
+    print(f"holds     {_held(done, 'pictures', 'both networks and the share of each group')}")
+
+
+def _held(done: Any, what: str, always: str) -> str:
+    """What of real rows or pictures leaves the house with the file."""
     model = done.model
     if model.bank is not None:
-        return f"latents of {len(model.bank.latents):,} real rows: personal data. Its students are not data-free"
-    always = "both networks, the bins and the share of each group"
+        return f"latents of {len(model.bank.latents):,} real {what}: personal data. Its students are not data-free"
     if model.moments is None:
-        return f"{always}; nothing of the rows' latents"
-    return f"{always}; of the rows' latents a mixture of {len(model.moments.weights)} Gaussian(s)"
+        return f"{always}; nothing of the {what}' latents"
+    return f"{always}; of the {what}' latents a mixture of {len(model.moments.weights)} Gaussian(s)"

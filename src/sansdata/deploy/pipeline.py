@@ -101,7 +101,9 @@ def _guide_for_good(network: Any, student: OneStep) -> None:
     """What the network is told of its guidance is one vector, added before a linear layer: a part of its bias."""
     embedding = network.time_embedding
     with torch.no_grad():
-        told = student.told_of(torch.zeros(1)).cpu()
+        told = student.told_of(torch.zeros(1, device=student.strengths.device))
+        assert told is not None
+        told = told.cpu()
         embedding.linear_1.bias += (embedding.linear_1.weight @ embedding.cond_proj(told)[0]).detach()
     embedding.cond_proj = None
 

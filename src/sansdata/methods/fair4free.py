@@ -1,5 +1,5 @@
-"""Fair4Free: a small network that draws the latents of a fair autoencoder, whose decoder makes rows of them (Sikder,
-de Leng & Heintz 2024, arXiv 2410.01423; no code was released).
+"""Fair4Free: a small network that draws the latents of a fair autoencoder, whose decoder makes rows or pictures of them
+(Sikder, de Leng & Heintz 2024, arXiv 2410.01423; no code was released).
 
 The teacher's file says what a student's targets can be (`teachers.autoencoder.base.MODES`). Deviation: the paper's
 targets are the teacher's encodings of the training rows, so that its distillation reads data; here these are the mode
@@ -22,10 +22,13 @@ from ..contracts import Access, Batch, Forward, Losses, Outputs, Requirements, S
 from ..errors import MethodError
 from ..figures import Drawing, Figure, Finding, Warned
 from ..kinds.index import input_kind
+from ..kinds.inputs.noise import noise_of
 from ..method import Context, Method
+from ..models.fair_image_vae import LatentPictures
 from ..models.modes import fixed
 from ..objectives.distributions import energy_distance, mmd, sliced_w2, unit_vectors
-from ..teachers.autoencoder import ENCODES, AutoEncoder
+from ..teachers.autoencoder import ENCODES
+from ..teachers.autoencoder.base import LatentSource
 from ..training.transfer import TransferSettings
 
 SHOWN = 2000
@@ -58,7 +61,7 @@ class Fair4Free(Method):
     def requires(cls, config: Fair4FreeConfig) -> Requirements:
         return Requirements(
             access=Access.LABELS, capabilities=frozenset({ENCODES}), inputs=frozenset({"noise"}),
-            outputs=frozenset({"vectors"}),
+            outputs=frozenset({"vectors", "field"}),
         )  # fmt: skip
 
     @classmethod
@@ -66,9 +69,15 @@ class Fair4Free(Method):
         return {"transfer": steps}
 
     def __init__(self, config: Fair4FreeConfig, context: Context) -> None:
-        """Raises MethodError for a hand-over that the teacher's file has nothing for, or that is data."""
+        """Raises MethodError for a hand-over that the teacher's file has nothing for or that is data, and for a student
+        that draws no latents."""
         super().__init__(config, context)
-        self.source: AutoEncoder = context.teacher.capability(ENCODES)
+        self.source: LatentSource = context.teacher.capability(ENCODES)
+        if context.task.pair[1] == "field" and not isinstance(context.student, LatentPictures):
+            raise MethodError(
+                "fair4free: pictures are decoded of latents, so the student is a small network of latents before the "
+                "teacher's decoder: --student latents:latent-mlp"
+            )
         self.mode = handover_of(config, self.source)
         self.kind = input_kind(context.task)
 
@@ -91,7 +100,7 @@ class Fair4Free(Method):
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses, sought = Losses(), batch.answers().value
-        own = student(batch.inputs).value
+        own = student(noise_of(batch.inputs)).value  # without a group: of pictures too these are the latents
         losses.add(self.config.loss, 1, lambda: self._apart(own, sought, batch))
         return losses
 
@@ -108,7 +117,7 @@ class Fair4Free(Method):
         sought = self.source.latents(self.mode, SHOWN, streams.afresh("judged latents")).double()
         noise = self.context.runtime.place(self.kind.draw(SHOWN, streams.afresh("judged noise")))
         with torch.no_grad(), fixed(self.context.student):
-            own = self.context.student_outputs(noise).value.double().cpu()
+            own = self.context.student_outputs(noise_of(noise)).value.double().cpu()
         ratio = own.std(0) / sought.std(0).clamp_min(1e-12)
         judged: list[Finding] = [
             Figure("latent_spread_ratio", float(ratio.mean()), "number",
@@ -125,15 +134,15 @@ class Fair4Free(Method):
             return []
         return [Warned(
             "not data-free", len(self.source.bank.latents),
-            "the student learnt the latents of so many real rows, which are personal data and lie in the teacher's "
-            "file. The paper does so; moments, cycle and prior do not.",
+            "the student learnt the latents of so many real rows or pictures, which are personal data and lie in the "
+            "teacher's file. The paper does so; moments, cycle and prior do not.",
         )]  # fmt: skip
 
     def state(self) -> Mapping[str, Stateful]:
         return {}
 
 
-def handover_of(config: Fair4FreeConfig, source: AutoEncoder) -> str:
+def handover_of(config: Fair4FreeConfig, source: LatentSource) -> str:
     """The mode that `config` means for this teacher. Raises MethodError."""
     mode = config.handover
     if mode == "auto":

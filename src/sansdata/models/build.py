@@ -3,7 +3,8 @@
 {"kind": "zoo" | "timm" | "torchvision" | "factory", "name": ..., "args": {...}}, or one of these under
 {"kind": "group-norm", "of": {...}}, where GroupNorm stands for BatchNorm. Generators in one step are {"kind":
 "one-step", "of": {...}} of a denoiser, and {"kind": "steered", "calls", "guided", "of": {...}} of a generator;
-{"kind": "adapted", "rank", "of": {...}} stands beside low-rank adapters.
+{"kind": "adapted", "rank", "of": {...}} stands beside low-rank adapters, and {"kind": "latents", "shape", "groups",
+"latent", "of": {...}} before a decoder of pictures.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from .diffusion.one_step import OneStep
 from .diffusion.steerable import Steerable
 from .diffusion.unets import NETWORKS, denoiser_of
 from .factories import build_factory
+from .fair_image_vae import LatentPictures, PictureDecoder
 from .federated_nets import with_group_norm
 from .libraries import build_timm, build_torchvision
 from .zoo import ZOO, ZOOS, build_zoo, networks_of, sizes_of
 
+MOST_OF_DECODER = 4096
 FIELDS = ("kind", "name", "args")
 
 
@@ -75,6 +78,8 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
         return _in_one_step(build(of, pretrained, code))
     if architecture.get("kind") == "steered" and isinstance(of, Mapping) and of.get("kind") != "steered":
         return _steered(build(of, pretrained, code), architecture)
+    if architecture.get("kind") == "latents" and isinstance(of, Mapping) and of.get("kind") == "zoo":
+        return _before_decoder(build(of, pretrained, code), architecture)
     if architecture.get("kind") == "adapted" and isinstance(of, Mapping) and of.get("kind") != "adapted":
         return _adapted(build(of, pretrained, code), architecture)
     kind, name, args = (architecture.get(part) for part in FIELDS)
@@ -97,7 +102,7 @@ def build(architecture: Mapping[str, Any], pretrained: bool = False, code: Colle
         raise StudentError(f"{kind} network '{name[:100]}' cannot be built: {first_line(fault)}") from fault
     raise StudentError(
         f"architecture kind {str(kind)[:40]!r} is unknown. Known: zoo, timm, torchvision, factory, diffusers, "
-        "group-norm, one-step, steered, adapted, shrink, quantized, quant-relu, shared-classifier."
+        "group-norm, one-step, steered, adapted, latents, shrink, quantized, quant-relu, shared-classifier."
     )
 
 
@@ -113,6 +118,14 @@ def _adapted(module: nn.Module, architecture: Mapping[str, Any]) -> nn.Module:
         raise StudentError(f"architecture: adapted needs a whole 'rank', got {rank!r:.40}")
     adapt(module, rank)
     return module
+
+
+def _before_decoder(draws: nn.Module, architecture: Mapping[str, Any]) -> nn.Module:
+    shape, groups, latent = (architecture.get(part) for part in ("shape", "groups", "latent"))
+    sound = isinstance(shape, (list, tuple)) and len(shape) == 3 and shape[0] in (1, 3)
+    if not sound or not all(type(one) is int and 1 <= one <= MOST_OF_DECODER for one in (*shape, groups, latent)):  # type: ignore[misc]
+        raise StudentError("architecture: latents needs the 'shape' of a picture, and how many 'groups' and 'latent'")
+    return LatentPictures(draws, PictureDecoder(shape, groups, latent))  # type: ignore[arg-type]
 
 
 def _steered(generator: nn.Module, architecture: Mapping[str, Any]) -> nn.Module:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import TeacherError
 from ..tasks import Task
-from .autoencoder import is_autoencoder, load_autoencoder_teacher
+from .autoencoder import is_autoencoder, is_picture_autoencoder, load_autoencoder_teacher, load_picture_teacher
 from .base import Teacher
 from .bundle import bundle_files, is_bundle, load_bundle
 from .onnx_file import external_files, is_onnx, load_onnx
@@ -111,6 +111,7 @@ FORMATS = (
     Format(is_offer, load_service, _files_of_service),
     Format(is_writer, _load_writer, _files_of_writer, _libraries_of_writer),
     Format(_at(is_autoencoder), _from(load_autoencoder_teacher), _itself),
+    Format(_at(is_picture_autoencoder), _from(load_picture_teacher), _itself),
     Format(is_onnx, _from(load_onnx), _in(_with_external), _imports("onnx", "onnxruntime")),
     Format(_at(is_pipeline), _from(load_pipeline), _in(pipeline_files), _imports("diffusers")),
     Format(_at(is_whisper), _from(load_whisper), _in(whisper_files), _imports(*HUB)),

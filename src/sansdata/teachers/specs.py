@@ -8,11 +8,12 @@ NAME                       a zoo network, random weights: students only
 layers:D                   the teacher's network with D layers of its decoder: students of recognisers only
 shrink:R                   the teacher's network with every hidden width times R: students only
 one-step                   the network of a teacher that denoises, with its weights, as a generator: students only
+latents:NAME               a network of latents before the decoder of an autoencoder of pictures: students only
 lora:R, lora@FILE          the same, frozen, beside adapters of rank R, or of a file, which alone learn: students only
 RUN or STUDENT.safetensors a run directory, or a student file that sansdata wrote
 MODEL.skops                an estimator of scikit-learn's, only asked: teachers of tables only
 WRITER.safetensors         a language model that sansdata wrote: teachers that write texts
-AUTOENCODER.safetensors    a fair autoencoder that sansdata wrote: teachers that draw latents
+AUTOENCODER.safetensors    a fair autoencoder that sansdata wrote: teachers that draw latents, or pictures of them
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts

@@ -14,6 +14,7 @@ from ..models.modes import in_mode
 from ..models.recogniser import Recogniser, with_fewer_layers
 from ..network import Network
 from ..tasks import Task
+from .autoencoder.students import LATENTS, before_decoder
 from .base import Teacher
 from .denoiser import LORA, LORA_OF, ONE_STEP, adapted, in_one_step
 from .specs import Model, resolve
@@ -35,6 +36,9 @@ def load_student(spec: str | nn.Module, teacher: Teacher, task: Task) -> Model:
         return Model(materialised(spec, taught), None, "a module in Python", None, taught)
     if spec == ONE_STEP:
         module, architecture = in_one_step(teacher.module, teacher.architecture)
+        return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
+    if spec.startswith(LATENTS):
+        module, architecture = before_decoder(spec, teacher)
         return Model(module, architecture, f"{spec} of {teacher.source}", None, taught)
     if spec.startswith((LORA, LORA_OF)):
         module, architecture = adapted(spec, teacher.module, teacher.architecture)

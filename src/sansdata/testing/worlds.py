@@ -19,6 +19,7 @@ from ..decoding.image_pool import ImagePool
 from ..kinds.index import input_kind
 from ..kinds.inputs.table_bins import TableBins
 from ..models.build import architecture_of, build
+from ..models.fair_image_vae import FairImageVAE
 from ..models.fair_vae import FairVAE
 from ..models.saved import write_model
 from ..network import Network
@@ -42,7 +43,9 @@ from ..tasks import (
     WaysSpec,
 )
 from ..teachers import autoencoder
+from ..teachers.autoencoder import PictureAutoEncoder
 from ..teachers.autoencoder.base import AutoEncoder, Moments, Sensitive
+from ..teachers.autoencoder.students import before_decoder
 from ..teachers.base import Teacher
 from ..teachers.panel import Api, Panel
 from ..teachers.writers import cached_ngram
@@ -216,6 +219,43 @@ class LatentsWorld(World):
 
     def save(self, path: Path) -> None:
         autoencoder.save_autoencoder(path, make_autoencoder())
+
+    def spec(self, path: Path) -> str:
+        return str(path)
+
+
+def make_picture_autoencoder(seed: int = 0) -> PictureAutoEncoder:
+    """Of pictures of 8 x 8 in two groups; it has learnt nothing, but its pictures differ."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = FairImageVAE((1, 8, 8), 2, CLASSES, LATENT)
+        with torch.no_grad():
+            for part in vae.decoder.layers:
+                if hasattr(part, "weight"):
+                    part.weight.mul_(3)  # type: ignore[operator, union-attr]
+        moments = Moments(torch.tensor([0.25, 0.75]), torch.randn(2, LATENT), torch.eye(LATENT).repeat(2, 1, 1))
+    names = tuple(f"class {number}" for number in range(CLASSES))
+    return PictureAutoEncoder(
+        vae.eval().requires_grad_(False), (1, 8, 8), ("red", "others"), names, (0.4, 0.6), LATENT, moments
+    )
+
+
+@dataclass(frozen=True)
+class DecodedWorld(World):
+    """A teacher that decodes latents into pictures of a group, and a student that draws latents before that decoder."""
+
+    small: ClassVar[str] = "latents:latent-mlp-small"
+
+    def teacher(self) -> Teacher:
+        return autoencoder.picture_teacher_of(make_picture_autoencoder(), self.task)
+
+    def module(self, scale: float = 1.0, seed: int = 0) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return before_decoder(self.small, self.teacher())[0]
+
+    def save(self, path: Path) -> None:
+        autoencoder.save_picture_autoencoder(path, make_picture_autoencoder())
 
     def spec(self, path: Path) -> str:
         return str(path)
@@ -396,6 +436,7 @@ WORLDS: dict[str, World] = {
     "latents": LatentsWorld(
         PairTask(inputs=NoiseSpec(shape=(LATENT,)), outputs=VectorsSpec(size=LATENT)), "latent-mlp-small"
     ),
+    "decoded": DecodedWorld(autoencoder.picture_task_of(make_picture_autoencoder()), "latents"),
     "noise": NoiseWorld(make_noise_task(), "ring"),
     "panel": PanelWorld(make_panel_task(), "conv4"),
     "sounds": World(make_sounds_task(), "mel-cnn-small"),

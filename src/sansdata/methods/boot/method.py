@@ -184,6 +184,7 @@ class BOOT(Method):
 
     def _target(self, student: Forward, inputs: Inputs, now: Tensor) -> Tensor:
         """Where the teacher's step leads from the student's own signal at `now` (B,), a share of the way."""
+        assert not isinstance(inputs, Tensor)
         signal = student(_with_time(inputs, now)).value
         (start, _), path = self._start(inputs), self._path(inputs)
         time, earlier = self._time(now), self._time(now - self.config.delta)

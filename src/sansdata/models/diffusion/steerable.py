@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -156,7 +157,7 @@ def waves(share: Tensor) -> Tensor:
 
 def silent(entries: int, width: int) -> nn.Linear:
     """A linear layer without a bias that says nothing until it has learnt."""
-    layer = nn.utils.skip_init(nn.Linear, entries, width, bias=False)  # which draws no random numbers
+    layer: Any = nn.utils.skip_init(nn.Linear, entries, width, bias=False)  # which draws no random numbers
     nn.init.zeros_(layer.weight)
     return layer
 

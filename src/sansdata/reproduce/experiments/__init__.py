@@ -26,6 +26,7 @@ EXPERIMENTS = {
     "echo": "a recurrent student of a ventricle's masks, on films of a phantom that it never saw",
     "table": "a student of trees that are only asked, and its ranking and agreement on the test rows",
     "fair-rows": "a generator of rows from a fair autoencoder's latents, and a classifier that was trained on them",
+    "fair-pictures": "a generator of pictures from a fair autoencoder's latents, and a classifier trained on them",
     "integers": "a network of integers, wrecked and restored, and what calibrates it",
     "texts": "a student of a classifier of texts that a recipe trains, and its agreement on the test texts",
     "one-language": "a classifier of texts cut to one language, and what its students keep",

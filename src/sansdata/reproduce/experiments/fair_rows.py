@@ -129,13 +129,13 @@ def _drawn_by_student(data: str, student: str, threads: int, written: str, steps
             str(path), student, "fair4free", f"{steps}steps", Path(folder) / "run", seed, task=task_of(model),
             strict=True, options=options, settings={"threads": threads, "engine": {"snapshots": 1, "sample_grids": 1}},
         )  # fmt: skip
-        cost, measures = result.cost, _of_student(result)
+        cost, measures = result.cost, of_student(result)
         stream = torch.Generator().manual_seed(seed)
         latents = draw_latents(Network.of(result.student, result.task), result.task, ROWS, stream)
     return Drawn(latents, cost, measures)
 
 
-def _of_student(result: Result) -> dict[str, float]:
+def of_student(result: Result) -> dict[str, float]:
     """Of the latents that it draws."""
     by_name = {one["name"]: one.get("value") for one in result.summary["figures"]}
     shown = {"latent spread": "latent_spread_ratio", "latent distance": "latent_energy_distance"}

@@ -14,7 +14,7 @@ from .combinations import COMBINATIONS
 from .dfq import DFQ
 from .diffdfkd import DIFFDFKD, DIFFDFKD_FASHION
 from .echo_dfkd import ECHO
-from .fair4free import ADULT_ROWS, GERMAN_ROWS
+from .fair4free import ADULT_ROWS, FASHION_PICTURES, GERMAN_ROWS
 from .faqd import FAQD, FAQD_CIFAR10
 from .fashion_mnist import FASHION_MNIST
 from .fedd2s import FEDD2S
@@ -67,6 +67,7 @@ RECIPES: dict[str, Recipe] = {
         GERMAN_CREDIT,
         ADULT_ROWS,
         GERMAN_ROWS,
+        FASHION_PICTURES,
         DFQ,
         SPOKEN_DIGITS,
         TEXT_DFKD,

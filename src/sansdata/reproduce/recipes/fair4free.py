@@ -122,3 +122,51 @@ GERMAN_ROWS = _recipe(
         "the class with an AUROC of .55 only, and nearly everybody is called good. 750 rows bear less of a penalty.",
     ),
 )
+
+_PICTURE_STEPS = 1000
+_LOOSE: dict[str, Any] = {"epochs": 12, "weight": 0.0}
+_TIGHT: dict[str, Any] = {"epochs": 12, "weight": 300.0}
+
+
+def _of_pictures(name: str, role: Role, own: dict[str, Any], steps: int = _PICTURE_STEPS, **more: Any) -> Arm:
+    options = more.pop("options", {})
+    return Arm(name=name, role=role, method="fair4free", steps=steps, options=options,
+               experiment={"autoencoder": own, **more})  # fmt: skip
+
+
+FASHION_PICTURES = Recipe(
+    name="fair4free-fashion",
+    claim="Pictures whose latents a small network draws without data, decoded for a colour that the latent does not "
+    "choose, train a classifier that judges less by colour than one of the real pictures. The colour is planted on "
+    "Fashion-MNIST: red for four fifths of the first five classes, green for four fifths of the others.",
+    data="fashion-mnist",
+    task="fashion-mnist",
+    teacher=None,
+    student="latents:latent-mlp",
+    experiment="fair-pictures",
+    held_out=0,
+    matched="Every classifier is a LeNet-5 that learns 10,000 pictures for 4 epochs, and is tested on the 10,000 real "
+    "test pictures, half of each class in either colour. Autoencoders learn 10,000 training pictures for 12 epochs.",
+    arms={"small": (
+        _of_pictures("moments", "method", _TIGHT),
+        _of_pictures("moments-no-penalty", "ablation", _LOOSE),
+        _of_pictures("own-group", "ablation", _TIGHT, rule="own"),
+        _of_pictures("own-group-no-penalty", "ablation", _LOOSE, rule="own"),
+        _of_pictures("marginal", "ablation", _TIGHT, rule="marginal"),
+        _of_pictures("cycle", "method", _TIGHT, options={"handover": "cycle"}),
+        _of_pictures("mse", "ablation", _TIGHT, options={"loss": "mse"}),
+        _of_pictures("prior-draws", "floor", _TIGHT, steps=1, draws="prior"),
+        Arm(name="real-pictures", role="ceiling", method="real-pictures", steps=1),
+    )},
+    expected=(
+        Expectation(better="moments", worse="real-pictures", measure="colour gap", lower=True),
+        Expectation(better="moments", worse="own-group", measure="colour gap", lower=True),
+        Expectation(better="moments", worse="own-group-no-penalty", measure="colour gap", lower=True),
+        Expectation(better="moments", worse="moments-no-penalty", measure="colour gap", lower=True),
+        Expectation(better="moments", worse="real-pictures", measure="rare colour"),
+        Expectation(better="moments", worse="mse"),
+        Expectation(better="moments", worse="prior-draws"),
+        Expectation(better="moments", measure="latent spread", margin=0.8),
+        Expectation(better="mse", measure="latent spread", margin=0.2, lower=True),
+    ),
+)  # fmt: skip

@@ -1,8 +1,9 @@
-"""The autoencoder of a table as its owner hands it over: both halves, the bins of the columns, and what the file holds
-of the latents of real rows."""
+"""An autoencoder as its owner hands it over: both halves, and what the file holds of the latents of real data; of a
+table the bins of the columns too."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 import pydantic
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from ...config import Strict
 from ...errors import TeacherError
@@ -67,8 +68,54 @@ class Bank:
     groups: Tensor
 
 
+class LatentSource(ABC):
+    """Where a student's latents come from, whatever they are of."""
+
+    vae: nn.Module
+    moments: Moments | None
+    bank: Bank | None
+    source: str
+    names: tuple[str, ...]
+    """Of the groups."""
+    columns: tuple[str, ...]
+    """What a decoded sample has beside its class, where that is columns."""
+
+    @property
+    @abstractmethod
+    def latent(self) -> int:
+        """Z."""
+
+    @property
+    @abstractmethod
+    def shares(self) -> Tensor:
+        """(G,) of each group among real data."""
+
+    @abstractmethod
+    def cycled(self, count: int, stream: Generator) -> tuple[Tensor, Tensor]:
+        """(latents (count, Z), their groups (count,)): drawn from the prior, decoded, encoded again."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Those that the file has what they need for."""
+        lacking = {"moments": self.moments is None, "latent-bank": self.bank is None}
+        return tuple(mode for mode in MODES if not lacking.get(mode, False))
+
+    def latents(self, mode: str, count: int, stream: Generator) -> Tensor:
+        """(count, Z) on the CPU, drawn as one of `modes` says."""
+        if mode == "latent-bank" and self.bank is not None:
+            return self.bank.latents[torch.randint(len(self.bank.latents), (count,), generator=stream)]
+        if mode == "cycle":
+            return self.cycled(count, stream)[0]
+        noise = torch.randn(count, self.latent, generator=stream)
+        if mode == "moments" and self.moments is not None:
+            return self.moments.moved(noise)
+        if mode == "prior":
+            return noise
+        raise TeacherError(f"{self.source}: holds nothing for the mode '{mode}'. It has: {', '.join(self.modes)}")
+
+
 @dataclass
-class AutoEncoder:
+class AutoEncoder(LatentSource):
     """positive: the class that it is good to be given. provenance: how it was trained, as its owner wrote it."""
 
     vae: FairVAE
@@ -86,12 +133,14 @@ class AutoEncoder:
         return self.vae.decoder[0].in_features - len(self.sensitive.groups)  # type: ignore[union-attr, operator]
 
     @property
-    def modes(self) -> tuple[str, ...]:
-        """Those that the file has what they need for."""
-        lacking = {"moments": self.moments is None, "latent-bank": self.bank is None}
-        return tuple(mode for mode in MODES if not lacking.get(mode, False))
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(column.name for column in self.bins.columns)
 
     # -- the sensitive column
+
+    @property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.sensitive.names
 
     @cached_property
     def levels(self) -> tuple[str, ...]:
@@ -139,23 +188,7 @@ class AutoEncoder:
     def _members(self, groups: Tensor) -> Tensor:
         return F.one_hot(groups, len(self.sensitive.groups)).float().to(device_of(self.vae))
 
-    # -- what a student learns to draw
-
-    def latents(self, mode: str, count: int, stream: Generator) -> Tensor:
-        """(count, Z) on the CPU, drawn as one of `modes` says."""
-        if mode == "latent-bank" and self.bank is not None:
-            return self.bank.latents[torch.randint(len(self.bank.latents), (count,), generator=stream)]
-        if mode == "cycle":
-            return self.cycled(count, stream)[0]
-        noise = torch.randn(count, self.latent, generator=stream)
-        if mode == "moments" and self.moments is not None:
-            return self.moments.moved(noise)
-        if mode == "prior":
-            return noise
-        raise TeacherError(f"{self.source}: holds nothing for the mode '{mode}'. It has: {', '.join(self.modes)}")
-
     def cycled(self, count: int, stream: Generator) -> tuple[Tensor, Tensor]:
-        """(latents (count, Z), their groups (count,)): drawn from the prior, decoded into rows, encoded again."""
         groups = torch.multinomial(self.shares, count, replacement=True, generator=stream)
         shares = self.probabilities(torch.randn(count, self.latent, generator=stream), groups)
         return self.sampled(drawn(shares, stream), groups, stream), groups

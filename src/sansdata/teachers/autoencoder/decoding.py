@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from ...errors import ConfigError, did_you_mean
-from .base import AutoEncoder, drawn
+from .base import AutoEncoder, LatentSource, drawn
 
 RULES = {
     "own": "the group that the latent looks like, by what the encoder says of each group",
@@ -49,7 +49,7 @@ class Made:
     groups: Tensor
 
 
-def rule_of(text: str, proxies: Sequence[str], model: AutoEncoder) -> Rule:
+def rule_of(text: str, proxies: Sequence[str], model: LatentSource) -> Rule:
     """'marginal', 'neutral', 'fixed:Male' and so on. proxies: names of columns, or 'all'. Raises ConfigError."""
     name, _, group = text.partition(":")
     if name not in RULES:
@@ -58,10 +58,10 @@ def rule_of(text: str, proxies: Sequence[str], model: AutoEncoder) -> Rule:
         raise ConfigError("the rule 'fixed', and no other, names its group: fixed:GROUP")
     if proxies and name != "neutral":
         raise ConfigError(f"proxies belong to the rule 'neutral', not to '{name}'")
-    names = model.sensitive.names
+    names = model.names
     if group and group not in names:
         raise ConfigError(f"there is no group '{group[:80]}'. {did_you_mean(group, names)}")
-    known = [column.name for column in model.bins.columns]
+    known = list(model.columns)
     if unknown := [one for one in proxies if one not in known and one != ALL]:
         raise ConfigError(f"there is no column '{unknown[0][:80]}' to be a proxy. {did_you_mean(unknown[0], known)}")
     places = range(len(known)) if ALL in proxies else [known.index(one) for one in proxies]
@@ -70,10 +70,10 @@ def rule_of(text: str, proxies: Sequence[str], model: AutoEncoder) -> Rule:
 
 def decoded(model: AutoEncoder, latents: Tensor, rule: Rule, stream: Generator) -> Made:
     """A row for each latent (N, Z)."""
-    groups = _groups(model, latents, rule, stream)
+    groups = groups_for(model, latents, rule, stream)
     shares = model.probabilities(latents, groups)
     if rule.name == "neutral":
-        counted = len(model.sensitive.groups)
+        counted = len(model.names)
         of_groups = [
             model.probabilities(latents, torch.full((len(latents),), group)) for group in range(counted)
         ]  # fmt: skip
@@ -85,9 +85,9 @@ def decoded(model: AutoEncoder, latents: Tensor, rule: Rule, stream: Generator) 
     return Made(rows, labels, groups)
 
 
-def _groups(model: AutoEncoder, latents: Tensor, rule: Rule, stream: Generator) -> Tensor:
+def groups_for(model: LatentSource, latents: Tensor, rule: Rule, stream: Generator) -> Tensor:
     """(N,) the group that each is decoded for."""
-    count, groups = len(latents), len(model.sensitive.groups)
+    count, groups = len(latents), len(model.names)
     if rule.name == "fixed":
         return torch.full((count,), rule.group)
     if rule.name == "balanced":
@@ -97,13 +97,13 @@ def _groups(model: AutoEncoder, latents: Tensor, rule: Rule, stream: Generator) 
     return torch.multinomial(model.shares, count, replacement=True, generator=stream)
 
 
-def likeness(model: AutoEncoder, latents: Tensor, stream: Generator) -> Tensor:
+def likeness(model: LatentSource, latents: Tensor, stream: Generator) -> Tensor:
     """(N, G) the probability of each group of latents (N, Z), by a Gaussian for each group of those that the encoder
     gives to rows decoded from the prior. No real row is asked."""
     from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
     seen, groups = model.cycled(LOOKED_AT, stream)
     judge: Any = QuadraticDiscriminantAnalysis(reg_param=1e-4).fit(seen.numpy(), groups.numpy())
-    shares = torch.zeros(len(latents), len(model.sensitive.groups))
+    shares = torch.zeros(len(latents), len(model.names))
     shares[:, torch.from_numpy(judge.classes_)] = torch.from_numpy(judge.predict_proba(latents.numpy())).float()
     return shares

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +23,14 @@ from ...kinds.inputs.table_bins import TableBins
 from ...models.fair_vae import FairVAE
 from ...models.tensor_file import read_metadata, read_safetensors
 from ...tasks import Task, task_from_mapping
-from .base import AutoEncoder, Bank, Moments, Sensitive, groups_of
+from .base import AutoEncoder, Bank, LatentSource, Moments, Sensitive, groups_of
 
 KEY = "sansdata.autoencoder"
 MAX_WIDTH = 65_536
 """Of the latent and of a hidden layer."""
+
+
+LATENT_TENSORS = {f"moments.{name}" for name in ("weights", "means", "factors")} | {"bank.latents", "bank.groups"}
 
 
 class Description(Strict):
@@ -54,13 +58,9 @@ def is_autoencoder(path: Path) -> bool:
         return False
 
 
-def role_of(spec: str) -> str:
-    """What a run's ledger calls a file of a teacher: 'teacher', unless it holds latents of real rows."""
-    path = Path(spec)
-    if not is_autoencoder(path):
-        return "teacher"
-    count = _described(path, read_metadata(path)).real_latents
-    return f"teacher with latents of {count:,} real rows: personal data" if count else "teacher"
+def real_latents_in(path: Path) -> int:
+    """How many latents of real rows such a file says that it holds."""
+    return _described(path, read_metadata(path)).real_latents
 
 
 def save_autoencoder(path: Path, model: AutoEncoder) -> None:
@@ -71,11 +71,7 @@ def save_autoencoder(path: Path, model: AutoEncoder) -> None:
         real_latents=0 if model.bank is None else len(model.bank.latents), provenance=dict(model.provenance),  # type: ignore[arg-type]
     )  # fmt: skip
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.vae.state_dict().items()}
-    if model.moments is not None:
-        parts = {"weights": model.moments.weights, "means": model.moments.means, "factors": model.moments.factors}
-        tensors |= {f"moments.{name}": value.contiguous() for name, value in parts.items()}
-    if model.bank is not None:
-        tensors |= {"bank.latents": model.bank.latents.contiguous(), "bank.groups": model.bank.groups.contiguous()}
+    tensors |= tensors_of_latents(model)
     write_atomic(path, save(tensors, {KEY: json.dumps(described.model_dump(mode="json"), allow_nan=False)}))
 
 
@@ -99,16 +95,9 @@ def load_autoencoder(path: Path) -> AutoEncoder:
         vae = FairVAE(sum(bins.sizes), groups, latent, described.hidden)
     wanted = {name: value.shape for name, value in vae.state_dict().items()}
     for name, shape in wanted.items():
-        _require(path, tensors, name, shape)
+        require(path, tensors, name, shape)
     vae.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
-    moments, bank = _moments(path, tensors, latent), _bank(path, tensors, latent, groups)
-    held = 0 if bank is None else len(bank.latents)
-    if held != described.real_latents:
-        raise UnsafeFileError(f"{path}: says it holds {described.real_latents} latents of real rows, and holds {held}")
-    if extra := tensors.keys() - wanted.keys() - {f"moments.{name}" for name in ("weights", "means", "factors")} - {
-        "bank.latents", "bank.groups",
-    }:  # fmt: skip
-        raise TeacherError(f"{path}: holds a tensor '{sorted(extra)[0][:80]}' that no autoencoder has")
+    moments, bank = latents_in(path, tensors, wanted, latent, groups, described.real_latents)
     vae.eval().requires_grad_(False)
     return AutoEncoder(
         vae, bins, described.sensitive, described.positive, moments, bank, str(path), described.provenance
@@ -156,7 +145,7 @@ def _checked_bins(path: Path, described: Description, task: Task) -> dict[str, t
     return described.bins
 
 
-def _require(path: Path, tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+def require(path: Path, tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
     """The finite tensor `name` of that shape. Raises."""
     value = tensors.get(name)
     if value is None or value.shape != torch.Size(shape) or not value.is_floating_point():
@@ -167,24 +156,48 @@ def _require(path: Path, tensors: dict[str, Tensor], name: str, shape: tuple[int
     return value
 
 
-def _moments(path: Path, tensors: dict[str, Tensor], latent: int) -> Moments | None:
+def tensors_of_latents(model: LatentSource) -> dict[str, Tensor]:
+    """What a file holds of the latents of real data, by name."""
+    tensors: dict[str, Tensor] = {}
+    if model.moments is not None:
+        tensors |= {f"moments.{name}": value.contiguous() for name, value in vars(model.moments).items()}
+    if model.bank is not None:
+        tensors |= {f"bank.{name}": value.contiguous() for name, value in vars(model.bank).items()}
+    return tensors
+
+
+def latents_in(
+    path: Path, tensors: dict[str, Tensor], others: Collection[str], latent: int, groups: int, said: int
+) -> tuple[Moments | None, Bank | None]:
+    """What a file holds of the latents of real data. others: the names of its other tensors. said: how many latents it
+    says it holds. Raises TeacherError, UnsafeFileError where it holds other numbers of them."""
+    moments, bank = moments_in(path, tensors, latent), bank_in(path, tensors, latent, groups)
+    held = 0 if bank is None else len(bank.latents)
+    if held != said:
+        raise UnsafeFileError(f"{path}: says it holds {said} latents of real rows, and holds {held}")
+    if extra := tensors.keys() - set(others) - LATENT_TENSORS:
+        raise TeacherError(f"{path}: holds a tensor '{sorted(extra)[0][:80]}' that no autoencoder has")
+    return moments, bank
+
+
+def moments_in(path: Path, tensors: dict[str, Tensor], latent: int) -> Moments | None:
     if "moments.weights" not in tensors:
         return None
     count = len(tensors["moments.weights"]) if tensors["moments.weights"].ndim == 1 else 0
-    weights = _require(path, tensors, "moments.weights", (count,)).float()
-    means = _require(path, tensors, "moments.means", (count, latent)).float()
-    factors = _require(path, tensors, "moments.factors", (count, latent, latent)).float()
+    weights = require(path, tensors, "moments.weights", (count,)).float()
+    means = require(path, tensors, "moments.means", (count, latent)).float()
+    factors = require(path, tensors, "moments.factors", (count, latent, latent)).float()
     if not count or bool((weights <= 0).any()) or abs(float(weights.sum()) - 1) > 1e-3:
         raise TeacherError(f"{path}: the weights of its moments must be above 0 and make 1")
     return Moments(weights, means, factors)
 
 
-def _bank(path: Path, tensors: dict[str, Tensor], latent: int, groups: int) -> Bank | None:
+def bank_in(path: Path, tensors: dict[str, Tensor], latent: int, groups: int) -> Bank | None:
     latents, members = tensors.get("bank.latents"), tensors.get("bank.groups")
     if latents is None and members is None:
         return None
     count = 0 if latents is None else len(latents)
-    checked = _require(path, tensors, "bank.latents", (count, latent)).float()
+    checked = require(path, tensors, "bank.latents", (count, latent)).float()
     if members is None or members.dtype != torch.int64 or members.shape != (count,) or not count:
         raise UnsafeFileError(f"{path}: 'bank.groups' must be the group of each of {count} latents")
     if int(members.min()) < 0 or int(members.max()) >= groups:

@@ -11,7 +11,7 @@ from ...errors import TeacherError
 from ...files import sha256
 from ...tasks import NoiseSpec, PairTask, Task, VectorsSpec
 from ..base import Teacher, fingerprint
-from .base import ENCODES, AutoEncoder
+from .base import ENCODES, AutoEncoder, LatentSource
 from .file import load_autoencoder
 
 BANK = "latents of {count:,} real rows: personal data. A student that learns them is not data-free"
@@ -21,7 +21,7 @@ class Latents(nn.Module):
     """Noise (B, Z) -> latents (B, Z): draws of the moments where the file has them, else the noise itself, which is a
     draw of the prior. The same noise gives the same latent."""
 
-    def __init__(self, model: AutoEncoder) -> None:
+    def __init__(self, model: LatentSource) -> None:
         super().__init__()
         self.vae = model.vae
         self._model = (model,)  # a tuple, so that torch does not look into it
