@@ -110,7 +110,7 @@ def main() -> None:
     run = sansdata.distill(
         args.model, student(), args.method, f"{args.steps}steps", args.out / "run", args.seed, task=TASK, strict=True,
         pool=None if noise else str(args.out / "pool.npz"), settings={"threads": 1},
-        options={"transfer": {"batch": 64, "lr": 0.05}} | ({} if noise else {"view": "none"}),
+        options={"transfer": {"batch": 64, "lr": 0.05, "temperature": 1.0}} | ({} if noise else {"view": "none"}),
     )  # fmt: skip
     ours = sansdata.evaluate(run, args.out / "judged.npz").accuracy
     print(f"student by {args.method}: {ours:.1%}", flush=True)

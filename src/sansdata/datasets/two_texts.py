@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def _rows(path: Path, task: Task) -> Iterator[tuple[str, str, str]]:
         raise DataError(f"'{str(path)[:200]}' is no .tsv, .csv or .jsonl file of pairs of texts")
 
 
-def _of_table(path: Path, labels: list[str]) -> Iterator[tuple[str, str, str]]:
+def _of_table(path: Path, labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     rows = rows_of_table(path)
     places = [0, 1, 2]
     header = [name.strip().lower() for name in rows[0]] if rows else []
@@ -71,7 +71,7 @@ def _of_table(path: Path, labels: list[str]) -> Iterator[tuple[str, str, str]]:
         yield row[places[0]], row[places[1]], row[places[2]]
 
 
-def _of_lines(path: Path, labels: list[str]) -> Iterator[tuple[str, str, str]]:
+def _of_lines(path: Path, labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     for number, fields in lines_of_json(path):
         first, second = (_field(fields, named, str) for named in (FIRST, SECOND))
         label = _field(fields, labels, (str, int))
@@ -82,5 +82,5 @@ def _of_lines(path: Path, labels: list[str]) -> Iterator[tuple[str, str, str]]:
         yield str(first), str(second), str(label)
 
 
-def _field(fields: dict[str, Any], names: tuple[str, ...] | list[str], sort: Any) -> Any:
+def _field(fields: dict[str, Any], names: Sequence[str], sort: Any) -> Any:
     return next((fields[name] for name in names if isinstance(fields.get(name), sort)), None)

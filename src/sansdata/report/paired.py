@@ -31,8 +31,8 @@ def paired(several: Mapping[str, Figure]) -> tuple[list[Paired], list[Figure]]:
         if base == name or not any(others):
             continue
         taken |= {name, *(f"{who} {base}" for who in ("teacher", "difference"))}
-        texts = [with_interval(figure) for figure in (one, *others)]
-        rows.append(Paired(title(base), *texts, ARROWS[one.better], one.meaning))
+        student, teacher, difference = (with_interval(figure) for figure in (one, *others))
+        rows.append(Paired(title(base), student, teacher, difference, ARROWS[one.better], one.meaning))
     return rows, [one for name, one in several.items() if name not in taken]
 
 
