@@ -211,9 +211,10 @@ CASES = {
     ),
     "zerogen/writer-of-two": Case(
         {
-            "texts": 40, "chunk": 16, "more_every": 3, "pool": 64, "min_words": 3, "scores": "likely",
+            "texts": 40, "chunk": 16, "more_every": 50, "pool": 64, "min_words": 3, "scores": "likely",
             "context_decoding": {"new_tokens": 8}, "transfer": {"batch": 8},
         },
+        # more_every: what is written later would push out the batch by which learning is judged
         stops=(2, 1, 6),  # 1 and 2: not all texts are written; 6: after the first steps
         moves_apart=((1, 6), (2, 7), (5, 6)),
         learns={"lr": 0.02},
