@@ -40,6 +40,7 @@ from sansdata.settings import (
     VAESettings,
 )
 from sansdata.tasks import KNOWN_TASKS
+from sansdata.training.fair_image_vae import FairImageVAESettings
 from sansdata.training.transfer import TransferSettings
 
 ROOT = Path(__file__).parent.parent
@@ -60,7 +61,10 @@ SECTIONS = {
     "vaccine": VaccineSettings, "retrospect": RetrospectSettings, "bits": BitsSettings,
     "teacher_gradients": GradientSettings,
 }  # fmt: skip
-OF_VERBS = {"evaluate": FewShotSettings, "bundle": BundleSettings, "card": CardSettings, "finetune": FineTuneSettings}
+OF_VERBS = {
+    "evaluate": FewShotSettings, "bundle": BundleSettings, "card": CardSettings, "finetune": FineTuneSettings,
+    "autoencoder": FairImageVAESettings,
+}  # fmt: skip
 TIME_BUDGET = re.compile(r"(--budget |budget=\")\d+[smh]\b")
 FOREIGN_FLAGS = {
     "--minutes",

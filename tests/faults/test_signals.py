@@ -41,7 +41,7 @@ def finish(config: Path) -> Callable[[Path], None]:
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_one_signal(sent: signal.Signals, config: Path, finish: Callable[[Path], None], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, [QUIET, ("slow_moves", 0.05)])
+    job = nursery().start(["distill", "--config", config, "--out", out], tmp_path, [QUIET, ("slow_moves", 0.3)])
     job.wait_until(lambda: (out / "metrics.jsonl").is_file() and (out / "metrics.jsonl").stat().st_size)
     job.signal(sent)
     assert job.wait() == 75, job.output

@@ -32,7 +32,7 @@ STEMS = {
     "table": torch.nn.Linear(99, 2), "tokens": torch.nn.Embedding(5, 2),
     "two-texts": torch.nn.Embedding(5, 2),
     "noise": torch.nn.Linear(99, 2),
-    "latents": torch.nn.Linear(99, 2),
+    "latents": torch.nn.Linear(99, 2), "decoded": torch.nn.Linear(99, 2),
     "sounds": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1), "panel": torch.nn.Conv2d(7, 3, 1),
 }  # fmt: skip
 """The first layer of a network that was made for inputs of another size."""

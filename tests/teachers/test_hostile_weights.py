@@ -25,7 +25,7 @@ from sansdata.models.torch_file import LEGACY_MAGIC
 from sansdata.teachers.weights import check_tensors, read_weights
 
 CANARY = "canary"
-SECONDS, MEGABYTES = 1.0, 200
+SECONDS, MEGABYTES = 3.0, 200
 
 
 class Calls:
