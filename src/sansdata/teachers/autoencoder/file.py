@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pydantic
 import torch
@@ -26,6 +26,7 @@ from ...tasks import Task, task_from_mapping
 from .base import AutoEncoder, Bank, LatentSource, Moments, Sensitive, groups_of
 
 KEY = "sansdata.autoencoder"
+Form = TypeVar("Form", bound=Strict)
 MAX_WIDTH = 65_536
 """Of the latent and of a hidden layer."""
 
@@ -50,10 +51,15 @@ class Description(Strict):
 
 def is_autoencoder(path: Path) -> bool:
     """Whether a path is such a file; nothing is judged yet."""
+    return has_key(path, KEY)
+
+
+def has_key(path: Path, key: str) -> bool:
+    """Whether a path is a safetensors file with `key` in its metadata."""
     if path.suffix.lower() != ".safetensors" or not os.path.isfile(path):
         return False
     try:
-        return KEY in read_metadata(path)
+        return key in read_metadata(path)
     except TeacherError:  # said where the file is read
         return False
 
@@ -105,13 +111,18 @@ def load_autoencoder(path: Path) -> AutoEncoder:
 
 
 def _described(path: Path, metadata: dict[str, str]) -> Description:
+    return description_in(path, metadata, KEY, Description)
+
+
+def description_in(path: Path, metadata: dict[str, str], key: str, form: type[Form]) -> Form:
+    """What the metadata say under `key`, as strict data of `form`. Raises TeacherError."""
     try:
-        fields = json.loads(metadata.get(KEY, ""))
+        fields = json.loads(metadata.get(key, ""))
     except (ValueError, RecursionError):
-        raise TeacherError(f"{path}: is no autoencoder as sansdata saves it (metadata {KEY})") from None
+        raise TeacherError(f"{path}: is no autoencoder as sansdata saves it (metadata {key})") from None
     if not isinstance(fields, dict):
-        raise TeacherError(f"{path}: the metadata {KEY} must be an object")
-    return validate(Description, fields, f"{path}: {KEY}", error=TeacherError)
+        raise TeacherError(f"{path}: the metadata {key} must be an object")
+    return validate(form, fields, f"{path}: {key}", error=TeacherError)
 
 
 def _check_sensitive(path: Path, sensitive: Sensitive, task: Task) -> None:
@@ -167,14 +178,14 @@ def tensors_of_latents(model: LatentSource) -> dict[str, Tensor]:
 
 
 def latents_in(
-    path: Path, tensors: dict[str, Tensor], others: Collection[str], latent: int, groups: int, said: int
+    path: Path, tensors: dict[str, Tensor], others: Collection[str], latent: int, groups: int, recorded: int
 ) -> tuple[Moments | None, Bank | None]:
-    """What a file holds of the latents of real data. others: the names of its other tensors. said: how many latents it
-    says it holds. Raises TeacherError, UnsafeFileError where it holds other numbers of them."""
+    """What a file holds of the latents of real data. others: the names of its other tensors. recorded: how many
+    latents it says it holds. Raises TeacherError, UnsafeFileError where it holds other numbers of them."""
     moments, bank = moments_in(path, tensors, latent), bank_in(path, tensors, latent, groups)
     held = 0 if bank is None else len(bank.latents)
-    if held != said:
-        raise UnsafeFileError(f"{path}: says it holds {said} latents of real rows, and holds {held}")
+    if held != recorded:
+        raise UnsafeFileError(f"{path}: says it holds {recorded} latents of real rows, and holds {held}")
     if extra := tensors.keys() - set(others) - LATENT_TENSORS:
         raise TeacherError(f"{path}: holds a tensor '{sorted(extra)[0][:80]}' that no autoencoder has")
     return moments, bank

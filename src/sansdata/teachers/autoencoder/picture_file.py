@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ...config import Strict, validate
+from ...config import Strict
 from ...contracts import Access
 from ...errors import TeacherError
 from ...files import sha256, write_atomic
@@ -23,7 +22,7 @@ from ...models.tensor_file import read_metadata, read_safetensors
 from ...tasks import FieldSpec, NoiseSpec, PairTask, Task
 from ..base import Teacher
 from .base import ENCODES
-from .file import latents_in, require, tensors_of_latents
+from .file import description_in, has_key, latents_in, require, tensors_of_latents
 from .pictures import PictureAutoEncoder
 from .teacher import BANK, Latents
 
@@ -56,12 +55,7 @@ class Description(Strict):
 
 def is_picture_autoencoder(path: Path) -> bool:
     """Whether a path is such a file; nothing is judged yet."""
-    if path.suffix.lower() != ".safetensors" or not os.path.isfile(path):
-        return False
-    try:
-        return KEY in read_metadata(path)
-    except TeacherError:  # said where the file is read
-        return False
+    return has_key(path, KEY)
 
 
 def real_latents_in(path: Path) -> int:
@@ -101,13 +95,7 @@ def load_picture_autoencoder(path: Path) -> PictureAutoEncoder:
 
 
 def _described(path: Path, metadata: dict[str, str]) -> Description:
-    try:
-        fields = json.loads(metadata.get(KEY, ""))
-    except (ValueError, RecursionError):
-        raise TeacherError(f"{path}: is no autoencoder as sansdata saves it (metadata {KEY})") from None
-    if not isinstance(fields, dict):
-        raise TeacherError(f"{path}: the metadata {KEY} must be an object")
-    return validate(Description, fields, f"{path}: {KEY}", error=TeacherError)
+    return description_in(path, metadata, KEY, Description)
 
 
 # -- as a teacher
