@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sansdata.reproduce.expectations import Judgement, judgements
+from sansdata.reproduce.expectations import Judgement, Seed, judgements
 from sansdata.reproduce.page import write_page
 from sansdata.reproduce.recipes import RECIPES
 from sansdata.reproduce.recipes.model import Arm, Expectation, Recipe
@@ -20,8 +20,12 @@ def recipe(*expected: Expectation) -> Recipe:
     )
 
 
+def by_seed(values: tuple[float, ...], processor: str = "p") -> dict[Seed, float]:
+    return {(seed, processor): value for seed, value in enumerate(values)}
+
+
 def judged(ours: tuple[float, ...], host: tuple[float, ...] = (), **expectation: Any) -> Judgement:
-    values = {"ours": {"accuracy": dict(enumerate(ours))}, "host": {"accuracy": dict(enumerate(host))}}
+    values = {"ours": {"accuracy": by_seed(ours)}, "host": {"accuracy": by_seed(host)}}
     ((_, judgement),) = judgements(recipe(Expectation(better="ours", **expectation)), values)
     return judgement
 
@@ -78,9 +82,18 @@ def test_one_seed_decides_nothing():
 
 
 def test_what_was_not_run_is_not_judged():
-    values = {"ours": {"accuracy": {0: 1.0}}}
+    values = {"ours": {"accuracy": by_seed((1.0,))}}
     assert list(judgements(recipe(Expectation(better="ours", worse="absent")), values)) == []
     assert list(judgements(recipe(Expectation(better="ours", measure="never measured")), values)) == []
+
+
+def test_runs_of_two_processors_are_no_pair():
+    ours, host = by_seed((5.0, 6.0, 7.0)), by_seed((1.0, 1.0)) | {(2, "another"): 1.0}
+    ((_, judgement),) = judgements(
+        recipe(Expectation(better="ours", worse="host")),
+        {"ours": {"accuracy": ours}, "host": {"accuracy": host}},
+    )
+    assert judgement.measured == "+4.50 ± 0.50, 2 seeds"
 
 
 def test_measures_have_columns_with_their_spread(tmp_path: Path):

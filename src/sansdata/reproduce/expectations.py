@@ -1,4 +1,4 @@
-"""What a recipe expects of its figures, judged on pairs of the same seed against their standard error."""
+"""What a recipe expects of its figures, judged on pairs of the same seed and processor against their standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Literal
 from .recipes.model import Expectation, Recipe
 
 Verdict = Literal["holds", "fails", "undecided"]
-BySeed = Mapping[str, Mapping[str, Mapping[int, float]]]
+Seed = tuple[int, str]
+"""A seed on a processor. Two processors do not round alike, so that their runs of one seed are no pair."""
+BySeed = Mapping[str, Mapping[str, Mapping[Seed, float]]]
 """arm -> measure -> seed -> value; 'accuracy' is in percent."""
 
 

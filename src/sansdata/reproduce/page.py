@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from ..files import write_atomic
-from .expectations import BySeed, Judgement, Verdict, judgements
+from .expectations import BySeed, Judgement, Seed, Verdict, judgements
 from .recipes import RECIPES
 from .recipes.model import Expectation, Recipe
 
@@ -21,8 +21,8 @@ larger budget and the best epoch: for orientation, no like-for-like comparison.
 
 ## Claims
 
-Both sides of a comparison are run with the same seeds. "Ours" is the mean difference (or, of a bound, the mean) with
-its standard error over those pairs. A claim **holds** or **fails** where the mean lies further from its bound than two
+Both sides of a comparison are run with the same seeds on the same processor: two processors round differently, some to
+bf16. "Ours" is the mean difference (or, of a bound, the mean) with its standard error over those pairs. A claim **holds** or **fails** where the mean lies further from its bound than two
 standard errors; everything else, and whatever has one seed, is **undecided**. Where the settings of an arm have changed
 since it was run, the row says so: the command runs it anew.
 """
@@ -111,12 +111,12 @@ def _section(value: dict[str, Any]) -> str:
 
 
 def _by_seed(runs: list[dict[str, Any]]) -> BySeed:
-    values: dict[str, dict[str, dict[int, float]]] = {}
+    values: dict[str, dict[str, dict[Seed, float]]] = {}
     for run in runs:
         if "failed" not in run:
             own = {} if run["accuracy"] is None else {"accuracy": 100 * run["accuracy"]}  # samples have none
             for name, value in {**own, **run.get("measures", {})}.items():
-                values.setdefault(run["arm"], {}).setdefault(name, {})[run["seed"]] = value
+                values.setdefault(run["arm"], {}).setdefault(name, {})[run["seed"], run["processor"]] = value
     return values
 
 

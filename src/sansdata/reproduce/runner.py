@@ -13,6 +13,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from ..engine.manifest import processor
 from ..errors import ConfigError
 from ..files import write_json
 from .experiments import find_experiment
@@ -34,7 +35,7 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
     teacher = ensure_teacher(recipe)
     store = Store(docs / "reproduction" / f"{name}-{scale}.json")
     wanted = [(arm, seed) for arm in recipe.arms[scale] for seed in range(seeds or arm.seeds or recipe.seeds)]
-    missing = [(arm, seed) for arm, seed in wanted if not store.has(arm, seed, teacher["sha256"])]
+    missing = store.missing(wanted, teacher["sha256"])
     store.describe(recipe, scale, teacher)
     print(f"{name}: {len(missing)} runs are missing of {len(wanted)}", flush=True)
     workers = max(1, min(len(missing), (os.cpu_count() or 1) // recipe.threads))
@@ -68,15 +69,25 @@ def end_with_parent() -> None:
 
 
 class Store:
-    """The figures of one recipe at one scale."""
+    """The figures of one recipe at one scale, from one processor or from several."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.value: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"runs": []}
 
-    def has(self, arm: Arm, seed: int, teacher: str) -> bool:
-        """Whether it came to its end: a run that failed is tried again."""
-        return any(run["key"] == key(arm, seed, teacher) and "failed" not in run for run in self.value["runs"])
+    def missing(self, wanted: list[tuple[Arm, int]], teacher: str) -> list[tuple[Arm, int]]:
+        """The runs that this processor has to make: of every seed whose arms have not all come to their end on one and
+        the same processor. Processors round differently, some of them to bf16: only runs of one are compared."""
+        arms: dict[int, set[str]] = {}
+        for arm, seed in wanted:
+            arms.setdefault(seed, set()).add(key(arm, seed, teacher))
+        ended: dict[str, set[str]] = {}
+        for run in self.value["runs"]:
+            if "failed" not in run:  # a run that failed is tried again
+                ended.setdefault(run["processor"], set()).add(run["key"])
+        here = ended.get(processor(), set())
+        whole = {seed for seed, keys in arms.items() if any(keys <= done for done in ended.values())}
+        return [(arm, seed) for arm, seed in wanted if seed not in whole and key(arm, seed, teacher) not in here]
 
     def describe(self, recipe: Recipe, scale: str, teacher: dict[str, Any]) -> None:
         arms = recipe.arms[scale]
@@ -90,9 +101,9 @@ class Store:
         self._write()
 
     def add(self, arm: Arm, seed: int, teacher: str, figures: dict[str, Any]) -> None:
-        own = key(arm, seed, teacher)
-        self.value["runs"] = [run for run in self.value["runs"] if run["key"] != own]
-        self.value["runs"].append({"arm": arm.name, "seed": seed, "key": own, **figures})
+        own = {"key": key(arm, seed, teacher), "processor": processor()}
+        self.value["runs"] = [run for run in self.value["runs"] if not own.items() <= run.items()]
+        self.value["runs"].append({"arm": arm.name, "seed": seed, **own, **figures})
         self.value["runs"].sort(key=lambda run: (run["arm"], run["seed"]))
         self._write()
 
@@ -109,8 +120,6 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
     """One run in this process; the test set is opened once, after the last step."""
     import torch
 
-    from ..engine.manifest import processor
-
     recipe = find_recipe(recipe_name)
     torch.set_num_threads(recipe.threads)
     start, cpu = time.perf_counter(), time.process_time()
@@ -119,5 +128,5 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
     return figures | {
         "seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
         "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "machine": platform.machine(),
-        "threads": recipe.threads, "cores": os.cpu_count(), "processor": processor(),
+        "threads": recipe.threads, "cores": os.cpu_count(),
     }  # fmt: skip
