@@ -106,13 +106,13 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {fault}") from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
+        names = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.YAMLError(f"a list or mapping stands as a name (line {key.start_mark.line + 1})")
-            if key.value in seen:
+            if key.value in names:
                 raise yaml.YAMLError(f"'{key.value}' is given twice (line {key.start_mark.line + 1})")
-            seen.add(key.value)
+            names.add(key.value)
         return super().construct_mapping(node, deep)
 
 

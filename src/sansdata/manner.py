@@ -87,10 +87,10 @@ def _change(manner: Runtime, network: Network, inputs: Inputs, backward: bool) -
     mode, and of one that is to learn in train mode."""
     module = network.module
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    asked = columns.each(_asking, manner.place(inputs)) if backward else manner.place(inputs)
+    sources = columns.each(_asking, manner.place(inputs)) if backward else manner.place(inputs)
     with in_mode(module, train=False), torch.set_grad_enabled(backward):
-        answers = manner.forward(network, asked).value
-        _take_slopes(answers, columns.parts(asked))
+        answers = manner.forward(network, sources).value
+        _take_slopes(answers, columns.parts(sources))
     if learning:
         with in_mode(module, train=True), torch.set_grad_enabled(backward):
             _take_slopes(manner.forward(network, manner.place(inputs)).value, learning)
@@ -107,6 +107,6 @@ def _asking(column: Tensor) -> Tensor:
 
 def _take_slopes(answers: Tensor, sources: Iterable[Tensor]) -> None:
     """Takes the gradients, and forgets them."""
-    wanted = [source for source in sources if source.requires_grad]
-    if answers.requires_grad and wanted:
-        torch.autograd.grad(answers.float().square().sum(), wanted, allow_unused=True)
+    differentiable = [source for source in sources if source.requires_grad]
+    if answers.requires_grad and differentiable:
+        torch.autograd.grad(answers.float().square().sum(), differentiable, allow_unused=True)

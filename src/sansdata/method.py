@@ -226,7 +226,7 @@ class Defence(Protocol):
     """What keeps out of the student what it should not learn of its teacher."""
 
     @property
-    def asked(self) -> int:
+    def requests(self) -> int:
         """How often `add_to` was called: a session sees to it that no method forgets."""
         ...
 

@@ -182,7 +182,7 @@ def test_the_generators_losses_against_float64():
 def test_the_answer_is_the_class_weighted_mixture():
     session = make_session()
     session.move()
-    given = session.method.given
+    given = session.method.batch
     logits = torch.stack([client((given["images"] - 0.5) / 0.25) for client in session.method.clients])
     shares = class_shares(COUNTS)[:, given["targets"]].float()
     assert torch.allclose(given["answer"], mixture(logits, shares), atol=1e-5)

@@ -63,9 +63,9 @@ def test_a_defence_sees_whatever_takes_gradients_through_the_teacher() -> None:
     vaccine = Vaccine(VaccineSettings(), world.context)
     world.context.defence = vaccine
     world.learns(0)
-    assert vaccine.asked == 1
+    assert vaccine.requests == 1
     world.replay.recall()
-    assert vaccine.asked == 2
+    assert vaccine.requests == 2
 
 
 def test_it_replays_nothing_before_it_has_learnt_and_a_share_of_the_batch_after() -> None:

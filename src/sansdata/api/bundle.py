@@ -93,11 +93,11 @@ def convert_bundle(source: str | Path, key: str | None = None, out: str | Path |
     if not path.is_dir():
         return convert(path, key, out)
     pickled = [path / "models" / f"model{ending}" for ending in layout.PICKLED]
-    found = [file for file in pickled if is_regular(file)]
-    if len(found) != 1:
-        names = ", ".join(file.name for file in found) or "none"
+    files = [file for file in pickled if is_regular(file)]
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
         raise TeacherError(f"{path}: expected one pickled models/model.pt or its like, found {names}; name the file")
-    return convert(found[0], key, path / layout.WEIGHTS if out is None else out)
+    return convert(files[0], key, path / layout.WEIGHTS if out is None else out)
 
 
 def _source(model: str | Path, task: TaskLike, word: BundleSettings) -> Source:

@@ -136,10 +136,10 @@ def calibration_inputs(
         images = _of_a_method(calibrate, network, task, budget, seed)
     else:
         images = images_for(calibrate, task)
-    taken: Any = evenly(images, INPUTS)
-    prepared = network.preprocessor(taken.float() / 255)
+    chosen: Any = evenly(images, INPUTS)
+    prepared = network.preprocessor(chosen.float() / 255)
     assert isinstance(prepared, Tensor)
-    return prepared, [f"{len(taken)} images calibrated it"]
+    return prepared, [f"{len(chosen)} images calibrated it"]
 
 
 def _of_a_method(name: str, network: Network, task: ImageTask, budget: str, seed: int) -> Tensor:

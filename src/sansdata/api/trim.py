@@ -171,11 +171,11 @@ def _write_folder(folder: Path, config: dict[str, Any], module: nn.Module) -> No
 
     own = module.module if isinstance(module, Reordered) else module
     tensors: dict[str, Any] = {}
-    taken: set[int] = set()
+    storages: set[int] = set()
     for name, value in own.state_dict().items():
-        if value.data_ptr() not in taken:
+        if value.data_ptr() not in storages:
             tensors[name] = value.contiguous()
-        taken.add(value.data_ptr())
+        storages.add(value.data_ptr())
     write_json(folder / CONFIG, config)
     write_atomic(folder / WEIGHTS, save(tensors, {"format": "pt"}))
 

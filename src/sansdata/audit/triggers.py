@@ -130,15 +130,15 @@ def inverted(ask: Ask, carriers: Tensor, target: int, form: Form, steps: int) ->
     mask = torch.zeros(1, *shape[1:]).normal_(0, 0.1, generator=stream).sub_(1.0).requires_grad_(True)
     pattern = torch.zeros(shape).normal_(0, 0.1 if form == "patch" else 0.01, generator=stream).requires_grad_(True)
     optimiser = torch.optim.Adam([mask, pattern] if form == "patch" else [pattern], RATE if form == "patch" else 0.02)
-    wanted = torch.full((min(BATCH, len(carriers)),), target)
+    targets = torch.full((min(BATCH, len(carriers)),), target)
     penalty, above, below = PENALTY, 0, 0
     best: tuple[bool, float, float, Tensor, Tensor] | None = None
     for _ in range(steps):
-        batch = carriers[torch.randint(0, len(carriers), (len(wanted),), generator=stream)]
+        batch = carriers[torch.randint(0, len(carriers), (len(targets),), generator=stream)]
         answers = ask(_put(batch, mask, pattern, form))
         size = _size(mask, pattern, form)
-        loss = F.cross_entropy(answers, wanted.to(answers.device)) + penalty * size
-        reached = float((answers.argmax(1).cpu() == wanted).float().mean())
+        loss = F.cross_entropy(answers, targets.to(answers.device)) + penalty * size
+        reached = float((answers.argmax(1).cpu() == targets).float().mean())
         works = reached >= SUCCESS
         better = best is None or (works, -size.item() if works else reached) > (best[0], best[1])
         if better:

@@ -34,12 +34,12 @@ def finetune(
     ] = None,
 ) -> None:
     """Teach a distilled student on few labelled cases, as a new version; before and after on cases that neither saw."""
-    given: dict[str, Any] = dict(parse_override(text) for text in settings or ())
+    options: dict[str, Any] = dict(parse_override(text) for text in settings or ())
     from ..api.finetune import finetune as tuned
 
     names = None if groups is None else [name.strip() for name in groups.split(",")]
     done = tuned(
-        student, data, manifest, out, synthetic=synthetic, groups=names, settings=given, seed=seed,
+        student, data, manifest, out, synthetic=synthetic, groups=names, settings=options, seed=seed,
         background=background,
     )  # fmt: skip
     comparison = done.comparison

@@ -51,31 +51,31 @@ def best_range(values: Tensor, bits: int) -> tuple[float, float]:
 
 def _seen(reference: nn.Module, parts: Mapping[str, Quantized], inputs: Tensor) -> dict[str, Tensor]:
     """Path -> values of a layer's input in float: the extremes, and an even selection of the others."""
-    seen: dict[str, list[Tensor]] = {path: [] for path in parts}
+    samples: dict[str, list[Tensor]] = {path: [] for path in parts}
 
     def look(path: str, value: Tensor) -> None:
         flat = value.detach().float().flatten()
         step = max(1, flat.numel() // VALUES) | 1  # odd: never in step with rows and channels
-        seen[path] += [torch.stack(flat.aminmax()), flat[::step]]
+        samples[path] += [torch.stack(flat.aminmax()), flat[::step]]
 
     with inputs_of(reference, parts, look):
         for chunk in inputs.split(CHUNK):
             reference(chunk)
-    return {path: torch.cat(values) for path, values in seen.items()}
+    return {path: torch.cat(values) for path, values in samples.items()}
 
 
 def _correct(quantized: nn.Module, reference: nn.Module, parts: Mapping[str, Quantized], inputs: Tensor) -> None:
     """One pass: each layer is corrected before the next one sees what it gives. Layers that run more than once have no
     one mean and are left alone."""
-    wanted: dict[str, list[Tensor]] = {path: [] for path in parts}
-    with outputs_of(reference, parts, lambda path, y: wanted[path].append(_channel_means(parts[path].layer, y))):
+    means: dict[str, list[Tensor]] = {path: [] for path in parts}
+    with outputs_of(reference, parts, lambda path, y: means[path].append(_channel_means(parts[path].layer, y))):
         reference(inputs)
 
     def shift(path: str, output: Tensor) -> Tensor | None:
-        if len(wanted[path]) != 1:
+        if len(means[path]) != 1:
             return None
         part = parts[path]
-        missing = wanted[path][0] - _channel_means(part.layer, output)
+        missing = means[path][0] - _channel_means(part.layer, output)
         part.correction.add_(missing)
         return output + part.shaped(missing)
 

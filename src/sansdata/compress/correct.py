@@ -58,9 +58,9 @@ def correct_by_statistics(
 def correct_by_inputs(graph: NetworkGraph, reference: NetworkGraph, inputs: Tensor, paths: set[str]) -> None:
     """b <- b - (E[y_rounded] - E[y]), in place, of the layers `paths`, over inputs (N, C, H, W) as the network takes
     them. Each layer is corrected before the next one sees what it gives."""
-    wanted = _Means(reference, paths)
-    wanted.run(inputs)
-    _Corrected(graph, paths, wanted.means).run(inputs)
+    means = _Means(reference, paths)
+    means.run(inputs)
+    _Corrected(graph, paths, means.means).run(inputs)
 
 
 class _Means(fx.Interpreter):
@@ -81,9 +81,9 @@ class _Means(fx.Interpreter):
 class _Corrected(fx.Interpreter):
     """Corrects each layer when its output is there, and goes on with the corrected one."""
 
-    def __init__(self, graph: NetworkGraph, paths: set[str], wanted: Mapping[str, Tensor]) -> None:
+    def __init__(self, graph: NetworkGraph, paths: set[str], means: Mapping[str, Tensor]) -> None:
         super().__init__(graph.module)
-        self.graph_of, self.wanted = graph, wanted
+        self.graph_of, self.means = graph, means
         self.layers = {layer.node: layer for layer in graph.layers if layer.path in paths}
         self.shifts: dict[Any, Tensor] = {}
 
@@ -97,7 +97,7 @@ class _Corrected(fx.Interpreter):
         value = super().run_node(n)
         if n not in self.layers:
             return value
-        self.shifts[n] = self.wanted[self.layers[n].path] - channel_means(value)
+        self.shifts[n] = self.means[self.layers[n].path] - channel_means(value)
         return value + (self.shifts[n].view(-1, 1, 1) if value.ndim == 4 else self.shifts[n])
 
 

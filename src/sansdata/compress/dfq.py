@@ -74,7 +74,7 @@ def make_ready(
     inputs = inputs[:INPUTS]
     reference = graph.copy() if correct else graph
     by_norms = signals(graph, known) if by_statistics else {}
-    seen = _ranges(graph, inputs)
+    spans = _ranges(graph, inputs)
     errors = round_weights(graph, bits, per)
     if correct:
         left = correct_by_statistics(graph, errors, by_norms)
@@ -82,7 +82,7 @@ def make_ready(
             correct_by_inputs(graph, reference, inputs, left)
             if by_statistics:
                 notes.append(f"biases corrected on synthesised inputs, not by BatchNorm: {_listed(sorted(left))}")
-    ranges = {node.name: by_norms[node].range if node in by_norms else seen[node.name] for node in _values(graph)}
+    ranges = {node.name: by_norms[node].range if node in by_norms else spans[node.name] for node in _values(graph)}
     ranges[graph.image.name] = ends
     by_inputs = tuple(layer.path for layer in graph.layers if layer.node not in by_norms)
     return Ready(graph.module, ranges, by_inputs, notes)
@@ -113,13 +113,13 @@ def _is_float(node: fx.Node) -> bool:
 
 def _ranges(graph: NetworkGraph, inputs: Tensor) -> dict[str, tuple[float, float]]:
     """Name of a node -> the range with the least squared error of 256 values on what the inputs make of it."""
-    wanted = {node.name for node in _values(graph)}
+    names = {node.name for node in _values(graph)}
     ranges: dict[str, tuple[float, float]] = {}
 
     class Looking(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             value = super().run_node(n)
-            if n.name in wanted and n.name not in ranges:
+            if n.name in names and n.name not in ranges:
                 flat = value.float().flatten()
                 step = max(1, flat.numel() // VALUES) | 1  # odd: never in step with rows and channels
                 ranges[n.name] = best_range(torch.cat([torch.stack(flat.aminmax()), flat[::step]]), BITS)

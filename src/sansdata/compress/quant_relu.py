@@ -111,18 +111,17 @@ def quantize_relus(module: nn.Module, prepared: Inputs, bits: int) -> int:
                 "start from one in float"
             )
         return len(module.resolutions)
-    seen = _Seen()
-    with torch.no_grad(), buffers_kept(module), fixed(module), seen:
+    activations = _Seen()
+    with torch.no_grad(), buffers_kept(module), fixed(module), activations:
         call(module, prepared)
     mend = "leave activations out: --bits w4 puts the weights alone at few bits"
-    if seen.others:
-        raise StudentError(
-            f"bits.activations={bits}: besides ReLU this student computes {', '.join(sorted(seen.others))}; {mend}"
-        )
-    if not seen.relus:
+    if activations.others:
+        others = ", ".join(sorted(activations.others))
+        raise StudentError(f"bits.activations={bits}: besides ReLU this student computes {others}; {mend}")
+    if not activations.relus:
         raise StudentError(f"bits.activations={bits}: no ReLU runs in this student; {mend}")
-    put_stairs(module, bits, seen.relus)
-    return seen.relus
+    put_stairs(module, bits, activations.relus)
+    return activations.relus
 
 
 def put_stairs(module: nn.Module, bits: Any, places: Any) -> None:

@@ -32,7 +32,7 @@ def load(root: Path, task: Task | None, background: Background | None = None) ->
     remarks: Counter[str] = Counter()
     for path, label in files:
         try:
-            picture, said = decode(path, task.shape if task else None, background)
+            picture, own = decode(path, task.shape if task else None, background)
         except Unreadable as fault:
             skipped.append(f"{path.parent.name}/{path.name}: {fault}")
             continue
@@ -45,7 +45,7 @@ def load(root: Path, task: Task | None, background: Background | None = None) ->
             raise DataError(f"{path}: {height}x{width}, the images before it {first}; give a task")
         images[len(labels)] = picture
         labels.append(label)
-        remarks.update(said)
+        remarks.update(own)
     there = len(files) + len(layout.skipped)
     _check_skipped(root, skipped, there)
     notes = [f"{n} of {len(files)} images: {what}" for what, n in sorted(remarks.items())] + layout.notes

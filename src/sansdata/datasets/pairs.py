@@ -24,11 +24,11 @@ def load_pair(spec: str, shape: tuple[int, int, int], most: int) -> tuple[ImageS
         if len(whole) < 4:
             raise DataError(f"{whole.source}: {len(whole)} image(s); at least 4 are needed to train on some and test")
         train, test = holdout(whole, len(whole) // 2, seed=0)
-    learnt, asked = set(np.unique(train.labels)), set(np.unique(test.labels))
+    learnt, tested = set(np.unique(train.labels)), set(np.unique(test.labels))
     if len(learnt) < 2:
         raise DataError(f"{train.source}: a probe needs images of at least 2 classes to train on, found {len(learnt)}")
-    if asked - learnt:
-        missing = sorted(int(label) for label in asked - learnt)[:10]
+    if tested - learnt:
+        missing = sorted(int(label) for label in tested - learnt)[:10]
         raise DataError(f"{test.source}: class(es) {missing} have test images but none to train on; give more images")
     train.require_variation()
     return tuple(fit_shape(_at_most(data, most), shape) for data in (train, test))  # type: ignore[return-value]

@@ -109,10 +109,10 @@ def _of_table(path: Path, task: Task) -> list[tuple[str, str]]:
     first, last = 0, len(rows[0]) - 1
     header = [name.strip().lower() for name in rows[0]]
     if any(name in header for name in TEXT_FIELDS):
-        wanted = [task.outputs.column.lower()] if task.outputs.column else LABEL_COLUMNS
-        label = next((name for name in wanted if name in header), None)
+        columns = [task.outputs.column.lower()] if task.outputs.column else LABEL_COLUMNS
+        label = next((name for name in columns if name in header), None)
         if label is None:
-            raise DataError(f"{path}: no column {' or '.join(wanted)} beside the text; it has {', '.join(header)}")
+            raise DataError(f"{path}: no column {' or '.join(columns)} beside the text; it has {', '.join(header)}")
         first, last = next(header.index(name) for name in TEXT_FIELDS if name in header), header.index(label)
         rows = rows[1:]
     short = next((place for place, row in enumerate(rows) if len(row) <= max(first, last) or len(row) < 2), None)

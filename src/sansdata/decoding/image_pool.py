@@ -93,14 +93,14 @@ def _from_folder(root: Path, shape: tuple[int, int, int]) -> ImagePool:
         name = path.relative_to(root).as_posix()
         try:
             data = _bytes_of(path)
-            picture, said = decode(io.BytesIO(data), shape)
+            picture, own = decode(io.BytesIO(data), shape)
         except (Unreadable, OSError) as fault:
             skipped.append(f"{_shown(name)}: {fault if isinstance(fault, Unreadable) else fault.strerror}")
             continue
         images[kept] = picture.transpose(2, 0, 1)
         digest.update(f"{len(name)} {name} {len(data)} ".encode(errors="surrogateescape") + data)
         size, kept = size + len(data), kept + 1
-        remarks.update(said)
+        remarks.update(own)
     _require_enough(root, skipped, len(paths))
     notes = [f"pool: {n} of {len(paths)} images: {what}" for what, n in sorted(remarks.items())]
     if skipped:

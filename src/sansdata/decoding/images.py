@@ -75,11 +75,11 @@ def _eight_bit(image: Image.Image, notes: list[str], background: Background | No
 
 def _opaque(image: Image.Image, notes: list[str], background: Background | None) -> Image.Image:
     """Raises Unreadable for a picture that is drawn by its transparency alone, of which dropping it leaves nothing."""
-    seen = image.convert("RGBA")
+    opaque = image.convert("RGBA")
     if background is not None:
         notes.append(f"transparent, composed on {background}")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, background), seen)
-    *colours, alpha = seen.split()
+        return Image.alpha_composite(Image.new("RGBA", opaque.size, background), opaque)
+    *colours, alpha = opaque.split()
     if _varies(alpha) and not any(_varies(colour) for colour in colours):
         raise Unreadable(f"{NO_GROUND}, which is dropped; compose it on white or black")
     notes.append("transparency dropped")

@@ -50,8 +50,8 @@ def _bake(module: nn.Module) -> None:
     """
     for part in module.modules():
         if parametrize.is_parametrized(part):
-            seen = {name: getattr(part, name).detach().clone() for name in part.parametrizations}  # type: ignore[union-attr]
+            values = {name: getattr(part, name).detach().clone() for name in part.parametrizations}  # type: ignore[union-attr]
             del part.parametrizations
             part.__class__ = type(part).__bases__[0]
-            for name, value in seen.items():
+            for name, value in values.items():
                 part.register_parameter(name, nn.Parameter(value))

@@ -141,8 +141,8 @@ def _fill(source: Source, folder: Path, settings: BundleSettings, key: Key | Non
 def _copy_files(source: Source, folder: Path, settings: BundleSettings) -> None:
     if not settings.license:
         write_synced(folder / layout.LICENSE, NO_LICENSE.encode())
-    given = {layout.LICENSE: settings.license, layout.DATA_LICENSE: settings.data_license, layout.SBOM: settings.sbom}
-    for name, path in {**given, **source.beside}.items():
+    papers = {layout.LICENSE: settings.license, layout.DATA_LICENSE: settings.data_license, layout.SBOM: settings.sbom}
+    for name, path in {**papers, **source.beside}.items():
         if path:
             _copy(Path(path), folder / name, name)
 

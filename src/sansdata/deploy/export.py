@@ -202,10 +202,10 @@ def load_onnx(path: Path, names: Sequence[str] = ("images",)) -> Callable[..., T
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    wanted = {argument.name for argument in session.get_inputs()}  # without those that no output needs
+    arguments = {argument.name for argument in session.get_inputs()}  # without those that no output needs
 
     def run(*inputs: Tensor) -> Tensor:
-        fed = {name: column.numpy() for name, column in zip(names, inputs) if name in wanted}
+        fed = {name: column.numpy() for name, column in zip(names, inputs) if name in arguments}
         return torch.from_numpy(session.run(None, fed)[0])
 
     return run

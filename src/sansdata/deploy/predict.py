@@ -175,10 +175,10 @@ def self_test(model: Model, path: Path | None = None) -> str:
     try:
         about = json.loads(str(arrays.pop("about")))
         expected, tolerance = arrays.pop("answers"), float(about["tolerance"])
-        least, wanted = float(about["agreement"]), str(about["sha256"])
+        least, digest_of_model = float(about["agreement"]), str(about["sha256"])
     except (KeyError, ValueError, TypeError) as fault:
         raise PredictError(f"{path}: no self-test of sansdata's ({_first_line(fault)})") from None
-    if digest(model.path) != wanted:
+    if digest(model.path) != digest_of_model:
         raise PredictError(f"{model.path}: its SHA-256 is not that of the file which the self-test was written for")
     answers = model.all(arrays)
     if answers.shape != expected.shape:

@@ -111,19 +111,19 @@ def measure(
     """
     session, start = make_rehearsal(), time.perf_counter()
     kinds = set(session.method.plan(session.method.config, 1))
-    seen: dict[str, int] = dict.fromkeys(kinds, 0)
+    moves: dict[str, int] = dict.fromkeys(kinds, 0)
     first, later = MoveCosts(), MoveCosts()
 
     def beyond(limit: float) -> bool:
         return session.runtime.agree(time.perf_counter() - start > limit)  # all ranks make the same moves
 
-    while sum(seen.values()) < 50 * len(kinds):
+    while sum(moves.values()) < 50 * len(kinds):
         enough = 1 if beyond(seconds) else repeats
-        if all(count > enough for count in seen.values()) or beyond(most):
+        if all(count > enough for count in moves.values()) or beyond(most):
             break
         kind, _, cost = timed_move(session)
-        seen[kind] = seen.get(kind, 0) + 1
-        (later if seen[kind] > 1 else first).add(kind, cost)
+        moves[kind] = moves.get(kind, 0) + 1
+        (later if moves[kind] > 1 else first).add(kind, cost)
         if cost["seconds"] > LONG:
             announce(f"measured  a move '{kind}' took {clock(cost['seconds'])}")
     return first.mean() | later.mean()

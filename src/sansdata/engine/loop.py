@@ -309,8 +309,8 @@ class Loop:
             return False
         kind = self.session.method.next_move()
         # Of what is counted the highest: one move of a kind may ask the teacher, and the next learn what it answered.
-        seen = self.costs.mean() if self.budget.unit == "seconds" else self.costs.most
-        mean = seen.get(kind) or self.plan.cost_per_move.get(kind, {})
+        cost_by_kind = self.costs.mean() if self.budget.unit == "seconds" else self.costs.most
+        mean = cost_by_kind.get(kind) or self.plan.cost_per_move.get(kind, {})
         return self._spent() + mean.get(self.budget.unit, 0.0) > self.budget.amount
 
     # -- keepsakes

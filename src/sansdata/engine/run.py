@@ -75,12 +75,12 @@ def run(
     directory = RunDirectory(out)
     if settings.engine.tensorboard:
         require_tensorboard()
-    asked = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
-    import_libraries([*asked, *models_named(settings, method)])
+    specs = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
+    import_libraries([*specs, *models_named(settings, method)])
     mode: Mode = "strict" if settings.strict or settings.sealed else "record"
     guard = NoDataGuard(mode, declared_inputs(settings, config_file), out, settings.sealed)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
-    for spec in (*asked, *([] if teacher is None else [member.source for member in teacher.members])):
+    for spec in (*specs, *([] if teacher is None else [member.source for member in teacher.members])):
         if settings.sealed and (asked_services := services(spec)):
             raise ConfigError(f"a sealed run asks nobody: {', '.join(asked_services.values())} lies behind a network")
         guard.declare_services(services(spec))

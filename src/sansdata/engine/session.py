@@ -128,9 +128,9 @@ class Session:
     def _acquire(self, kind: str) -> Losses:
         """A move of the method's own. Raises MethodError where it moved inputs without the defence's terms."""
         defence, counters = self.defence, self.context.counters
-        before = counters["teacher_backwards"], 0 if defence is None else defence.asked
+        before = counters["teacher_backwards"], 0 if defence is None else defence.requests
         losses = require_losses(self.method, f"{kind}()", getattr(self.method, kind)())
-        if defence is not None and counters["teacher_backwards"] > before[0] and defence.asked == before[1]:
+        if defence is not None and counters["teacher_backwards"] > before[0] and defence.requests == before[1]:
             raise MethodError(
                 f"{type(self.method).__name__}.{kind} takes gradients through the teacher, but its loss does not begin "
                 "with context.acquire_losses(inputs, outputs): the vaccine would have no effect"

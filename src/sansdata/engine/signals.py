@@ -59,17 +59,17 @@ def stop_on_signals() -> Iterator[StopRequest]:
         yield request
         return
     before = {number: signal.getsignal(number) or signal.SIG_DFL for number in STOPPING}
-    heard = [number for number in STOPPING if number != signal.SIGHUP or before[number] != signal.SIG_IGN]
+    numbers = [number for number in STOPPING if number != signal.SIGHUP or before[number] != signal.SIG_IGN]
 
     def asked(number: int, _: FrameType | None) -> None:
-        for other in heard:
+        for other in numbers:
             signal.signal(other, signal.SIG_DFL)  # the second one ends the process
         request.come(number)
 
-    for number in heard:
+    for number in numbers:
         signal.signal(number, asked)
     try:
         yield request
     finally:
-        for number in heard:
+        for number in numbers:
             signal.signal(number, before[number])

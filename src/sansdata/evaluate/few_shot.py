@@ -88,9 +88,9 @@ class Episodes:
         return self._images(support, settings.shots), self._images(query, settings.queries)
 
     def _images(self, places: Sequence[np.ndarray], each: int) -> tuple[Tensor, Tensor]:
-        taken = torch.from_numpy(self.data.images[np.concatenate(places)])
+        images = torch.from_numpy(self.data.images[np.concatenate(places)])
         ways = torch.arange(self.ways).repeat_interleave(each)
-        return taken.permute(0, 3, 1, 2).contiguous().float().div_(255), ways
+        return images.permute(0, 3, 1, 2).contiguous().float().div_(255), ways
 
 
 def evaluate_few_shot(

@@ -121,8 +121,8 @@ class FedFTG(ServerAlgo):
         """Data-free distillation of the averaged model, in place. counts (S, K), a row per client."""
         context, settings, device = self.context, self.config.distil, self.context.runtime.device
         shares, streams = self.shares(counts), context.streams
-        wanted = settings.iterations * settings.transfer.batch
-        labels = proportional_labels(wanted, counts.sum(0), streams("labels"))
+        samples = settings.iterations * settings.transfer.batch
+        labels = proportional_labels(samples, counts.sum(0), streams("labels"))
         decay = settings.lr_decay**round
         settings = settings.model_copy(update={
             "generator_lr": settings.generator_lr * decay,

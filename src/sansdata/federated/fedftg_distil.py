@@ -50,7 +50,7 @@ class ServerDistillation(Method):
         # Made anew every round, as released: Adam's moments do not outlive it.
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
         self.at = Slot(iteration=-1, transfers=config.distil_steps)
-        self.given: dict[str, Tensor] = {}
+        self.batch: dict[str, Tensor] = {}
 
     @classmethod
     def requires(cls, config: Distillation) -> Requirements:
@@ -116,7 +116,7 @@ class ServerDistillation(Method):
                 self._answers(client, images) for client in self.clients
             ])  # fmt: skip
             answer = mixture(answers, self.shares[:, targets])
-        self.given = {"images": images, "targets": targets, "answer": answer}
+        self.batch = {"images": images, "targets": targets, "answer": answer}
         context.counters.add("samples", len(images))
         context.counters.add("recognised", float((answer.argmax(1) == targets).sum()))
 
@@ -124,7 +124,7 @@ class ServerDistillation(Method):
         self.at["transfers"] += 1
         if self.config.statistics == "frozen":
             freeze_statistics(self.context.student)
-        drawn = self.given
+        drawn = self.batch
         return Batch(drawn["images"], targets=drawn["targets"], extras={"answer": drawn["answer"]})
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
@@ -138,4 +138,4 @@ class ServerDistillation(Method):
         return objectives.soft_cross_entropy(outputs.logits, batch.extras["answer"]) / terms
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"generator": self.generator, "optimizer": self.optimizer, "at": self.at, "given": Slot(**self.given)}
+        return {"generator": self.generator, "optimizer": self.optimizer, "at": self.at, "batch": Slot(**self.batch)}

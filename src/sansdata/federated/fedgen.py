@@ -109,8 +109,8 @@ class FedGenClient(FedAvgClient):
             losses.add("teach", teach, lambda: self.teach(prior, streams))
             losses.add("latent", latent, lambda: self.latent(targets, outputs, streams))
 
-        seen = self.train(payload, data, streams, add_terms)
-        return Payload({MODEL: self.give(memory), LABELS: {COUNTS: seen + 1}})
+        label_counts = self.train(payload, data, streams, add_terms)
+        return Payload({MODEL: self.give(memory), LABELS: {COUNTS: label_counts + 1}})
 
     def teach(self, prior: Tensor, streams: Streams) -> Tensor:
         """(B,) CE of the predictor on generated features."""

@@ -85,10 +85,10 @@ class LocalTraining:
         self.model.train()
         if not self.statistics:
             freeze_statistics(self.model)
-        seen = torch.zeros(self.task.classes, dtype=torch.int64)
+        label_counts = torch.zeros(self.task.classes, dtype=torch.int64)
         with streams.as_global("model"):
             for images, labels in data.batches(settings.steps_for(len(data)), settings.batch, streams("batches")):
-                seen += torch.bincount(labels, minlength=self.task.classes)
+                label_counts += torch.bincount(labels, minlength=self.task.classes)
                 inputs, targets = place(augment(images, settings.view, streams("view"))), place(labels)
                 outputs = self.runtime.forward(Network.of(self.model, self.task), inputs)
                 losses = Losses()
@@ -102,7 +102,7 @@ class LocalTraining:
                 self.runtime.step(optimizer, settings.clip)
         if not bool(torch.isfinite(total)):
             raise DivergedError("the client's loss is not finite; lower local.lr or set local.clip=10")
-        return seen.to(torch.int32)
+        return label_counts.to(torch.int32)
 
 
 def freeze_statistics(module: nn.Module) -> None:

@@ -158,5 +158,5 @@ def viewed(waveform: Tensor, length: int, generator: torch.Generator) -> Tensor:
     moved = torch.stack([row[:length].roll(move) for row, move in zip(waveform, moves)])
     place = torch.arange(length)[None]
     hidden = (place >= begins[:, None]) & (place < begins[:, None] + HIDDEN * length)
-    seen = moved * (~hidden).to(waveform) * louder.to(waveform)
-    return F.pad(seen, (0, waveform.shape[1] - length)).clamp(-1, 1)
+    partial = moved * (~hidden).to(waveform) * louder.to(waveform)
+    return F.pad(partial, (0, waveform.shape[1] - length)).clamp(-1, 1)

@@ -72,10 +72,10 @@ class IDEAL(PooledRounds):
 
     @classmethod
     def questions(cls, config: IDEALConfig, steps: int, gradient: OfGradient) -> Questions:
-        asked = Questions({config.images: cls.plan(config, steps)["acquire"]})
+        questions = Questions({config.images: cls.plan(config, steps)["acquire"]})
         if config.again:
-            asked[config.transfer.batch] += steps
-        return asked
+            questions[config.transfer.batch] += steps
+        return questions
 
     @classmethod
     def rehearsal(cls, config: IDEALConfig) -> IDEALConfig:
@@ -94,20 +94,20 @@ class IDEAL(PooledRounds):
         with context.streams.as_global("generator", shared=True):
             draw_default(self.generator)
         optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
-        wanted = self._classes()
+        targets = self._classes()
         losses = Losses()
         with fixed(context.student):
             for _ in range(config.generator_steps):
                 images, losses = self._images(), Losses()
                 logits = context.student_outputs(images).logits
-                losses.add("ce", 1.0, lambda: cross_entropy(logits, wanted))  # noqa: B023 - called at once
+                losses.add("ce", 1.0, lambda: cross_entropy(logits, targets))  # noqa: B023 - called at once
                 losses.add("even", config.even, lambda: evenness(logits))  # noqa: B023
                 losses.total().backward()
                 # Not runtime.step: every rank has a generator of its own, there is nothing to average.
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             with torch.no_grad():
-                self.keep(self._images(), wanted.cpu())
+                self.keep(self._images(), targets.cpu())
         return losses
 
     def _classes(self) -> Tensor:

@@ -71,11 +71,11 @@ def mixed(layer: nn.Module, choices: Tensor, shares: Tensor) -> Tensor:
 
 def layer_of_words(module: nn.Module, prepared: Inputs, tokens: Tensor) -> nn.Embedding | None:
     """The layer that reads the ids `tokens` (B, L) in a pass on `prepared`; None where there is none."""
-    seen: list[nn.Embedding] = []
+    layers: list[nn.Embedding] = []
 
     def note(layer: nn.Embedding, inputs: tuple[Any, ...], _: Tensor) -> None:
         if _reads(inputs, tokens):
-            seen.append(layer)
+            layers.append(layer)
 
     handles = [part.register_forward_hook(note) for part in module.modules() if isinstance(part, nn.Embedding)]
     try:
@@ -84,4 +84,4 @@ def layer_of_words(module: nn.Module, prepared: Inputs, tokens: Tensor) -> nn.Em
     finally:
         for handle in handles:
             handle.remove()
-    return seen[0] if seen else None
+    return layers[0] if layers else None

@@ -42,10 +42,10 @@ def build_timm(name: str, args: Mapping[str, Any], pretrained: bool) -> nn.Modul
     if not (isinstance(size, list) and len(size) == 2):
         raise StudentError(f"architecture: size must be [height, width], got {size!r:.80}")
     size = tuple(whole({"size": side}, "size", MAX_SIDE) for side in size)
-    wanted = {"num_classes": classes, "in_chans": channels}
+    sizes = {"num_classes": classes, "in_chans": channels}
 
     def create(**more: Any) -> nn.Module:
-        return timm.create_model(name, pretrained=pretrained, **wanted, **more)
+        return timm.create_model(name, pretrained=pretrained, **sizes, **more)
 
     if pretrained:
         _check_classes(f"timm:{name}", timm.get_pretrained_cfg_value(name, "num_classes"), classes)

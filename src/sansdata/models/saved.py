@@ -96,7 +96,7 @@ def write_model(
 def _own_copies(module: nn.Module) -> dict[str, Tensor]:
     """The state with each name owning its bytes: the format knows neither tied tensors nor strides."""
     tensors: dict[str, Tensor] = {}
-    taken: set[int] = set()
+    storages: set[int] = set()
     for name, value in module.state_dict().items():
         if not isinstance(value, Tensor):
             raise StudentError(
@@ -104,9 +104,9 @@ def _own_copies(module: nn.Module) -> dict[str, Tensor]:
             )
         plain = value.detach().cpu().contiguous()
         whole = plain.untyped_storage().nbytes() == plain.numel() * plain.element_size()
-        if plain.numel() and (plain.data_ptr() in taken or not whole):
+        if plain.numel() and (plain.data_ptr() in storages or not whole):
             plain = plain.clone()
-        taken.add(plain.data_ptr())
+        storages.add(plain.data_ptr())
         tensors[name] = plain
     return tensors
 

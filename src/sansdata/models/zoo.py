@@ -290,8 +290,8 @@ def sizes_of(task: Task) -> dict[str, int]:
     if task.pair == ("waveform", "transcript"):
         door = task.own_preprocessing
         reach = {"length": outputs.length, "positions": outputs.length + len(outputs.prompt)}
-        seen = {"mels": int(door.get("mels", DEFAULT_MELS)), "frames": inputs.frames(door)}
-        return seen | reach | {"vocabulary": outputs.vocabulary, "width": 64, "layers": 2, "decoder_layers": 2}
+        sounds = {"mels": int(door.get("mels", DEFAULT_MELS)), "frames": inputs.frames(door)}
+        return sounds | reach | {"vocabulary": outputs.vocabulary, "width": 64, "layers": 2, "decoder_layers": 2}
     raise StudentError(f"no network is known for a task of {' x '.join(task.pair)}: give package.module:function")
 
 
@@ -314,6 +314,6 @@ def build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
         "two-texts": ("vocabulary", "classes"),
         "noise": made if of_side is FIELD_ZOO_OF else ("features", "size"),
     }  # fmt: skip
-    wanted = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))
-    wanted = (*wanted, "layers") if "layers" in args else wanted  # of a network that has lost some
-    return ZOO[name]({size: whole(args, size, MOST[size]) for size in wanted}, float(scale))
+    names = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))
+    names = (*names, "layers") if "layers" in args else names  # of a network that has lost some
+    return ZOO[name]({size: whole(args, size, MOST[size]) for size in names}, float(scale))

@@ -36,8 +36,8 @@ def fast_affinity(student: Tensor, teacher: Tensor, probes: Tensor, order: Order
     For order 2 the square is an unbiased estimate of that of `affinity`, with a relative spread of at most sqrt(2 / k).
     For order 1 it is another quantity: of mean sqrt(2 / pi) times the sum of the norms of the rows over N^2.
     """
-    seen = [columns.transpose(1, 2) @ (columns @ probes) for columns in (columns_of(student), columns_of(teacher))]
-    apart, (count, k) = (seen[0] - seen[1]).flatten(1), probes.shape
+    probed = [columns.transpose(1, 2) @ (columns @ probes) for columns in (columns_of(student), columns_of(teacher))]
+    apart, (count, k) = (probed[0] - probed[1]).flatten(1), probes.shape
     if order == 1:
         return _distance(apart, 1) / (k * count**2)
     return _distance(apart, 2) / (k**0.5 * count)

@@ -95,9 +95,9 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 def _require_distinct(paths: Sequence[Path]) -> None:
     if not paths:
         raise RunDirectoryError("no run was named; give the directories of runs to compare")
-    seen: dict[Path, Path] = {}
+    firsts: dict[Path, Path] = {}
     for path in paths:
-        first = seen.setdefault(path.resolve(), path)
+        first = firsts.setdefault(path.resolve(), path)
         if first is not path:
             same = f"{path} is given twice" if str(first) == str(path) else f"{first} and {path} are one directory"
             raise RunDirectoryError(f"{same}: a run compared with itself says nothing; name each run once")
@@ -105,10 +105,10 @@ def _require_distinct(paths: Sequence[Path]) -> None:
 
 def _require_own_runs(runs: Sequence[Run]) -> None:
     """A copy of a directory is the same run again."""
-    seen: dict[tuple[str, ...], Path] = {}
+    firsts: dict[tuple[str, ...], Path] = {}
     for run in runs:
         mark = tuple(run.manifest.at(name).text() for name in ("config_hash", "started", "ended"))
-        first = seen.setdefault(mark, run.directory) if all(mark) else run.directory
+        first = firsts.setdefault(mark, run.directory) if all(mark) else run.directory
         if first is not run.directory:
             raise RunDirectoryError(
                 f"{first} and {run.directory} hold the same run (settings, start and end are equal): name one of them"

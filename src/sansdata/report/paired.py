@@ -24,16 +24,16 @@ class Paired:
 
 def paired(several: Mapping[str, Figure]) -> tuple[list[Paired], list[Figure]]:
     """(rows of the figures named 'student ...' whose teacher's or difference is there too, all other figures)."""
-    rows, taken = [], set()
+    rows, names = [], set()
     for name, one in several.items():
         base = name.removeprefix("student ")
         others = [several.get(f"{who} {base}") for who in ("teacher", "difference")]
         if base == name or not any(others):
             continue
-        taken |= {name, *(f"{who} {base}" for who in ("teacher", "difference"))}
+        names |= {name, *(f"{who} {base}" for who in ("teacher", "difference"))}
         student, teacher, difference = (with_interval(figure) for figure in (one, *others))
         rows.append(Paired(title(base), student, teacher, difference, ARROWS[one.better], one.meaning))
-    return rows, [one for name, one in several.items() if name not in taken]
+    return rows, [one for name, one in several.items() if name not in names]
 
 
 def with_interval(one: Figure | None) -> str:

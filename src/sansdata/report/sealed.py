@@ -55,8 +55,8 @@ def data_statement(directory: Path, clean: bool, strict: bool) -> str:
         if record:
             return f"The record of this run cannot be believed: {record} Nothing is claimed of the data that it met."
         how = "would have stopped the run" if strict else "would have been recorded"
-        seen = f"The guard saw no undeclared read; one {how}." if clean else "Undeclared reads were recorded."
-        return f"{seen} The run was not sealed: no record shows that its files are as it left them."
+        reads = f"The guard saw no undeclared read; one {how}." if clean else "Undeclared reads were recorded."
+        return f"{reads} The run was not sealed: no record shows that its files are as it left them."
     if record.faults:
         return "The claim that no data was read does not hold: " + clip("; ".join(record.faults), 600) + "."
     level = level_of(record)

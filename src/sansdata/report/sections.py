@@ -342,7 +342,7 @@ def ledger(run: Run) -> dict[str, Any]:
 def _processes(several: Sequence[Tree]) -> str:
     """How many processes the record is the sum of, and what the kernel counted beside it."""
     open_ended = sum(not process.at("ended").text() for process in several)
-    counted, seen = (
+    counted, opened = (
         [value for process in several if (value := process.at("bytes_read", name).number()) is not None]
         for name in ("counted", "seen")
     )
@@ -351,10 +351,10 @@ def _processes(several: Sequence[Tree]) -> str:
         many = "1 process" if len(several) == 1 else f"{len(several):,} processes"
         unfinished = f", of which {open_ended:,} did not end its record: it runs, or was killed" if open_ended else ""
         sentences.append(f"The record is the sum of {many}{unfinished}.")
-    if counted and seen:
+    if counted and opened:
         sentences.append(
             f"The system counted {size(sum(counted))} read by system calls; the files that the guard saw opened, with "
-            f"what it hashed, have {size(sum(seen))}."
+            f"what it hashed, have {size(sum(opened))}."
         )
     return " ".join(sentences)
 

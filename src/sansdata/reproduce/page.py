@@ -22,9 +22,10 @@ larger budget and the best epoch: for orientation, no like-for-like comparison.
 ## Claims
 
 Both sides of a comparison are run with the same seeds on the same processor: two processors round differently, some to
-bf16. "Ours" is the mean difference (or, of a bound, the mean) with its standard error over those pairs. A claim **holds** or **fails** where the mean lies further from its bound than two
-standard errors; everything else, and whatever has one seed, is **undecided**. Where the settings of an arm have changed
-since it was run, the row says so: the command runs it anew.
+bf16. "Ours" is the mean difference (or, of a bound, the mean) with its standard error over those pairs. A claim
+**holds** or **fails** where the mean lies further from its bound than two standard errors; everything else, and
+whatever has one seed, is **undecided**. Where the settings of an arm have changed since it was run, the row says so:
+the command runs it anew.
 """
 
 MARKS: dict[Verdict, str] = {"holds": "holds", "fails": "**fails**", "undecided": "undecided"}

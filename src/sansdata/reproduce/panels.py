@@ -55,23 +55,23 @@ class PanelRecipe(Strict):
         return sets
 
 
-def ensure_panel(wanted: PanelRecipe, access: str = "scores") -> Path:
+def ensure_panel(described: PanelRecipe, access: str = "scores") -> Path:
     """The panel.yaml of a recipe; its APIs are trained where they are not there yet."""
-    known = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()[:16]
-    folder = cache() / f"panel-{wanted.data}-{known}"
+    known = hashlib.sha256(described.model_dump_json().encode()).hexdigest()[:16]
+    folder = cache() / f"panel-{described.data}-{known}"
     folder.mkdir(parents=True, exist_ok=True)
     data = None
     apis = []
-    for number, classes in enumerate(wanted.chosen()):
+    for number, classes in enumerate(described.chosen()):
         name = f"api{number:02d}"
         file = folder / f"{name}.safetensors"
         if not file.is_file():
-            data = data or fit_shape(load_images(wanted.data, None, "train"), wanted.shape)
-            _train(wanted, number, classes, data, file)
+            data = data or fit_shape(load_images(described.data, None, "train"), described.shape)
+            _train(described, number, classes, data, file)
         apis.append({"name": name, "teacher": file.name, "classes": [str(one) for one in classes]})
-    scale = KNOWN_TASKS[wanted.data].own_preprocessing
+    scale = KNOWN_TASKS[described.data].own_preprocessing
     path = folder / f"panel-{access}.yaml"
-    write_atomic(path, dump_yaml({"shape": list(wanted.shape), **scale, "access": access, "apis": apis}).encode())
+    write_atomic(path, dump_yaml({"shape": list(described.shape), **scale, "access": access, "apis": apis}).encode())
     return path
 
 

@@ -63,8 +63,8 @@ def main() -> None:
     arguments = parser.parse_args()
     whole = load_images(arguments.data, load_task(arguments.task), "train")
     rest = holdout(whole, arguments.held_out, seed=0)[0] if arguments.held_out else whole
-    asked = (arguments.task, arguments.network, arguments.attack, arguments.epochs, arguments.target, arguments.out)
-    print(ensure_poisoned_teacher(rest, *asked))
+    attack = (arguments.task, arguments.network, arguments.attack, arguments.epochs, arguments.target, arguments.out)
+    print(ensure_poisoned_teacher(rest, *attack))
 
 
 if __name__ == "__main__":

@@ -34,10 +34,10 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
         raise ConfigError(f"recipe '{name}' has no scale '{scale}'; it has {', '.join(recipe.arms)}")
     teacher = ensure_teacher(recipe)
     store = Store(docs / "reproduction" / f"{name}-{scale}.json")
-    wanted = [(arm, seed) for arm in recipe.arms[scale] for seed in range(seeds or arm.seeds or recipe.seeds)]
-    missing = store.missing(wanted, teacher["sha256"])
+    runs = [(arm, seed) for arm in recipe.arms[scale] for seed in range(seeds or arm.seeds or recipe.seeds)]
+    missing = store.missing(runs, teacher["sha256"])
     store.describe(recipe, scale, teacher)
-    print(f"{name}: {len(missing)} runs are missing of {len(wanted)}", flush=True)
+    print(f"{name}: {len(missing)} runs are missing of {len(runs)}", flush=True)
     workers = max(1, min(len(missing), (os.cpu_count() or 1) // recipe.threads))
     if missing:
         with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:

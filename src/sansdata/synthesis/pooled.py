@@ -19,8 +19,8 @@ def keep(pool: Pool, images: Inputs, targets: Tensor, context: Context, view: Vi
     answers = None
     if view == "none" and not context.teacher_taps:
         with torch.no_grad():
-            seen = context.teacher(context.runtime.place(pool.codec.unpack(pool.codec.pack(images))))
-        answers = context.teacher.network.outputs.pack(seen.value)
+            outputs = context.teacher(context.runtime.place(pool.codec.unpack(pool.codec.pack(images))))
+        answers = context.teacher.network.outputs.pack(outputs.value)
     pool.add(images, targets if targets.ndim == 1 else targets.to(torch.uint8), answers)
     context.counters.add("samples", columns.count(images))
 

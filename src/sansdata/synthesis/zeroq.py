@@ -54,9 +54,9 @@ def distilled_batch(
     with fixed(module):
         for _ in range(steps):
             outputs = forward(module, inputs, taps, network.outputs.read)
-            seen = [*(outputs.taps[tap] for tap in taps), inputs]
+            statistics_at = [*(outputs.taps[tap] for tap in taps), inputs]
             loss = torch.stack(
-                [sample_statistics_distance(x, mean, std) for x, (mean, std) in zip(seen, targets)]  # type: ignore[arg-type]
+                [sample_statistics_distance(x, mean, std) for x, (mean, std) in zip(statistics_at, targets)]  # type: ignore[arg-type]
             ).sum()
             optimizer.zero_grad()
             loss.backward()

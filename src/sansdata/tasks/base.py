@@ -259,13 +259,13 @@ def load_kind(name: str, kind: str, where: str = "the task") -> Any:
         )
     entry = theirs[kind]
     try:
-        found = entry.load()
+        kind_class = entry.load()
     except (Exception, SystemExit) as fault:  # a third party's package may raise anything
         raise TaskError(f"{where}: kind '{kind}' of {entry.value} does not load: {first_line(fault)}") from fault
-    spec = getattr(found, "Spec", None)
+    spec = getattr(kind_class, "Spec", None)
     if not (isinstance(spec, type) and issubclass(spec, Side) and "kind" in spec.model_fields):
         raise TaskError(f"{where}: kind '{kind}' of {entry.value} needs a Spec: a tasks.Side with the field 'kind'")
-    return found
+    return kind_class
 
 
 def load_task(spec: str | Path | Mapping[str, Any] | Task) -> Task:
@@ -315,13 +315,13 @@ def task_from_mapping(fields: Mapping[str, Any], where: str, folder: Path | None
 
 def _two_sides(fields: dict[str, Any], inputs: str, outputs: str) -> dict[str, Any]:
     """Fields that stand side by side, dealt out; one that no side knows goes to the inputs, which then refuse it."""
-    given = SPECS["outputs"][outputs].model_fields
+    fields_of_outputs = SPECS["outputs"][outputs].model_fields
     parts: dict[str, Any] = {"inputs": {"kind": inputs}, "outputs": {"kind": outputs}}
     for name, value in fields.items():
         if name == "preprocessing":
             parts[name] = value
         else:
-            parts["outputs" if name in given else "inputs"][name] = value
+            parts["outputs" if name in fields_of_outputs else "inputs"][name] = value
     return parts
 
 

@@ -123,8 +123,8 @@ def choose(states: Mapping[str, Mapping[str, Tensor]], module: nn.Module, key: s
 
 def fits(states: Mapping[str, Mapping[str, Tensor]], module: nn.Module) -> bool:
     """Whether one set of the file is this network, but for the shapes of a head."""
-    wanted = {name for name in module.state_dict() if not name.endswith(COUNTERS)}
-    return any(one.weights == wanted and len(wanted) - one.fits <= 2 for one in candidates_of(states, module))
+    names = {name for name in module.state_dict() if not name.endswith(COUNTERS)}
+    return any(one.weights == names and len(names) - one.fits <= 2 for one in candidates_of(states, module))
 
 
 def candidates_of(states: Mapping[str, Mapping[str, Tensor]], module: nn.Module) -> list[Candidate]:
@@ -133,12 +133,12 @@ def candidates_of(states: Mapping[str, Mapping[str, Tensor]], module: nn.Module)
     parameters = [name for name, _ in module.named_parameters()]
     listed: list[Candidate] = []
     for key, state in states.items():
-        taken: set[str] = set()
+        placed: set[str] = set()
         for prefix, names in _prefixes(list(state), len(parameters)):
-            if left := {name[len(prefix) :]: name for name in names if name not in taken}:
+            if left := {name[len(prefix) :]: name for name in names if name not in placed}:
                 candidate = _candidate(key, prefix, left, state, own, parameters)
                 listed.append(candidate)
-                taken |= set(left.values()) if candidate.complete or candidate.parameters_only else set()
+                placed |= set(left.values()) if candidate.complete or candidate.parameters_only else set()
     return _without_shells(listed) or [Candidate("", "", {}, {}, 0, False)]
 
 

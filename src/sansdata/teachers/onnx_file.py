@@ -357,5 +357,5 @@ def _own_task(model: OnnxModel, task: Task, path: Path) -> tuple[Task, list[str]
             f"{path}: an export of sansdata's on {task.pair[0]} has its preprocessing inside; give the student file"
         )
     channels = task.shape[0]  # type: ignore[attr-defined]
-    seen = task.seen_through({"mean": [0.0] * channels, "std": [1.0] * channels})
-    return seen, ["an export of sansdata's: it takes images in 0..1 and normalises them itself"]
+    prepared = task.seen_through({"mean": [0.0] * channels, "std": [1.0] * channels})
+    return prepared, ["an export of sansdata's: it takes images in 0..1 and normalises them itself"]

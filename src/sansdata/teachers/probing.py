@@ -63,11 +63,11 @@ def no_gradient(network: Network, kind: InputKind) -> str | None:
     inputs = columns.to(kind.draw(2, torch.Generator().manual_seed(0)), device)
 
     def gradients() -> list[Tensor]:
-        asked = columns.each(_asking, inputs)
-        answers = network(asked).value
+        rows = columns.each(_asking, inputs)
+        answers = network(rows).value
         if not answers.requires_grad:
             return []
-        sources = [column for column in columns.parts(asked) if column.requires_grad]
+        sources = [column for column in columns.parts(rows) if column.requires_grad]
         slopes = torch.autograd.grad(answers.float().square().sum(), sources, allow_unused=True)
         return [slope for slope in slopes if slope is not None]
 

@@ -49,9 +49,9 @@ def same_job(saved: Task, task: Task, file: Path) -> Task:
         may_differ = ("class_names", "column", "answers", *getattr(saved, side).files)
         for field in theirs:
             if theirs[field] != expected.get(field) and field not in may_differ:
-                shown, wanted = (str(one[field])[:80] for one in (theirs, expected))
+                shown, required = (str(one[field])[:80] for one in (theirs, expected))
                 raise TeacherError(
-                    f"{file}: was made for {field} {shown}, the task has {wanted}. Choose the other task"
+                    f"{file}: was made for {field} {shown}, the task has {required}. Choose the other task"
                 )
     return task.seen_through(saved.own_preprocessing)
 

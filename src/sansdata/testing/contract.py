@@ -82,8 +82,8 @@ class Moves:
                 last = sum(plan.values())
         config = self.config()
         session = self.session(self.cls.rehearsal(config))
-        seen = {session.move()[0] for _ in range(50)}
-        assert seen == set(self.cls.plan(config, 1)), "rehearsal(): every kind of move must come within 50 moves"
+        kinds = {session.move()[0] for _ in range(50)}
+        assert kinds == set(self.cls.plan(config, 1)), "rehearsal(): every kind of move must come within 50 moves"
 
     def test_its_loss_on_a_fixed_batch_falls(self) -> None:
         session = self.session(self.config(transfer={"lr": 0.05, **self.learns}), steps=60)

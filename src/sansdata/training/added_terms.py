@@ -61,10 +61,10 @@ class AddedTerms(nn.Module):
     def _hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         terms = []
         for regressor, (t, s) in zip(self.regressors, self.pairs):
-            regressed, wanted = regressor(student.taps[s].float()), teacher.taps[t]
-            if regressed.shape[2:] != wanted.shape[2:]:
-                regressed = nn.functional.adaptive_avg_pool2d(regressed, (wanted.shape[2], wanted.shape[3]))
-            terms.append(hint(regressed, wanted))
+            regressed, target = regressor(student.taps[s].float()), teacher.taps[t]
+            if regressed.shape[2:] != target.shape[2:]:
+                regressed = nn.functional.adaptive_avg_pool2d(regressed, (target.shape[2], target.shape[3]))
+            terms.append(hint(regressed, target))
         return torch.stack(terms).sum(0)
 
     def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
@@ -74,15 +74,15 @@ class AddedTerms(nn.Module):
         """The probes of a move are the same at every call: an update may compute the loss at several weights."""
         order, terms = self.settings.affinity_order, []
         for place, (t, s) in enumerate(self.pairs):
-            maps, wanted = student.taps[s].float(), teacher.taps[t].float()
+            maps, target = student.taps[s].float(), teacher.taps[t].float()
             maps = self.adapters[place](maps) if self.settings.adapter else maps
-            if wanted.shape[2:] != maps.shape[2:]:
+            if target.shape[2:] != maps.shape[2:]:
                 size = (maps.shape[2], maps.shape[3])
-                wanted = nn.functional.interpolate(wanted, size, mode="bilinear", align_corners=True)
+                target = nn.functional.interpolate(target, size, mode="bilinear", align_corners=True)
             if fast:
-                term = fast_affinity(maps, wanted, self._probes(place, maps), order)
+                term = fast_affinity(maps, target, self._probes(place, maps), order)
             else:
-                term = affinity(maps, wanted, order)
+                term = affinity(maps, target, order)
             terms.append(over_batch(term, order) if self.settings.affinity_sum else term)
         return torch.stack(terms).sum(0)
 

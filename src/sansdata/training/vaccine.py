@@ -45,7 +45,7 @@ class Vaccine:
         self.copies = ShuffledCopies(context, settings.copies, settings.layers)
         self.copies.shuffle()
         self.verification = Slot(watched=0, images=[], logits=[], on=settings.verify == 0, trials=0)
-        self.asked = 0
+        self.requests = 0
         """How often an acquire loss has asked for the term; for the session, which sees to it that none forgets."""
 
     @property
@@ -54,7 +54,7 @@ class Vaccine:
 
     def add_to(self, losses: Losses, inputs: Inputs, outputs: Outputs) -> None:
         """Adds the term 'vaccine': suspicious images are to move to where the copies differ from the teacher."""
-        self.asked += 1
+        self.requests += 1
         if self.on:
             shuffled = self.copies(inputs)
             self._count(suspicious(outputs.logits, shuffled))

@@ -58,12 +58,12 @@ def balanced_accuracy(labels: np.ndarray, decided: np.ndarray, weights: np.ndarr
 def agreement_beyond_chance(one: np.ndarray, other: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
     """Cohen's kappa of two decisions (N,): 1 agree everywhere, 0 as often as their frequencies alone would."""
     total = weights.sum(1)
-    seen = ratio(weights @ (one == other).astype(np.float64), total)
+    agreement = ratio(weights @ (one == other).astype(np.float64), total)
     shares = [
         ratio(weights @ (one == c), total) * ratio(weights @ (other == c), total) for c in range(classes)
     ]  # fmt: skip
     by_chance = np.sum(shares, axis=0)
-    return ratio(seen - by_chance, 1 - by_chance)
+    return ratio(agreement - by_chance, 1 - by_chance)
 
 
 def _by_score(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

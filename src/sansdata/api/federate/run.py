@@ -202,12 +202,12 @@ def _finish(world: World, directory: RunDirectory) -> None:
     lines = directory.lines()
     write_models(world, directory)
     directory.write_json("summary.json", summary(lines))
-    taken = sum(line["taken"] for line in lines)
+    accepted = sum(line["taken"] for line in lines)
     directory.write_json(
-        "run.json", directory.manifest() | {"status": "done" if taken else "failed", "ended": utc_now()}
+        "run.json", directory.manifest() | {"status": "done" if accepted else "failed", "ended": utc_now()}
     )
     write_federated_report(directory.path)
-    if not taken:
+    if not accepted:
         reasons = [text for line in lines for text in _faults(line)]
         raise SansdataError(
             f"no reply was taken in any of {len(lines)} rounds, so the model is as it began. The first reason: "

@@ -304,8 +304,8 @@ class NoDataGuard:
 
     def _pool_entry(self, root: str) -> dict[str, Any]:
         """How many `files` of a pool were opened, and the hash over those that could be used."""
-        seen = self.pools.get(root, {})
-        entry = {name: seen.get(name) for name in ("sha256", "bytes", "skipped")}
+        pool = self.pools.get(root, {})
+        entry = {name: pool.get(name) for name in ("sha256", "bytes", "skipped")}
         return {"path": root, "role": "pool", **entry, "files": self.below[root]}
 
     def _note_file(self, path: str, event: str) -> None:

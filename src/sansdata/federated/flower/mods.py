@@ -18,12 +18,12 @@ def shielded(mods: Sequence[Any]) -> Any:
 
     def without_counters(records: Any) -> dict[str, dict[str, Any]]:
         """Takes the arrays of whole numbers out of records; gives them by part and name."""
-        taken: dict[str, dict[str, Any]] = {}
+        integers: dict[str, dict[str, Any]] = {}
         for part, record in records.array_records.items():
-            taken[part] = {name: array for name, array in record.items() if not _floating(array)}
-            for name in taken[part]:
+            integers[part] = {name: array for name, array in record.items() if not _floating(array)}
+            for name in integers[part]:
                 del record[name]
-        return taken
+        return integers
 
     def put_back(records: Any, taken: dict[str, dict[str, Any]]) -> None:
         for part, arrays in taken.items():

@@ -62,7 +62,7 @@ def make_strategy(
                 self._restore()
             self.done = self.nodes.done
             self.round = Round(server, 0)
-            self.asked = time.monotonic()
+            self.sent_at = time.monotonic()
             self.line: dict[str, Any] = {}
 
         def _state(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def make_strategy(
             chosen = select(seed, number, clients, active)
             self.round = Round(server, number)
             messages = self.round.ask(chosen)
-            self.asked = time.monotonic()
+            self.sent_at = time.monotonic()
             # A list: Flower's grid goes through the messages twice.
             return [
                 Message(to_records(messages[client]), node, MessageType.TRAIN)
@@ -99,8 +99,8 @@ def make_strategy(
 
             def ask(new: list[int]) -> Iterable[tuple[int, Callable[[], int]]]:
                 hello = Payload(facts={RUN: self.nodes.run})
-                asked = [Message(to_records(hello), node, MessageType.QUERY) for node in new]
-                for reply in grid.send_and_receive(asked, timeout=wait) if asked else ():
+                queries = [Message(to_records(hello), node, MessageType.QUERY) for node in new]
+                for reply in grid.send_and_receive(queries, timeout=wait) if queries else ():
                     yield reply.metadata.src_node_id, lambda reply=reply: client_of(reply, server.context.clients)
 
             self.nodes.meet(grid, wanted, ask)
@@ -108,7 +108,7 @@ def make_strategy(
         def aggregate_train(
             self, server_round: int, replies: Iterable[Message]
         ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-            answers, passed = self.nodes.by_client(replies), time.monotonic() - self.asked
+            answers, passed = self.nodes.by_client(replies), time.monotonic() - self.sent_at
             for client in self.round.chosen:
                 reply = answers.get(client)
                 most = server.form(client).nbytes

@@ -66,8 +66,8 @@ def training_brightness(module: nn.Module, images: Tensor, inputs: Tensor) -> Br
     stem = _stem(module, inputs)
     if stem is None:
         return None
-    conv, norm, given = stem
-    way = _way(images, given)
+    conv, norm, prepared = stem
+    way = _way(images, prepared)
     if way is None:
         return None
     mean, std = way

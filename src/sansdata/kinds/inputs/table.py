@@ -191,9 +191,9 @@ class Table(InputKind):
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         spec = self.spec
         first, second = len(spec.numbers), len(spec.categories)
-        wanted = {"numbers": ("f", first), "categories": ("i", second), "missing": ("b", first + second)}
+        layout = {"numbers": ("f", first), "categories": ("i", second), "missing": ("b", first + second)}
         count = None
-        for name, (type_, width) in wanted.items():
+        for name, (type_, width) in layout.items():
             array = arrays.get(name)
             if array is None or array.dtype.kind != type_ or array.ndim != 2 or array.shape[1] != width:
                 raise ValueError(f"expected '{name}' of shape (N, {width}), got {getattr(array, 'shape', 'none')}")
@@ -203,7 +203,7 @@ class Table(InputKind):
         levels = np.array([len(column.levels) for column in spec.categories])
         if ((arrays["categories"] < 0) | (arrays["categories"] >= levels)).any():
             raise ValueError("a level that the task does not know")
-        columns = {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in wanted}
+        columns = {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in layout}
         return {**columns, "numbers": columns["numbers"].float(), "categories": columns["categories"].long()}
 
     def statistics(self, packed: Inputs) -> list[Finding]:

@@ -231,13 +231,13 @@ def _rankings(log_probs: np.ndarray, truth: np.ndarray) -> list[Finding]:
         return []
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    asked = [1] if classes == 2 else range(classes)
+    positives = [1] if classes == 2 else range(classes)
     curves = [
         (roc_auc_score(truth == c, log_probs[:, c]), average_precision_score(truth == c, log_probs[:, c]))
-        for c in asked
+        for c in positives
     ]
     roc, precision = (float(np.mean(values)) for values in zip(*curves))
-    chance = float(np.mean([(truth == c).mean() for c in asked]))
+    chance = float(np.mean([(truth == c).mean() for c in positives]))
     whose = "of class 1" if classes == 2 else "mean over the classes"
     return [
         Figure("auroc", roc, "number", f"{whose}: how well it ranks; guessing has 0.5", "higher"),

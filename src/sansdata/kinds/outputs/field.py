@@ -46,11 +46,11 @@ class Field(OutputKind):
             answers = _tensor_in(raw)
         except TeacherError as fault:
             return [str(fault)]
-        wanted = (count, *self.spec.shape)
+        expected = (count, *self.spec.shape)
         if not answers.is_floating_point():
-            return [f"the teacher returned {answers.dtype}: expected {wanted} floats for {count} noises"]
-        if tuple(answers.shape) != wanted:
-            return [f"the teacher returned shape {list(answers.shape)}; expected {list(wanted)}, samples of the task"]
+            return [f"the teacher returned {answers.dtype}: expected {expected} floats for {count} noises"]
+        if tuple(answers.shape) != expected:
+            return [f"the teacher returned shape {list(answers.shape)}; expected {list(expected)}, samples of the task"]
         return []
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
@@ -62,11 +62,11 @@ class Field(OutputKind):
         low, high = self.spec.range
         reach = float(torch.maximum(low - answers.amin(), answers.amax() - high))
         if reach > FAR * self.spec.width:
-            seen = f"{float(answers.amin()):.3g} to {float(answers.amax()):.3g}"
+            reached = f"{float(answers.amin()):.3g} to {float(answers.amax()):.3g}"
             return (
                 "samples",
                 [],
-                [f"the teacher's samples reach from {seen}, far beyond the task's {low:g} to {high:g}"],
+                [f"the teacher's samples reach from {reached}, far beyond the task's {low:g} to {high:g}"],
             )
         return "samples", [], []
 

@@ -37,14 +37,14 @@ class Vectors(OutputKind):
         return tensors[0].float()
 
     def faults(self, raw: Any, count: int) -> list[str]:
-        wanted = (count, self.spec.size)
+        expected = (count, self.spec.size)
         try:
             answers = self.read(raw)
         except TeacherError as fault:
             return [str(fault)]
-        if answers.shape == wanted:
+        if answers.shape == expected:
             return []
-        return [f"the teacher returned shape {list(answers.shape)}; expected {wanted}, vectors for {count} inputs"]
+        return [f"the teacher returned shape {list(answers.shape)}; expected {expected}, vectors for {count} inputs"]
 
     def judge(self, answers: Tensor, name_of: Callable[[int], str]) -> tuple[str, list[str], list[str]]:
         bad = int((~torch.isfinite(answers)).any(dim=1).sum())

@@ -33,12 +33,12 @@ def fragments(code: str, weakness: str) -> list[Fragment]:
 
     Raises KeyError for an unknown weakness, MissingLibraryError without tree-sitter.
     """
-    wanted = CONSTRUCTS[weakness]
+    constructs = CONSTRUCTS[weakness]
     functions = list(_functions(parse(code)))
     words = {function.id: [leaf.text.decode() for leaf in leaves(function.text.decode())] for function in functions}
     made = []
     for function in functions:
-        if not any(_holds(words[function.id], construct) for construct in wanted):
+        if not any(_holds(words[function.id], construct) for construct in constructs):
             continue
         name = _name(function)
         callers = [other for other in functions if other.id != function.id and _calls(words[other.id], name)]

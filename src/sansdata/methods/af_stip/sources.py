@@ -112,10 +112,10 @@ def wanted(classes: Tensor, targets: Tensor) -> Tensor:
     """(B,) places of samples of the `classes` (N,) that `targets` (B,) ask for, the first of each; where a class has
     too few, the first of what is left stand in."""
     places = [(classes == target).nonzero().flatten()[: int((targets == target).sum())] for target in targets.unique()]
-    taken = torch.cat(places)
+    matched = torch.cat(places)
     left = torch.ones(len(classes), dtype=torch.bool, device=classes.device)
-    left[taken] = False
-    return torch.cat([taken, left.nonzero().flatten()[: len(targets) - len(taken)]])
+    left[matched] = False
+    return torch.cat([matched, left.nonzero().flatten()[: len(targets) - len(matched)]])
 
 
 class Resample(Source):

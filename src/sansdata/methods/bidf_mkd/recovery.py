@@ -97,12 +97,12 @@ class Recovery:
 
     def _iterate(self, api: Api, task_model: Answer | None) -> Losses:
         images = self.maker()
-        seen = augment(images, self.config.view, self.context.streams("view"))
-        answers = self._answers(api, seen)
-        losses = self.context.acquire_losses(seen, Outputs(answers))
+        views = augment(images, self.config.view, self.context.streams("view"))
+        answers = self._answers(api, views)
+        losses = self.context.acquire_losses(views, Outputs(answers))
         losses.add("ce", 1, lambda: cross_entropy(answers, self.labels))
         if task_model is not None:
-            losses.add("boundary", self.config.boundary, lambda: self._near_boundary(answers, task_model(seen)))
+            losses.add("boundary", self.config.boundary, lambda: self._near_boundary(answers, task_model(views)))
         total = losses.total()
         if (value := total.item()) < self.place["lowest"] or self.fresh:
             self.place["lowest"], self.place["best"] = value, images.detach().clone()

@@ -162,8 +162,8 @@ class BOOT(Method):
             if not moving.any():
                 break
             part = {name: column[moving] for name, column in started.items()} | {"noise": noise[moving]}
-            begun, wanted = (student.share(one, part["noise"]) for one in (then - 1, then))
-            signal = self.context.student_outputs(_with_time(part | {"start": begun}, wanted)).value
+            begun, goal = (student.share(one, part["noise"]) for one in (then - 1, then))
+            signal = self.context.student_outputs(_with_time(part | {"start": begun}, goal)).value
             noise[moving] = student.onward(part["noise"], signal, then - 1, then)
         return noise
 
@@ -175,11 +175,11 @@ class BOOT(Method):
             target = self._target(student, batch.inputs, extras["now"])
         name = "warmup" if "now" not in extras else "bootstrap"
         losses.add(name, 1, lambda: extras["weight"] * self._distance(made, target))
-        seen = extras.get("boundary")
-        if seen is not None:
-            some = {key: column[: len(seen)] for key, column in batch.inputs.items()}  # type: ignore[union-attr]
+        at_boundary = extras.get("boundary")
+        if at_boundary is not None:
+            some = {key: column[: len(at_boundary)] for key, column in batch.inputs.items()}  # type: ignore[union-attr]
             at_start = student(_with_time(some, _start_of(some))).value
-            losses.add("boundary", self.config.boundary, lambda: self._distance(at_start, seen))
+            losses.add("boundary", self.config.boundary, lambda: self._distance(at_start, at_boundary))
         return losses
 
     def _target(self, student: Forward, inputs: Inputs, now: Tensor) -> Tensor:
@@ -188,12 +188,12 @@ class BOOT(Method):
         signal = student(_with_time(inputs, now)).value
         (start, _), path = self._start(inputs), self._path(inputs)
         time, earlier = self._time(now), self._time(now - self.config.delta)
-        seen = self._clean(path.state(start, signal, time), time, inputs)
+        answer = self._clean(path.state(start, signal, time), time, inputs)
         kept = beside(path.kept(time, earlier), signal)
-        target = kept * signal + (1 - kept) * seen
+        target = kept * signal + (1 - kept) * answer
         if self.config.solver == "heun":
             again = self._clean(path.state(start, target, earlier), earlier, inputs)
-            target = kept * signal + (1 - kept) * (seen + again) / 2
+            target = kept * signal + (1 - kept) * (answer + again) / 2
         return target
 
     def _weights(self, inputs: Mapping[str, Tensor], now: Tensor) -> Tensor:
@@ -247,13 +247,13 @@ class BOOT(Method):
         """The slow copy after the step before this one; its first steps count evenly."""
         if not self.context.progress.steps or self.released(self.context.student) is not self.slow:
             return
-        taken = self.followed["steps"] + 1
-        rate = min(self.config.ema, (1 + taken) / (10 + taken))
+        steps = self.followed["steps"] + 1
+        rate = min(self.config.ema, (1 + steps) / (10 + steps))
         for slow, fast in zip(self.slow.parameters(), self.context.student.parameters()):
             slow.lerp_(fast.detach(), 1 - rate)
         for slow, fast in zip(self.slow.buffers(), self.context.student.buffers()):
             slow.copy_(fast)
-        self.followed["steps"] = taken
+        self.followed["steps"] = steps
 
     def released(self, student: nn.Module) -> nn.Module:
         """The slow copy: it makes better samples. A student at few bits is its own."""

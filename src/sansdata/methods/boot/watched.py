@@ -21,14 +21,14 @@ STRENGTHS = 5
 
 @dataclass(frozen=True)
 class Watched:
-    """draw: the answers of `student` to columns as it takes them. given: noise, and a label where there is one.
+    """draw: the answers of `student` to columns as it takes them. inputs: noise, and a label where there is one.
     strengths: the range of guidance of which the student is told; all but its own curve is measured in the middle of
     it. width: of the range of the data, by which errors are divided."""
 
     denoiser: Denoiser
     student: nn.Module
     draw: Callable[[Inputs], Tensor]
-    given: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
     strengths: tuple[float, float] | None
     width: float
 
@@ -58,14 +58,14 @@ class Watched:
             ))  # fmt: skip
         return findings
 
-    def _on_the_way(self, given: Mapping[str, Tensor]) -> list[list[float]]:
+    def _on_the_way(self, inputs: Mapping[str, Tensor]) -> list[list[float]]:
         """[share, error], from the sample on."""
-        signals = self.denoiser.signals(given["noise"], given.get("label"), SHARES, given.get("guidance"))
+        signals = self.denoiser.signals(inputs["noise"], inputs.get("label"), SHARES, inputs.get("guidance"))
         errors = []
         for number, signal in enumerate(signals):
             share = 1 - number / SHARES
             time = torch.full((len(signal),), share, device=signal.device)
-            errors.append([float(time[0]), self._error(self.draw({**given, "time": time}), signal)])
+            errors.append([float(time[0]), self._error(self.draw({**inputs, "time": time}), signal)])
         return errors[::-1]
 
     def _by_guidance(self) -> list[list[float]]:
@@ -73,22 +73,22 @@ class Watched:
         assert self.strengths is not None
         errors = []
         for strength in torch.linspace(*self.strengths, STRENGTHS).tolist():
-            given = self._pushed(strength)
-            errors.append([strength, self._error(self.draw(given), self._teachers(given, SHARES))])
+            inputs = self._pushed(strength)
+            errors.append([strength, self._error(self.draw(inputs), self._teachers(inputs, SHARES))])
         return errors
 
-    def _in_calls(self, given: Mapping[str, Tensor], calls: int) -> Tensor:
+    def _in_calls(self, inputs: Mapping[str, Tensor], calls: int) -> Tensor:
         assert isinstance(self.student, Steerable)
-        return self.student.sample(given["noise"], given.get("label"), calls, given.get("guidance"))
+        return self.student.sample(inputs["noise"], inputs.get("label"), calls, inputs.get("guidance"))
 
-    def _teachers(self, given: Mapping[str, Tensor], steps: int) -> Tensor:
-        return self.denoiser.sample(given["noise"], given.get("label"), steps, given.get("guidance"))
+    def _teachers(self, inputs: Mapping[str, Tensor], steps: int) -> Tensor:
+        return self.denoiser.sample(inputs["noise"], inputs.get("label"), steps, inputs.get("guidance"))
 
     def _pushed(self, strength: float | None) -> dict[str, Tensor]:
-        """What is given, with a strength where the student is told one."""
-        noise = self.given["noise"]
-        told = {} if strength is None else {"guidance": torch.full((len(noise),), strength, device=noise.device)}
-        return {**self.given, **told}
+        """The inputs, with a strength where the student is told one."""
+        noise = self.inputs["noise"]
+        conditions = {} if strength is None else {"guidance": torch.full((len(noise),), strength, device=noise.device)}
+        return {**self.inputs, **conditions}
 
     def _error(self, one: Tensor, other: Tensor) -> float:
         """The root mean squared difference."""

@@ -145,8 +145,8 @@ class DiffDFKD(PooledRounds):
         if batch.iteration == 0:
             self._begin()
         for _ in range(batch.in_this_move):
-            asked = self._advance()
-            losses = asked if asked.terms else losses  # the last time asks nobody
+            step_losses = self._advance()
+            losses = step_losses if step_losses.terms else losses  # the last time asks nobody
         if batch.finished:
             self._keep()
             batch.iteration = 0

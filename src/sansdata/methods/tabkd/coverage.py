@@ -25,7 +25,7 @@ class Coverage:
     def __init__(self, table: Table, most: int, source: str = "") -> None:
         """most: bins of a column. source: of what a row holds where coverage leaves it open."""
         self.table, self.most, self.source = table, most, source
-        self.seen: Tensor | None = None
+        self.covered: Tensor | None = None
         """(T, T) bool over the T bins of all columns, in the order of numbers and categories."""
         self.edges: list[list[float]] = []
 
@@ -57,10 +57,10 @@ class Coverage:
     def _of(self, cuts: Mapping[str, list[float]]) -> Tensor:
         """What is covered of these bins; where they are new, nothing."""
         edges = [list(cuts[column.name]) for column in self.table.spec.numbers]
-        if self.seen is None or edges != self.edges:
+        if self.covered is None or edges != self.edges:
             total = sum(self._sizes(cuts))
-            self.seen, self.edges = torch.zeros(total, total, dtype=torch.bool), edges
-        return self.seen
+            self.covered, self.edges = torch.zeros(total, total, dtype=torch.bool), edges
+        return self.covered
 
     def share(self, cuts: Mapping[str, list[float]]) -> float:
         """Covered pairs over all pairs, 0..1."""
@@ -96,20 +96,20 @@ class Coverage:
         spec, sizes = self.table.spec, self._sizes(cuts)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         total, width = int(starts[-1]), len(sizes)
-        seen = self._of(cuts).numpy().copy()
+        covered = self._of(cuts).numpy().copy()
         # The largest of u^(1/w) is each place with a chance in proportion to its w; below 1, it decides among equals.
         chance = torch.rand(count, total, generator=stream).pow(interest.mean() / interest).numpy() * 0.5
         orders = torch.rand(count, width, generator=stream).argsort(1).numpy()
         chosen = np.zeros((count, width), np.int64)
         for row in range(count):
-            taken: list[int] = []
+            bins: list[int] = []
             for column in orders[row]:
                 own = slice(int(starts[column]), int(starts[column + 1]))
-                gain = (~seen[own][:, taken]).sum(1) if taken else np.zeros(sizes[column])
+                gain = (~covered[own][:, bins]).sum(1) if bins else np.zeros(sizes[column])
                 best = own.start + int((gain + chance[row, own]).argmax())
-                taken.append(best)
+                bins.append(best)
                 chosen[row, column] = best - own.start
-            seen[np.ix_(taken, taken)] = True
+            covered[np.ix_(bins, bins)] = True
         drawn = self.table.draw(count, stream, self.source)
         within = torch.rand(count, len(spec.numbers), generator=stream)
         numbers = drawn["numbers"].clone()
@@ -125,7 +125,7 @@ class Coverage:
         return self.table.rows(numbers, levels, torch.zeros_like(drawn["missing"]))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seen": self.seen, "edges": self.edges}
+        return {"covered": self.covered, "edges": self.edges}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.seen, self.edges = state["seen"], state["edges"]
+        self.covered, self.edges = state["covered"], state["edges"]

@@ -218,8 +218,8 @@ class TabKD(Method):
 
     def _pairs(self, count: int, stream: Generator) -> None:
         assert self.pool.logits is not None
-        asked = self._asked(torch.arange(len(self.pool)))
-        interest = self.coverage.interest(asked, self.pool.logits[: len(self.pool)].softmax(1), self.cuts.values)
+        labelled = self._asked(torch.arange(len(self.pool)))
+        interest = self.coverage.interest(labelled, self.pool.logits[: len(self.pool)].softmax(1), self.cuts.values)
         self._ask(self.coverage.rows(count, self.cuts.values, interest, stream))
 
     def _edges(self, count: int, stream: Generator) -> None:

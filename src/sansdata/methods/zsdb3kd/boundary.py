@@ -64,8 +64,8 @@ def nearer(
     for turn in turns:
         turned = unit(directions - turn * slope)
         closer = crossed(points + distances[:, None] * turned)
-        found = bisect(crossed, points, turned, distances, halvings)
-        better = closer & (found < distances)
+        crossings = bisect(crossed, points, turned, distances, halvings)
+        better = closer & (crossings < distances)
         directions = torch.where(better[:, None], turned, directions)
-        distances = torch.where(better, found, distances)
+        distances = torch.where(better, crossings, distances)
     return directions, distances

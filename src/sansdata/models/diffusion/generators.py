@@ -35,8 +35,8 @@ class Told(nn.Module):
         if self.conditions > 1:
             assert label is not None, "a generator of labels is asked for one"
             parts.append(F.one_hot(label, self.conditions - 1).to(noise.dtype))
-        told = torch.cat(parts, 1)
-        return told if further is None else told + self.further(further)
+        condition = torch.cat(parts, 1)
+        return condition if further is None else condition + self.further(further)
 
 
 class PointNet(Steerable):

@@ -67,11 +67,11 @@ class OneStep(Steerable):
         schedule = self.schedule
         first = torch.full_like(time, float(schedule.last)) if start is None else schedule.at(start)
         state = noise * (schedule.scale if start is None else beside(schedule.size(first), noise))
-        wanted = schedule.at(time)
+        goal = schedule.at(time)
         alpha, sigma = beside(schedule.alpha(first), state), beside(schedule.sigma(first), state)
         inner = state
         if self.prediction == "edm":
             inner, _ = preconditioned(state, sigma, self.of.deviation)
-            wanted = schedule.sigma(wanted).log() / 4
-        answer = ask(self.of.network, inner, wanted, label if self.of.labels else None, told)
+            goal = schedule.sigma(goal).log() / 4
+        answer = ask(self.of.network, inner, goal, label if self.of.labels else None, told)
         return to_clean(self.prediction, answer, state, alpha, sigma, self.of.deviation)

@@ -21,12 +21,12 @@ from .distil import ceiling, distilled, of_run, with_pool
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm; measures in percent: 'ASR', 'base rate', both figures of the teacher itself, and of the
     samples that a vaccine judged the share it found 'suspicious'."""
-    wanted = arm.experiment
-    network, attack, target = wanted["network"], wanted["attack"], wanted.get("target", 0)
-    path = ensure_poisoned_teacher(training_set(recipe), str(recipe.task), network, attack, wanted["epochs"], target)
+    settings = arm.experiment
+    network, attack, target = settings["network"], settings["attack"], settings.get("target", 0)
+    path = ensure_poisoned_teacher(training_set(recipe), str(recipe.task), network, attack, settings["epochs"], target)
     task, spec = load_task(recipe.task), f"{network}@{path}"
     of_teacher = attack_success(spec, recipe.data, attack, target, task)
-    student_of = wanted.get("student", recipe.student)
+    student_of = settings.get("student", recipe.student)
     poisoned = recipe.model_copy(update={"teacher": TeacherRecipe(network=network), "student": student_of})
     student: Any
     if arm.method == "real-data":

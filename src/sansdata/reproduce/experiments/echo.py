@@ -61,9 +61,9 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     tests = unseen_films(task.shape[-1], arm.experiment.get("loudness", 1.0))
     score = measure(predictor(student, door), tests)
     parameters = float(sum(p.numel() for p in student.parameters()))
-    found = measures(score) | behind(score, of_teacher(path, task, arm.experiment.get("loudness", 1.0)))
+    values = measures(score) | behind(score, of_teacher(path, task, arm.experiment.get("loudness", 1.0)))
     return {
-        "accuracy": score.dice, **figures, "measures": found | {"parameters": parameters},
+        "accuracy": score.dice, **figures, "measures": values | {"parameters": parameters},
         "teacher": {"sha256": sha256(path)},
     }  # fmt: skip
 

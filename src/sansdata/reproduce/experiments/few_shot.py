@@ -21,15 +21,15 @@ from ..recipes.model import Arm, Recipe
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm; the test images are opened after the last step."""
-    wanted = PanelRecipe.model_validate(arm.experiment["panel"])
+    described = PanelRecipe.model_validate(arm.experiment["panel"])
     config: BiDfMKDConfig = method_config(arm.method, arm.preset, arm.options)
-    panel = ensure_panel(wanted, "gradients" if config.recovery == "exact" else "scores")
+    panel = ensure_panel(described, "gradients" if config.recovery == "exact" else "scores")
     result = distill(
         str(panel), recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, preset=arm.preset,
         options=arm.options, strict=True, settings={"threads": recipe.threads, **arm.run},
     )  # fmt: skip
-    data = fit_shape(load_images(wanted.data, None, "test"), wanted.shape)
-    names = [data.class_names[one] for one in getattr(wanted, arm.experiment.get("on", "test"))]
+    data = fit_shape(load_images(described.data, None, "test"), described.shape)
+    names = [data.class_names[one] for one in getattr(described, arm.experiment.get("on", "test"))]
     tasks = {"tasks": arm.experiment["tasks"], "shots": arm.experiment["shots"], "classes": names, "seed": seed}
     measured = evaluate(result, data, few_shot=tasks)
     made, cost = result.summary["samples"], result.summary["cost"]
@@ -43,6 +43,6 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
             "recovery": 100 * made["recovery_accuracy"],
             "outer gradient": made["outer_gradient"],
             "queries, M": cost["teacher_forwards"] / 1e6,
-            "off formula": cost["teacher_forwards"] - config.queries_of(wanted.ways, arm.steps),
+            "off formula": cost["teacher_forwards"] - config.queries_of(described.ways, arm.steps),
         },
     }  # fmt: skip

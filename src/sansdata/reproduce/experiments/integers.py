@@ -212,15 +212,15 @@ def _mean_shift(network: Network, ready: dfq.Ready, task: ImageTask, recipe: Rec
 
 def _outputs(module: fx.GraphModule, inputs: Any) -> dict[str, Tensor]:
     """Name of a layer's node -> its output."""
-    seen: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     class Looking(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             value = super().run_node(n)
             if n.target in (CONVOLUTION, LINEAR):
-                seen[n.name] = value
+                outputs[n.name] = value
             return value
 
     with torch.no_grad():
         Looking(module).run(inputs)
-    return seen
+    return outputs

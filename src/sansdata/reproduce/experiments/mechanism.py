@@ -88,14 +88,14 @@ def _of_samples(session: Session, teacher: Teacher) -> dict[str, float]:
 
 def _features(teacher: Teacher, images: Tensor, head: str) -> tuple[Tensor, Tensor]:
     """(N, F) float64 and logits (N, K)."""
-    seen: list[Tensor] = []
-    handle = teacher.module.get_submodule(head).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    features: list[Tensor] = []
+    handle = teacher.module.get_submodule(head).register_forward_pre_hook(lambda _, given: features.append(given[0]))
     try:
         with torch.no_grad():
             logits = teacher(images).logits
     finally:
         handle.remove()
-    return seen[0].double(), logits
+    return features[0].double(), logits
 
 
 def mean_pairwise_cosine(features: Tensor) -> float:

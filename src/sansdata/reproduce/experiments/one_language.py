@@ -33,10 +33,10 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     job = load_task(cut.folder / TASK)
     student: nn.Module = cut.module
     figures: dict[str, Any] = {"steps": 0, "cost": {}}
-    if wanted := arm.experiment.get("student"):
+    if architecture := arm.experiment.get("student"):
         settings = {"threads": recipe.threads, "precision": "fp32"}
         result = distill(
-            str(cut.folder / STUDENT), wanted, arm.method, f"{arm.steps}steps", folder / "run", seed, task=job,
+            str(cut.folder / STUDENT), architecture, arm.method, f"{arm.steps}steps", folder / "run", seed, task=job,
             strict=True, preset=arm.preset, options=arm.options, settings=settings,
         )  # fmt: skip
         student, figures = result.student, distil.of_run(result)

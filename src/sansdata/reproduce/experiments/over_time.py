@@ -58,6 +58,6 @@ def over_time(accuracies: Mapping[int, float]) -> dict[str, float]:
 
 def conflict(result: Result) -> dict[str, float]:
     """The mean cosine of the gradients of acquiring and retaining, where the update logs it."""
-    seen = [line["losses"].get("transfer/alignment") for line in result.metrics if line["progress"] > SETTLED]
-    logged = [value for value in seen if value is not None]
+    cosines = [line["losses"].get("transfer/alignment") for line in result.metrics if line["progress"] > SETTLED]
+    logged = [value for value in cosines if value is not None]
     return {"alignment": mean(logged)} if logged else {}

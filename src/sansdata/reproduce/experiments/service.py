@@ -55,7 +55,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
 
 def over_queries(result: Result, teacher: Teacher, data: str) -> list[dict[str, float]]:
     """Of each kept student the queries that were spent, its accuracy and its agreement with the teacher, 0..1."""
-    asked = {line["step"]: line["queries"] for line in result.metrics}
+    queries = {line["step"]: line["queries"] for line in result.metrics}
     real = load_images(data, result.task)
     images = torch.from_numpy(real.images).permute(0, 3, 1, 2).float().div_(255)
     labels = torch.from_numpy(np.asarray(real.labels))
@@ -65,7 +65,7 @@ def over_queries(result: Result, teacher: Teacher, data: str) -> list[dict[str, 
         if selection.restore(student.module, snapshot):
             guesses = named(student, images)
             curve.append(
-                {"queries": asked[step], "accuracy": share(guesses, labels), "agreement": share(guesses, known)}
+                {"queries": queries[step], "accuracy": share(guesses, labels), "agreement": share(guesses, known)}
             )
     return curve
 

@@ -13,9 +13,9 @@ _TRANSFER = {"batch": 128, "lr": 0.05, "temperature": 4.0}
 
 def _arm(name: str, role: Role, prior: str, seeds: int = 3, **options: Any) -> Arm:
     """Ten batches of 60 images in a run."""
-    given = {"batch": 60, "steps_per_batch": 60, "transfer": _TRANSFER, **options}
+    settings = {"batch": 60, "steps_per_batch": 60, "transfer": _TRANSFER, **options}
     return Arm(
-        name=name, role=role, method="diffdfkd", preset="small", steps=_STEPS, options=given, seeds=seeds,
+        name=name, role=role, method="diffdfkd", preset="small", steps=_STEPS, options=settings, seeds=seeds,
         experiment={"prior": prior},
     )  # fmt: skip
 

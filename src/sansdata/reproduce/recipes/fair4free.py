@@ -114,12 +114,15 @@ GERMAN_ROWS = _recipe(
     "The same of 750 training rows, most columns of which are categories. The group is women against men, read from "
     "the personal status; the good class is a good credit.",
     1000,
-    {"epochs": 100, "batch": 64},
+    {"epochs": 100, "batch": 64, "weight": 1.0},
     False,
     (),
     (
-        "The settings are not chosen on held-out rows yet. With weight 4, one run met the test rows: its latents tell "
-        "the class with an AUROC of .55 only, and nearly everybody is called good. 750 rows bear less of a penalty.",
+        "The weight of the penalty, on 200 training rows held out of the autoencoder, four draws of them, rows from the "
+        "moments: 0, 0.25, 0.5 and 1 differ by less than their spread (AUROC .77 to .78, DPR .94 to .96, 80 to 84 % "
+        "called good); with 2 the latents tell the class with an AUROC of .57 and 99 % are called good. A classifier "
+        "of real rows has a DPR of .94 there: women and men differ by little, so that the penalty has little to gain.",
+        "Three seeds with the weight of adult, 4, met the test rows before: 99 % were called good.",
     ),
 )
 

@@ -99,11 +99,11 @@ def load_autoencoder(path: Path) -> AutoEncoder:
     groups, latent = len(described.sensitive.groups), described.latent
     with torch.device("meta"):
         vae = FairVAE(sum(bins.sizes), groups, latent, described.hidden)
-    wanted = {name: value.shape for name, value in vae.state_dict().items()}
-    for name, shape in wanted.items():
+    shapes = {name: value.shape for name, value in vae.state_dict().items()}
+    for name, shape in shapes.items():
         require(path, tensors, name, shape)
-    vae.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
-    moments, bank = latents_in(path, tensors, wanted, latent, groups, described.real_latents)
+    vae.load_state_dict({name: tensors[name].float() for name in shapes}, assign=True)
+    moments, bank = latents_in(path, tensors, shapes, latent, groups, described.real_latents)
     vae.eval().requires_grad_(False)
     return AutoEncoder(
         vae, bins, described.sensitive, described.positive, moments, bank, str(path), described.provenance
@@ -144,9 +144,9 @@ def _check_sensitive(path: Path, sensitive: Sensitive, task: Task) -> None:
 
 
 def _checked_bins(path: Path, described: Description, task: Task) -> dict[str, tuple[tuple[float, float], ...]]:
-    wanted = {column.name for column in task.inputs.numbers}
-    if described.bins.keys() != wanted:
-        raise TeacherError(f"{path}: bins must be those of the numeric columns {sorted(wanted)}")
+    numeric = {column.name for column in task.inputs.numbers}
+    if described.bins.keys() != numeric:
+        raise TeacherError(f"{path}: bins must be those of the numeric columns {sorted(numeric)}")
     for name, bins in described.bins.items():
         ends = [end for one in bins for end in one]
         if not bins or not all(math.isfinite(end) for end in ends) or any(low > high for low, high in bins):

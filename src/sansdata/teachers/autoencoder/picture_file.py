@@ -82,11 +82,11 @@ def load_picture_autoencoder(path: Path) -> PictureAutoEncoder:
     groups, classes = len(described.groups), len(described.class_names)
     with torch.device("meta"):
         vae = FairImageVAE(described.shape, groups, classes, described.latent)
-    wanted = {name: value.shape for name, value in vae.state_dict().items()}
-    for name, shape in wanted.items():
+    shapes = {name: value.shape for name, value in vae.state_dict().items()}
+    for name, shape in shapes.items():
         require(path, tensors, name, shape)
-    vae.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
-    moments, bank = latents_in(path, tensors, wanted, described.latent, groups, described.real_latents)
+    vae.load_state_dict({name: tensors[name].float() for name in shapes}, assign=True)
+    moments, bank = latents_in(path, tensors, shapes, described.latent, groups, described.real_latents)
     vae.eval().requires_grad_(False)
     return PictureAutoEncoder(
         vae, described.shape, described.groups, described.class_names, described.shares, described.latent, moments,
@@ -120,9 +120,9 @@ def picture_task_of(model: PictureAutoEncoder) -> PairTask:
 
 def picture_teacher_of(model: PictureAutoEncoder, task: Task, digest: str | None = None) -> Teacher:
     """Raises TeacherError for a task that is not its own."""
-    wanted = picture_task_of(model)
+    own = picture_task_of(model)
     given: Any = task
-    if task.pair != wanted.pair or (tuple(given.inputs.shape), given.inputs.labels, tuple(given.outputs.shape)) != (
+    if task.pair != own.pair or (tuple(given.inputs.shape), given.inputs.labels, tuple(given.outputs.shape)) != (
         (model.latent,), len(model.names), tuple(model.shape),
     ):  # fmt: skip
         raise TeacherError(

@@ -57,8 +57,8 @@ def task_of(model: AutoEncoder) -> PairTask:
 
 def teacher_of(model: AutoEncoder, task: Task, digest: str | None = None) -> Teacher:
     """Raises TeacherError for a task that is not noise of the latent's size into vectors of it."""
-    wanted = task_of(model)
-    if task.pair != wanted.pair or task.inputs.numbers != model.latent or task.outputs.size != model.latent:
+    own = task_of(model)
+    if task.pair != own.pair or task.inputs.numbers != model.latent or task.outputs.size != model.latent:
         raise TeacherError(
             f"{model.source}: an autoencoder with latents of {model.latent} numbers; its task: inputs: {{kind: noise, "
             f"shape: [{model.latent}]}}, outputs: {{kind: vectors}}"

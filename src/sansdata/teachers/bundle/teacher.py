@@ -21,9 +21,9 @@ def load_bundle(path: Path, task: Task, key: Key | None = None) -> Teacher:
     _require_one_order(bundle.task, task, path)
     if path.is_file() and bundle.task.files():
         raise TeacherError(f"{path}: its model needs files beside it (a tokenizer): unpack it, and name the folder")
-    seen = same_job(bundle.task, task, path)
+    job = same_job(bundle.task, task, path)
     module = plain_copy(bundle.module)
-    teacher = Teacher(module, seen, bundle.architecture, str(path), bundle.digest, notes=notes_of(bundle, path))
+    teacher = Teacher(module, job, bundle.architecture, str(path), bundle.digest, notes=notes_of(bundle, path))
     teacher.allowed_methods = bundle.description.vendor.allowed_methods
     return teacher
 

@@ -63,5 +63,5 @@ def told(offer: Offer) -> str:
     """What a service shows, in a sentence."""
     shown = {"top-k": f"the {offer.top} likeliest classes", "labels": "labels alone"}.get(offer.answers, offer.answers)
     rounded = "" if offer.decimals is None else f", rounded to {offer.decimals} decimals"
-    taken = "8 bits a pixel" if offer.levels else "numbers as they are"
-    return f"the service shows {shown}{rounded}, and takes {taken}, {offer.batch} images a request at most"
+    inputs = "8 bits a pixel" if offer.levels else "numbers as they are"
+    return f"the service shows {shown}{rounded}, and takes {inputs}, {offer.batch} images a request at most"
