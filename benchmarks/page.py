@@ -1,4 +1,4 @@
-"""Writes docs/speed.md from docs/speed/speed.json and docs/speed/cost.json, so that no figure is written by hand.
+"""Writes docs/speed.md from the figures in docs/speed, so that no figure is written by hand.
 
 python benchmarks/page.py
 """
@@ -91,6 +91,15 @@ point may be too high by half and more. Memory is not affected by that.
 ![Seconds and peak memory against image side, batch, generator width and classes](pictures/cost.png)
 """
 
+CORES = """
+## Threads or processes
+
+One synthesis round and one student step of {batch} images in all, as above: by one thread, by a thread on each core,
+and by a process of one thread on each core, which `torchrun` starts and which average their gradients. Seconds, and
+how many times as fast as one thread, the median of {repeats} turns with lowest and highest in brackets.
+
+"""
+
 MEASURED = """
 ## How it was measured
 
@@ -104,11 +113,11 @@ does not depend on what they have learned.
 
 
 def main() -> None:
-    speed, cost = (json.loads((DOCS / "speed" / f"{name}.json").read_text()) for name in ("speed", "cost"))
-    (DOCS / "speed.md").write_text(page(speed, cost), encoding="utf-8")
+    figures = (json.loads((DOCS / "speed" / f"{name}.json").read_text()) for name in ("speed", "cost", "cores"))
+    (DOCS / "speed.md").write_text(page(*figures), encoding="utf-8")
 
 
-def page(speed: dict[str, Any], cost: dict[str, Any]) -> str:
+def page(speed: dict[str, Any], cost: dict[str, Any], cores: dict[str, Any]) -> str:
     rates = {precision: value / 1e9 for precision, value in speed["matrix FLOP/s"].items()}
     floor = min(each["transfer step"]["peak bytes"] for each in cost["points"]) / 1e9
     parts = [
@@ -121,6 +130,8 @@ def page(speed: dict[str, Any], cost: dict[str, Any]) -> str:
         "\nSo, of our side:\n\n",
         readings(speed),
         COST.format(**cost["points"][0]["size"], repeats=cost["repeats"], floor=floor),
+        CORES.format(repeats=cores["repeats"], **cores["size"]),
+        by_cores(cores),
         MEASURED.format(**speed["machine"]),
     ]
     return "".join(parts)
@@ -131,6 +142,16 @@ def ratios(speed: dict[str, Any]) -> str:
     for phase, each in speed["phases"].items():
         span = f"{each['ratio']:.1f} ({each['lowest ratio']:.1f} to {each['highest ratio']:.1f})"
         rows.append([phase, f"{each['plain s']:.2f}", f"{each['ours s']:.2f}", span, verdict(phase, each["ratio"])])
+    return table(rows)
+
+
+def by_cores(cores: dict[str, Any]) -> str:
+    rows = [["phase", *next(iter(cores["phases"].values()))]]
+    for phase, sides in cores["phases"].items():
+        rows.append([phase, *(
+            f"{each['seconds']:.2f}; {each['ratio']:.2f} ({each['lowest ratio']:.2f} to {each['highest ratio']:.2f})"
+            for each in sides.values()
+        )])  # fmt: skip
     return table(rows)
 
 

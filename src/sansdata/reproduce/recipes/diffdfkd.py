@@ -8,7 +8,7 @@ from .model import Arm, Expectation, Recipe, Role, TeacherRecipe
 
 DIGITS, CLOTHES = "mnist-generator", "fashion-mnist-generator"
 _STEPS = 600
-_TRANSFER = {"batch": 128, "lr": 0.05, "temperature": 4.0}
+_TRANSFER = {"batch": 128, "lr": 0.05, "temperature": 4.0, "clip": 5.0}
 
 
 def _arm(name: str, role: Role, prior: str, seeds: int = 3, **options: Any) -> Arm:
@@ -65,7 +65,13 @@ DIFFDFKD = Recipe(
         Expectation(better="guided", worse="guided-too-far", measure="judge agrees"),
         Expectation(better="guided-cutmix", worse="guided"),
     ),
-    tried=(_TRIED,),
+    tried=(
+        _TRIED,
+        "Without a bound on the gradient one of three students of 'guided' and of 'guided-cutmix' stopped learning: the "
+        "LeNet-5, which has no BatchNorm, named one class for all, and its agreement on the images of the run stayed at "
+        "9 %, which needs no test image to be seen. With the rate at 0.02, or gradients clipped at 5, that student "
+        "came to 81 and 82 %; all arms of both recipes are clipped.",
+    ),
 )  # fmt: skip
 
 DIFFDFKD_FASHION = Recipe(
