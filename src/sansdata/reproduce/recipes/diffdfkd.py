@@ -67,10 +67,10 @@ DIFFDFKD = Recipe(
     ),
     tried=(
         _TRIED,
-        "Without a bound on the gradient one of three students of 'guided' and of 'guided-cutmix' stopped learning: the "
-        "LeNet-5, which has no BatchNorm, named one class for all, and its agreement on the images of the run stayed at "
-        "9 %, which needs no test image to be seen. With the rate at 0.02, or gradients clipped at 5, that student "
-        "came to 81 and 82 %; all arms of both recipes are clipped.",
+        "Without a bound on the gradient one of three students of 'guided' and of 'guided-cutmix' stopped learning: "
+        "the LeNet-5, which has no BatchNorm, named one class for all, and its agreement on the images of the run "
+        "stayed at 9 %, which needs no test image to be seen. With the rate at 0.02, or gradients clipped at 5, that "
+        "student came to 81 and 82 %; all arms of both recipes are clipped.",
     ),
 )  # fmt: skip
 
