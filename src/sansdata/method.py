@@ -99,6 +99,9 @@ class Method(ABC):
 
     Config: ClassVar[type]
     """Strict settings with a `transfer` section (training.transfer.TransferSettings) and a `steps` size."""
+    lends: ClassVar[tuple[str, ...]] = ()
+    """Parts of `state()` that know the teacher and nothing of the student: the run of another student of the same
+    teacher may begin with them."""
 
     def __init__(self, config: Any, context: Context) -> None:
         self.config, self.context = config, context
@@ -122,6 +125,11 @@ class Method(ABC):
     @classmethod
     def rehearsal(cls, config: Any) -> Any:
         """Settings under which every kind of move comes soon, at its usual cost: for measuring the moves."""
+        return config
+
+    @classmethod
+    def continuing(cls, config: Any) -> Any:
+        """Settings of a run that begins with what it lends: without what only a beginning needs."""
         return config
 
     @classmethod

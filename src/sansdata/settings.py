@@ -255,7 +255,7 @@ class EngineSettings(Strict):
 class RunSettings(Grown):
     """One run. `options` are the method's own settings, checked by the method."""
 
-    later: ClassVar[tuple[str, ...]] = ("bits", "teacher_gradients", "sealed", "teacher_key")
+    later: ClassVar[tuple[str, ...]] = ("bits", "teacher_gradients", "sealed", "teacher_key", "images_of")
 
     teacher: str = "a module in Python"
     teacher_key: str | None = pydantic.Field(
@@ -267,6 +267,9 @@ class RunSettings(Grown):
     inherit: bool = pydantic.Field(default=False, description="start from the teacher's weights where they fit")
     method: str = "auto"
     pool: str | None = pydantic.Field(default=None, description="images that are not the teacher's data")
+    images_of: str | None = pydantic.Field(
+        default=None, description="an earlier run of the same teacher and method, with whose images to begin"
+    )
     preset: str = "default"
     budget: str | None = None
     seed: int = pydantic.Field(default=0, ge=0, lt=2**63)

@@ -24,6 +24,8 @@ STUDENT = "a zoo name, timm:NAME, shrink:0.25, ARCH@FILE or a run directory"
 
 POOL = "unrelated images for methods that choose from them: a folder, searched to its depth, or an .npz file"
 
+IMAGES_OF = "an earlier run of the same teacher and method, with whose generator and images to begin"
+
 
 def distill(
     overrides: Annotated[
@@ -41,6 +43,7 @@ def distill(
     student: Annotated[str | None, typer.Option(metavar="SPEC", help=STUDENT)] = None,
     method: Annotated[str | None, typer.Option(metavar="NAME", help="auto, or one of `sansdata list methods`")] = None,
     pool: Annotated[str | None, typer.Option(metavar="DIR", help=POOL)] = None,
+    images_of: Annotated[str | None, typer.Option("--images-of", metavar="DIR", help=IMAGES_OF)] = None,
     update: Annotated[str | None, typer.Option(metavar="NAME", help="how the student steps: plain or retain")] = None,
     defence: Annotated[
         str | None, typer.Option(metavar="NAME", help="against a poisoned teacher: vaccine, retrospect or abd (both)")
@@ -78,7 +81,7 @@ def distill(
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
         "update": update, "helpers": helper or None, "pool": pool, "defence": defence,
-        "bits": bits, "sealed": sealed or None, "teacher_key": teacher_key,
+        "images_of": images_of, "bits": bits, "sealed": sealed or None, "teacher_key": teacher_key,
     }  # fmt: skip
     settings = resolve_settings(config, flags, overrides or ())
     _check_early(settings)

@@ -165,8 +165,9 @@ class Checkpoints:
             faults.append(f"{path.name}: {fault}")
         return None, faults
 
-    def load(self, path: Path, state: Mapping[str, Stateful]) -> dict[str, Any]:
-        """Restores every part of `state`; gives the facts saved beside it. Raises ResumeError.
+    def load(self, path: Path, state: Mapping[str, Stateful], whole: bool = True) -> dict[str, Any]:
+        """Restores every part of `state`; gives the facts saved beside it. whole: these are all that was saved. Raises
+        ResumeError.
 
         A manifest that matches vouches for the disk, not for who wrote it: what does not fit this run is refused.
         """
@@ -176,7 +177,7 @@ class Checkpoints:
             tensors = load_tensors(read_regular(path / f"rank-{rank}.safetensors", MAX_BYTES))
         except (SafetensorError, OSError, ValueError, TypeError, KeyError) as fault:
             raise ResumeError(f"{path}/rank-{rank}.safetensors cannot be read: {first_line(fault)}") from None
-        if set(saved) != set(state):
+        if not set(state) <= set(saved) or (whole and set(saved) != set(state)):
             raise ResumeError(f"{path} holds {', '.join(sorted(saved))}; this run keeps {', '.join(sorted(state))}")
         for name, part in state.items():
             try:

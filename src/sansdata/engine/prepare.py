@@ -46,6 +46,7 @@ from .budget import REHEARSAL, Plan, make_plan, measure
 from .long_steps import long_step
 from .questions import Formula, say_costs
 from .session import Session
+from .succession import files_of
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
         declared |= load_task(settings.task).files()
     if settings.pool is not None:
         declared[Path(settings.pool).expanduser()] = "pool"
+    if settings.images_of is not None:
+        declared |= files_of(Path(settings.images_of).expanduser())
     if config_file is not None:
         declared[config_file] = "config"
     if settings.teacher_key is not None:
@@ -282,6 +285,12 @@ def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool, given: type[Me
     _require_allowed(name, teacher)
     method = find_method(given or name)
     config = method_config(method, settings.preset, settings.options)
+    if settings.images_of is not None:
+        if not method.lends:
+            raise MethodError(
+                f"method '{name}' makes nothing that another student could begin with: leave --images-of out"
+            )
+        config = method.continuing(config)
     needs = method.requires(config)
     reasons = why_not(needs, teacher, settings.pool is not None)
     if reasons:

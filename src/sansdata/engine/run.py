@@ -48,6 +48,7 @@ from .run_directory import RunDirectory
 from .seal.chain import CHAIN
 from .seal.sealing import Seal
 from .signals import StopRequest, stop_on_signals
+from .succession import begin_with
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -206,6 +207,8 @@ def _begin(
     manifest["student"]["parameters"] = parameters_of(session.student)
     if prepared.settings.bits.active:
         manifest["student"]["bits"] = described(session.student)
+    if prepared.settings.images_of is not None and newest is None:
+        notes.append(begin_with(session, Path(prepared.settings.images_of).expanduser(), manifest))
     loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, ledger, on_step)
     if newest is not None:
         loop.resume_from(newest)

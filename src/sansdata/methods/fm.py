@@ -87,6 +87,7 @@ class FM(PooledRounds):
             "steps": 4000, "transfer": {"batch": 128, "lr": 0.1},
         },
     }  # fmt: skip
+    lends = ("generator", "optimizer", "bn", "pool")
     config: FMConfig
 
     @classmethod
@@ -102,6 +103,10 @@ class FM(PooledRounds):
     @classmethod
     def rehearsal(cls, config: FMConfig) -> FMConfig:
         return config.model_copy(update={"warmup_rounds": 0, "steps_per_round": 2})
+
+    @classmethod
+    def continuing(cls, config: FMConfig) -> FMConfig:
+        return config.model_copy(update={"warmup_rounds": 0})
 
     def __init__(self, config: FMConfig, context: Context) -> None:
         super().__init__(config, context)

@@ -85,6 +85,11 @@ class Moves:
         kinds = {session.move()[0] for _ in range(50)}
         assert kinds == set(self.cls.plan(config, 1)), "rehearsal(): every kind of move must come within 50 moves"
 
+    def test_what_it_lends_is_part_of_its_state(self) -> None:
+        session = self.session(self.config())
+        missing = set(self.cls.lends) - session.method.state().keys()
+        assert missing == set(), f"lends names {', '.join(sorted(missing))}, which state() does not have"
+
     def test_its_loss_on_a_fixed_batch_falls(self) -> None:
         session = self.session(self.config(transfer={"lr": 0.05, **self.learns}), steps=60)
         while session.last_batch is None:

@@ -19,6 +19,7 @@ EXPERIMENTS = {
     "distil": "a student, and its accuracy on the test set",
     "compressed": "a student, and what the images are worth for quantizing and pruning trained networks",
     "few-bits": "a student trained at few bits, or rounded afterwards, and what its file weighs",
+    "succession": "a student that begins with the images of another's run, and what it costs",
     "transfer": "a student, and what its features are worth on other tasks",
     "over-time": "a student, and its accuracy on the test set at even moments of the run",
     "backdoor": "a student of a poisoned teacher, and how often the trigger works on it",

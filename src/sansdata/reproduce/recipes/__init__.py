@@ -27,6 +27,7 @@ from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .one_language import ONE_LANGUAGE
 from .retain import RETAIN
+from .second_student import SECOND_STUDENT
 from .segmentation import MEMBRANES, STREETS
 from .spoken_digits import SPOKEN_DIGITS
 from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
@@ -43,6 +44,7 @@ RECIPES: dict[str, Recipe] = {
         BATCHNORM_DIGITS,
         BATCHNORM_CIFAR10,
         MECHANISMS,
+        SECOND_STUDENT,
         MIXMIX,
         MIXMIX_CIFAR10,
         COMBINATIONS,

@@ -118,7 +118,7 @@ GERMAN_ROWS = _recipe(
     False,
     (),
     (
-        "The weight of the penalty, on 200 training rows held out of the autoencoder, four draws of them, rows from the "
+        "The weight of the penalty, on 200 training rows held out of the autoencoder, four draws, on rows from the "
         "moments: 0, 0.25, 0.5 and 1 differ by less than their spread (AUROC .77 to .78, DPR .94 to .96, 80 to 84 % "
         "called good); with 2 the latents tell the class with an AUROC of .57 and 99 % are called good. A classifier "
         "of real rows has a DPR of .94 there: women and men differ by little, so that the penalty has little to gain.",
