@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import hostile_runs
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,13 +18,14 @@ from tiny import Tiny, differing
 from sansdata.engine.run import run
 from sansdata.engine.session import Session
 from sansdata.engine.succession import begin_with, files_of
-from sansdata.errors import ConfigError, Interrupted, MethodError
+from sansdata.errors import ConfigError, Interrupted, MethodError, UserError
 from sansdata.methods.fm import FM
 from sansdata.methods.index import method_config
 from sansdata.runtime import Runtime
 from sansdata.teachers.base import Teacher
 from sansdata.testing.worlds import make_module, make_student, make_task
 
+HOSTILE = hostile_runs.hostile()
 OPTIONS = {
     "latent": 8, "width": 8, "batch": 8, "k": 2, "warmup_rounds": 2, "steps_per_round": 2, "pool": 64,
     "transfer": {"batch": 8},
@@ -128,6 +131,19 @@ def test_links_are_no_part_of_it(first: Path, tmp_path: Path):
     (other / "checkpoints" / "step-000000001").symlink_to(first / "checkpoints")
     assert files_of(other) == {}
     assert files_of(tmp_path / "gone") == {}
+
+
+@pytest.mark.parametrize("name", [n for n in HOSTILE if "checkpoint" in n or "run.json" in n or "rank" in n])
+def test_a_prepared_directory_is_used_or_refused(name: str, first: Path, tmp_path: Path):
+    other = Path(shutil.copytree(first, tmp_path / "other"))
+    canary = tmp_path / "canary"
+    canary.mkdir()
+    (canary / "file").write_bytes(b"canary")
+    HOSTILE[name](other, canary)
+    with contextlib.suppress(UserError):
+        files_of(other)
+        begin_with(session(), other, manifest(first))
+    assert [path.name for path in canary.iterdir()] == ["file"]
 
 
 def test_a_method_that_lends_nothing_says_so(tiny: Tiny, first: Path, tmp_path: Path):
