@@ -36,6 +36,7 @@ FEDD2S = Recipe(
     task="fashion-mnist",
     teacher=None,
     student="cnn5",
+    seeds=10,
     experiment="federated",
     arms={
         "small": (

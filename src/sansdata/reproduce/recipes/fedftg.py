@@ -31,6 +31,7 @@ FEDFTG = Recipe(
     task="mnist",
     teacher=None,
     student="lenet5",
+    seeds=10,
     experiment="federated",
     arms={
         "small": (

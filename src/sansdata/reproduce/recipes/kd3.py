@@ -30,6 +30,7 @@ KD3 = Recipe(
     },
     teacher=TeacherRecipe(network="resnet20", file="checkpoints/cifar10_resnet/resnet20-12fca82f.th"),
     student="shrink:0.5",
+    seeds=10,
     experiment="pool",
     held_out=2000,
     arms={
