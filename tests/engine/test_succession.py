@@ -61,10 +61,11 @@ def test_what_was_lent_is_what_the_earlier_run_ended_with(first: Path):
     assert pool["added"] == 8 * 6  # two rounds of warm-up and four with steps
     assert torch.equal(pool["images"], images)
     assert later.moves == 0
+    assert not later.optimizer.state, "the student's own optimizer begins with nothing"
 
 
 def test_a_second_student_needs_no_warm_up_and_its_ledger_names_the_first_run(tiny: Tiny, first: Path, tmp_path: Path):
-    out = run(settings(tiny, images_of=str(first), seed=1), tmp_path / "run")
+    out = run(settings(tiny, images_of=str(first), seed=1, student="shrink:0.25"), tmp_path / "run")
     moves = [json.loads((each / "plan.json").read_text())["moves"]["acquire"] for each in (first, out)]
     assert moves == [6, 4]
     assert "begins with the generator" in (out / "events.log").read_text()

@@ -40,7 +40,8 @@ def begin_with(session: Session, earlier: Path, manifest: dict[str, Any]) -> str
     if newest is None:
         raise ConfigError(f"{where}: holds no whole checkpoint. " + ("; ".join(faults) or "It was taken away."))
     lent = session.method.lends
-    parts = {name: part for name, part in session.state().items() if name.removeprefix("method.") in lent}
+    state = session.state()
+    parts = {name: state[name] for name in (f"method.{part}" for part in lent)}  # the session has an 'optimizer' too
     try:
         checkpoints.load(newest, parts, whole=False)
     except ResumeError as fault:
