@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sansdata import columns
-from sansdata.errors import TaskError
+from sansdata.errors import ConfigError, TaskError
 from sansdata.figures import Picture, Record
 from sansdata.kinds.inputs.noise import Noise, noise_of
 from sansdata.tasks import NoiseSpec, load_task
 
 FLAT = Noise(NoiseSpec(shape=(6,)))
 PICTURE = Noise(NoiseSpec(shape=(3, 4, 5), labels=4, label_names=("a", "b", "c", "d")))
+
+GUIDED = Noise(NoiseSpec(shape=(6,), labels=4, guidance=(1.0, 5.0)))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -63,6 +65,29 @@ def test_arrays_beyond_the_task_are_refused(change: dict[str, np.ndarray], said:
     arrays = PICTURE.to_arrays(PICTURE.pack(PICTURE.draw(3, seeded())))
     with pytest.raises(ValueError, match=said):
         PICTURE.from_arrays(arrays | change)
+
+
+def test_strengths_of_guidance_travel_where_a_generator_is_told_them() -> None:
+    drawn = GUIDED.draw(4000, seeded())
+    assert not isinstance(drawn, Tensor)
+    strengths = drawn["guidance"]
+    assert strengths.min() >= 1
+    assert strengths.max() <= 5
+    assert strengths.mean() == pytest.approx(3, abs=0.1)
+    arrays = GUIDED.to_arrays(GUIDED.pack(drawn))
+    assert columns.same(GUIDED.from_arrays(arrays), drawn)
+    assert list(GUIDED.signature()) == ["noise", "label", "guidance"]
+    for wrong in (strengths.numpy() + 2, strengths.numpy()[1:], np.full(4000, np.nan, np.float32), None):
+        with pytest.raises(ValueError, match="guidance"):
+            GUIDED.from_arrays({**arrays, "guidance": wrong})  # type: ignore[dict-item]
+
+
+def test_a_range_of_guidance_needs_labels_and_is_left_out_where_there_is_none() -> None:
+    for fields in ({"guidance": (1, 2)}, {"labels": 3, "guidance": (2, 1)}, {"labels": 3, "guidance": (-1, 2)}):
+        with pytest.raises(ConfigError, match="guidance"):
+            NoiseSpec(shape=(6,), **fields)
+    assert "guidance" not in PICTURE.spec.model_dump()
+    assert GUIDED.spec.model_dump(mode="json")["guidance"] == [1.0, 5.0]
 
 
 def test_previews_are_pictures_where_the_noise_has_the_shape_of_one() -> None:

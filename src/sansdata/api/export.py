@@ -28,6 +28,7 @@ from ..deploy.record import add_to_run, write_beside
 from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import is_regular, sha256, temporary_name, utc_now
 from ..kinds.index import input_kind
+from ..models.diffusion.steerable import Steerable
 from ..models.modes import single_precision
 from ..tasks import Task
 from .compress import Compressed
@@ -94,6 +95,7 @@ def export(
         return _pipeline(module, task, file)
     if to == "adapters":
         return _adapters(module, task, file)
+    task = _with_guidance(module, task)
     deployable = Deployable(module, task)
     done = _integers(deployable, file, run) if to == "onnx-int8" else _plain(deployable, task, file, to)
     if to in ("onnx", "onnx-int8"):
@@ -115,6 +117,14 @@ def _student(model: Any, to: Format) -> tuple[torch.nn.Module, Task, Path | None
         return about.module, about.task, Path(model).with_suffix(suffix), None
     result = model if isinstance(model, Result) else load(model)
     return result.student, result.task, result.run_dir / f"student{suffix}", result.run_dir
+
+
+def _with_guidance(module: torch.nn.Module, task: Task) -> Task:
+    """A generator that has learnt a range of guidance is told its strength by an argument of the file."""
+    if not (isinstance(module, Steerable) and module.guided):
+        return task
+    low, high = module.strengths.tolist()
+    return task.model_copy(update={"inputs": task.inputs.model_copy(update={"guidance": (low, high)})})
 
 
 def _plain(model: Deployable, task: Task, file: Path, to: Any) -> Exported:

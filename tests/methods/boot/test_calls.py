@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -174,5 +176,11 @@ def test_a_run_leaves_a_student_of_several_calls_at_any_strength(tmp_path: Path)
     assert torch.equal(student(noise, label=label), result.student(noise, label=label))
     weak, strong = (student(noise, label=label, guidance=torch.full((5,), one)) for one in (1.0, 3.0))
     assert not torch.equal(weak, strong)
-    done = sansdata.export(tmp_path / "run", "pt2")
-    assert done.passed
+    assert sansdata.export(tmp_path / "run", "pt2").passed
+    file = sansdata.export(tmp_path / "run", "onnx").file
+    network = onnxruntime.InferenceSession(file)
+    assert [one.name for one in network.get_inputs()] == ["noise", "label", "guidance"]
+    for strength, answer in ((1.0, weak), (3.0, strong)):
+        columns = {"noise": noise, "label": label, "guidance": torch.full((5,), strength)}
+        (drawn,) = network.run(None, {name: column.numpy() for name, column in columns.items()})
+        assert np.abs(drawn - answer.detach().numpy()).max() < 1e-4

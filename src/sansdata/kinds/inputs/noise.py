@@ -1,5 +1,6 @@
 """Noise for a generator: (B, *shape) of independent standard normal numbers, kept as float32. Where a generator takes a
-label it travels as {'noise': (B, *shape), 'label': (B,) int64}, and nothing else is told to the generator."""
+label it travels as {'noise': (B, *shape), 'label': (B,) int64}, and one that is told how strongly to follow it has
+'guidance': (B,) float32 beside these. Nothing else is told to a generator."""
 
 from __future__ import annotations
 
@@ -50,11 +51,15 @@ class Noise(InputKind):
     """A denoiser divides by what is left of the signal, which is nearly nothing in noise."""
 
     def draw(self, count: int, generator: Generator, source: str = "", door: Preprocessor | None = None) -> Inputs:
-        """Standard normal numbers, and labels of equal chance."""
+        """Standard normal numbers, labels of equal chance, strengths evenly over their range."""
         noise = torch.randn(count, *self.spec.shape, generator=generator)
         if not self.spec.labels:
             return noise
-        return {"noise": noise, "label": torch.randint(self.spec.labels, (count,), generator=generator)}
+        drawn = {"noise": noise, "label": torch.randint(self.spec.labels, (count,), generator=generator)}
+        if self.spec.guidance is not None:
+            low, high = self.spec.guidance
+            drawn["guidance"] = low + (high - low) * torch.rand(count, generator=generator)
+        return drawn
 
     def pack(self, inputs: Inputs) -> Inputs:
         """Without the columns that a method added."""
@@ -62,6 +67,8 @@ class Noise(InputKind):
             return noise_of(inputs).detach().float().cpu().clone()
         assert not isinstance(inputs, Tensor)
         packed = {"noise": inputs["noise"].float(), "label": inputs["label"].long()}
+        if self.spec.guidance is not None:
+            packed["guidance"] = inputs["guidance"].float()
         return {name: column.detach().cpu().clone() for name, column in packed.items()}
 
     def unpack(self, packed: Inputs) -> Inputs:
@@ -90,7 +97,18 @@ class Noise(InputKind):
             raise ValueError(f"expected 'label' as integers ({len(noise)},), got {getattr(label, 'shape', 'none')}")
         if ((label < 0) | (label >= self.spec.labels)).any():
             raise ValueError("a label that the task does not know")
-        return {"noise": stored, "label": torch.from_numpy(label.astype(np.int64))}
+        packed = {"noise": stored, "label": torch.from_numpy(label.astype(np.int64))}
+        if self.spec.guidance is not None:
+            packed["guidance"] = self._strengths(arrays.get("guidance"), len(noise))
+        return packed
+
+    def _strengths(self, guidance: np.ndarray | None, count: int) -> Tensor:
+        if guidance is None or guidance.dtype.kind != "f" or guidance.shape != (count,):
+            raise ValueError(f"expected 'guidance' as floats ({count},), got {getattr(guidance, 'shape', 'none')}")
+        low, high = self.spec.guidance
+        if not ((guidance >= low) & (guidance <= high)).all():
+            raise ValueError(f"a strength of guidance outside of {low:g} to {high:g}")
+        return torch.from_numpy(guidance.astype(np.float32))
 
     def statistics(self, packed: Inputs) -> list[Finding]:
         noise = noise_of(packed).flatten(1).double()
@@ -134,7 +152,12 @@ class Noise(InputKind):
 
     def signature(self) -> Mapping[str, Axes]:
         noise = {"noise": Axes("float32", tuple(self.spec.shape), "independent standard normal numbers")}
-        return noise | ({"label": Axes("int64", (), "which one to make")} if self.spec.labels else {})
+        if self.spec.labels:
+            noise["label"] = Axes("int64", (), "which one to make")
+        if self.spec.guidance is not None:
+            low, high = self.spec.guidance
+            noise["guidance"] = Axes("float32", (), f"how strongly to follow the label, {low:g} to {high:g}")
+        return noise
 
     def hint(self, module: nn.Module) -> str:
         first = next((part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)), None)
