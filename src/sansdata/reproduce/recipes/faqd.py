@@ -108,18 +108,35 @@ FAQD_CIFAR10 = Recipe(
                 _arm("w1", "method", "w1"),
                 _arm("w1-affinity", "method", "w1", affine=True),
                 _arm("hard-labels-w1", "floor", "w1", "hard-labels"),
+                *(
+                    _arm(f"{name}-long", role, bits).model_copy(update={"steps": 4 * _STEPS})
+                    for name, role, bits in (
+                        ("float", "ceiling", None), ("w2", "method", "w2"), ("w1", "method", "w1"),
+                        ("w4", "method", "w4"),
+                    )
+                ),
             )
         )
     },
-    matched="all arms have the same student from random weights, steps, batch, rate and views, and learn from 8,000 "
-    "training images without their labels.",
+    matched="all arms have the same student from random weights, batch, rate and views, and learn from 8,000 training "
+    "images without their labels; 600 steps, the long ones 2,400.",
     expected=(
-        Expectation(better="w4", worse="float", margin=-1),
-        Expectation(better="w2", worse="float", margin=-2),
-        Expectation(better="w1", worse="float", margin=-4),
+        *(
+            Expectation(better=f"{bits}{length}", worse=f"float{length}", margin=margin)
+            for length in ("", "-long")
+            for bits, margin in (("w4", -1), ("w2", -2), ("w1", -4))
+        ),
         Expectation(better="w1", worse="float", measure="w1", margin=20),
         Expectation(better="w1-affinity", worse="w1"),
         Expectation(better="w1", worse="hard-labels-w1"),
         Expectation(better="w4", margin=20, measure="file", lower=True),
+    ),
+    tried=(
+        "600 steps of 64 are 260 times fewer images than the paper has, and even the float student is far from its "
+        "end. What more steps do was looked at on 2,000 held-out training images, one seed, after the short arms had "
+        "met the test set: after 2,400 steps float has 73.3, 4 bits 71.3, 2 bits 73.0 and 1 bit 69.0 %. The long arms "
+        "came of that.",
+        "From the teacher's own weights, at the released rate of 0.01 and in 300 steps (held-out images, one seed): 2 "
+        "bits 90.2, 1 bit 62.8 %.",
     ),
 )  # fmt: skip
