@@ -69,10 +69,11 @@ def _recipe(
     few: bool,
     bounds: tuple[Expectation, ...],
     tried: tuple[str, ...],
+    seeds: int = 3,
 ) -> Recipe:
     return Recipe(
         name=f"fair4free-{data}", claim=claim, data=data, task=data, teacher=None, student="latent-mlp",
-        experiment="fair-rows", held_out=0, arms={"small": _arms(steps, own, few)}, expected=(*bounds, *_everywhere()),
+        experiment="fair-rows", held_out=0, seeds=seeds, arms={"small": _arms(steps, own, few)}, expected=(*bounds, *_everywhere()),
         tried=tried,
         matched="Every arm makes 20,000 rows, and the same boosted trees are trained on them and tested on all real "
         "test rows, without the sensitive column. Arms with steps have the same student, steps and batch.",
@@ -124,6 +125,7 @@ GERMAN_ROWS = _recipe(
         "of real rows has a DPR of .94 there: women and men differ by little, so that the penalty has little to gain.",
         "Three seeds with the weight of adult, 4, met the test rows before: 99 % were called good.",
     ),
+    seeds=10,
 )
 
 _PICTURE_STEPS = 1000
