@@ -238,8 +238,8 @@ CASES = {
     ),
     "promptdfd/worded": Case(
         {
-            "writer": str(_WRITER), "words": 2, "candidates": 20, "batch": 16, "confident": 0.3, "steps_per_batch": 3,
-            "pool": 24, "decoding": {"new_tokens": 6}, "transfer": {"batch": 8},
+            "writer": str(_WRITER), "words": 2, "fresh": 0.25, "candidates": 20, "batch": 16, "confident": 0.3,
+            "steps_per_batch": 3, "pool": 24, "decoding": {"new_tokens": 6}, "transfer": {"batch": 8},
         },
         stops=(5, 1, 9),  # 1: before the student's first step; 5: the table was steered; 9: the pool is being renewed
         learns={"lr": 0.02},

@@ -56,7 +56,7 @@ def session_of(task: PairTask, writer: Path | str, **options: Any) -> Session:
     tokenizer = input_kind(task).tokenizer  # type: ignore[attr-defined]
     places = tuple(tokenizer.encoded(letter)[0] for letter in "ab")
     teacher = Teacher.from_module(Counts(places), task)
-    made = {"writer": str(writer), "batch": 64, "words": 1, "start": 0.0, "fluency": 0.0, **options}
+    made = {"writer": str(writer), "batch": 64, "words": 1, "fresh": 0.0, "start": 0.0, "fluency": 0.0, **options}
     config = method_config("promptdfd", "default", made)
     return Session(PromptDFD, config, teacher, build(architecture_of("bag", task)), task, Runtime(), 0, 40)
 
@@ -102,8 +102,8 @@ def test_what_is_kept_is_new_and_sure_and_its_answers_are_the_teachers(task: Pai
     assert len(set(method.seen["known"])) == method.seen["kept"] == session.context.counters["samples"]
 
 
-def test_without_words_the_model_writes_by_itself(task: PairTask, writer: Path) -> None:
-    session = session_of(task, writer, words=0)
+def test_what_is_not_steered_the_model_writes_by_itself(task: PairTask, writer: Path) -> None:
+    session = session_of(task, writer, fresh=1.0)
     method = method_of(session)
     session.advance(6)
     assert float(method.table.detach().abs().max()) == 0

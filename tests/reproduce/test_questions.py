@@ -23,7 +23,7 @@ def articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for number in range(13):
         paragraphs = []
         for place in range(4):
-            who, count = f"Name{number}{'abcd'[place]}", number * 7 + place
+            who, count = f"Name{'abcdefghijklm'[number]}{'abcd'[place]}", number * 7 + place
             context = f"It was {who} that came.\nThere were {count} of the others with {who}."
             asked = [
                 {"question": f"Who was it that came with {count}?", "answers": [{"text": who, "answer_start": 7}]},

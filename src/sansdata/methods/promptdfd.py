@@ -43,20 +43,21 @@ WARM = 8
 
 
 class PromptDFDConfig(Strict):
-    """writer: the language model, by SPEC. words: of the beginning that are chosen; 0 steers nothing, and the texts are
-    the model's own. candidates: words to choose from, the first whole ones of the vocabulary. The paper's values were
-    not read: all are ours."""
+    """writer: the language model, by SPEC. words: of the beginning that are chosen. fresh: share of the texts that
+    nobody steers; 1 is the model by itself. candidates: words to choose from, the first whole ones of the vocabulary.
+    The paper's values were not read: all are ours."""
 
     writer: str = ""
-    words: int = pydantic.Field(default=2, ge=0, le=64)
-    candidates: int = pydantic.Field(default=2000, ge=2)
-    start: float = pydantic.Field(default=2.0, ge=0)  # times the teacher's logit of each word, where the table begins
+    words: int = pydantic.Field(default=6, ge=1, le=64)
+    fresh: float = pydantic.Field(default=0.5, ge=0, le=1)
+    candidates: int = pydantic.Field(default=4000, ge=2)
+    start: float = pydantic.Field(default=1.0, ge=0)  # times the teacher's logit of each word, where the table begins
     batch: int = pydantic.Field(default=64, ge=2)
     prompt_lr: float = pydantic.Field(default=0.1, gt=0)  # Adam's
     difficulty: float = pydantic.Field(default=1.0, ge=0)  # of the divergence of both answers, in the reward
     spread: float = pydantic.Field(default=0.01, ge=0)  # of the entropy of the table
     fluency: float = pydantic.Field(default=0.1, ge=0)  # of the mean log-probability of a word, in the reward
-    confident: float = pydantic.Field(default=0.6, ge=0, le=1)  # probability of the wanted class of a text that is kept
+    confident: float = pydantic.Field(default=0.0, ge=0, le=1)  # least probability of the wanted class of what is kept
     decoding: Decoding = Decoding(new_tokens=20)
     pool: int = pydantic.Field(default=8192, ge=2)
     steps_per_batch: int = pydantic.Field(default=2, ge=1)
@@ -102,14 +103,16 @@ class PromptDFD(InRounds):
         if not self.writer.needs_prompts:
             raise MethodError(f"promptdfd: {self.writer.source} does not go on with what it is given")
         self.openings = openings(kind, config.candidates)
-        table = torch.zeros(context.task.classes, max(1, config.words), len(self.openings))
+        table = torch.zeros(context.task.classes, config.words, len(self.openings))
         self.table = torch.nn.Parameter(table)
-        if config.words and config.start:
+        if config.start and config.fresh < 1:
             self.table.data += config.start * self._alone()[:, None]
         self.optimizer = torch.optim.Adam([self.table], lr=config.prompt_lr)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config))
-        self.seen = Slot(drawn=0, kept=0, repeated=0, batches=0, hits=0.0, mean=[0.0] * context.task.classes, known=[])
+        self.seen = Slot(
+            drawn=0, steered=0, kept=0, repeated=0, batches=0, hits=0.0, mean=[0.0] * context.task.classes, known=[]
+        )
         self._known: set[int] | None = None
 
     def _alone(self) -> Tensor:
@@ -127,25 +130,27 @@ class PromptDFD(InRounds):
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
-        labels = stratified_labels(config.batch, context.task.classes, context.streams("labels"))
+        steered = config.batch - round(config.fresh * config.batch)
+        labels = stratified_labels(steered, context.task.classes, context.streams("labels"))
         chosen = self._beginnings(labels)
         prompts = [" ".join(self.openings[place] for place in row) for row in chosen.tolist()]
+        prompts += [""] * (config.batch - steered)
         said = self.writer.generate(prompts, context.streams("write"), config.decoding)
         texts = [f"{prompt} {one}".strip() for prompt, one in zip(prompts, said)]
         inputs = self.kind.read(texts)
         answers = self._asked(inputs)
-        rewards = self._rewards(inputs, texts, answers, labels)
         losses = Losses()
-        if config.words:
-            losses = self._steer(labels, chosen, rewards)
+        if steered:
+            ours = {name: column[:steered] for name, column in inputs.items()}
+            losses = self._steer(labels, chosen, self._rewards(ours, texts[:steered], answers[:steered], labels))
         self._keep(texts, inputs, answers, labels)
         self.schedule.begin_steps()
         return losses
 
     def _beginnings(self, labels: Tensor) -> Tensor:
         """(B, words) places among the openings, drawn from the table."""
-        if not self.config.words:
-            return torch.zeros(len(labels), 0, dtype=torch.int64)
+        if not len(labels):
+            return torch.zeros(0, self.config.words, dtype=torch.int64)
         shares = self.table.detach()[labels].softmax(2).flatten(0, 1)
         return torch.multinomial(shares, 1, generator=self.context.streams("beginnings")).view(len(labels), -1)
 
@@ -159,7 +164,7 @@ class PromptDFD(InRounds):
             with torch.no_grad(), fixed(context.student):
                 student = context.student_outputs(context.runtime.place(inputs)).logits.float().cpu()
             rewards = rewards + config.difficulty * kl(student, answers)
-        if config.fluency and self.writer.scores and config.words:
+        if config.fluency and self.writer.scores:
             totals, counts = self.writer.score([""] * len(texts), texts)
             rewards = rewards + config.fluency * totals / counts.clamp_min(1)
         return rewards
@@ -183,10 +188,14 @@ class PromptDFD(InRounds):
         return losses
 
     def _keep(self, texts: list[str], inputs: Any, answers: Tensor, labels: Tensor) -> None:
-        """Those that are new, and whose wanted class the teacher is sure of; what nobody steered is kept whatever it
-        is."""
-        sure = answers.softmax(1).gather(1, labels[:, None]).squeeze(1)
-        confident = sure >= self.config.confident if self.config.words else torch.ones(len(texts), dtype=torch.bool)
+        """Those that are new, and whose wanted class the teacher is sure of; what nobody steered, behind them, is kept
+        whatever it is."""
+        steered, named = len(labels), answers.argmax(1)
+        sure = answers[:steered].softmax(1).gather(1, labels[:, None]).squeeze(1)
+        confident = torch.ones(len(texts), dtype=torch.bool)
+        confident[:steered] = sure >= self.config.confident
+        hits = float((named[:steered] == labels).sum())
+        labels = torch.cat([labels, named[steered:]])
         places = []
         for place, text in enumerate(texts):
             mark = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
@@ -197,10 +206,11 @@ class PromptDFD(InRounds):
                 self.seen["known"].append(mark)
                 places.append(place)
         if not places and not len(self.pool):  # the student must learn something: the surest there is
-            places = [int(sure.argmax())]
+            places = [int(answers.softmax(1).amax(1).argmax())]
         self.seen["drawn"] += len(texts)
         self.seen["kept"] += len(places)
-        self.seen["hits"] += float((answers.argmax(1) == labels).sum())
+        self.seen["steered"] += steered
+        self.seen["hits"] += hits
         if places:
             self.pool.add({name: column[places] for name, column in inputs.items()}, labels[places], answers[places])
             self.context.counters.add("samples", len(places))
@@ -225,9 +235,19 @@ class PromptDFD(InRounds):
         drawn = max(1, self.seen["drawn"])
         return [
             Figure(
-                "yield", self.seen["kept"] / drawn, "share", "texts that were new, and sure to the teacher", "higher"
+                "yield",
+                self.seen["kept"] / drawn,
+                "share",
+                "texts that were kept: new, and sure enough to the teacher",
+                "higher",
             ),
-            Figure("class_hit", self.seen["hits"] / drawn, "share", "texts of the class that was wanted", "higher"),
+            Figure(
+                "class_hit",
+                self.seen["hits"] / max(1, self.seen["steered"]),
+                "share",
+                "steered texts of the class that was wanted",
+                "higher",
+            ),
             Figure("repeated", self.seen["repeated"] / drawn, "share", "texts that had been written before", "lower"),
         ]
 

@@ -19,7 +19,7 @@ from sansdata.testing.worlds import WORLDS, made_up_questions
 
 
 def test_phrases_are_runs_between_function_words_and_signs() -> None:
-    text = "In 1990 the Panthers' defense, led by Kawann Short, had 1,308 points (22.5% of all) in a b c d e f."
+    text = "In 1990 the Panthers' defense, led by Kawann Short, had 1,308 points (22.5% of all) in b c d e f g."
     assert [text[start:end] for start, end in phrases(text)] == [
         "1990", "Panthers", "defense", "led", "Kawann Short", "1,308 points", "22.5%",
     ]  # fmt: skip
