@@ -123,7 +123,10 @@ class Spans(OutputKind):
         spans = self.spans(torch.from_numpy(answers)).numpy()
         scores = scores_of(spans, truth)
         outside = float((truth[:, 0] == OUTSIDE).mean())
-        findings = [*_figures(scores), Figure("outside", outside, "share", "answers that are cut off or no tokens")]
+        findings: list[Finding] = [
+            *_figures(scores),
+            Figure("outside", outside, "share", "answers that are cut off or no tokens"),
+        ]
         if teacher is None:
             return findings
         theirs = self.spans(torch.from_numpy(teacher)).numpy()

@@ -101,8 +101,9 @@ class ZeroGenQA(InRounds):
             raise MethodError("zerogen-qa: the task names no tokenizer, so what is written cannot be read")
         if not config.contexts:
             raise MethodError("zerogen-qa: answers are chosen from contexts of yours: give contexts=FILE, one a line")
-        self.kind, self.reading, self.spans = kind, Reading(kind), output_kind(context.task)
-        assert isinstance(self.spans, Spans)
+        spans = output_kind(context.task)
+        assert isinstance(spans, Spans)
+        self.kind, self.reading, self.spans = kind, Reading(kind), spans
         contexts = given_lines(Path(config.contexts).expanduser())
         outputs = context.task.outputs
         self.answers = candidates(contexts, kind.tokenizer, outputs.positions, outputs.longest)
@@ -178,11 +179,12 @@ class ZeroGenQA(InRounds):
         packed, targets = self.pool.packed(), self.pool.targets
         assert packed is not None
         assert targets is not None
-        assert not isinstance(packed, torch.Tensor)
-        inputs = dict(columns.take(packed, ids))  # type: ignore[arg-type]
+        inputs = columns.take(packed, ids)
         if self.config.shuffled:
             other = columns.take(packed, (ids + len(self.pool) // 2) % len(self.pool))
-            inputs |= {name: other[name] for name in ("second", "second_mask")}  # type: ignore[index]
+            assert not isinstance(inputs, torch.Tensor)
+            assert not isinstance(other, torch.Tensor)
+            inputs = {**inputs, "second": other["second"], "second_mask": other["second_mask"]}
         shown = self.reading.with_unknown(inputs, self.config.dropout, stream)
         return Batch(context.runtime.place(shown), context.runtime.place(targets[ids]))
 

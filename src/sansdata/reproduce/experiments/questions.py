@@ -101,11 +101,13 @@ def of_rule(rule: str, real: KindSet, task: PairTask, seed: int) -> Evaluation:
     """What one finds who does not read the question."""
     tokenizer = TwoTexts(task.inputs).tokenizer
     assert tokenizer is not None
-    answers = np.zeros((len(real), task.outputs.positions, 2), dtype=np.float32)
+    outputs = task.outputs
+    assert isinstance(outputs, SpanSpec)
+    answers = np.zeros((len(real), outputs.positions, 2), dtype=np.float32)
     random = np.random.RandomState(seed)
     assert not isinstance(real.packed, torch.Tensor)
     for row, (ids, mask) in enumerate(zip(real.packed["first"], real.packed["first_mask"])):
-        spans = spans_of(*tokenizer.letters(ids[mask].tolist()), task.outputs.longest)
+        spans = spans_of(*tokenizer.letters(ids[mask].tolist()), outputs.longest)
         begin, end = spans[0 if rule == "first" else random.randint(len(spans))]
         answers[row, begin, 0] = answers[row, end, 1] = 1
     return summarise(answers, real, task)
