@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sansdata.testing.worlds import save_continuing_writer
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Case:
 
 
 STEPS = 8
+_FOLDER = tempfile.TemporaryDirectory(prefix="sansdata-cases-")  # removed when the process ends
+_WRITER = save_continuing_writer(Path(_FOLDER.name) / "writer.safetensors")
 
 CASES = {
     "noise": Case({"transfer": {"batch": 8}}, stops=(4, 1, 7)),
@@ -219,6 +224,26 @@ CASES = {
         moves_apart=((1, 6), (2, 7), (5, 6)),
         learns={"lr": 0.02},
     ),
+    "zerogen-qa/asker": Case(
+        {
+            "contexts": str(Path(__file__).with_name("contexts.txt")), "texts": 40, "chunk": 16, "more_every": 50,
+            "pool": 64, "min_words": 3, "transfer": {"batch": 8},
+        },
+        # more_every: what is written later would push out the batch by which learning is judged
+        stops=(2, 1, 6),  # 1 and 2: not all questions are written; 6: after the first steps
+        moves_apart=((1, 6), (2, 7), (5, 6)),
+        learns={"lr": 0.003},
+        retains=False,
+        like="zerogen/writer-of-two",
+    ),
+    "promptdfd/worded": Case(
+        {
+            "writer": str(_WRITER), "words": 2, "fresh": 0.25, "candidates": 20, "batch": 16, "confident": 0.3,
+            "steps_per_batch": 3, "pool": 24, "decoding": {"new_tokens": 6}, "transfer": {"batch": 8},
+        },
+        stops=(5, 1, 9),  # 1: before the student's first step; 5: the table was steered; 9: the pool is being renewed
+        learns={"lr": 0.02},
+    ),
     "as-dfd/tokens": Case(
         {
             "batch": 8, "iterations": 4, "harder": 3, "chunk": 2, "choices": 3, "enters": "mixture",
@@ -282,6 +307,10 @@ CASES = {
         learns={"lr": 0.02},
     ),
     "noise/two-texts": Case(
+        {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7), like="noise/tokens",
+        learns={"optimizer": "adam", "lr": 0.01, "temperature": 1.0},
+    ),
+    "noise/spans": Case(
         {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7), like="noise/tokens",
         learns={"optimizer": "adam", "lr": 0.01, "temperature": 1.0},
     ),

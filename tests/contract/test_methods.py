@@ -123,13 +123,18 @@ def test_a_whole_run_leaves_global_generators_alone(name: str, reference: Callab
     assert reference(name).consumed == []
 
 
+FILES = ("texts", "contexts", "writer")
+"""Options that name a file, which is declared by that role."""
+
+
 @every_method
 def test_a_strict_run_opens_no_data(name: str, reference: Callable[[str], Reference]) -> None:
     ledger = json.loads((reference(name).out / "ledger.json").read_text())
     assert ledger["mode"] == "strict"
     assert ledger["violations"] == []
-    declared = {"pool"} if needs_pool(name) else {"tokenizer"} if "/writer" in name else set()
-    declared |= {"texts"} if "texts" in CASES[name].options and isinstance(CASES[name].options["texts"], str) else set()
+    declared = {"pool"} if needs_pool(name) else set()
+    declared |= {"tokenizer"} if name.partition("/")[2].startswith(("writer", "asker", "worded")) else set()
+    declared |= {role for role in FILES if isinstance(CASES[name].options.get(role), str)}
     assert {f["role"] for f in ledger["files"]} <= {"teacher", "task", "system", "directory"} | declared
     assert any(f["role"] == "teacher" and f["sha256"] for f in ledger["files"])
 

@@ -12,6 +12,7 @@ from .images import load_images
 from .imageset import ImageSet
 from .labelled import KindSet
 from .masks import load_mask_set
+from .questions import load_questions
 from .sounds import load_sounds, load_transcribed
 from .stored import load_stored
 from .tables import load_table
@@ -23,8 +24,8 @@ def load_set(
     spec: str | Path, task: Task, split: str = "test", background: Background | None = None
 ) -> ImageSet | KindSet:
     """The set `spec` for `task`: images as datasets.images reads them, with masks as datasets.masks, tables as
-    datasets.tables, texts as datasets.texts and datasets.two_texts, sounds as datasets.sounds; inputs of any kind from
-    an .npz file, as datasets.stored reads it.
+    datasets.tables, texts as datasets.texts, datasets.two_texts and datasets.questions, sounds as datasets.sounds;
+    inputs of any kind from an .npz file, as datasets.stored reads it.
 
     split: 'train' or 'test' of a known set. background: what transparent pictures of a folder are seen on.
     Raises DataError for what cannot be found or read, or does not fit.
@@ -41,6 +42,8 @@ def load_set(
         return load_table(spec, task, split)
     if task.pair[0] == "tokens":
         return load_texts(spec, task, split)
+    if task.pair == ("two-texts", "span"):
+        return load_questions(spec, task)
     if task.pair[0] == "two-texts":
         return load_two_texts(spec, task)
     if task.pair == ("waveform", "classes"):

@@ -80,7 +80,8 @@ def _pairs(spec: str | Path, task: Task, split: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _text_of(path: Path, most: int) -> str:
+def text_of(path: Path, most: int) -> str:
+    """What a file of at most so many bytes says. Raises DataError."""
     try:
         with open(path, "rb") as file:
             data = file.read(most + 1)
@@ -93,7 +94,7 @@ def _text_of(path: Path, most: int) -> str:
 
 def rows_of_table(path: Path) -> list[list[str]]:
     """The fields of every line of a .tsv or .csv file that has any. Raises DataError."""
-    text = _text_of(path, MAX_FILE_BYTES)
+    text = text_of(path, MAX_FILE_BYTES)
     if path.suffix.lower() == ".tsv":  # quotes are letters there
         return [line.split("\t") for line in text.splitlines() if line.strip()]
     try:
@@ -124,7 +125,7 @@ def _of_table(path: Path, task: Task) -> list[tuple[str, str]]:
 def lines_of_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number, fields) of every line of a .jsonl file that is not empty; no fields of one that is no object. Raises
     DataError."""
-    for number, line in enumerate(_text_of(path, MAX_FILE_BYTES).splitlines(), 1):
+    for number, line in enumerate(text_of(path, MAX_FILE_BYTES).splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -148,7 +149,7 @@ def _of_folder(root: Path) -> Iterator[tuple[str, str]]:
     for folder in _class_folders(root):
         for path in sorted(folder.iterdir()):
             if _is_text(path):
-                yield _text_of(path, MAX_TEXT_BYTES), folder.name
+                yield text_of(path, MAX_TEXT_BYTES), folder.name
 
 
 def _not_read(root: Path) -> list[Path]:

@@ -7,7 +7,7 @@ it needs beside them is connected. Nothing large is read before the settings tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -144,12 +144,12 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     return declared
 
 
-def models_named(settings: RunSettings, method: type[Method] | None) -> list[str]:
-    """SPECs of other models than the teacher that the method's settings name. Raises what wrong settings raise."""
+def models_named(settings: RunSettings, method: type[Method] | None) -> Mapping[str, str]:
+    """SPEC -> role of models beside the teacher that the method's settings name. Raises what wrong settings raise."""
     if method is None and settings.method == "auto":
-        return []
+        return {}
     named = method or settings.method
-    return list(find_method(named).models(method_config(named, settings.preset, settings.options)))
+    return find_method(named).models(method_config(named, settings.preset, settings.options))
 
 
 def prepare(

@@ -26,7 +26,7 @@ from ..files import exists, utc_now, write_atomic
 from ..method import Method
 from ..settings import RunSettings
 from ..signing import Key
-from ..tasks import load_task
+from ..tasks import Task, load_task
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.panel_file import specs_in
 from ..teachers.services import journals, services
@@ -77,22 +77,20 @@ def run(
     if settings.engine.tensorboard:
         require_tensorboard()
     specs = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
-    import_libraries([*specs, *models_named(settings, method)])
+    others = models_named(settings, method)
+    import_libraries([*specs, *others])
     mode: Mode = "strict" if settings.strict or settings.sealed else "record"
     guard = NoDataGuard(mode, declared_inputs(settings, config_file), out, settings.sealed)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
-    for spec in (*specs, *([] if teacher is None else [member.source for member in teacher.members])):
-        if settings.sealed and (asked_services := services(spec)):
-            raise ConfigError(f"a sealed run asks nobody: {', '.join(asked_services.values())} lies behind a network")
-        guard.declare_services(services(spec))
-        guard.declare(dict.fromkeys(journals(spec, job), "journal"))
+    for spec, role in others.items():  # before the watch begins: to see what a spec names may mean to look into a file
+        guard.declare(dict.fromkeys(declared_files(spec), role))
+    for spec in (*specs, *others, *([] if teacher is None else [member.source for member in teacher.members])):
+        _declare_asked(guard, spec, job, settings.sealed)
     seal = Seal(out, guard, sign) if settings.sealed else None
     with _alone(), guard, stop_on_signals() as request:
         with _explained(request), _noted_before(directory, resume, seal):
             prepared = prepare(settings, teacher, student, method)
         guard.declare(prepared.method.reads(prepared.config))
-        for spec, role in prepared.method.models(prepared.config).items():
-            guard.declare(dict.fromkeys(declared_files(spec), role))
         guard.declare_programs(prepared.method.runs(prepared.config))
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())
@@ -150,6 +148,14 @@ def _noted_before(directory: RunDirectory, resume: bool, seal: Seal | None) -> I
 
 
 _UNDER_WAY = threading.Lock()
+
+
+def _declare_asked(guard: NoDataGuard, spec: str, job: Task | None, sealed: bool) -> None:
+    """What asking a model touches beyond its files. Raises ConfigError where a sealed run would ask somebody."""
+    if sealed and (asked := services(spec)):
+        raise ConfigError(f"a sealed run asks nobody: {', '.join(asked.values())} lies behind a network")
+    guard.declare_services(services(spec))
+    guard.declare(dict.fromkeys(journals(spec, job), "journal"))
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ OUTPUTS = {
     "field": ("outputs.field:Field", "a sample that a generator makes, such as a picture"),
     "vectors": ("outputs.vectors:Vectors", "vectors that count as a set, such as latents of an autoencoder"),
     "ways": ("outputs.ways:Ways", "one of the classes of a few-shot task, which a support set names"),
+    "span": ("outputs.span:Spans", "the part of the first of two texts that answers the second"),
     "transcript": ("outputs.transcript:Transcripts", "a text, token by token, up to its end"),
 }
 """kind -> (module:class in this package, one line)."""

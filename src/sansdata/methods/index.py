@@ -68,6 +68,14 @@ METHODS = {
     ),
     "tabkd": ("tabkd:TabKD", "tables: rows that cross the teacher's boundaries and cover its bins; pool (after TabKD)"),
     "zerogen": ("zerogen:ZeroGen", "texts: a language model writes them, class by class; pool (Ye et al. 2022)"),
+    "zerogen-qa": (
+        "zerogen.qa:ZeroGenQA",
+        "contexts: a language model asks for parts of them, a reader learns to point; pool (Ye et al. 2022)",
+    ),
+    "promptdfd": (
+        "promptdfd:PromptDFD",
+        "texts: a language model goes on with beginnings that REINFORCE finds; pool (Ma et al. 2022)",
+    ),
     "as-dfd": ("as_dfd:ASDFD", "texts: vectors in the place of words, against the student; pool (Ma et al. 2020)"),
     "echo-dfkd": (
         "echo_dfkd:EchoDFKD",
@@ -195,6 +203,7 @@ BY_PAIR: Mapping[tuple[str, str], tuple[Row, ...]] = {
     ("noise", "field"): (("boot", "", {}, "the teacher denoises: boot", ""),),
     ("tokens", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
     ("two-texts", "classes"): (("zerogen", "", {}, "the teacher writes texts: zerogen", ""),),
+    ("two-texts", "span"): (("zerogen-qa", "", {}, "the teacher writes questions: zerogen-qa", ""),),
     ("noise", "vectors"): (("fair4free", "default", {}, "the teacher draws latents: fair4free", ""),),
 }  # fmt: skip
 """Of the rows of a pair the first that can work is taken; where none can, noise, which works on every kind."""

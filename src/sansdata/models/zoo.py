@@ -28,6 +28,7 @@ from .recogniser import Recogniser
 from .resnet import ResNet
 from .segmentation_nets import DeepLab, SegNet, UNet
 from .sound_nets import MelCNN, MelGRU
+from .span_nets import SpanReader
 from .text_nets import BagOfEmbeddings, BiLSTM, Transformer
 from .two_text_nets import SiameseBag, SiameseBiLSTM
 from .wide_resnet import WideResNet
@@ -109,6 +110,10 @@ def _gru(width: int, fused: bool) -> Builder:
 
 def _siamese(make: Callable[[int, int, int], nn.Module]) -> Builder:
     return lambda sizes, scale: make(sizes["vocabulary"], sizes["classes"], scaled(64, scale))
+
+
+def _span_reader(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    return SpanReader(sizes["vocabulary"], scaled(48, scale))
 
 
 def _points(*widths: int) -> Builder:
@@ -248,11 +253,13 @@ FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""
 VECTOR_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": VECTOR_ZOO}
 """kind of input -> networks that read it and give a vector."""
+SPAN_ZOO_OF: dict[str, dict[str, Builder]] = {"two-texts": {"span-conv": _span_reader}}
+"""kind of input -> networks that read it and point to a part of the first text."""
 READER_ZOO_OF: dict[str, dict[str, Builder]] = {"waveform": {"recogniser": _recogniser}}
 """kind of input -> networks that read it into tokens."""
 ZOOS = {
     "classes": ZOO_OF, "ways": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF,
-    "transcript": READER_ZOO_OF,
+    "transcript": READER_ZOO_OF, "span": SPAN_ZOO_OF,
 }  # fmt: skip
 """kind of output -> the same."""
 ZOO = {name: builder for of_side in ZOOS.values() for zoo in of_side.values() for name, builder in zoo.items()}
@@ -280,6 +287,8 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"vocabulary": inputs.vocabulary, "length": inputs.length, "classes": outputs.classes}
     if task.pair == ("two-texts", "classes"):
         return {"vocabulary": inputs.vocabulary, "classes": outputs.classes}
+    if task.pair == ("two-texts", "span"):
+        return {"vocabulary": inputs.vocabulary}
     if task.pair == ("noise", "field"):
         channels, height, width = (*inputs.shape, 1, 1)[:3]
         return {"channels": channels, "height": height, "width": width, "conditions": inputs.labels + 1}
@@ -311,7 +320,7 @@ def build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
     seen, made = ("channels", "classes"), ("channels", "height", "width", "conditions")
     of_kind = {
         "image": seen, "clip": seen, "table": ("features", "classes"), "waveform": ("mels", "classes"),
-        "two-texts": ("vocabulary", "classes"),
+        "two-texts": ("vocabulary",) if of_side is SPAN_ZOO_OF else ("vocabulary", "classes"),
         "noise": made if of_side is FIELD_ZOO_OF else ("features", "size"),
     }  # fmt: skip
     names = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))

@@ -10,6 +10,7 @@ from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
 from .side import Side
+from .span import SpanSpec
 from .table import Column, TableSpec
 from .tokens import TokensSpec, TwoTextsSpec
 from .transcripts import TranscriptSpec
@@ -33,6 +34,7 @@ __all__ = [
     "PairTask",
     "Prompts",
     "Side",
+    "SpanSpec",
     "TableSpec",
     "Task",
     "TokensSpec",

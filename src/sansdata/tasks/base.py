@@ -21,6 +21,7 @@ from .masks import MasksSpec
 from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
+from .span import SpanSpec
 from .table import TableSpec
 from .tokens import TokensSpec, TwoTextsSpec
 from .transcripts import TranscriptSpec
@@ -38,13 +39,14 @@ SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     },
     "outputs": {
         "classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec, "ways": WaysSpec,
-        "transcript": TranscriptSpec,
+        "transcript": TranscriptSpec, "span": SpanSpec,
     },
 }  # fmt: skip
 PAIRS = {
     "table-classification": ("table", "classes"),
     "text-classification": ("tokens", "classes"),
     "two-text-classification": ("two-texts", "classes"),
+    "question-answering": ("two-texts", "span"),
     "segmentation": ("image", "masks"),
     "few-shot": ("image", "ways"),
     "clip-segmentation": ("clip", "masks"),

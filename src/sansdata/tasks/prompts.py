@@ -104,6 +104,10 @@ KNOWN_PROMPTS = {
         wordings=(("entailment", "correct"), ("not_entailment", "wrong")),
         label='"{context}"\nDoes it follow that "{text}": {labels}? Answer with one of them.\nAnswer:',
     ),
+    "question-answering": Prompts(
+        text='The context is: "{context}"\n"{label}" is the answer of the following question: "',
+        label='Context: "{context}"\nQuestion: "{text}"\nAnswer with words of the context:',
+    ),
     "question-types": Prompts(
         text='A question that asks for {label}: "',
         wordings=(

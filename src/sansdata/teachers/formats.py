@@ -22,8 +22,9 @@ from .transformer import is_transformer, load_transformer, transformer_files
 from .whisper import is_whisper, load_whisper, whisper_files
 from .writers.endpoint import is_endpoint
 from .writers.local_model import is_causal_folder, is_gguf
-from .writers.prompted import require_texts, teacher_of
+from .writers.prompted import require_texts
 from .writers.sources import is_writer, load_writer
+from .writers.teacher import teacher_of
 
 Load = Callable[[str, Task], Teacher]
 Files = Callable[[str], list[Path]]

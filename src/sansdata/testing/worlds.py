@@ -33,6 +33,7 @@ from ..tasks import (
     MasksSpec,
     NoiseSpec,
     PairTask,
+    SpanSpec,
     TableSpec,
     Task,
     TokensSpec,
@@ -48,11 +49,13 @@ from ..teachers.autoencoder.base import AutoEncoder, Moments, Sensitive
 from ..teachers.autoencoder.students import before_decoder
 from ..teachers.base import Teacher
 from ..teachers.panel import Api, Panel
-from ..teachers.writers import cached_ngram
+from ..teachers.writers import asking, cached_ngram, continuing
+from ..teachers.writers.asking import AskingNGrams
 from ..teachers.writers.cached_ngram import CachedNGrams
+from ..teachers.writers.continuing import ContinuingNGrams
 from ..teachers.writers.files import save_writer
 from ..teachers.writers.ngram import KIND, NGrams
-from ..teachers.writers.prompted import teacher_of
+from ..teachers.writers.teacher import teacher_of
 from ..teachers.writers.vocabulary import tokenizer_of
 
 CLASSES = 4
@@ -102,6 +105,10 @@ def make_tokens_task() -> PairTask:
 def make_two_texts_task() -> PairTask:
     inputs = TwoTextsSpec(vocabulary=40, length=10, first_length=14)
     return PairTask(inputs=inputs, outputs=ClassesSpec(classes=CLASSES))
+
+
+def make_spans_task() -> PairTask:
+    return PairTask(inputs=TwoTextsSpec(vocabulary=40, length=10, first_length=14), outputs=SpanSpec(longest=4))
 
 
 def make_masks_task() -> PairTask:
@@ -299,10 +306,16 @@ class WriterWorld(World):
             raise AttributeError(name)
         folder = tempfile.TemporaryDirectory(prefix="sansdata-world-")  # removed when the process ends
         file = Path(folder.name) / "tokenizer.json"
-        file.write_bytes(tokenizer_of((text for text, _ in made_up_texts()), 60, words="spaces"))
-        task = PairTask(inputs=self.inputs(str(file)), outputs=_named_classes())
+        file.write_bytes(tokenizer_of(self.texts(), 60, words="spaces"))
+        task = PairTask(inputs=self.inputs(str(file)), outputs=self.outputs())
         self.__dict__.update(task=task, folder=folder)
         return task
+
+    def texts(self) -> list[str]:
+        return [text for text, _ in made_up_texts()]
+
+    def outputs(self) -> Any:
+        return _named_classes()
 
     def inputs(self, tokenizer: str) -> Any:
         return TokensSpec(vocabulary=60, length=12, tokenizer=tokenizer)
@@ -327,6 +340,34 @@ class WriterWorld(World):
 
 
 @dataclass(frozen=True)
+class WordedWorld(WriterWorld):
+    """A classifier of texts whose task has a tokenizer, beside the texts of the writer's world."""
+
+    def teacher(self) -> Teacher:
+        return Teacher.from_module(self._sharp(), self.task)
+
+    def _sharp(self) -> nn.Module:
+        module: Any = self.module()
+        with torch.no_grad():
+            module.head.weight.mul_(8)
+            module.embedding.weight.mul_(3)
+        return module.eval()
+
+    def save(self, path: Path) -> None:
+        save_file({name: value.contiguous() for name, value in self._sharp().state_dict().items()}, path)
+
+    def spec(self, path: Path) -> str:
+        return f"{self.small}@{path}"
+
+
+def save_continuing_writer(path: Path) -> Path:
+    """A language model of the texts of the writer's world, without their classes."""
+    writer = ContinuingNGrams.fitted([text for text, _ in made_up_texts()])
+    save_writer(path, continuing.KIND, [continuing.ANY], writer.vocabulary, writer.tensors())
+    return path
+
+
+@dataclass(frozen=True)
 class TwoTextsWriterWorld(WriterWorld):
     """One that writes second texts to first ones, which it writes too: half of their words are of the first."""
 
@@ -347,6 +388,38 @@ class TwoTextsWriterWorld(WriterWorld):
     def save(self, path: Path) -> None:
         writer = self.writer()
         save_writer(path, cached_ngram.KIND, writer.classes, writer.vocabulary, writer.tensors())
+
+
+@dataclass(frozen=True)
+class AskerWorld(WriterWorld):
+    """One that writes questions for parts of contexts: who or how many, and words that stand beside the answer."""
+
+    small: ClassVar[str] = "span-conv"
+
+    def outputs(self) -> Any:
+        return SpanSpec(longest=4)
+
+    def texts(self) -> list[str]:
+        return [text for context, question, _ in made_up_questions() for text in (context, question)]
+
+    def inputs(self, tokenizer: str) -> Any:
+        return TwoTextsSpec(vocabulary=60, length=10, first_length=14, tokenizer=tokenizer)
+
+    def writer(self) -> AskingNGrams:  # type: ignore[override]
+        return AskingNGrams.fitted(made_up_questions())
+
+    def save(self, path: Path) -> None:
+        writer = self.writer()
+        save_writer(path, asking.KIND, asking.SORTS, writer.vocabulary, writer.tensors())
+
+
+@dataclass(frozen=True)
+class SpansWorld(World):
+    """A reader that points to a part of a text."""
+
+    def sharpen(self, module: Any) -> None:
+        module.plain.weight.mul_(20)
+        module.places.weight.mul_(8)
 
 
 @dataclass(frozen=True)
@@ -424,12 +497,29 @@ def made_up_texts(count: int = 40) -> list[tuple[str, int]]:
     return texts
 
 
+def made_up_questions(count: int = 60) -> list[tuple[str, str, str]]:
+    """(context, question, answer): one that did something a number of times with another; who did it, or how often."""
+    random = np.random.default_rng(7)
+    rows = []
+    for number in range(count):
+        who, what, whom = (f"{word}{'abcdef'[random.integers(0, 6)]}" for word in ("kind", "verb", "other"))
+        context = f"the {who} and {what} for {number % 7 + 1} of {whom}"
+        if number % 3:
+            rows.append((context, f"who is the one and {what} of {whom}", who))
+        else:
+            rows.append((context, f"how many of {whom} are for {who}", str(number % 7 + 1)))
+    return rows
+
+
 WORLDS: dict[str, World] = {
     "image": ImageWorld(make_task(), "resnet8"),
     "table": World(make_table_task(), "mlp-small"),
     "tokens": World(make_tokens_task(), "bag"),
     "writer": WriterWorld(),
     "writer-of-two": TwoTextsWriterWorld(),
+    "asker": AskerWorld(),
+    "worded": WordedWorld(),
+    "spans": SpansWorld(make_spans_task(), "span-conv"),
     "two-texts": World(make_two_texts_task(), "siamese-bag"),
     "masks": World(make_masks_task(), "unet-small"),
     "clips": World(make_clips_task(), "convlstm-1x1"),

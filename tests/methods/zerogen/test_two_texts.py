@@ -22,7 +22,8 @@ from sansdata.runtime import Runtime
 from sansdata.tasks import PairTask, Prompts, TwoTextsSpec
 from sansdata.teachers.writers.cached_ngram import KIND, CachedNGrams
 from sansdata.teachers.writers.files import save_writer
-from sansdata.teachers.writers.prompted import Prompted, prompts_for, teacher_of
+from sansdata.teachers.writers.prompted import Prompted, prompts_for
+from sansdata.teachers.writers.teacher import teacher_of
 from sansdata.teachers.writers.vocabulary import tokenizer_of
 from sansdata.testing.worlds import WORLDS
 

@@ -22,7 +22,7 @@ from sansdata.tasks import PairTask, Prompts, TokensSpec
 from sansdata.teachers.preflight import unmet
 from sansdata.teachers.writers.base import GENERATES
 from sansdata.teachers.writers.ngram import NGrams
-from sansdata.teachers.writers.prompted import teacher_of
+from sansdata.teachers.writers.teacher import teacher_of
 from sansdata.teachers.writers.vocabulary import tokenizer_of
 from sansdata.testing.worlds import WORLDS, made_up_texts
 

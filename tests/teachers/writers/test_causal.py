@@ -128,7 +128,10 @@ def test_a_folder_without_words_or_with_code_is_refused(folder: Path, tmp_path: 
         of_folder(tmp_path)
 
 
-def test_a_strict_run_learns_what_a_folder_writes(folder: Path, tmp_path: Path) -> None:
+def test_a_strict_run_learns_what_a_folder_writes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "words.json").write_bytes(tokenizer_of(WORDS, 40))
     (tmp_path / "task.yaml").write_text(
         "kind: text-classification\nclass_names: [one, two]\nclasses: 2\nlength: 12\ntokenizer: words.json\n"
@@ -146,3 +149,16 @@ def test_a_strict_run_learns_what_a_folder_writes(folder: Path, tmp_path: Path) 
     assert ledger["violations"] == []
     assert result.summary["samples"]["written"] > 2
     assert 0 <= result.summary["samples"]["confirmed"] <= 1
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the model was asked again")
+
+    monkeypatch.setattr(Causal, "generate", refused)
+    monkeypatch.setattr(Causal, "score", refused)
+    again = sansdata.distill(
+        str(folder), "bilstm", "zerogen", "3steps", tmp_path / "again", task=str(tmp_path / "task.yaml"), strict=True,
+        options=options, settings={"threads": 1, "engine": {"snapshots": 1}},
+    )  # fmt: skip
+    assert again.summary["samples"]["written"] == result.summary["samples"]["written"]
+    ledger = json.loads((tmp_path / "again" / "ledger.json").read_text())
+    assert "journal" in {file["role"] for file in ledger["files"]}

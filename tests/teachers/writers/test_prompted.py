@@ -9,7 +9,8 @@ import torch
 from sansdata.contracts import Access
 from sansdata.kinds.index import input_kind
 from sansdata.teachers.preflight import preflight
-from sansdata.teachers.writers.prompted import LABEL_LOGIT, Prompted, teacher_of
+from sansdata.teachers.writers.prompted import LABEL_LOGIT, Prompted
+from sansdata.teachers.writers.teacher import teacher_of
 from sansdata.testing.worlds import WORLDS, made_up_texts
 
 WORLD: Any = WORLDS["writer"]

@@ -72,6 +72,16 @@ class Tokenizer:
             mask[row, : len(ids)] = True
         return tokens, mask
 
+    def places(self, text: str, length: int) -> list[tuple[int, int]]:
+        """Where each of the ids that `ids` gives a text begins and ends in it, in letters; a special one is empty."""
+        self._loaded.enable_truncation(length)
+        return self._loaded.encode(text).offsets[:length]
+
+    def letters(self, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
+        """(a text of these ids, where each begins and ends in it); special ones are empty."""
+        ends = [len(self.decoded(ids[: place + 1])) for place in range(len(ids))]
+        return self.decoded(ids), list(zip([0, *ends[:-1]], ends))
+
     def encoded(self, text: str) -> list[int]:
         """The ids of one text, whole, without special tokens."""
         self._loaded.no_truncation()

@@ -35,6 +35,7 @@ EXPERIMENTS = {
     "migration": "a detector's student taught further on few fragments of another weakness, beside random weights",
     "written": "a student of texts that a language model wrote, and its accuracy on real ones",
     "written-pairs": "a student of second texts that a language model wrote to first ones, on real pairs",
+    "questions": "a reader of questions that a language model wrote to given contexts, on real questions",
     "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
     "steered": "a student of images that a denoiser drew and the teacher steered, and what a judge takes them for",
     "spoken": "a student that hears spoken digits from speech of programs, and its accuracy on real clips",

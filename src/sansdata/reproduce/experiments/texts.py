@@ -1,7 +1,8 @@
 """A student of a classifier of texts that was trained on real ones, by the arm's method in a strict run or on the real
 texts (the ceiling), and how far it agrees with its teacher on the test texts.
 
-Of an arm's `experiment`: data (a name in reproduce.texts.SETS), teacher (fields of TextRecipe besides).
+Of an arm's `experiment`: data (a name in reproduce.texts.SETS), teacher (fields of TextRecipe besides), writes: whether
+its method steers the language model of reproduce.language_models.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ...runtime import Runtime
 from ...streams import Streams
 from ...teachers.specs import load_teacher
 from ...teachers.students import load_student
+from ..language_models import ensure_writer
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
 from ..texts import SETS, TextRecipe, classes_of, ensure_classifier
@@ -41,10 +43,11 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         session.advance(arm.steps)
         figures: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
+        options = {**arm.options, "writer": str(ensure_writer())} if arm.experiment.get("writes") else arm.options
         settings = {"threads": recipe.threads, "precision": "fp32", **arm.run}
         result = distill(
             spec, recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, task=task, strict=True,
-            preset=arm.preset, options=arm.options, settings=settings,
+            preset=arm.preset, options=options, settings=settings,
         )  # fmt: skip
         student, figures = result.student, distil.of_run(result)
     test = SETS[wanted.data]()[1].read(task)

@@ -26,6 +26,7 @@ from .mixmix import MIXMIX, MIXMIX_CIFAR10
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .one_language import ONE_LANGUAGE
+from .promptdfd import PROMPTDFD
 from .retain import RETAIN
 from .second_student import SECOND_STUDENT
 from .segmentation import MEMBRANES, STREETS
@@ -34,6 +35,7 @@ from .tables import ADULT, BREAST_CANCER, GERMAN_CREDIT, MAMMOGRAPHY, WINE
 from .text_dfkd import TEXT_DFKD
 from .zerogen import ZEROGEN, ZEROGEN_NEWS, ZEROGEN_TREC
 from .zerogen_pairs import ZEROGEN_PAIRS
+from .zerogen_qa import ZEROGEN_QA
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -79,6 +81,8 @@ RECIPES: dict[str, Recipe] = {
         ZEROGEN_TREC,
         ZEROGEN_NEWS,
         ZEROGEN_PAIRS,
+        ZEROGEN_QA,
+        PROMPTDFD,
         ONE_LANGUAGE,
         BOOT_RING,
         BOOT_RING_CALLS,

@@ -15,14 +15,22 @@ from torch import Tensor
 from ...errors import TeacherError
 from ...files import write_atomic
 from ...models.tensor_file import read_metadata, read_safetensors
-from . import cached_ngram, ngram
+from . import asking, cached_ngram, continuing, ngram
+from .asking import AskingNGrams
 from .base import Writer
 from .cached_ngram import CachedNGrams
+from .continuing import ContinuingNGrams
 from .ngram import NGrams
 
 KEY = "sansdata.writer"
 WORDS = "words"
 """The words as UTF-8, each behind a line feed."""
+WRITERS: dict[str, Any] = {
+    ngram.KIND: NGrams,
+    cached_ngram.KIND: CachedNGrams,
+    asking.KIND: AskingNGrams,
+    continuing.KIND: ContinuingNGrams,
+}
 
 
 def is_writer_file(path: Path) -> bool:
@@ -57,8 +65,6 @@ def load_writer_file(path: Path) -> Writer:
         ) from None
     if not classes or len(set(classes)) < len(classes) or len(set(words)) < len(words):
         raise TeacherError(f"{path}: its classes or its words are not distinct")
-    if kind == ngram.KIND:
-        return NGrams.of_tensors(tensors, classes, words, str(path))
-    if kind == cached_ngram.KIND:
-        return CachedNGrams.of_tensors(tensors, classes, words, str(path))
+    if kind in WRITERS:
+        return WRITERS[kind].of_tensors(tensors, classes, words, str(path))
     raise TeacherError(f"{path}: a writer of the kind {str(kind)[:40]!r}, which this version does not know")

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...contracts import Access
 from ...errors import TeacherError
 from ...kinds.index import input_kind
 from ...kinds.inputs.tokens import Tokens
 from ...kinds.inputs.two_texts import TwoTexts
 from ...tasks import Prompts, Task
-from ..base import Teacher
-from .base import FIRST_TEXT, GENERATES, Decoding, Writer
+from .base import FIRST_TEXT, Decoding, Writer
 
 LABEL_LOGIT = 10.0
 """The logit of a class that is only named, beside 0 for the others."""
@@ -82,17 +80,19 @@ def _names(answer: str, name: str) -> bool:
 
 def require_texts(source: str, task: Task) -> None:
     """Raises TeacherError for a task that no language model does."""
-    if task.pair not in (("tokens", "classes"), ("two-texts", "classes")):
+    if task.pair not in (("tokens", "classes"), ("two-texts", "classes"), ("two-texts", "span")):
         raise TeacherError(
-            f"{source}: a language model teaches classes of texts, and this is a task of {' x '.join(task.pair)}. Give "
-            "a task with kind: text-classification or two-text-classification"
+            f"{source}: a language model teaches classes of texts and answers in them, and this is a task of "
+            f"{' x '.join(task.pair)}. Give a task with kind: text-classification, two-text-classification or "
+            "question-answering"
         )
 
 
 def prompts_for(writer: Writer, task: Task) -> Prompts:
     """How the task is told to this writer. Raises TeacherError where something is missing."""
     require_texts(writer.source, task)
-    if not task.class_names:
+    asks = task.pair[1] == "span"  # the wording of the class is then the answer
+    if not asks and not task.class_names:
         raise TeacherError(
             f"{writer.source}: a teacher that writes must know what the classes are called: give class_names in the "
             "task"
@@ -111,15 +111,6 @@ def prompts_for(writer: Writer, task: Task) -> Prompts:
         raise TeacherError(
             f"{writer.source}: of two texts the first is {{context}}, which the text prompt does not show"
         )
-    if two and not writer.scores and "{context}" not in task.inputs.prompts.label:
+    if two and not asks and not writer.scores and "{context}" not in task.inputs.prompts.label:
         raise TeacherError(f"{writer.source}: is asked for the class in words, and the label prompt has no {{context}}")
     return task.inputs.prompts
-
-
-def teacher_of(writer: Writer, task: Task, sha256: str | None = None, notes: Sequence[str] = ()) -> Teacher:
-    """The writer as a teacher of the task's classes: asked for its scores, or where it shows none for a label."""
-    most = Access.SCORES if writer.scores else Access.LABELS
-    return Teacher(
-        Prompted(writer, task).eval(), task, None, writer.source, sha256, most=most, notes=notes,
-        capabilities={GENERATES: writer},
-    )  # fmt: skip

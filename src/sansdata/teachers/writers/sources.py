@@ -7,6 +7,7 @@ from pathlib import Path
 from .base import Writer
 from .endpoint import Endpoint, is_endpoint, model_of
 from .files import is_writer_file, load_writer_file
+from .journalled import Journalled, journal_of
 from .local_model import is_causal_folder, is_gguf, of_folder, of_gguf
 
 
@@ -21,14 +22,21 @@ def load_writer(spec: str) -> Writer:
     if is_endpoint(spec):
         return Endpoint(model_of(spec))
     path = Path(spec)
-    if is_gguf(path):
-        return of_gguf(path)
-    return of_folder(path) if is_causal_folder(path) else load_writer_file(path)
+    if not _is_local(path):
+        return load_writer_file(path)
+    return Journalled(of_gguf(path) if is_gguf(path) else of_folder(path), journal_of(path))
+
+
+def _is_local(path: Path) -> bool:
+    """Whether a path is a large model on this machine, whose answers are worth keeping."""
+    return is_gguf(path) or is_causal_folder(path)
 
 
 def journals(spec: str) -> list[Path]:
-    """Where the answers of a service are kept."""
-    return [model_of(spec).journal] if is_endpoint(spec) else []
+    """Where the answers of a service, or of a large model on this machine, are kept."""
+    if is_endpoint(spec):
+        return [model_of(spec).journal]
+    return [journal_of(Path(spec))] if _is_local(Path(spec)) else []
 
 
 def services(spec: str) -> dict[tuple[str, int], str]:
