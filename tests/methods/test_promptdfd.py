@@ -98,8 +98,8 @@ def test_what_is_kept_is_new_and_sure_and_its_answers_are_the_teachers(task: Pai
     with torch.no_grad():
         assert torch.equal(session.context.teacher(packed).logits, logits[:count])
     found = values(method.findings())
-    assert found["yield"] == pytest.approx(method.seen["kept"] / method.seen["drawn"])
-    assert len(set(method.seen["known"])) == method.seen["kept"] == session.context.counters["samples"]
+    assert found["yield"] == pytest.approx(method.record["kept"] / method.record["drawn"])
+    assert len(set(method.record["known"])) == method.record["kept"] == session.context.counters["samples"]
 
 
 def test_what_is_not_steered_the_model_writes_by_itself(task: PairTask, writer: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_is_not_steered_the_model_writes_by_itself(task: PairTask, writer: 
     method = method_of(session)
     session.advance(6)
     assert float(method.table.detach().abs().max()) == 0
-    assert method.seen["kept"] + method.seen["repeated"] == method.seen["drawn"]
+    assert method.record["kept"] + method.record["repeated"] == method.record["drawn"]
 
 
 def test_openings_are_whole_words(task: PairTask) -> None:

@@ -110,19 +110,19 @@ class PromptDFD(InRounds):
         self.optimizer = torch.optim.Adam([self.table], lr=config.prompt_lr)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config))
-        self.seen = Slot(
+        self.record = Slot(
             drawn=0, steered=0, kept=0, repeated=0, batches=0, hits=0.0, mean=[0.0] * context.task.classes, known=[]
         )
         self._known: set[int] | None = None
 
     def _alone(self) -> Tensor:
         """(K, W): the teacher's log-odds of each word by itself, in standard deviations of each class."""
-        answers = [self._asked(self.kind.read(self.openings[at : at + AT_ONCE]))
+        answers = [self._answers_to(self.kind.read(self.openings[at : at + AT_ONCE]))
                    for at in range(0, len(self.openings), AT_ONCE)]  # fmt: skip
         logs = torch.cat(answers).log_softmax(1).T
         return (logs - logs.mean(1, keepdim=True)) / logs.std(1, keepdim=True).clamp_min(1e-6)
 
-    def _asked(self, inputs: Any) -> Tensor:
+    def _answers_to(self, inputs: Any) -> Tensor:
         with torch.no_grad():
             return self.context.teacher(self.context.runtime.place(inputs)).logits.float().cpu()
 
@@ -135,10 +135,10 @@ class PromptDFD(InRounds):
         chosen = self._beginnings(labels)
         prompts = [" ".join(self.openings[place] for place in row) for row in chosen.tolist()]
         prompts += [""] * (config.batch - steered)
-        said = self.writer.generate(prompts, context.streams("write"), config.decoding)
-        texts = [f"{prompt} {one}".strip() for prompt, one in zip(prompts, said)]
+        continuations = self.writer.generate(prompts, context.streams("write"), config.decoding)
+        texts = [f"{prompt} {one}".strip() for prompt, one in zip(prompts, continuations)]
         inputs = self.kind.read(texts)
-        answers = self._asked(inputs)
+        answers = self._answers_to(inputs)
         losses = Losses()
         if steered:
             ours = {name: column[:steered] for name, column in inputs.items()}
@@ -171,17 +171,17 @@ class PromptDFD(InRounds):
 
     def _steer(self, labels: Tensor, chosen: Tensor, rewards: Tensor) -> Losses:
         """A step of REINFORCE (Williams 1992); the baseline is the running mean of each class."""
-        mean = torch.tensor(self.seen["mean"])
-        advantages = rewards - mean[labels] if self.seen["batches"] else rewards - rewards.mean()
-        rate = max(1 / (1 + self.seen["batches"]), 1 / WARM)
+        mean = torch.tensor(self.record["mean"])
+        advantages = rewards - mean[labels] if self.record["batches"] else rewards - rewards.mean()
+        rate = max(1 / (1 + self.record["batches"]), 1 / WARM)
         for label in labels.unique().tolist():
             mean[label] += rate * (float(rewards[labels == label].mean()) - float(mean[label]))
-        self.seen["mean"], self.seen["batches"] = mean.tolist(), self.seen["batches"] + 1
+        self.record["mean"], self.record["batches"] = mean.tolist(), self.record["batches"] + 1
         logs = self.table[labels].log_softmax(2)
-        taken = logs.gather(2, chosen[:, :, None]).squeeze(2).sum(1)
+        chances = logs.gather(2, chosen[:, :, None]).squeeze(2).sum(1)
         losses = Losses()
         scaled = advantages / advantages.std().clamp_min(1e-3)
-        losses.add("steer", 1, lambda: -scaled * taken)
+        losses.add("steer", 1, lambda: -scaled * chances)
         losses.add("spread", self.config.spread, lambda: (logs.exp() * logs).sum(2).mean(1))
         losses.total().backward()
         self.context.runtime.step(self.optimizer)
@@ -200,17 +200,17 @@ class PromptDFD(InRounds):
         for place, text in enumerate(texts):
             mark = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
             if mark in self.known:
-                self.seen["repeated"] += 1
+                self.record["repeated"] += 1
             elif confident[place]:
                 self.known.add(mark)
-                self.seen["known"].append(mark)
+                self.record["known"].append(mark)
                 places.append(place)
         if not places and not len(self.pool):  # the student must learn something: the surest there is
             places = [int(answers.softmax(1).amax(1).argmax())]
-        self.seen["drawn"] += len(texts)
-        self.seen["kept"] += len(places)
-        self.seen["steered"] += steered
-        self.seen["hits"] += hits
+        self.record["drawn"] += len(texts)
+        self.record["kept"] += len(places)
+        self.record["steered"] += steered
+        self.record["hits"] += hits
         if places:
             self.pool.add({name: column[places] for name, column in inputs.items()}, labels[places], answers[places])
             self.context.counters.add("samples", len(places))
@@ -218,8 +218,8 @@ class PromptDFD(InRounds):
     @property
     def known(self) -> set[int]:
         """Of each text that was kept a number."""
-        if self._known is None or len(self._known) != len(self.seen["known"]):
-            self._known = set(self.seen["known"])
+        if self._known is None or len(self._known) != len(self.record["known"]):
+            self._known = set(self.record["known"])
         return self._known
 
     # -- the student
@@ -232,29 +232,29 @@ class PromptDFD(InRounds):
         return context.teach(context.runtime.place(pooled.inputs), targets=pooled.targets, answers=answers)
 
     def findings(self) -> list[Finding]:
-        drawn = max(1, self.seen["drawn"])
+        drawn = max(1, self.record["drawn"])
         return [
             Figure(
                 "yield",
-                self.seen["kept"] / drawn,
+                self.record["kept"] / drawn,
                 "share",
                 "texts that were kept: new, and sure enough to the teacher",
                 "higher",
             ),
             Figure(
                 "class_hit",
-                self.seen["hits"] / max(1, self.seen["steered"]),
+                self.record["hits"] / max(1, self.record["steered"]),
                 "share",
                 "steered texts of the class that was wanted",
                 "higher",
             ),
-            Figure("repeated", self.seen["repeated"] / drawn, "share", "texts that had been written before", "lower"),
+            Figure("repeated", self.record["repeated"] / drawn, "share", "texts that had been written before", "lower"),
         ]
 
     def state(self) -> Mapping[str, Stateful]:
         return {
             "table": self.guide, "optimizer": self.optimizer, "pool": self.pool, "schedule": self.schedule,
-            "seen": self.seen,
+            "record": self.record,
         }  # fmt: skip
 
     @property

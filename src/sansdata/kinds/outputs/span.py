@@ -171,9 +171,9 @@ def scores_of(spans: np.ndarray, truth: np.ndarray) -> np.ndarray:
         if row[0] == OUTSIDE:
             continue
         words = row[2:]
-        said = [int(word) for word in words[first : last + 1] if word]
+        named = [int(word) for word in words[first : last + 1] if word]
         right = [int(word) for word in words[row[0] : row[1] + 1] if word]
-        scores[place] = said == right, f1(said, right)
+        scores[place] = named == right, f1(named, right)
     return scores
 
 

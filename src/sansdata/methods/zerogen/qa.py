@@ -112,7 +112,7 @@ class ZeroGenQA(InRounds):
         self.written = Written(len(self.answers), config.near)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config), chunks=0)
-        self.asked = Slot(answers=0)
+        self.position = Slot(answers=0)
         self._shuffled: tuple[int, list[int]] | None = None
 
     # -- writing
@@ -137,10 +137,10 @@ class ZeroGenQA(InRounds):
         """A question for each of the next answers."""
         places = self._next(missing)
         prompts = [self.prompts.before(self.answers[place].answer, self.answers[place].context) for place in places]
-        said = self.writer.generate(prompts, self.context.streams("write"), self.config.decoding)
-        self.context.counters.add("teacher_forwards", len(said))
-        self.written.drawn += len(said)
-        for place, text in zip(places, said):
+        continuations = self.writer.generate(prompts, self.context.streams("write"), self.config.decoding)
+        self.context.counters.add("teacher_forwards", len(continuations))
+        self.written.drawn += len(continuations)
+        for place, text in zip(places, continuations):
             question = cut_question(text) if self.writer.needs_prompts else text
             if reason := reason_against(question, self.answers[place].answer, self.config.min_words):
                 self.written.refuse(reason)
@@ -149,8 +149,8 @@ class ZeroGenQA(InRounds):
 
     def _next(self, count: int) -> list[int]:
         """Answers in an order of chance, which is another in each round of all of them."""
-        each, at, total = self.config.per_answer, self.asked["answers"], len(self.answers)
-        self.asked["answers"] = at + count
+        each, at, total = self.config.per_answer, self.position["answers"], len(self.answers)
+        self.position["answers"] = at + count
         return [self._order((at + number) // each // total)[(at + number) // each % total] for number in range(count)]
 
     def _order(self, round_: int) -> list[int]:
@@ -199,4 +199,4 @@ class ZeroGenQA(InRounds):
         return findings_of(self.written, self.pool, first_texts_given=True)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {"written": self.written, "pool": self.pool, "schedule": self.schedule, "asked": self.asked}
+        return {"written": self.written, "pool": self.pool, "schedule": self.schedule, "position": self.position}
