@@ -76,7 +76,10 @@ class LogMel:
         """(B, F, T) power in each band, float32; frames lie around multiples of the hop, mirrored at the ends."""
         half = self.window // 2
         padded = F.pad(waveform.float()[:, None], (half, self.window - half), mode="reflect")[:, 0]
-        frames = padded.unfold(1, self.window, self.hop)[:, : self.frames(waveform.shape[1])]
+        return self.power(padded.unfold(1, self.window, self.hop)[:, : self.frames(waveform.shape[1])])
+
+    def power(self, frames: Tensor) -> Tensor:
+        """(B, F, T) of the samples under each frame, (B, T, window)."""
         hann, waves, filters = (table.to(frames.device) for table in _tables(self.rate, self.window, self.mels))
         if torch.compiler.is_exporting():
             real, imaginary = (frames @ waves).chunk(2, 2)
