@@ -80,7 +80,8 @@ class LogMel:
 
     def power(self, frames: Tensor) -> Tensor:
         """(B, F, T) of the samples under each frame, (B, T, window)."""
-        hann, waves, filters = (table.to(frames.device) for table in _tables(self.rate, self.window, self.mels))
+        tables = _tables(self.rate, self.window, self.mels)
+        hann, waves, filters = (torch.from_numpy(table).to(frames.device) for table in tables)
         if torch.compiler.is_exporting():
             real, imaginary = (frames @ waves).chunk(2, 2)
             power = real.square() + imaginary.square()
@@ -127,14 +128,13 @@ class Samples:
 
 
 @lru_cache(maxsize=16)
-def _tables(rate: int, window: int, mels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(a Hann window (W,); waves (W, 2 N): cosines, then sines, under it; filters (N, F)), N = W // 2 + 1."""
-    with torch.no_grad():
-        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
-        angles = 2 * np.pi * np.outer(np.arange(window), np.arange(window // 2 + 1)) / window
-        waves = hann[:, None] * np.concatenate([np.cos(angles), -np.sin(angles)], 1)
-        filters = torch.from_numpy(filterbank(rate, window, mels).T.copy())
-        return torch.tensor(hann, dtype=torch.float32), torch.tensor(waves, dtype=torch.float32), filters
+def _tables(rate: int, window: int, mels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a Hann window (W,); waves (W, 2 N): cosines, then sines, under it; filters (N, F)), N = W // 2 + 1, float32. No
+    tensors: one that is made while a network is traced for export belongs to that trace, and must not be kept."""
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    angles = 2 * np.pi * np.outer(np.arange(window), np.arange(window // 2 + 1)) / window
+    waves = hann[:, None] * np.concatenate([np.cos(angles), -np.sin(angles)], 1)
+    return hann.astype(np.float32), waves.astype(np.float32), filterbank(rate, window, mels).T.copy()
 
 
 def filterbank(rate: int, window: int, mels: int) -> np.ndarray:
