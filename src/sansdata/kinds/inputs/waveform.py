@@ -36,14 +36,14 @@ class Waveforms(InputKind):
     Spec = WaveformSpec
     unit = "sounds"
     differentiable = True
-    sources = ("white", "pink", "tones", "babble")
+    sources = ("white", "pink", "tones", "notes", "babble")
     exact = True
 
     def draw(
         self, count: int, generator: Generator, source: str = "", door: Preprocessor | None = None
     ) -> dict[str, Tensor]:
         """Sounds of a quarter of the length to all of it, at levels of -40 to -6 dB. white, pink: noise. tones:
-        gliding. babble: voices of no language."""
+        gliding. notes: one pitch with its partials. babble: voices of no language."""
         rate, longest = self.spec.rate, self.spec.length
         waveform = SOURCES[source or self.sources[0]](count, longest, rate, generator)
         length = torch.randint(max(1, longest // 4), longest + 1, (count,), generator=generator)
@@ -91,7 +91,10 @@ class Waveforms(InputKind):
     def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
         door, rest = described.get("door", "log-mel"), {k: v for k, v in described.items() if k != "door"}
         own = LogMel.of(self.spec.rate, self.spec.length)
-        known = {"log-mel": ("window", "hop", "mels", "scale", "names", "prompt"), "samples": ("names",)}
+        known = {
+            "log-mel": ("window", "hop", "mels", "scale", "names", "prompt"),
+            "samples": ("names", "prompt"),
+        }  # what hears samples begins its text by itself
         if door not in known:
             raise TaskError(f"preprocessing: unknown door {door!r:.80} of sounds. Known: {', '.join(known)}.")
         if unknown := rest.keys() - set(known[door]):
