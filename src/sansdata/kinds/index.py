@@ -29,6 +29,7 @@ OUTPUTS = {
     "vectors": ("outputs.vectors:Vectors", "vectors that count as a set, such as latents of an autoencoder"),
     "ways": ("outputs.ways:Ways", "one of the classes of a few-shot task, which a support set names"),
     "transcript": ("outputs.transcript:Transcripts", "a text, token by token, up to its end"),
+    "multilabel": ("outputs.multilabel:Multilabel", "several labels at once, each there or not by itself"),
 }
 """kind -> (module:class in this package, one line)."""
 

@@ -18,6 +18,7 @@ from .clip import ClipSpec
 from .field import FieldSpec
 from .image import ImageSpec, require_sensible
 from .masks import MasksSpec
+from .multilabel import MultilabelSpec
 from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
@@ -38,7 +39,7 @@ SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     },
     "outputs": {
         "classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec, "ways": WaysSpec,
-        "transcript": TranscriptSpec,
+        "transcript": TranscriptSpec, "multilabel": MultilabelSpec,
     },
 }  # fmt: skip
 PAIRS = {
