@@ -97,9 +97,9 @@ def test_a_labelled_set_is_read_from_arrays(tmp_path: Path) -> None:
     kind = input_kind(task)
     arrays = kind.to_arrays(kind.pack(kind.draw(6, torch.Generator().manual_seed(0))))
     there = np.random.default_rng(0).integers(0, 2, (6, 4)).astype(np.uint8)
-    np.savez(tmp_path / "set.npz", y=there, **arrays)
+    np.savez(tmp_path / "set.npz", y=there, **arrays)  # type: ignore[arg-type]
     assert load_set(tmp_path / "set.npz", task).labels.tolist() == there.tolist()
     for y in (there[:, :3], there + 1, there.astype(np.float32) / 2):
-        np.savez(tmp_path / "other.npz", y=y, **arrays)
+        np.savez(tmp_path / "other.npz", y=y, **arrays)  # type: ignore[arg-type]
         with pytest.raises(DataError, match="0 or 1"):
             load_set(tmp_path / "other.npz", task)

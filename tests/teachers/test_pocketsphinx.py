@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sansdata.contracts import Access
+from sansdata.datasets.labelled import KindSet
 from sansdata.datasets.load import load_set
 from sansdata.errors import DataError, MissingLibraryError, TeacherError
 from sansdata.tasks import Task, load_task
@@ -119,9 +120,11 @@ def test_the_real_one_hears_real_digits(tmp_path: Path) -> None:
     pytest.importorskip("pocketsphinx", reason="the package pocketsphinx is not installed")
     assert all(path.is_file() for path in declared_files("pocketsphinx"))
     try:
-        data = load_set("fsdd", DIGITS, "train").subset(np.arange(0, 1800, 30))
+        whole = load_set("fsdd", DIGITS, "train")
     except DataError as fault:
         pytest.skip(str(fault))
+    assert isinstance(whole, KindSet)
+    data = whole.subset(np.arange(0, 1800, 30))
     teacher = load_teacher("pocketsphinx", DIGITS)
     answers = torch.cat([teacher(inputs).value for inputs, _ in data.batches(20)])
     right = answers.argmax(1) == torch.from_numpy(data.labels)

@@ -8,6 +8,7 @@ own language model.
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,7 +54,7 @@ def load_pocketsphinx(spec: str, task: Task) -> Teacher:
     if task.pair not in (("waveform", "classes"), ("waveform", "transcript")):
         raise TeacherError(f"{NAME}: a recogniser of speech, and this is a task of {' x '.join(task.pair)}")
     try:
-        import pocketsphinx
+        library = import_module(NAME)
     except ImportError as fault:
         raise MissingLibraryError(
             f"the teacher {NAME} needs the package of that name ({fault}): pip install {NAME}"
@@ -61,7 +62,7 @@ def load_pocketsphinx(spec: str, task: Task) -> Teacher:
     name = f"{NAME} {version(NAME)}"
     note = f"{name}: says how sure it is of what it heard; all else is alike to it"
     names = [task.name_of(label) for label in range(task.classes)] if task.pair[1] == "classes" else []
-    decoder = pocketsphinx.Decoder(samprate=float(RATE), loglevel="FATAL", **({"lm": None} if names else {}))
+    decoder = library.Decoder(samprate=float(RATE), loglevel="FATAL", **({"lm": None} if names else {}))
     if names:
         decoder.add_jsgf_string(GRAMMAR, grammar_of(names, decoder))
         decoder.activate_search(GRAMMAR)

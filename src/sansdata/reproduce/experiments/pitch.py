@@ -65,7 +65,8 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         )  # fmt: skip
         model, figures = Network.of(result.student.eval(), result.task), distil.of_run(result)
     heard = frames(whole.task, met)
-    score = apart(*(pitches(answers(one, whole.task, heard)) for one in (model, whole)))
+    own, theirs = (pitches(answers(one, whole.task, heard)) for one in (model, whole))
+    score = apart(own, theirs)
     measured = {"median cents": score["median"], **{name: 100 * score[name] for name in ("octaves", "voiced")}}
     return {"accuracy": score["near"], **figures, "measures": measured, "teacher": {"sha256": sha256(path)}}
 
