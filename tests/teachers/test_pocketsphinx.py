@@ -18,6 +18,7 @@ from sansdata.errors import DataError, MissingLibraryError, TeacherError
 from sansdata.tasks import Task, load_task
 from sansdata.teachers import pocketsphinx
 from sansdata.teachers.specs import declared_files, load_teacher
+from sansdata.teachers.students import load_student
 
 DIGITS = load_task("spoken-digits")
 LETTERS = {
@@ -72,6 +73,7 @@ def test_what_it_heard_is_as_likely_as_it_is_sure() -> None:
     })  # fmt: skip
     teacher = load_teacher("pocketsphinx", task)
     assert teacher.most == Access.SCORES
+    assert load_student("mel-cnn-small", teacher, task).task == task, "a student has a door of its own"
     assert teacher.module.decoder.settings["lm"] is None  # type: ignore[union-attr]
     assert "<said> = zero | one | two" in teacher.module.decoder.grammar  # type: ignore[union-attr]
     chances = teacher(sounds(task, 0.8, 0.3, 0.0, 0.05)).value.softmax(1)
@@ -116,7 +118,7 @@ def test_another_job_is_refused_and_a_missing_package_is_named(monkeypatch: pyte
 
 @pytest.mark.long
 def test_the_real_one_hears_real_digits(tmp_path: Path) -> None:
-    """Far above chance, with fewer errors where it is sure; a strict run finds its files declared."""
+    """Far above chance, with fewer errors where it is sure; its files are declared."""
     pytest.importorskip("pocketsphinx", reason="the package pocketsphinx is not installed")
     assert all(path.is_file() for path in declared_files("pocketsphinx"))
     try:

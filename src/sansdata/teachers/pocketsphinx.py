@@ -69,7 +69,7 @@ def load_pocketsphinx(spec: str, task: Task) -> Teacher:
         module: nn.Module = HeardClasses(decoder, task.inputs.rate, name, names)
     else:
         module = HeardTexts(decoder, task.inputs.rate, name, Transcripts(task.outputs))
-    own = task.seen_through({"door": "samples", "names": ["waveform", "length"]})
+    own = task.seen_through({"door": "black-box", "names": ["waveform", "length"]})
     return Teacher(freeze(module), own, None, NAME, None, most=Access.SCORES, notes=[note])
 
 

@@ -112,7 +112,8 @@ class LogMel:
 
 @dataclass(frozen=True)
 class Samples:
-    """The waveform itself, (B, L) in -1..1, for modules that listen to samples; with its length where two are named."""
+    """The waveform itself, (B, L) in -1..1, for modules that listen to samples; with its length where two are named. A
+    program that is only asked does not pass it on: its student has a door of its own."""
 
     names: tuple[str, ...] = ("waveform",)
     passes_on: bool = True
@@ -124,7 +125,7 @@ class Samples:
         return dict(zip(self.names, (inputs["waveform"], inputs["length"])))
 
     def describe(self) -> dict[str, Any]:
-        return {"door": "samples", "names": list(self.names)}
+        return {"door": "samples" if self.passes_on else "black-box", "names": list(self.names)}
 
 
 @lru_cache(maxsize=16)

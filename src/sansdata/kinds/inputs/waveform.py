@@ -93,19 +93,20 @@ class Waveforms(InputKind):
         own = LogMel.of(self.spec.rate, self.spec.length)
         known = {
             "log-mel": ("window", "hop", "mels", "scale", "names", "prompt"),
-            "samples": ("names", "prompt"),
-        }  # what hears samples begins its text by itself
+            "samples": ("names",),
+            "black-box": ("names", "prompt"),  # who is only asked begins a text by itself
+        }
         if door not in known:
             raise TaskError(f"preprocessing: unknown door {door!r:.80} of sounds. Known: {', '.join(known)}.")
         if unknown := rest.keys() - set(known[door]):
             raise TaskError(f"preprocessing: the door '{door}' of sounds has {', '.join(known[door])}, and not "
                             f"'{min(unknown)!s:.40}'")  # fmt: skip
-        names = rest.get("names", own.names if door == "log-mel" else ("waveform",))
+        names = rest.get("names", {"log-mel": own.names, "samples": NAMES[:1], "black-box": NAMES}[door])
         if not (isinstance(names, (list, tuple)) and 1 <= len(names) <= 2 and all(isinstance(n, str) for n in names)):
             raise TaskError("preprocessing of sounds takes names: [the argument for bands or samples] or with a second "
                             "for what tells how long they are")  # fmt: skip
-        if door == "samples":
-            return Samples(tuple(names))
+        if door != "log-mel":
+            return Samples(tuple(names), passes_on=door == "samples")
         window, hop, mels = (rest.get(name, getattr(own, name)) for name in ("window", "hop", "mels"))
         most = {"window": self.spec.length, "hop": self.spec.length, "mels": MAX_MELS}
         for name, value in (("window", window), ("hop", hop), ("mels", mels)):

@@ -58,7 +58,7 @@ PITCH = Recipe(
         "Settings were looked at on frames of takes 5 to 9 of the training clips, seed 0. Random filters did not "
         "learn: 150 steps of notes at a rate of 0.003 left 4.1 % of the frames within 50 cents (median 518), 200 steps "
         "at a temperature of 5 2.3 % (828). Half of the teacher's filters, untaught, have 0 % (4,097); after 100 steps "
-        "of notes at a rate of 0.001 43.4 % (66), after as many of white noise 25.8 % (1,153). So every arm begins with "
-        "these, and there are four times the steps.",
+        "of notes at a rate of 0.001 43.4 % (66), after as many of white noise 25.8 % (1,153). So every arm begins "
+        "with these, and there are four times the steps.",
     ),
 )
