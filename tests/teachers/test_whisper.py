@@ -374,7 +374,7 @@ def test_whisper_tiny_answers_as_ctranslate2_word_for_word() -> None:
     prepared = teacher.network.preprocessor({"waveform": sounds, "length": torch.tensor([480_000] * 2)})
     assert not isinstance(prepared, Tensor)
     theirs = library.models.Whisper(str(folder), compute_type="float32")
-    encoded = theirs.encode(library.StorageView.from_array(prepared["bands"].numpy()))
+    encoded = theirs.encode(library.StorageView.from_array(np.ascontiguousarray(prepared["bands"].numpy())))
     with torch.no_grad():
         states = teacher.module.encoder(prepared["bands"])  # type: ignore[operator]
         answers = teacher.module.read(states, prepared["tokens"])  # type: ignore[operator]
