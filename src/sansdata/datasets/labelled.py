@@ -14,7 +14,7 @@ from ..columns import Inputs
 from ..errors import DataError
 from ..kinds.index import input_kind
 from ..tasks import Task
-from .imageset import alike, check_labels
+from .imageset import alike, check_labels, check_several
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,8 @@ class KindSet:
             )
         if task.pair[1] == "classes":
             check_labels(self.labels, task.classes, self.source)
+        if task.pair[1] == "multilabel":
+            check_several(self.labels, task.classes, self.source)
         first_again = columns.each(lambda column: column[:1].expand_as(column), self.packed)
         if len(self) > 1 and columns.same(self.packed, first_again):
             raise DataError(alike(len(self), input_kind(task).unit, self.source))

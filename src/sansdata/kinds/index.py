@@ -30,6 +30,7 @@ OUTPUTS = {
     "ways": ("outputs.ways:Ways", "one of the classes of a few-shot task, which a support set names"),
     "span": ("outputs.span:Spans", "the part of the first of two texts that answers the second"),
     "transcript": ("outputs.transcript:Transcripts", "a text, token by token, up to its end"),
+    "multilabel": ("outputs.multilabel:Multilabel", "several labels at once, each there or not by itself"),
 }
 """kind -> (module:class in this package, one line)."""
 

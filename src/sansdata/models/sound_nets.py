@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .text_nets import masked_mean
+
+CONTEXT = 2
+"""Frames before its own that the convolution of MelGRU sees."""
+
+
+class Memory(NamedTuple):
+    """What MelGRU carries from one piece of a sound to the next. frames: (B, F, CONTEXT), the last ones. hidden:
+    (1, B, D) of the GRU. total: (B, D) of its states over the frames that hold sound, of which there were count
+    (B, 1)."""
+
+    frames: Tensor
+    hidden: Tensor
+    total: Tensor
+    count: Tensor
 
 
 class MelCNN(nn.Module):
@@ -45,6 +60,23 @@ class MelGRU(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, bands: Tensor, mask: Tensor) -> Tensor:
-        heard = torch.relu(self.norm(self.convolution(F.pad(bands, (2, 0)))))
+        """`follow` from `blank` on, without a state as argument, of which torch.export cannot make any batch size."""
+        heard = torch.relu(self.norm(self.convolution(F.pad(bands, (CONTEXT, 0)))))
         states, _ = self.gru(heard.transpose(1, 2))
         return self.head(masked_mean(states, mask[:, ::2]))
+
+    def blank(self, count: int) -> Memory:
+        """The state before the first frame of so many sounds."""
+        like, width = self.convolution.weight, self.gru.hidden_size
+        frames, states = like.new_zeros(count, self.convolution.in_channels, CONTEXT), like.new_zeros(count, width)
+        return Memory(frames, states[None], states, states[:, :1])
+
+    def follow(self, bands: Tensor, mask: Tensor, before: Memory) -> tuple[Tensor, Memory]:
+        """Logits of all that was heard so far, and the state behind it. bands (B, F, T), mask (B, T): the frames that
+        come next, an even number of them unless they are the last."""
+        seen = torch.cat([before.frames, bands], 2)
+        heard = torch.relu(self.norm(self.convolution(seen)))
+        states, hidden = self.gru(heard.transpose(1, 2), before.hidden)
+        weight = mask[:, ::2, None].to(states.dtype)
+        total, count = before.total + (states * weight).sum(1), before.count + weight.sum(1)
+        return self.head(total / count.clamp_min(1)), Memory(seen[:, :, -CONTEXT:], hidden, total, count)

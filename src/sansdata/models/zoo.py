@@ -17,6 +17,7 @@ from .cifar_resnet import CifarResNet
 from .code_nets import GRU
 from .conv4 import conv4
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
+from .crepe import SHORTENED, WIDTHS, Crepe
 from .diffusion.generators import PictureNet, PointNet
 from .diffusion.mixture import ring
 from .diffusion.plain_ddpm import PlainDDPM
@@ -158,6 +159,13 @@ def _recogniser(sizes: Mapping[str, int], scale: float) -> nn.Module:
     return Recogniser(**{**sizes, "width": width})  # type: ignore[arg-type]
 
 
+def _crepe(sizes: Mapping[str, int], scale: float) -> nn.Module:
+    if sizes["length"] % SHORTENED:
+        raise StudentError(f"'crepe-tiny' hears frames of a multiple of {SHORTENED} samples, and this task's have "
+                           f"{sizes['length']:,}")  # fmt: skip
+    return Crepe(sizes["length"], sizes["classes"], tuple(scaled(width, scale) for width in WIDTHS))
+
+
 def _sound(make: Callable[[int, int, int], nn.Module], width: int) -> Builder:
     return lambda sizes, scale: make(sizes["mels"], sizes["classes"], scaled(width, scale))
 
@@ -211,8 +219,11 @@ TABLE_ZOO: dict[str, Builder] = {
     "mlp-pieces": _mlp(128, 128),
 }
 RECOGNISER = ("mels", "frames", "vocabulary", "length", "positions", "width", "layers", "decoder_layers")
-DOORS = {"mlp-pieces": "pieces"}
-"""Networks that stand behind another door than their kind's plain one."""
+DOORS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "mlp-pieces": lambda own: {**own, "door": "pieces"},
+    "crepe-tiny": lambda own: {"door": "samples"},  # what a task says of bands is not for it
+}
+"""Networks that stand behind another door than their kind's plain one: name -> what a task says -> their door."""
 TEXT_ZOO: dict[str, Builder] = {
     "bag": _bag,
     "bilstm": _bilstm,
@@ -251,6 +262,8 @@ FIELD_ZOO: dict[str, Builder] = {
 }
 FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""
+TAG_ZOO_OF: dict[str, dict[str, Builder]] = {"waveform": {**SOUND_ZOO, "crepe-tiny": _crepe}}
+"""kind of input -> networks that read it and give logits of labels that do not exclude each other."""
 VECTOR_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": VECTOR_ZOO}
 """kind of input -> networks that read it and give a vector."""
 SPAN_ZOO_OF: dict[str, dict[str, Builder]] = {"two-texts": {"span-conv": _span_reader}}
@@ -259,7 +272,7 @@ READER_ZOO_OF: dict[str, dict[str, Builder]] = {"waveform": {"recogniser": _reco
 """kind of input -> networks that read it into tokens."""
 ZOOS = {
     "classes": ZOO_OF, "ways": ZOO_OF, "masks": DENSE_ZOO_OF, "field": FIELD_ZOO_OF, "vectors": VECTOR_ZOO_OF,
-    "transcript": READER_ZOO_OF, "span": SPAN_ZOO_OF,
+    "transcript": READER_ZOO_OF, "span": SPAN_ZOO_OF, "multilabel": TAG_ZOO_OF,
 }  # fmt: skip
 """kind of output -> the same."""
 ZOO = {name: builder for of_side in ZOOS.values() for zoo in of_side.values() for name, builder in zoo.items()}
@@ -294,8 +307,9 @@ def sizes_of(task: Task) -> dict[str, int]:
         return {"channels": channels, "height": height, "width": width, "conditions": inputs.labels + 1}
     if task.pair == ("noise", "vectors") and not inputs.labels:
         return {"features": inputs.numbers, "size": outputs.size}
-    if task.pair == ("waveform", "classes"):
-        return {"mels": int(task.own_preprocessing.get("mels", DEFAULT_MELS)), "classes": outputs.classes}
+    if task.pair in (("waveform", "classes"), ("waveform", "multilabel")):
+        sizes = {"mels": int(task.own_preprocessing.get("mels", DEFAULT_MELS)), "classes": outputs.classes}
+        return sizes if task.pair[1] == "classes" else {**sizes, "length": inputs.length}
     if task.pair == ("waveform", "transcript"):
         door = task.own_preprocessing
         reach = {"length": outputs.length, "positions": outputs.length + len(outputs.prompt)}
@@ -323,6 +337,7 @@ def build_zoo(name: str, args: Mapping[str, Any]) -> nn.Module:
         "two-texts": ("vocabulary",) if of_side is SPAN_ZOO_OF else ("vocabulary", "classes"),
         "noise": made if of_side is FIELD_ZOO_OF else ("features", "size"),
     }  # fmt: skip
-    names = RECOGNISER if name == "recogniser" else of_kind.get(kind, ("vocabulary", "length", "classes"))
+    own = {"recogniser": RECOGNISER, "crepe-tiny": ("length", "classes")}
+    names = own.get(name) or of_kind.get(kind, ("vocabulary", "length", "classes"))
     names = (*names, "layers") if "layers" in args else names  # of a network that has lost some
     return ZOO[name]({size: whole(args, size, MOST[size]) for size in names}, float(scale))

@@ -19,6 +19,15 @@ def kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     return temperature**2 * (log_t.exp() * (log_t - log_s)).sum(1)
 
 
+def binary_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """temperature^2 * KL(teacher || student) of K softened answers yes or no that do not hang together: the sum of
+    theirs."""
+    s, t = student / temperature, teacher / temperature
+    yes = t.sigmoid() * (F.logsigmoid(t) - F.logsigmoid(s))
+    no = (-t).sigmoid() * (F.logsigmoid(-t) - F.logsigmoid(-s))
+    return temperature**2 * (yes + no).sum(1)
+
+
 def l1(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over classes of |S - T|: keeps its gradient where the softmax saturates (DFAD, eq. 2)."""
     return (student - teacher).abs().mean(1)

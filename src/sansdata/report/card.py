@@ -25,7 +25,8 @@ PIPELINES = {
     ("image", "classes"): "image-classification", ("image", "masks"): "image-segmentation",
     ("table", "classes"): "tabular-classification", ("tokens", "classes"): "text-classification",
     ("two-texts", "classes"): "text-classification",
-    ("waveform", "classes"): "audio-classification", ("waveform", "transcript"): "automatic-speech-recognition",
+    ("waveform", "classes"): "audio-classification", ("waveform", "multilabel"): "audio-classification",
+    ("waveform", "transcript"): "automatic-speech-recognition",
 }  # fmt: skip
 """Pair of kinds -> what hubs call the task."""
 Row = tuple[str, ...]

@@ -6,6 +6,7 @@ from .field import FieldSpec
 from .image import ImageSpec
 from .known import KNOWN_TASKS
 from .masks import VOID, MasksSpec
+from .multilabel import MultilabelSpec
 from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
@@ -30,6 +31,7 @@ __all__ = [
     "ImageSpec",
     "ImageTask",
     "MasksSpec",
+    "MultilabelSpec",
     "NoiseSpec",
     "PairTask",
     "Prompts",

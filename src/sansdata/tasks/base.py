@@ -18,6 +18,7 @@ from .clip import ClipSpec
 from .field import FieldSpec
 from .image import ImageSpec, require_sensible
 from .masks import MasksSpec
+from .multilabel import MultilabelSpec
 from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
@@ -39,7 +40,7 @@ SPECS: Mapping[str, Mapping[str, type[Side]]] = {
     },
     "outputs": {
         "classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec, "ways": WaysSpec,
-        "transcript": TranscriptSpec, "span": SpanSpec,
+        "transcript": TranscriptSpec, "span": SpanSpec, "multilabel": MultilabelSpec,
     },
 }  # fmt: skip
 PAIRS = {

@@ -15,6 +15,7 @@ from .bundle import bundle_files, is_bundle, load_bundle
 from .onnx_file import external_files, is_onnx, load_onnx
 from .panel_file import is_panel, load_panel, specs_in
 from .pipeline import is_pipeline, load_pipeline, pipeline_files
+from .pocketsphinx import NAME, is_pocketsphinx, load_pocketsphinx, pocketsphinx_files
 from .scores import load_skops
 from .service.load import load_service
 from .service.offer import is_offer, load_offer
@@ -97,6 +98,10 @@ def _in(files: Callable[[Path], list[Path]]) -> Callable[[str, Files], list[Path
     return lambda spec, _: files(Path(spec))
 
 
+def _of_package(load: Callable[[str, Task], Teacher]) -> Callable[[str, Task, Load], Teacher]:
+    return lambda spec, task, _: load(spec, task)
+
+
 def _with_external(file: Path) -> list[Path]:
     return [file, *external_files(file)]
 
@@ -109,6 +114,7 @@ FORMATS = (
     Format(is_panel, load_panel, _files_of_panel),
     Format(is_bundle, _from(load_bundle), _in(bundle_files)),
     Format(_is_skops, _from(load_skops), _itself, _imports("skops.io", "sklearn.ensemble", "pandas")),
+    Format(is_pocketsphinx, _of_package(load_pocketsphinx), lambda spec, _: pocketsphinx_files(spec), _imports(NAME)),
     Format(is_offer, load_service, _files_of_service),
     Format(is_writer, _load_writer, _files_of_writer, _libraries_of_writer),
     Format(_at(is_autoencoder), _from(load_autoencoder_teacher), _itself),

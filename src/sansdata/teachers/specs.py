@@ -17,6 +17,7 @@ AUTOENCODER.safetensors    a fair autoencoder that sansdata wrote: teachers that
 MODEL.onnx                 a model that onnxruntime runs, only asked: teachers only
 MODEL.gguf                 a quantised causal language model: teachers that write texts
 openai:MODEL@URL           a language model behind an OpenAI-compatible address: teachers that write texts
+pocketsphinx               the recogniser of the package of that name, only asked: teachers of sounds only
 SERVICE.yaml               a model behind an API, or one that answers as if it were: teachers only (docs/black-box.md)
 BUNDLE                     a bundle, a folder or BUNDLE.zip, as `sansdata bundle create` writes it
 PANEL.yaml                 several classifiers with label sets of their own, see panel_file: teachers only
@@ -119,7 +120,7 @@ def resolve(spec: str, task: Task, pretrained: bool) -> Model:
         return _timm_folder(Path(spec), task)
     name, file, key = _split(spec)
     if door := DOORS.get(name or spec):
-        task = task.seen_through({**task.own_preprocessing, "door": door})
+        task = task.seen_through(door(task.own_preprocessing))
     if file is not None and name:
         return _with_weights(name, file, key, task, spec)
     if key:

@@ -22,6 +22,9 @@ from .folder import CONFIG, WEIGHTS
 from .weights import read_weights
 
 BINARY = "model.bin"
+GENERATION = "generation_config.json"
+"""Where newer folders of the library say which tokens are not said; in older ones and CTranslate2's, config.json does.
+"""
 CLASS = "WhisperForConditionalGeneration"
 RATE, SECONDS = 16_000, 30
 DOOR = {"window": 400, "hop": 160, "scale": "whisper"}
@@ -46,7 +49,7 @@ def is_whisper(path: Path) -> bool:
 
 def whisper_files(folder: Path) -> list[Path]:
     """The files that reading such a folder opens."""
-    return [folder / name for name in (CONFIG, BINARY, WEIGHTS)]
+    return [folder / name for name in (CONFIG, GENERATION, BINARY, WEIGHTS)]
 
 
 def load_whisper(folder: Path, task: Task) -> Teacher:
@@ -73,9 +76,8 @@ def load_whisper(folder: Path, task: Task) -> Teacher:
     if len(outputs.prompt) + outputs.length > len(module.decoder.positions):
         raise TeacherError(f"{folder}: texts of {outputs.length} tokens behind a prompt of {len(outputs.prompt)}; it "
                            f"reaches to {len(module.decoder.positions)}")  # fmt: skip
-    module.bar(
-        _ids(config, "suppress_ids", "suppress_tokens"), _ids(config, "suppress_ids_begin", "begin_suppress_tokens")
-    )
+    says = config | (folders.read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {})
+    module.bar(_ids(says, "suppress_ids", "suppress_tokens"), _ids(says, "suppress_ids_begin", "begin_suppress_tokens"))
     mels = module.encoder.conv1.in_channels
     own = task.seen_through({**task.own_preprocessing, **DOOR, "mels": mels})
     notes = []

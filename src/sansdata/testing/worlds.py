@@ -31,6 +31,7 @@ from ..tasks import (
     ImageSpec,
     ImageTask,
     MasksSpec,
+    MultilabelSpec,
     NoiseSpec,
     PairTask,
     SpanSpec,
@@ -134,6 +135,12 @@ def make_sounds_task() -> PairTask:
     return PairTask(
         inputs=WaveformSpec(rate=8000, length=1024), outputs=ClassesSpec(classes=CLASSES), preprocessing=door
     )
+
+
+def make_tags_task() -> PairTask:
+    """The same sounds with labels that do not exclude each other."""
+    sounds = make_sounds_task()
+    return PairTask(inputs=sounds.inputs, outputs=MultilabelSpec(classes=CLASSES), preprocessing=sounds.preprocessing)
 
 
 def make_transcripts_task() -> PairTask:
@@ -530,6 +537,7 @@ WORLDS: dict[str, World] = {
     "noise": NoiseWorld(make_noise_task(), "ring"),
     "panel": PanelWorld(make_panel_task(), "conv4"),
     "sounds": World(make_sounds_task(), "mel-cnn-small"),
+    "tags": World(make_tags_task(), "mel-cnn-small"),
     "transcripts": ReaderWorld(make_transcripts_task(), "recogniser"),
 }
 

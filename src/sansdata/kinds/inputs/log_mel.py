@@ -76,8 +76,12 @@ class LogMel:
         """(B, F, T) power in each band, float32; frames lie around multiples of the hop, mirrored at the ends."""
         half = self.window // 2
         padded = F.pad(waveform.float()[:, None], (half, self.window - half), mode="reflect")[:, 0]
-        frames = padded.unfold(1, self.window, self.hop)[:, : self.frames(waveform.shape[1])]
-        hann, waves, filters = (table.to(frames.device) for table in _tables(self.rate, self.window, self.mels))
+        return self.power(padded.unfold(1, self.window, self.hop)[:, : self.frames(waveform.shape[1])])
+
+    def power(self, frames: Tensor) -> Tensor:
+        """(B, F, T) of the samples under each frame, (B, T, window)."""
+        tables = _tables(self.rate, self.window, self.mels)
+        hann, waves, filters = (torch.from_numpy(table).to(frames.device) for table in tables)
         if torch.compiler.is_exporting():
             real, imaginary = (frames @ waves).chunk(2, 2)
             power = real.square() + imaginary.square()
@@ -108,7 +112,8 @@ class LogMel:
 
 @dataclass(frozen=True)
 class Samples:
-    """The waveform itself, (B, L) in -1..1, for modules that listen to samples; with its length where two are named."""
+    """The waveform itself, (B, L) in -1..1, for modules that listen to samples; with its length where two are named. A
+    program that is only asked does not pass it on: its student has a door of its own."""
 
     names: tuple[str, ...] = ("waveform",)
     passes_on: bool = True
@@ -120,18 +125,17 @@ class Samples:
         return dict(zip(self.names, (inputs["waveform"], inputs["length"])))
 
     def describe(self) -> dict[str, Any]:
-        return {"door": "samples", "names": list(self.names)}
+        return {"door": "samples" if self.passes_on else "black-box", "names": list(self.names)}
 
 
 @lru_cache(maxsize=16)
-def _tables(rate: int, window: int, mels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(a Hann window (W,); waves (W, 2 N): cosines, then sines, under it; filters (N, F)), N = W // 2 + 1."""
-    with torch.no_grad():
-        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
-        angles = 2 * np.pi * np.outer(np.arange(window), np.arange(window // 2 + 1)) / window
-        waves = hann[:, None] * np.concatenate([np.cos(angles), -np.sin(angles)], 1)
-        filters = torch.from_numpy(filterbank(rate, window, mels).T.copy())
-        return torch.tensor(hann, dtype=torch.float32), torch.tensor(waves, dtype=torch.float32), filters
+def _tables(rate: int, window: int, mels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a Hann window (W,); waves (W, 2 N): cosines, then sines, under it; filters (N, F)), N = W // 2 + 1, float32. No
+    tensors: one that is made while a network is traced for export belongs to that trace, and must not be kept."""
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    angles = 2 * np.pi * np.outer(np.arange(window), np.arange(window // 2 + 1)) / window
+    waves = hann[:, None] * np.concatenate([np.cos(angles), -np.sin(angles)], 1)
+    return hann.astype(np.float32), waves.astype(np.float32), filterbank(rate, window, mels).T.copy()
 
 
 def filterbank(rate: int, window: int, mels: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sounds that need no data: noise of two colours, tones, and voices that babble without a language."""
+"""Sounds that need no data: noise of two colours, tones, notes, and voices that babble without a language."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ FORMANTS = torch.tensor([
 BANDWIDTHS = (90.0, 110.0, 170.0)
 SYLLABLES = 5.0
 """A second, of a voice."""
+LOWEST, HIGHEST = 32.7, 2000.0
+"""Hertz of notes: six octaves from C1 on."""
+PARTIALS = 16
+RARE = 0.1
+"""Share of notes that are noise alone, and of those without any."""
 
 
 def white(count: int, length: int, rate: int, generator: Generator) -> Tensor:
@@ -36,6 +41,33 @@ def tones(count: int, length: int, rate: int, generator: Generator) -> Tensor:
     hertz = ends[..., :1] * (ends[..., 1:] / ends[..., :1]) ** place
     waves = (2 * math.pi * hertz.cumsum(2) / rate + 6.3 * torch.rand(count, 3, 1, generator=generator)).sin()
     return (waves * torch.rand(count, 3, 1, generator=generator)).sum(1) + 0.01 * white(count, length, rate, generator)
+
+
+def notes(count: int, length: int, rate: int, generator: Generator) -> Tensor:
+    """One pitch each, which glides and trembles, with partials of random strength and phase, in noise of 0 to 40 dB
+    below; a few are the noise alone, and a few without it."""
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=generator)
+
+    seconds = torch.arange(length) / rate
+    octaves = math.log2(min(HIGHEST, 0.4 * rate) / LOWEST)
+    glide = (uniform(1) - 0.5) * seconds  # octaves a second
+    tremble = 0.04 * uniform(1) * (2 * math.pi * ((4 + 4 * uniform(1)) * seconds + uniform(1))).sin()
+    hertz = LOWEST * 2 ** (octaves * uniform(1) + glide + tremble)
+    phase = (hertz.double() / rate).cumsum(1).float()
+    order = torch.arange(1, PARTIALS + 1)
+    strength, begin = uniform(PARTIALS) * order ** (-2.5 * uniform(1)), uniform(PARTIALS)
+    waves = torch.zeros(count, length)
+    for place in range(PARTIALS):  # one by one: all at once would be sixteen times the sounds
+        part, number = slice(place, place + 1), place + 1
+        heard = number * hertz < 0.5 * rate
+        waves += strength[:, part] * heard * (2 * math.pi * (number * phase + begin[:, part])).sin()
+    breath = torch.where(uniform(1) < 0.5, white(count, length, rate, generator), pink(count, length, rate, generator))
+    loud = 10 ** (-2 * uniform(1)) * (uniform(1) > RARE)
+    level = [one.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6) for one in (waves, breath)]
+    pitched = uniform(1) > RARE
+    return waves / level[0] * pitched + breath / level[1] * torch.where(pitched, loud, torch.ones_like(loud))
 
 
 def voices(count: int, length: int, rate: int, generator: Generator) -> Tensor:
@@ -78,5 +110,5 @@ def babble(count: int, length: int, rate: int, generator: Generator) -> Tensor:
     return (several * (torch.arange(4).view(1, 4, 1) < many)).sum(1)
 
 
-SOURCES = {"white": white, "pink": pink, "tones": tones, "babble": babble}
+SOURCES = {"white": white, "pink": pink, "tones": tones, "notes": notes, "babble": babble}
 """Name -> (count, samples, rate, generator) -> (count, samples), of any loudness."""

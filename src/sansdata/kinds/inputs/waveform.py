@@ -36,14 +36,14 @@ class Waveforms(InputKind):
     Spec = WaveformSpec
     unit = "sounds"
     differentiable = True
-    sources = ("white", "pink", "tones", "babble")
+    sources = ("white", "pink", "tones", "notes", "babble")
     exact = True
 
     def draw(
         self, count: int, generator: Generator, source: str = "", door: Preprocessor | None = None
     ) -> dict[str, Tensor]:
         """Sounds of a quarter of the length to all of it, at levels of -40 to -6 dB. white, pink: noise. tones:
-        gliding. babble: voices of no language."""
+        gliding. notes: one pitch with its partials. babble: voices of no language."""
         rate, longest = self.spec.rate, self.spec.length
         waveform = SOURCES[source or self.sources[0]](count, longest, rate, generator)
         length = torch.randint(max(1, longest // 4), longest + 1, (count,), generator=generator)
@@ -91,18 +91,22 @@ class Waveforms(InputKind):
     def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
         door, rest = described.get("door", "log-mel"), {k: v for k, v in described.items() if k != "door"}
         own = LogMel.of(self.spec.rate, self.spec.length)
-        known = {"log-mel": ("window", "hop", "mels", "scale", "names", "prompt"), "samples": ("names",)}
+        known = {
+            "log-mel": ("window", "hop", "mels", "scale", "names", "prompt"),
+            "samples": ("names",),
+            "black-box": ("names", "prompt"),  # who is only asked begins a text by itself
+        }
         if door not in known:
             raise TaskError(f"preprocessing: unknown door {door!r:.80} of sounds. Known: {', '.join(known)}.")
         if unknown := rest.keys() - set(known[door]):
             raise TaskError(f"preprocessing: the door '{door}' of sounds has {', '.join(known[door])}, and not "
                             f"'{min(unknown)!s:.40}'")  # fmt: skip
-        names = rest.get("names", own.names if door == "log-mel" else ("waveform",))
+        names = rest.get("names", {"log-mel": own.names, "samples": NAMES[:1], "black-box": NAMES}[door])
         if not (isinstance(names, (list, tuple)) and 1 <= len(names) <= 2 and all(isinstance(n, str) for n in names)):
             raise TaskError("preprocessing of sounds takes names: [the argument for bands or samples] or with a second "
                             "for what tells how long they are")  # fmt: skip
-        if door == "samples":
-            return Samples(tuple(names))
+        if door != "log-mel":
+            return Samples(tuple(names), passes_on=door == "samples")
         window, hop, mels = (rest.get(name, getattr(own, name)) for name in ("window", "hop", "mels"))
         most = {"window": self.spec.length, "hop": self.spec.length, "mels": MAX_MELS}
         for name, value in (("window", window), ("hop", hop), ("mels", mels)):

@@ -39,6 +39,8 @@ EXPERIMENTS = {
     "generator": "a generator in one step, its samples beside real ones and beside its teacher's",
     "steered": "a student of images that a denoiser drew and the teacher steered, and what a judge takes them for",
     "spoken": "a student that hears spoken digits from speech of programs, and its accuracy on real clips",
+    "connected": "a recogniser's student with fewer decoder layers, and its word errors on real connected digits",
+    "pitch": "a student that hears pitch, and how far it lies from its teacher on frames of real speech",
     "service": "a student of a teacher that is only asked, and how it grows with the queries",
     "few-shot": "a meta model of a panel of APIs, and its accuracy on few-shot tasks of classes that none of them knew",
     "mechanism": "what a method's samples are like, and how soon the teacher knows them",

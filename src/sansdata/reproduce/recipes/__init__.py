@@ -11,6 +11,7 @@ from .boot import BOOT_FASHION, BOOT_MNIST, BOOT_RING, BOOT_RING_CALLS
 from .cae_dfkd import CAE_DFKD
 from .cifar10_resnet56 import CIFAR10_RESNET56
 from .combinations import COMBINATIONS
+from .connected_digits import CONNECTED_DIGITS
 from .dfq import DFQ
 from .diffdfkd import DIFFDFKD, DIFFDFKD_FASHION
 from .echo_dfkd import ECHO
@@ -26,6 +27,7 @@ from .mixmix import MIXMIX, MIXMIX_CIFAR10
 from .mnist_lenet5 import MNIST_LENET5
 from .model import Recipe
 from .one_language import ONE_LANGUAGE
+from .pitch import PITCH
 from .promptdfd import PROMPTDFD
 from .retain import RETAIN
 from .second_student import SECOND_STUDENT
@@ -74,6 +76,8 @@ RECIPES: dict[str, Recipe] = {
         FASHION_PICTURES,
         DFQ,
         SPOKEN_DIGITS,
+        CONNECTED_DIGITS,
+        PITCH,
         TEXT_DFKD,
         AF_STIP,
         AF_STIP_MIGRATION,
