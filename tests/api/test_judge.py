@@ -87,11 +87,11 @@ def test_the_command_wants_all_three(real: Path, tiny: Tiny, tmp_path: Path) -> 
 class Staged(Steerable):
     """Its noise as a picture: narrow in one call, as wide as the real ones in two."""
 
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         self.entries = entries
 
     def signal(
-        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, condition: Tensor | None
     ) -> Tensor:
         assert start is not None
         return (0.5 if float(start[0]) < 1 else 0.05) * noise

@@ -82,7 +82,7 @@ def judge(
         made = torch.cat([torch.as_tensor(draw(part)).cpu() for part in columns.split(noise, BATCH)])
         return features(judging.network, head, seen_by(job, made, about.task.outputs.range))
 
-    real, said = features(judging.network, head, images.float().div(255))
+    real, logits = features(judging.network, head, images.float().div(255))
     with borrowed(about.module), torch.no_grad():
         theirs, answers = seen(predictor(about.network, about.task, runtime))
         by_calls = {
@@ -90,7 +90,7 @@ def judge(
             for whose, draws in _in_calls(about.module, beside).items()
         }
     name = f"{judging.source} ({len(real):,} real images, {count:,} samples of {'x'.join(map(str, shape))})"
-    figures = measured(real, theirs, answers, judging.source, class_shares(said), job.class_names)
+    figures = measured(real, theirs, answers, judging.source, class_shares(logits), job.class_names)
     if by_calls:
         figures.append(
             Drawing("frechet_by_calls", "curve", by_calls, f"the distance in so many calls, {judging.source}")

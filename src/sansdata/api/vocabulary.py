@@ -57,13 +57,13 @@ def write_vocabulary(
     assert isinstance(job, PairTask)
     writer = load_writer(teacher)
     author = Author(writer, prompts_for(writer, job), job.class_names, Counters())
-    given = given_lines(Path(contexts).expanduser()) if contexts is not None else []
-    if author.prompts.has_context and not given and not author.prompts.context:
+    firsts = given_lines(Path(contexts).expanduser()) if contexts is not None else []
+    if author.prompts.has_context and not firsts and not author.prompts.context:
         raise TaskError(f"{task}: the text prompt has a {{context}} and no prompt for it: name a file of contexts")
-    pairs = _written(author, texts, seed, given)
+    pairs = _written(author, texts, seed, firsts)
     written = [text for text, _ in pairs]
     if job.pair[0] == "two-texts":
-        written += dict.fromkeys([*given, *(about for _, about in pairs)])
+        written += dict.fromkeys([*firsts, *(about for _, about in pairs)])
     write_atomic(file, tokenizer_of(written, size, words=writer.words))
     return Vocabulary(file, vocabulary_size(file), len(pairs))
 
@@ -81,6 +81,6 @@ def _written(author: Author, count: int, seed: int, given: list[str]) -> list[tu
             about = author.contexts(AT_ONCE // 10, streams("contexts"), config.context_decoding)
         classes = len(author.names)
         requests = [(place % classes, about[place // classes % len(about)]) for place in range(AT_ONCE)]
-        said = author.texts(requests, streams("write"), config.decoding, config.debias)
-        texts += [(text, context) for text, (_, context) in zip(said, requests) if text]
+        continuations = author.texts(requests, streams("write"), config.decoding, config.debias)
+        texts += [(text, context) for text, (_, context) in zip(continuations, requests) if text]
     return texts[:count]

@@ -57,14 +57,16 @@ def _of_table(path: Path, labels: Sequence[str]) -> Iterator[tuple[str, str, str
     rows = rows_of_table(path)
     places = [0, 1, 2]
     header = [name.strip().lower() for name in rows[0]] if rows else []
-    found = [next((header.index(name) for name in named if name in header), None) for named in (FIRST, SECOND, labels)]
-    if found[0] is not None or found[1] is not None:
-        if None in found:
+    numbers = [
+        next((header.index(name) for name in named if name in header), None) for named in (FIRST, SECOND, labels)
+    ]
+    if numbers[0] is not None or numbers[1] is not None:
+        if None in numbers:
             raise DataError(
                 f"{path}: needs a column of each of {', '.join(FIRST)}; of {', '.join(SECOND)}; and of "
                 f"{', '.join(labels)}; it has {', '.join(header)}"
             )
-        places, rows = [place for place in found if place is not None], rows[1:]
+        places, rows = [place for place in numbers if place is not None], rows[1:]
     for number, row in enumerate(rows, 1):
         if len(row) <= max(places):
             raise DataError(f"{path}: row {number} has {len(row)} field(s); expected two texts and their class")

@@ -66,7 +66,7 @@ def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, i
         noise, label = noise_of(inputs), None if isinstance(inputs, Tensor) else inputs["label"]
         with torch.no_grad(), fixed(module):
             network = teacher.capability("denoises").network
-            condition = module.told_of(noise) if isinstance(network, ConditionalUNet) else None  # type: ignore[operator]
+            condition = module.condition_of(noise) if isinstance(network, ConditionalUNet) else None  # type: ignore[operator]
             answers = ask(network, noise, torch.zeros(COMPARED), label, condition)
             gap = float((answers - module(noise, label=label)).abs().max())
         if not gap <= PARITY:
@@ -101,7 +101,7 @@ def _guide_for_good(network: Any, student: OneStep) -> None:
     """What the network is told of its guidance is one vector, added before a linear layer: a part of its bias."""
     embedding = network.time_embedding
     with torch.no_grad():
-        condition = student.told_of(torch.zeros(1, device=student.strengths.device))
+        condition = student.condition_of(torch.zeros(1, device=student.strengths.device))
         assert condition is not None
         condition = condition.cpu()
         embedding.linear_1.bias += (embedding.linear_1.weight @ embedding.cond_proj(condition)[0]).detach()

@@ -152,8 +152,8 @@ _UNDER_WAY = threading.Lock()
 
 def _declare_asked(guard: NoDataGuard, spec: str, job: Task | None, sealed: bool) -> None:
     """What asking a model touches beyond its files. Raises ConfigError where a sealed run would ask somebody."""
-    if sealed and (asked := services(spec)):
-        raise ConfigError(f"a sealed run asks nobody: {', '.join(asked.values())} lies behind a network")
+    if sealed and (hosts := services(spec)):
+        raise ConfigError(f"a sealed run asks nobody: {', '.join(hosts.values())} lies behind a network")
     guard.declare_services(services(spec))
     guard.declare(dict.fromkeys(journals(spec, job), "journal"))
 

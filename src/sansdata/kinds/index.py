@@ -60,9 +60,9 @@ def _kind(side: str, spec: Side) -> Any:
     table = INPUTS if side == "inputs" else OUTPUTS
     if name in table:
         return _our_own(table[name][0])(spec)
-    cls, wanted = load_kind(side, name), InputKind if side == "inputs" else OutputKind
-    if not (isinstance(cls, type) and issubclass(cls, wanted)):
-        raise TaskError(f"kind '{name}' stands among the task's {side}, and {cls!r:.80} is no {wanted.__name__}")
+    cls, base = load_kind(side, name), InputKind if side == "inputs" else OutputKind
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise TaskError(f"kind '{name}' stands among the task's {side}, and {cls!r:.80} is no {base.__name__}")
     return cls(spec)
 
 

@@ -61,8 +61,8 @@ class MelGRU(nn.Module):
 
     def forward(self, bands: Tensor, mask: Tensor) -> Tensor:
         """`follow` from `blank` on, without a state as argument, of which torch.export cannot make any batch size."""
-        heard = torch.relu(self.norm(self.convolution(F.pad(bands, (CONTEXT, 0)))))
-        states, _ = self.gru(heard.transpose(1, 2))
+        maps = torch.relu(self.norm(self.convolution(F.pad(bands, (CONTEXT, 0)))))
+        states, _ = self.gru(maps.transpose(1, 2))
         return self.head(masked_mean(states, mask[:, ::2]))
 
     def blank(self, count: int) -> Memory:
@@ -74,9 +74,9 @@ class MelGRU(nn.Module):
     def follow(self, bands: Tensor, mask: Tensor, before: Memory) -> tuple[Tensor, Memory]:
         """Logits of all that was heard so far, and the state behind it. bands (B, F, T), mask (B, T): the frames that
         come next, an even number of them unless they are the last."""
-        seen = torch.cat([before.frames, bands], 2)
-        heard = torch.relu(self.norm(self.convolution(seen)))
-        states, hidden = self.gru(heard.transpose(1, 2), before.hidden)
+        frames = torch.cat([before.frames, bands], 2)
+        maps = torch.relu(self.norm(self.convolution(frames)))
+        states, hidden = self.gru(maps.transpose(1, 2), before.hidden)
         weight = mask[:, ::2, None].to(states.dtype)
         total, count = before.total + (states * weight).sum(1), before.count + weight.sum(1)
-        return self.head(total / count.clamp_min(1)), Memory(seen[:, :, -CONTEXT:], hidden, total, count)
+        return self.head(total / count.clamp_min(1)), Memory(frames[:, :, -CONTEXT:], hidden, total, count)

@@ -34,18 +34,18 @@ class SpanReader(nn.Module):
         self.plain = nn.Linear(width, 2)
 
     def forward(self, first: Tensor, first_mask: Tensor, second: Tensor, second_mask: Tensor) -> Tensor:
-        words, asked = (self.dropout(self.embedding(ids)) for ids in (first, second))
-        asked = asked * second_mask[..., None].to(asked.dtype)
-        alike = torch.relu(self.nearest(words)) @ torch.relu(self.nearest(asked)).transpose(1, 2)
-        near = alike.masked_fill(~second_mask[:, None], OUT).softmax(2) @ asked
+        words, question = (self.dropout(self.embedding(ids)) for ids in (first, second))
+        question = question * second_mask[..., None].to(question.dtype)
+        alike = torch.relu(self.nearest(words)) @ torch.relu(self.nearest(question)).transpose(1, 2)
+        near = alike.masked_fill(~second_mask[:, None], OUT).softmax(2) @ question
         stands = ((first[:, :, None] == second[:, None]) & second_mask[:, None]).any(2)
         states = self.join(torch.cat([words, near, words * near, stands[..., None].to(words.dtype)], 2))
         for block in self.context:
             states = block(states, first_mask)
         for block in self.question:
-            asked = block(asked, second_mask)
-        wanted = self.places(masked_mean(asked, second_mask)).unflatten(1, (2, -1))
-        logits = states @ wanted.transpose(1, 2) / states.shape[2] ** 0.5 + self.plain(states)
+            question = block(question, second_mask)
+        queries = self.places(masked_mean(question, second_mask)).unflatten(1, (2, -1))
+        logits = states @ queries.transpose(1, 2) / states.shape[2] ** 0.5 + self.plain(states)
         return logits.masked_fill(~first_mask[..., None], OUT)
 
 
@@ -60,6 +60,6 @@ class Around(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """states (B, L, D), mask (B, L)."""
-        seen = self.norm(states) * mask[..., None].to(states.dtype)
-        value, gate = self.convolution(seen.transpose(1, 2)).transpose(1, 2).chunk(2, 2)
+        maps = self.norm(states) * mask[..., None].to(states.dtype)
+        value, gate = self.convolution(maps.transpose(1, 2)).transpose(1, 2).chunk(2, 2)
         return states + self.dropout(value * torch.sigmoid(gate))

@@ -187,8 +187,8 @@ def _panel(key: str, name: str, groups: Sequence[Group]) -> Row:
             timed = [(_seconds(member, logged), logged.values) for member, logged in there]
             by_second.append((place, [(x, y) for x, y in timed if len(x)]))
             if share:
-                asked = [(_queries(member, logged), logged.values) for member, logged in there]
-                by_query.append((place, [(x, y) for x, y in asked if len(x)]))
+                counted = [(_queries(member, logged), logged.values) for member, logged in there]
+                by_query.append((place, [(x, y) for x, y in counted if len(x)]))
     axes = (("step", "student step", by_step), ("second", "seconds", by_second), ("query", "teacher queries", by_query))
     drawings = [
         overlays.overlay(f"{key}-{unit}", f"{name} by {axis}", curves, axis, share)
@@ -211,8 +211,8 @@ def _seconds(member: Member, series: Series) -> Sequence[float]:
 
 def _queries(member: Member, series: Series) -> Sequence[float]:
     """What the teacher had been asked when each value of `series` was logged; empty where the run kept no counts."""
-    asked = member.run.metrics.queries
-    return np.interp(series.steps, asked.steps, asked.values).tolist() if len(asked.values) else ()
+    queries = member.run.metrics.queries
+    return np.interp(series.steps, queries.steps, queries.values).tolist() if len(queries.values) else ()
 
 
 def samples(groups: Sequence[Group], total_bytes: int) -> list[Row]:

@@ -136,12 +136,16 @@ def _values(rows: list[dict[str, Any]], name: str) -> list[float]:
 
 
 def _row(arm: dict[str, Any], rows: list[dict[str, Any]], names: list[str]) -> str:
-    said = [arm["name"], arm["role"], arm["paper"] or "-"]
+    cells_of_arm = [arm["name"], arm["role"], arm["paper"] or "-"]
     if not rows:
-        return "| " + " | ".join([*said, "not run", *("-" for _ in names), "0", str(arm["steps"]), "- | - | -"]) + " |"
+        return (
+            "| "
+            + " | ".join([*cells_of_arm, "not run", *("-" for _ in names), "0", str(arm["steps"]), "- | - | -"])
+            + " |"
+        )
     agreed = [row["agreement"] for row in rows if row.get("agreement") is not None]
     cells = [
-        *said,
+        *cells_of_arm,
         _spread([100 * row["accuracy"] for row in rows if row["accuracy"] is not None]),
         *(_spread(_values(rows, name)) for name in names),
         str(len(rows)),

@@ -60,8 +60,8 @@ def train_teacher(task: Task, part: str, name: str = NETWORK, seed: int = 0) -> 
         ids = torch.randint(len(data), (BATCH,), generator=streams("order"))
         sounds = columns.take(packed, ids)
         assert not isinstance(sounds, torch.Tensor)
-        heard = {"waveform": sounds["waveform"].float() / 32_768, "length": sounds["length"]}
-        F.cross_entropy(network(heard).value, labels[ids]).backward()
+        inputs = {"waveform": sounds["waveform"].float() / 32_768, "length": sounds["length"]}
+        F.cross_entropy(network(inputs).value, labels[ids]).backward()
         runtime.step(optimizer)
         schedule.step()
     return module.eval()

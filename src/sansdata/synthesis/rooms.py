@@ -44,16 +44,16 @@ def in_rooms(waveform: Tensor, length: Tensor, rate: int, rooms: Rooms, generato
         return low + (high - low) * torch.rand(count, 1, generator=generator)
 
     wet, narrow, noisy = share(rooms.reverberation), share(rooms.band), share(rooms.noise)
-    heard = waveform + wet * (_echoed(waveform, within(*rooms.decay), rate, generator) - waveform)
-    heard = heard + narrow * (_through_a_line(heard, rate, generator) - heard)
+    sound = waveform + wet * (_echoed(waveform, within(*rooms.decay), rate, generator) - waveform)
+    sound = sound + narrow * (_through_a_line(sound, rate, generator) - sound)
     places = torch.arange(longest)[None] < length[:, None]
-    level = ((heard * places).square().sum(1, keepdim=True) / length[:, None].clamp_min(1)).sqrt()
+    level = ((sound * places).square().sum(1, keepdim=True) / length[:, None].clamp_min(1)).sqrt()
     colour = share(0.5)
     white, pink = (make(count, longest, rate, generator) for make in (sound_noise.white, sound_noise.pink))
     noise = colour * white / white.std(1, keepdim=True) + (1 - colour) * pink / pink.std(1, keepdim=True)
-    heard = heard + noisy * level * noise * 10 ** (-within(*rooms.snr) / 20)
-    peak = heard.abs().amax(1, keepdim=True).clamp_min(1e-6)
-    return heard / peak * 0.9 * 10 ** (-within(0, rooms.quiet) / 20) * places
+    sound = sound + noisy * level * noise * 10 ** (-within(*rooms.snr) / 20)
+    peak = sound.abs().amax(1, keepdim=True).clamp_min(1e-6)
+    return sound / peak * 0.9 * 10 ** (-within(0, rooms.quiet) / 20) * places
 
 
 def _echoed(waveform: Tensor, decay: Tensor, rate: int, generator: Generator) -> Tensor:

@@ -177,9 +177,9 @@ def _formants(utterance: Utterance, rate: int) -> np.ndarray:
 def _trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
     """Without the silence at both ends, at half the loudest level."""
     loud = np.abs(samples.astype(np.int32))
-    heard = np.flatnonzero(loud > QUIET * max(1, loud.max(initial=0)))
-    if not len(heard):
+    audible = np.flatnonzero(loud > QUIET * max(1, loud.max(initial=0)))
+    if not len(audible):
         return samples[: max(1, len(samples))]
     margin = round(MARGIN * rate)
-    part = samples[max(0, heard[0] - margin) : heard[-1] + 1 + margin]
+    part = samples[max(0, audible[0] - margin) : audible[-1] + 1 + margin]
     return to_int16(0.5 * part / loud.max())

@@ -105,8 +105,8 @@ def test_from_a_later_start_the_target_is_a_step_of_guided_ddim(schedule: Schedu
         return none + inputs["guidance"].double()[:, None] * (own - none)
 
     with torch.no_grad():
-        told = {name: inputs[name] for name in ("noise", "label", "start", "guidance")}
-        signal = student(**told, time=now.float()).double()
+        condition = {name: inputs[name] for name in ("noise", "label", "start", "guidance")}
+        signal = student(**condition, time=now.float()).double()
         part = [sigma / sigmas[0] for sigma in sigmas]
         here = part[1] * start + (alphas[1] - alphas[0] * part[1]) * signal
         clean = seen(here, 1)
@@ -127,8 +127,8 @@ def test_the_boundary_is_at_each_start() -> None:
     inputs = batch.inputs
     with torch.no_grad():
         losses = made.method.student_loss(made.student_forward, batch)
-        told = {name: inputs[name] for name in ("noise", "label", "start", "guidance")}
-        away = student(**told, time=inputs["start"]) - batch.extras["boundary"]
+        condition = {name: inputs[name] for name in ("noise", "label", "start", "guidance")}
+        away = student(**condition, time=inputs["start"]) - batch.extras["boundary"]
     assert float(losses.values()["boundary"]) == pytest.approx(float(away.square().mean()), rel=1e-5)
 
 

@@ -37,11 +37,11 @@ class Knowing(Steerable):
         super().__init__()
         self.denoiser, self.schedule = denoiser, schedule
 
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         self.entries = entries
 
     def signal(
-        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, condition: Tensor | None
     ) -> Tensor:
         begun = 1.0 if start is None else float(start[0])
         first = noise * beside(self.schedule.size(self.schedule.at(torch.full_like(time, begun))), noise)
@@ -111,19 +111,19 @@ def test_what_it_has_not_learnt_of_changes_nothing_and_then_it_does(make: Any) -
     net.strengths.copy_(torch.tensor([1.0, 3.0]))
     net.starts.copy_(starts_of(Cosine(), 2))
     assert weights < set(net.state_dict())
-    told = {"start": torch.ones(3), "guidance": torch.tensor([1.0, 2.0, 3.0])}
-    assert torch.equal(net(**inputs, **told), before)
+    condition = {"start": torch.ones(3), "guidance": torch.tensor([1.0, 2.0, 3.0])}
+    assert torch.equal(net(**inputs, **condition), before)
     (layer,) = [value for name, value in net.named_parameters() if name.endswith("further.weight")]
     with torch.no_grad():
         layer.add_(torch.randn(layer.shape, generator=torch.Generator().manual_seed(1)))
     one, half, strong = (
-        net(**inputs, **told | other)
+        net(**inputs, **condition | other)
         for other in ({}, {"start": torch.full((3,), 0.5)}, {"guidance": torch.full((3,), 1.5)})
     )
     assert not torch.allclose(one, half)
     assert not torch.allclose(one, strong)
-    middle = net(**inputs, start=told["start"], guidance=torch.full((3,), 2.0))
-    assert torch.equal(net(**inputs, start=told["start"]), middle)
+    middle = net(**inputs, start=condition["start"], guidance=torch.full((3,), 2.0))
+    assert torch.equal(net(**inputs, start=condition["start"]), middle)
 
 
 def test_who_was_told_once_is_not_told_other_things() -> None:
@@ -137,7 +137,7 @@ def test_who_was_told_once_is_not_told_other_things() -> None:
 
 
 def test_a_network_that_cannot_be_told_says_so() -> None:
-    with pytest.raises(StudentError, match=r"Linear.*take_told"):
+    with pytest.raises(StudentError, match=r"Linear.*take_condition"):
         OneStep(Denoiser(torch.nn.Linear(2, 2), Cosine(), "sample")).tell(2)
 
 

@@ -56,11 +56,11 @@ class LogMel:
         if "states" in inputs:  # an encoder has heard them
             return {name: inputs[name] for name in ("states", "tokens")}
         bands, mask = self.bands(inputs["waveform"]), self.mask(inputs["waveform"], inputs["length"])
-        seen = self.scaled(bands, mask)
+        scaled = self.scaled(bands, mask)
         if not self.prompt:
-            return seen if len(self.names) == 1 else dict(zip(self.names, (seen, mask)))
-        columns = dict(zip(self.names, (seen, mask)))
-        prompt = torch.tensor(self.prompt, device=seen.device).expand(seen.shape[0], -1)
+            return scaled if len(self.names) == 1 else dict(zip(self.names, (scaled, mask)))
+        columns = dict(zip(self.names, (scaled, mask)))
+        prompt = torch.tensor(self.prompt, device=scaled.device).expand(scaled.shape[0], -1)
         return columns | {"tokens": inputs.get("tokens", prompt)}
 
     def frames(self, length: int) -> int:

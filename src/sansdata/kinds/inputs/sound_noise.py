@@ -61,8 +61,8 @@ def notes(count: int, length: int, rate: int, generator: Generator) -> Tensor:
     waves = torch.zeros(count, length)
     for place in range(PARTIALS):  # one by one: all at once would be sixteen times the sounds
         part, number = slice(place, place + 1), place + 1
-        heard = number * hertz < 0.5 * rate
-        waves += strength[:, part] * heard * (2 * math.pi * (number * phase + begin[:, part])).sin()
+        audible = number * hertz < 0.5 * rate
+        waves += strength[:, part] * audible * (2 * math.pi * (number * phase + begin[:, part])).sin()
     breath = torch.where(uniform(1) < 0.5, white(count, length, rate, generator), pink(count, length, rate, generator))
     loud = 10 ** (-2 * uniform(1)) * (uniform(1) > RARE)
     level = [one.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6) for one in (waves, breath)]

@@ -39,10 +39,10 @@ class Multilabel(OutputKind):
             answers = logits_of(raw, self.spec.classes)
         except TeacherError as fault:
             return [str(fault)]
-        wanted = (count, self.spec.classes)
-        if answers.is_floating_point() and tuple(answers.shape) == wanted:
+        expected = (count, self.spec.classes)
+        if answers.is_floating_point() and tuple(answers.shape) == expected:
             return []
-        return [f"the teacher returned {answers.dtype} {list(answers.shape)}; expected {wanted} logits, one a label"]
+        return [f"the teacher returned {answers.dtype} {list(answers.shape)}; expected {expected} logits, one a label"]
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
         bad = int((~torch.isfinite(answers)).any(dim=1).sum())

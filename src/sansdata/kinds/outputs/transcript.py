@@ -140,14 +140,16 @@ class Transcripts(OutputKind):
 
     def evaluate(self, answers: np.ndarray, truth: np.ndarray, teacher: np.ndarray | None = None) -> list[Finding]:
         """answers (N, V, L), truth int64 (N, L) as `ids` gives it. Error rates are those of the whole set."""
-        wanted = self.texts(torch.from_numpy(truth))
-        heard = self.texts(self.tokens(torch.from_numpy(answers)))
-        findings = error_rates(wanted, heard)
+        references = self.texts(torch.from_numpy(truth))
+        transcripts = self.texts(self.tokens(torch.from_numpy(answers)))
+        findings = error_rates(references, transcripts)
         if teacher is None:
             return findings
         theirs = self.texts(self.tokens(torch.from_numpy(teacher)))
-        beside = [one for one in error_rates(wanted, theirs) if isinstance(one, Figure) and one.name in ("wer", "cer")]
-        alike = float(np.mean([normalised(a) == normalised(b) for a, b in zip(heard, theirs)]))
+        beside = [
+            one for one in error_rates(references, theirs) if isinstance(one, Figure) and one.name in ("wer", "cer")
+        ]
+        alike = float(np.mean([normalised(a) == normalised(b) for a, b in zip(transcripts, theirs)]))
         return [
             *findings,
             *(Figure(f"teacher_{one.name}", one.value, "share", "on the same samples") for one in beside),

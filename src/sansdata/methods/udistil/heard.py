@@ -55,8 +55,8 @@ def spectral_shapes(waveform: Tensor, length: Tensor, rate: int) -> Tensor:
     door = LogMel.of(rate, waveform.shape[1], BANDS)
     rows = []
     for sounds, many in zip(waveform.split(CHUNK), length.split(CHUNK)):
-        heard = {"waveform": sounds.float() / LEVELS, "length": many}
-        columns = door(heard)
+        inputs = {"waveform": sounds.float() / LEVELS, "length": many}
+        columns = door(inputs)
         assert not isinstance(columns, Tensor)
         for bands, mask in zip(columns["bands"], columns["mask"]):
             rows.append(F.adaptive_avg_pool1d(bands[None, :, : max(1, int(mask.sum()))], MOMENTS).flatten())

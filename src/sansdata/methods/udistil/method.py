@@ -182,31 +182,31 @@ class UDistil(InRounds):
 
     def sift(self) -> None:
         """Scores every pseudo-label once, and keeps those that pass. Raises MethodError where none does."""
-        config, heard = self.config, self.heard()
-        wanted = [name for name in SCORES if name not in DEAR or name == config.filter]
-        scores = {name: SCORES[name](heard).float() for name in wanted}
+        config, sounds = self.config, self.heard()
+        names = [name for name in SCORES if name not in DEAR or name == config.filter]
+        scores = {name: SCORES[name](sounds).float() for name in names}
         passed = below(scores["proxy"], config.threshold)
-        share = len(passed) / len(heard) if config.keep is None else config.keep
+        share = len(passed) / len(sounds) if config.keep is None else config.keep
         if config.filter == "proxy" and config.keep is None:
             kept = passed
         elif config.filter == "none":
-            kept = torch.arange(len(heard))
+            kept = torch.arange(len(sounds))
         elif config.filter == "random":
-            order = torch.randperm(len(heard), generator=self.context.streams("filter"))
-            kept = order[: round(share * len(heard))].sort().values
+            order = torch.randperm(len(sounds), generator=self.context.streams("filter"))
+            kept = order[: round(share * len(sounds))].sort().values
         else:
             by_text = config.within_class and self.labels.keeps
-            groups = groups_of(heard.said, heard.seconds, by_text, config.duration_bins)
+            groups = groups_of(sounds.said, sounds.seconds, by_text, config.duration_bins)
             kept = best_share(scores[config.filter], share, groups)
         if config.labels == "text":
-            known = (self.labels.spoken(heard.spoken).view(len(heard), -1) != IGNORED).any(1)
+            known = (self.labels.spoken(sounds.spoken).view(len(sounds), -1) != IGNORED).any(1)
             kept = kept[known[kept]]
         if not len(kept):
             raise MethodError(
-                f"udistil: no pseudo-label of {len(heard):,} passes the filter '{config.filter}': the teacher hears "
+                f"udistil: no pseudo-label of {len(sounds):,} passes the filter '{config.filter}': the teacher hears "
                 "nothing of what was to be said. Raise threshold or keep, or take filter=none and labels=text"
             )
-        agreed = [float(normalised(one) == normalised(two)) for one, two in zip(heard.spoken, heard.said)]
+        agreed = [float(normalised(one) == normalised(two)) for one, two in zip(sounds.spoken, sounds.said)]
         self.sifted["kept"], self.sifted["agreed"], self.sifted["scores"] = kept, torch.tensor(agreed), scores
 
     # -- teaching

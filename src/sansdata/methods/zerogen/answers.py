@@ -25,14 +25,14 @@ class Candidate:
 
 def candidates(contexts: Sequence[str], tokenizer: Tokenizer, length: int, longest: int) -> list[Candidate]:
     """All phrases of the contexts that lie within the first `length` tokens and have at most `longest` of them."""
-    found = []
+    chosen = []
     for context in contexts:
         places = tokenizer.places(context, length)
         for start, end in phrases(context):
             place = place_of(places, start, end)
             if place is not None and place[1] - place[0] < longest:
-                found.append(Candidate(context, start, end))
-    return found
+                chosen.append(Candidate(context, start, end))
+    return chosen
 
 
 def reason_against(question: str, answer: str, fewest: int) -> str:

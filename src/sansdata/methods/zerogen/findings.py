@@ -13,14 +13,16 @@ def findings_of(written: Written, pool: Pool, first_texts_given: bool | None = N
     whether the first are the user's; else they were written."""
     drawn = max(1, written.drawn)
     again = sum(written.refused.get(reason, 0) for reason in ("same", "near"))
-    given = sum(map(bool, written.contexts))
+    with_context = sum(map(bool, written.contexts))
     findings: list[Finding] = [
         Figure("written", len(written), "count", "texts that were kept"),
         Figure("yield", len(written) / drawn, "share", "continuations that became a text", "higher"),
         Figure(
             "repeated", again / max(1, again + len(written)), "share", "texts that had been written before", "lower"
         ),
-        Figure("contexts", len(set(written.contexts)) if given else 0, "count", "distinct contexts of the texts"),
+        Figure(
+            "contexts", len(set(written.contexts)) if with_context else 0, "count", "distinct contexts of the texts"
+        ),
     ]
     if first_texts_given is not None:
         findings.append(

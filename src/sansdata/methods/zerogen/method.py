@@ -220,9 +220,9 @@ class ZeroGen(InRounds):
         labels = torch.tensor(self.written.labels[first:])
         logits = None
         if self.config.scores != "unused":
-            asked = self.context.teacher.module
-            assert isinstance(asked, Prompted)
-            logits = asked.of_texts(texts, self.written.contexts[first:] if self.reading.two else ())
+            module = self.context.teacher.module
+            assert isinstance(module, Prompted)
+            logits = module.of_texts(texts, self.written.contexts[first:] if self.reading.two else ())
             self.context.counters.add("teacher_forwards", len(texts))
         self.pool.add(self.reading.read(texts, self.written.contexts[first:]), labels, logits)
         self.context.counters.add("samples", len(texts))

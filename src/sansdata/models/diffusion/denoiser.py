@@ -136,10 +136,12 @@ def _formula(name: str) -> Schedule:
     return SCHEDULES[name]()
 
 
-def ask(network: nn.Module, state: Tensor, time: Tensor, label: Tensor | None, told: Tensor | None = None) -> Tensor:
+def ask(
+    network: nn.Module, state: Tensor, time: Tensor, label: Tensor | None, condition: Tensor | None = None
+) -> Tensor:
     """The tensor that a denoising network returns. told: what it is told beside, where it takes that."""
     arguments = (state, time) if label is None else (state, time, label)
-    raw = network(*arguments) if told is None else network(*arguments, told=told)
+    raw = network(*arguments) if condition is None else network(*arguments, condition=condition)
     answer = raw if isinstance(raw, Tensor) else getattr(raw, "sample", raw)
     if not isinstance(answer, Tensor):
         raise TeacherError(f"a denoising network returns a tensor, or has it as 'sample', not {type(raw).__name__}")

@@ -52,13 +52,13 @@ class PointNet(Steerable):
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], numbers)
 
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         self.told.take(entries)
 
     def signal(
-        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, condition: Tensor | None
     ) -> Tensor:
-        return self.head(self.hidden(torch.cat([noise, self.told(noise, time, label, told)], 1)))
+        return self.head(self.hidden(torch.cat([noise, self.told(noise, time, label, condition)], 1)))
 
 
 class PictureNet(Steerable):
@@ -79,13 +79,13 @@ class PictureNet(Steerable):
         )
         self.head = nn.Conv2d(width, 4 * channels, 3, padding=1)
 
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         self.told.take(entries)
 
     def signal(
-        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, condition: Tensor | None
     ) -> Tensor:
-        said, maps, kept = self.told(noise, time, label, told), self.stem(F.pixel_unshuffle(noise, 2)), []
+        said, maps, kept = self.told(noise, time, label, condition), self.stem(F.pixel_unshuffle(noise, 2)), []
         for depth, block in enumerate(self.down):
             maps = block(maps if depth in (0, 3) else F.avg_pool2d(maps, 2, ceil_mode=True), said)
             kept.append(maps)
@@ -104,8 +104,8 @@ class _Told(nn.Module):
         self.say = nn.Sequential(nn.Linear(entries, 64), nn.SiLU(), nn.Linear(64, 2 * after))
         self.shortcut = nn.Conv2d(before, after, 1)
 
-    def forward(self, maps: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.say(told)[:, :, None, None].chunk(2, 1)
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.say(condition)[:, :, None, None].chunk(2, 1)
         inner = self.convolutions[0](F.silu(self.norms[0](maps)))
         inner = self.convolutions[1](F.silu(self.norms[1](inner) * (1 + scale) + shift))
         return inner + self.shortcut(maps)

@@ -44,25 +44,25 @@ class OneStep(Steerable):
     def strength_width(self) -> int:
         return STRENGTH_WIDTH
 
-    def strength_told(self, guidance: Tensor) -> Tensor:
+    def strength_condition(self, guidance: Tensor) -> Tensor:
         """Of guidance - 1: the library counts from the answer to the label itself."""
         half = STRENGTH_WIDTH // 2
         rates = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, device=guidance.device))
         phases = 1000 * (guidance[:, None] - 1) * rates
         return torch.cat([phases.sin(), phases.cos()], 1)
 
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         network = self.of.network
-        if not hasattr(network, "take_told"):
+        if not hasattr(network, "take_condition"):
             raise StudentError(
                 f"the teacher's network ({type(network).__name__}) cannot be told where it starts or how strongly it "
                 "is guided. Take point-net or picture-net as the student, or give the network of the Denoiser a "
-                "method take_told(entries) and an argument 'told'"
+                "method take_condition(entries) and an argument 'condition'"
             )
-        network.take_told(entries)  # type: ignore[operator]
+        network.take_condition(entries)  # type: ignore[operator]
 
     def signal(
-        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, condition: Tensor | None
     ) -> Tensor:
         schedule = self.schedule
         first = torch.full_like(time, float(schedule.last)) if start is None else schedule.at(start)
@@ -73,5 +73,5 @@ class OneStep(Steerable):
         if self.prediction == "edm":
             inner, _ = preconditioned(state, sigma, self.of.deviation)
             goal = schedule.sigma(goal).log() / 4
-        answer = ask(self.of.network, inner, goal, label if self.of.labels else None, told)
+        answer = ask(self.of.network, inner, goal, label if self.of.labels else None, condition)
         return to_clean(self.prediction, answer, state, alpha, sigma, self.of.deviation)

@@ -38,16 +38,16 @@ class PlainDenoisingNet(nn.Module):
         rising = [2 * math.pi * 1.5**number for number in range(waves - 1)]
         self.register_buffer("frequencies", torch.tensor([0.0, *rising]))
 
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         """So that it can be told `entries` numbers beside the time."""
         self.further = silent(entries, self.time_embed[-1].out_features)  # type: ignore[arg-type]
 
-    def forward(self, state: Tensor, time: Tensor, told: Tensor | None = None) -> Tensor:
+    def forward(self, state: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
         phases = (time / self.times)[:, None] * self.frequencies.to(state.dtype)
-        condition = self.time_embed(torch.cat([phases.sin(), phases.cos() - 1], 1).to(state.dtype))
-        if told is not None:
-            condition = condition + self.further(told)
-        maps = self.blocks[0](state) + condition[:, :, None, None]
+        moment = self.time_embed(torch.cat([phases.sin(), phases.cos() - 1], 1).to(state.dtype))
+        if condition is not None:
+            moment = moment + self.further(condition)
+        maps = self.blocks[0](state) + moment[:, :, None, None]
         for block in self.blocks[1:]:
             maps = block(maps)
         return maps

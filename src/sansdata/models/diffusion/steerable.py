@@ -49,7 +49,7 @@ class Steerable(nn.Module, ABC):
             self.register_buffer("starts", torch.zeros(calls, 4))
         if guided:
             self.register_buffer("strengths", torch.tensor([0.0, 1.0]))
-        self.take_told((2 * WAVES if calls > 1 else 0) + (self.strength_width if guided else 0))
+        self.take_condition((2 * WAVES if calls > 1 else 0) + (self.strength_width if guided else 0))
 
     @property
     def steered(self) -> bool:
@@ -70,18 +70,18 @@ class Steerable(nn.Module, ABC):
         """In how many numbers a strength is told."""
         return 2 * WAVES
 
-    def strength_told(self, guidance: Tensor) -> Tensor:
+    def strength_condition(self, guidance: Tensor) -> Tensor:
         """(B,) -> (B, strength_width)."""
         low, high = self.strengths
         return waves((guidance - low) / (high - low).clamp_min(1e-6))
 
     @abstractmethod
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         """Adds what takes (B, entries) numbers in, so that at first it changes nothing."""
 
     @abstractmethod
     def signal(
-        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, told: Tensor | None
+        self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, condition: Tensor | None
     ) -> Tensor:
         """One call. told: (B, entries) what it is told beside, None where that is nothing."""
 
@@ -95,7 +95,7 @@ class Steerable(nn.Module, ABC):
     ) -> Tensor:
         if time is None:
             return self.sample(noise, label, guidance=guidance)
-        return self.signal(noise, time, label, start, self.told_of(noise, start, guidance))
+        return self.signal(noise, time, label, start, self.condition_of(noise, start, guidance))
 
     def sample(
         self, noise: Tensor, label: Tensor | None = None, calls: int | None = None, guidance: Tensor | None = None
@@ -108,7 +108,7 @@ class Steerable(nn.Module, ABC):
         for place, then in zip(places, [*places[1:], None]):
             start = None if self.calls == 1 else self.share(place, noise)
             time = end if then is None else self.share(then, noise)
-            signal = self.signal(noise, time, label, start, self.told_of(noise, start, guidance))
+            signal = self.signal(noise, time, label, start, self.condition_of(noise, start, guidance))
             if then is not None:
                 noise = self.onward(noise, signal, place, then)
         return signal
@@ -130,14 +130,14 @@ class Steerable(nn.Module, ABC):
         state = part * size * noise + (later_alpha - alpha * part) * signal
         return (state / later_size).to(noise.dtype)
 
-    def told_of(self, noise: Tensor, start: Tensor | None = None, guidance: Tensor | None = None) -> Tensor | None:
+    def condition_of(self, noise: Tensor, start: Tensor | None = None, guidance: Tensor | None = None) -> Tensor | None:
         """(B, entries) what a call with `noise` is told beside; None where that is nothing."""
         parts = []
         if self.calls > 1:
             parts.append(waves(noise.new_ones(noise.shape[0]) if start is None else start))
         if self.guided:
             strength = self.strengths.mean().expand(noise.shape[0]) if guidance is None else guidance
-            parts.append(self.strength_told(strength))
+            parts.append(self.strength_condition(strength))
         return torch.cat(parts, 1).to(noise.dtype) if parts else None
 
 

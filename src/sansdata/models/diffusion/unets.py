@@ -40,18 +40,20 @@ class UNet(nn.Module):
         self.unet = getattr(library("diffusers"), self.network).from_config(plain)
         self.channels = int(self.unet.config.in_channels)
 
-    def take_told(self, entries: int) -> None:
+    def take_condition(self, entries: int) -> None:
         """So that it can be told `entries` numbers beside the time, where the library's own conditional networks take
         them: added to the features of the time."""
         embedding = self.unet.time_embedding
         embedding.cond_proj = silent(entries, embedding.linear_1.in_features)
 
-    def forward(self, state: Tensor, time: Tensor, label: Tensor | None = None, told: Tensor | None = None) -> Tensor:
-        if told is None:
+    def forward(
+        self, state: Tensor, time: Tensor, label: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        if condition is None:
             return self.unet(state, time, class_labels=label).sample[:, : self.channels]
         # the network does not pass on what its embedding would take
         passing = self.unet.time_embedding.register_forward_pre_hook(
-            lambda part, args: (args[0] + part.cond_proj(told.to(args[0].dtype)), *args[1:])
+            lambda part, args: (args[0] + part.cond_proj(condition.to(args[0].dtype)), *args[1:])
         )
         try:
             return self.unet(state, time, class_labels=label).sample[:, : self.channels]
@@ -73,12 +75,14 @@ class ConditionalUNet(UNet):
             raise StudentError(f"the network's {str(reads)[:60]} reads texts as conditions, which are not read here")
         super().__init__(config)
 
-    def take_told(self, entries: int) -> None:
-        super().take_told(entries)
+    def take_condition(self, entries: int) -> None:
+        super().take_condition(entries)
         self.unet.register_to_config(time_cond_proj_dim=entries)
 
-    def forward(self, state: Tensor, time: Tensor, label: Tensor | None = None, told: Tensor | None = None) -> Tensor:
-        return self.unet(state, time, None, class_labels=label, timestep_cond=told).sample[:, : self.channels]
+    def forward(
+        self, state: Tensor, time: Tensor, label: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        return self.unet(state, time, None, class_labels=label, timestep_cond=condition).sample[:, : self.channels]
 
 
 def denoiser_of(args: Mapping[str, Any], network: str = NETWORK) -> Denoiser:

@@ -76,15 +76,15 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
 def errors(model: Predict | Teacher, data: KindSet) -> dict[str, float]:
     """In percent: words, each figure one; letters as written; utterances that are whole; those that ran away."""
     kind = Transcripts(data.task.outputs)
-    said = [
+    transcripts = [
         text for start in range(0, len(data), BATCH)
         for text in _said(model, data.subset(np.arange(start, min(start + BATCH, len(data)))), kind)
     ]  # fmt: skip
-    wanted = kind.texts(torch.from_numpy(data.labels))
-    rates = values(error_rates(wanted, said))
-    whole = [figure_errors([one], [two]) == 0 for one, two in zip(wanted, said)]
+    references = kind.texts(torch.from_numpy(data.labels))
+    rates = values(error_rates(references, transcripts))
+    whole = [figure_errors([one], [two]) == 0 for one, two in zip(references, transcripts)]
     return {
-        "word errors": 100 * figure_errors(wanted, said), "as written": 100 * rates["wer"],
+        "word errors": 100 * figure_errors(references, transcripts), "as written": 100 * rates["wer"],
         "whole": 100 * float(np.mean(whole)), "runaway": 100 * rates["runaway"],
     }  # fmt: skip
 

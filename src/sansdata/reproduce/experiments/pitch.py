@@ -64,8 +64,8 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
             strict=True, preset=arm.preset, options=arm.options, settings={"threads": recipe.threads, **arm.run},
         )  # fmt: skip
         model, figures = Network.of(result.student.eval(), result.task), distil.of_run(result)
-    heard = frames(whole.task, met)
-    own, theirs = (pitches(answers(one, whole.task, heard)) for one in (model, whole))
+    windows = frames(whole.task, met)
+    own, theirs = (pitches(answers(one, whole.task, windows)) for one in (model, whole))
     score = apart(own, theirs)
     measured = {"median cents": score["median"], **{name: 100 * score[name] for name in ("octaves", "voiced")}}
     return {"accuracy": score["near"], **figures, "measures": measured, "teacher": {"sha256": sha256(path)}}

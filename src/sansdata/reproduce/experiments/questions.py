@@ -89,10 +89,10 @@ def fitted() -> Path:
 def task_of(spec: Path, pieces: Path) -> PairTask:
     """Read by pieces of the words of the contexts that are given and of the questions that are written to them: a word
     that nobody has met is read by its parts."""
-    writer, given = load_writer(str(spec)), questions.contexts("given")
-    prompts = [f"{text[start:end]}\n{text}" for text in given for start, end in phrases(text)]
+    writer, contexts = load_writer(str(spec)), questions.contexts("given")
+    prompts = [f"{text[start:end]}\n{text}" for text in contexts for start, end in phrases(text)]
     written = writer.generate(prompts, torch.Generator().manual_seed(0), Decoding())
-    train_tokenizer(pieces, [*given, *written], PIECES)
+    train_tokenizer(pieces, [*contexts, *written], PIECES)
     inputs = TwoTextsSpec(tokenizer=str(pieces), length=LENGTH, first_length=FIRST_LENGTH)  # type: ignore[call-arg]
     return PairTask(inputs=inputs, outputs=SpanSpec())
 

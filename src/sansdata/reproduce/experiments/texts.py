@@ -29,14 +29,14 @@ from . import distil
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm; the test texts are opened after the last step."""
-    wanted = TextRecipe(data=arm.experiment["data"], **arm.experiment.get("teacher", {}))
-    spec, task = ensure_classifier(wanted)
+    described = TextRecipe(data=arm.experiment["data"], **arm.experiment.get("teacher", {}))
+    spec, task = ensure_classifier(described)
     student: nn.Module
     if arm.method == "real-data":
         loaded = load_teacher(spec, task)
         with Streams(seed).as_global("student"):
             student = load_student(recipe.student, loaded, task).module
-        data = SETS[wanted.data]()[0].read(task)
+        data = SETS[described.data]()[0].read(task)
         method = RealData.on(data.packed, torch.from_numpy(data.labels))
         config = RealDataConfig.model_validate(arm.options)
         session = Session(method, config, loaded, student, task, Runtime(), seed, arm.steps)
@@ -50,7 +50,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
             preset=arm.preset, options=options, settings=settings,
         )  # fmt: skip
         student, figures = result.student, distil.of_run(result)
-    test = SETS[wanted.data]()[1].read(task)
+    test = SETS[described.data]()[1].read(task)
     predicted, known = classes_of(student, test), classes_of(load_teacher(spec, task).module, test)
     return {
         "accuracy": float((predicted == test.labels).mean()),

@@ -43,8 +43,8 @@ LENGTH, FIRST_LENGTH = 16, 48
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm; the test pairs are opened once, after the last step."""
-    spec, given = fitted(), arm.experiment.get("firsts", "given") == "given"
-    task = task_of(spec, folder / "words.json", given)
+    spec, with_firsts = fitted(), arm.experiment.get("firsts", "given") == "given"
+    task = task_of(spec, folder / "words.json", with_firsts)
     if arm.method == "prompting":
         score = evaluate(str(spec), headlines.pairs(PART).read(task), task)
         return {"accuracy": score.accuracy, "steps": 0, "cost": {"samples": 0}, "measures": measures(score)}
@@ -54,7 +54,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         cost = dict(session.context.counters.values)
         return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures(score)}
     options = dict(arm.options)
-    if given:
+    if with_firsts:
         options["contexts"] = str(headlines.write_given(folder / "reports.txt"))
     result = distill(
         str(spec), recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, task=task, strict=True,

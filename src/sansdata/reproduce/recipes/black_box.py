@@ -15,10 +15,10 @@ LONG = {"step": 0.251}
 
 def _arm(name: str, role: Any, method: str, steps: int, options: dict[str, Any] | None = None, **more: Any) -> Arm:
     """steps: what the formula makes of the queries."""
-    asked = {"service": more.pop("service", FLOATS), "queries": more.pop("queries", QUERIES)}
+    experiment = {"service": more.pop("service", FLOATS), "queries": more.pop("queries", QUERIES)}
     if "pool" in more:
-        asked["pool"] = more.pop("pool")
-    return Arm(name=name, role=role, method=method, steps=steps, options=options or {}, experiment=asked, **more)
+        experiment["pool"] = more.pop("pool")
+    return Arm(name=name, role=role, method=method, steps=steps, options=options or {}, experiment=experiment, **more)
 
 
 STEP: dict[str, Any] = {"batch": 128, "lr": 0.02, "weight_decay": 1e-4}

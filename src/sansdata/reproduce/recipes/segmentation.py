@@ -47,10 +47,10 @@ class _Set:
         )
 
     def given(self) -> tuple[Arm, ...]:
-        seen = {"view": "crop+flip"}
+        view = {"view": "crop+flip"}
         return (
-            self.arm("pool-kd", "method", "pool-kd", seen, pool="cifar10"),
-            self.arm("real-images", "ceiling", "real-data", seen),
+            self.arm("pool-kd", "method", "pool-kd", view, pool="cifar10"),
+            self.arm("real-images", "ceiling", "real-data", view),
         )
 
 

@@ -121,8 +121,8 @@ def picture_task_of(model: PictureAutoEncoder) -> PairTask:
 def picture_teacher_of(model: PictureAutoEncoder, task: Task, digest: str | None = None) -> Teacher:
     """Raises TeacherError for a task that is not its own."""
     own = picture_task_of(model)
-    given: Any = task
-    if task.pair != own.pair or (tuple(given.inputs.shape), given.inputs.labels, tuple(given.outputs.shape)) != (
+    task_: Any = task
+    if task.pair != own.pair or (tuple(task_.inputs.shape), task_.inputs.labels, tuple(task_.outputs.shape)) != (
         (model.latent,), len(model.names), tuple(model.shape),
     ):  # fmt: skip
         raise TeacherError(

@@ -84,8 +84,8 @@ class CachedNGrams:
             name, first = _parted(prompt)
             cache, share = Counter(first), self._share(name) if first else 0.0
             plain = self.ngrams.shares_of(name, text)
-            said = [cache[word] / max(1, len(first)) for word in text.split()] + [0.0]
-            totals.append(float(np.log([(1 - share) * one + share * other for one, other in zip(plain, said)]).sum()))
+            cached = [cache[word] / max(1, len(first)) for word in text.split()] + [0.0]
+            totals.append(float(np.log([(1 - share) * one + share * other for one, other in zip(plain, cached)]).sum()))
             counts.append(len(plain))
         return torch.tensor(totals), torch.tensor(counts)
 
@@ -100,19 +100,19 @@ class CachedNGrams:
     def _text(self, prompt: str, draws: list[list[float]], how: Decoding) -> str:
         name, first = _parted(prompt)
         share, likely = (self._share(name), _likeliest(first, how)) if first else (0.0, [])
-        chain, said = [START, START], []
+        chain, words = [START, START], []
         for order, word, cached in draws:
             if cached < share:
-                said.append(likely[min(int(word * len(likely)), len(likely) - 1)])
-                chain.append(self.ngrams.ids.get(said[-1], UNKNOWN))
+                words.append(likely[min(int(word * len(likely)), len(likely) - 1)])
+                chain.append(self.ngrams.ids.get(words[-1], UNKNOWN))
                 continue
             chosen = self.ngrams.follows(name, chain, order, word, how)
-            if chosen == END and len(said) >= how.fewest:
+            if chosen == END and len(words) >= how.fewest:
                 break
             if chosen != END:
                 chain.append(chosen)
-                said.append(self.ngrams.vocabulary[chosen - 2])
-        return " ".join(said)
+                words.append(self.ngrams.vocabulary[chosen - 2])
+        return " ".join(words)
 
 
 def _parted(prompt: str) -> tuple[str, list[str]]:

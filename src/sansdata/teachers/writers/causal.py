@@ -85,9 +85,9 @@ class Causal:
         count, cache = len(prompts), None
         written: list[list[int]] = [[] for _ in prompts]
         alive = list(range(count))
-        seen = mask
+        attended = mask
         for step in range(how.new_tokens):
-            logits, cache = self._next(tokens, seen, cache)
+            logits, cache = self._next(tokens, attended, cache)
             of_block = logits.view(blocks, len(alive), -1)
             main = of_block[0] if debias is None else debiased(of_block[0], of_block[1:], debias)
             if step < how.fewest:
@@ -104,9 +104,9 @@ class Causal:
             kept = torch.tensor([block * len(alive) + place for block in range(blocks) for place in going])
             if len(going) < len(alive):
                 cache.batch_select_indices(kept)
-                seen, alive = seen[kept], [alive[place] for place in going]
+                attended, alive = attended[kept], [alive[place] for place in going]
             tokens = chosen[going].repeat(blocks)[:, None]
-            seen = torch.cat([seen, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+            attended = torch.cat([attended, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
         return [self.letters.decode(ids) for ids in written]
 
     def _closed(self, ids: list[int]) -> bool:

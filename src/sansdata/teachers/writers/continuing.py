@@ -58,16 +58,16 @@ class ContinuingNGrams:
 
     def _continued(self, prompt: str, draws: list[list[float]], how: Decoding) -> str:
         chain = [START, START, *(self.ngrams.ids.get(word, UNKNOWN) for word in prompt.split())]
-        said: list[str] = []
+        words: list[str] = []
         for order, word in draws:
             chosen = self.ngrams.follows(ANY, chain, order, word, how)
             if chosen == END:
-                if len(said) >= how.fewest:
+                if len(words) >= how.fewest:
                     break
                 continue
             chain.append(chosen)
-            said.append(self.ngrams.vocabulary[chosen - 2])
-        return " ".join(said)
+            words.append(self.ngrams.vocabulary[chosen - 2])
+        return " ".join(words)
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Of a text behind its prompt, and of its end."""

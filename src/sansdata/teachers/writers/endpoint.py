@@ -154,9 +154,9 @@ class Endpoint:
 
     def _require_budget(self) -> None:
         spent_so_far, model = self.journal.spent, self.model
-        asked = spent_so_far["requests"] + self._under_way
+        requests = spent_so_far["requests"] + self._under_way
         for name, spent, most in (
-            ("requests", asked, model.requests),
+            ("requests", requests, model.requests),
             ("tokens", spent_so_far["tokens"], model.tokens),
         ):
             if spent >= most:

@@ -54,21 +54,21 @@ class Journalled:
         continuations: list[str] = []
         for at, seed in zip(parts, seeds):
             part, others = prompts[at : at + AT_ONCE], against[at : at + AT_ONCE]
-            asked = {
+            request = {
                 "prompts": list(part), "against": [list(row) for row in others], "how": how.model_dump(), "seed": seed,
                 "debias": debias.model_dump() if others and debias is not None else None,
             }  # fmt: skip
             ask = partial(self.writer.generate, part, Generator().manual_seed(seed), how, others, debias)
-            said = self._answer(asked, len(part), ask)
-            continuations += map(str, said)
+            answers_of_part = self._answer(request, len(part), ask)
+            continuations += map(str, answers_of_part)
         return continuations
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         rows: list[tuple[float, int]] = []
         for at in range(0, len(texts), SCORED_AT_ONCE):
             part = slice(at, at + SCORED_AT_ONCE)
-            asked = {"prompts": list(prompts[part]), "texts": list(texts[part])}
-            rows += self._answer(asked, len(texts[part]), partial(self._scored, prompts[part], texts[part]))
+            request = {"prompts": list(prompts[part]), "texts": list(texts[part])}
+            rows += self._answer(request, len(texts[part]), partial(self._scored, prompts[part], texts[part]))
         return torch.tensor([row[0] for row in rows]), torch.tensor([row[1] for row in rows])
 
     def _scored(self, prompts: Sequence[str], texts: Sequence[str]) -> list[list[float]]:

@@ -66,8 +66,8 @@ class Prompted(nn.Module):
     def _named(self, texts: Sequence[str], firsts: Sequence[str]) -> Tensor:
         """By asking for the name of the class; an answer that names none of them says nothing."""
         stream = torch.Generator().manual_seed(0)
-        asked = [self.prompts.question(text, self.names, first) for text, first in zip(texts, firsts)]
-        answers = self.writer.generate(asked, stream, ANSWER)
+        questions = [self.prompts.question(text, self.names, first) for text, first in zip(texts, firsts)]
+        answers = self.writer.generate(questions, stream, ANSWER)
         return torch.tensor([[LABEL_LOGIT * _names(answer, name) for name in self.names] for answer in answers])
 
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ def teacher_of(writer: Writer, task: Task, sha256: str | None = None, notes: Seq
     """The writer as a teacher of the task's classes, or of answers in its contexts: asked for its scores, or where it
     shows none for a label. Raises TeacherError where the task does not tell this writer enough."""
     most = Access.SCORES if writer.scores else Access.LABELS
-    asked = PromptedSpans(writer, task) if task.pair[1] == "span" else Prompted(writer, task)
+    module = PromptedSpans(writer, task) if task.pair[1] == "span" else Prompted(writer, task)
     return Teacher(
-        asked.eval(), task, None, writer.source, sha256, most=most, notes=notes, capabilities={GENERATES: writer}
+        module.eval(), task, None, writer.source, sha256, most=most, notes=notes, capabilities={GENERATES: writer}
     )
