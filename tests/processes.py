@@ -12,6 +12,7 @@ import functools
 import importlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -180,6 +181,7 @@ def _live(job: dict[str, Any]) -> None:
     for old, new in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(old, new)
     code, strays = 1, []
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have had it ignored, as nohup does
     try:
         os.environ.update(job["env"])
         os.chdir(job["folder"])

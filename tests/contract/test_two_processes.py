@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import CASES, shapes
+from cases import CASES
 from processes import TESTS, free_port, nursery, start_pair
 from tiny import Tiny, differing, student_of, tensors
 from torch import Tensor
@@ -20,6 +20,8 @@ from torch import Tensor
 from sansdata.engine.encode import decode
 
 QUIET = ("no_report",)
+SOON = ("fm", "kd3", "bidf-mkd/panel", "udistil/sounds", "tabkd/table", "boot/noise")
+"""One of each sort of method; the others are long, since two processes make each of them three times."""
 
 
 def parameters(out: Path, rank: int) -> dict[str, Tensor]:
@@ -79,7 +81,7 @@ def _warm_rounds(out: Path) -> int:
     return moves["acquire"] - CASES["fm"].options["warmup_rounds"]
 
 
-@pytest.mark.parametrize("name", shapes(CASES))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in SOON else pytest.mark.long) for name in CASES])
 def test_stop_and_resume_are_bitwise(name: str, tiny: Tiny, tmp_path: Path) -> None:
     """A signal to one stops both, in the middle of what the method does over several moves."""
     case = CASES[name]

@@ -36,7 +36,7 @@ def test_what_a_kind_stores_is_read_back_with_its_classes(world: str, tmp_path: 
     found = load_set(tmp_path / "set.npz", task)
     assert columns.same(found.packed, input_kind(task).from_arrays(given))  # type: ignore[union-attr]
     assert found.labels.tolist() == given["y"].tolist()
-    assert found.class_names == ("0", "1", "2", "3")
+    assert found.class_names == tuple(task.name_of(label) for label in range(CLASSES))
     assert sansdata.evaluate(WORLDS[world].module(), tmp_path / "set.npz", task).count == 20
     assert sansdata.evaluate(WORLDS[world].module(), found, task).count == 20
 
