@@ -57,9 +57,9 @@ ZEROGEN_QA = Recipe(
     tried=(
         "On the 90 questions of four development articles, one seed, 400 steps: exact match and F1 of the language "
         "model itself 12.2 and 21.8 %, of a phrase by chance 0 and 0.8, of the first phrase 0 and 4.6, of the student "
-        "5.6 and 12.5, of one of shuffled questions 2.2 and 5.3 (both rules on paragraphs that were cut at 200 pieces, all "
-        "others at 256). Phrases are exactly the answer in 38 % of the "
-        "questions, which bounds the model and its student.",
+        "5.6 and 12.5, of one of shuffled questions 2.2 and 5.3 (the two rules on paragraphs that were cut at 200 "
+        "pieces, the others at 256). Phrases are exactly the answer in 38 % of the questions, which bounds the model "
+        "and its student.",
         "A student of LSTMs was slower by far and was given up for one of convolutions.",
     ),
 )  # fmt: skip
