@@ -12,10 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sansdata.code_named import code_of
 from sansdata.config import dump_yaml, parse_override, parse_yaml, set_dotted
 from sansdata.errors import ConfigError, MethodError, TaskError, UserError
 from sansdata.methods.index import METHODS, find_method, merged, method_config
-from sansdata.settings import Budget, RunSettings, code_of, parse_budget, resolve_settings
+from sansdata.settings import Budget, RunSettings, parse_budget, resolve_settings
 from sansdata.tasks import KNOWN_TASKS, ImageTask, load_task
 
 quick = settings(max_examples=50, deadline=None)

@@ -31,9 +31,9 @@ def answers(seed: int, count: int = 40) -> torch.Tensor:
 def test_the_divergence_is_that_of_each_label_added_up(temperature: float) -> None:
     student, teacher = answers(0), answers(1)
     p, q = (1 / (1 + np.exp(-one.double().numpy() / temperature)) for one in (teacher, student))
-    wanted = temperature**2 * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum(1)
+    expected = temperature**2 * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum(1)
     how = SimpleNamespace(match="kl", temperature=temperature)
-    assert np.allclose(KIND.match(Outputs(student), Outputs(teacher), how), wanted, atol=1e-5)
+    assert np.allclose(KIND.match(Outputs(student), Outputs(teacher), how), expected, atol=1e-5)
     sure = torch.tensor([[300.0, -300.0]])
     assert binary_kl(sure, sure).item() == 0
     assert bool(torch.isfinite(binary_kl(-sure, sure)).all())
@@ -41,18 +41,18 @@ def test_the_divergence_is_that_of_each_label_added_up(temperature: float) -> No
 
 def test_other_matches_are_those_of_logits() -> None:
     student, teacher = answers(0), answers(1)
-    found = KIND.match(Outputs(student), Outputs(teacher), SimpleNamespace(match="mse", temperature=1.0))
-    assert torch.allclose(found, (student - teacher).square().mean(1))
+    figures = KIND.match(Outputs(student), Outputs(teacher), SimpleNamespace(match="mse", temperature=1.0))
+    assert torch.allclose(figures, (student - teacher).square().mean(1))
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
     own, theirs = answers(0), answers(1)
     truth = (answers(2) > 0).numpy().astype(np.uint8)
-    found = values(KIND.evaluate(own.numpy(), truth, theirs.numpy()))
-    assert found["f1"] == pytest.approx(sk.f1_score(truth, own.numpy() > 0, average="micro"))
-    assert found["exact"] == pytest.approx(sk.accuracy_score(truth, own.numpy() > 0))
-    assert found["agreement"] == pytest.approx(sk.f1_score(theirs.numpy() > 0, own.numpy() > 0, average="micro"))
-    assert found["agreement"] == pytest.approx(KIND.agreement(own, theirs)["agreement"])
+    figures = values(KIND.evaluate(own.numpy(), truth, theirs.numpy()))
+    assert figures["f1"] == pytest.approx(sk.f1_score(truth, own.numpy() > 0, average="micro"))
+    assert figures["exact"] == pytest.approx(sk.accuracy_score(truth, own.numpy() > 0))
+    assert figures["agreement"] == pytest.approx(sk.f1_score(theirs.numpy() > 0, own.numpy() > 0, average="micro"))
+    assert figures["agreement"] == pytest.approx(KIND.agreement(own, theirs)["agreement"])
     nothing = torch.full((4, 5), -9.0)
     assert KIND.agreement(nothing, nothing)["agreement"] == 1
     assert KIND.agreement(nothing, answers(0, 4))["agreement"] == 0, "to name nothing is no agreement"

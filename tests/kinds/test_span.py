@@ -40,10 +40,10 @@ def test_exact_and_f1_are_those_of_the_words(tokenizer: Tokenizer) -> None:
     letters = [(4, 11), (20, 23), (25, 35), (36, 40)]  # red cat; dog; A red bird; sang
     truth = kind().truth(tokenizer, [TEXT] * 4, letters)
     assert truth[:, :2].tolist() == [[1, 2], [5, 5], [7, 9], [10, 10]]
-    found = values(kind().evaluate(pointing((0, 2), (5, 6), (1, 1), (3, 3)), truth))
+    figures = values(kind().evaluate(pointing((0, 2), (5, 6), (1, 1), (3, 3)), truth))
     # "The red cat" is right but for an article, "dog." but for a sign; "red" of another place is one of two words.
-    assert found["exact"] == 0.5
-    assert found["f1"] == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
+    assert figures["exact"] == 0.5
+    assert figures["f1"] == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
     beside = values(kind().evaluate(pointing((0, 2), (5, 6), (1, 1), (3, 3)), truth, pointing(*[(1, 2)] * 4)))
     assert beside["teacher_exact"] == 0.25
     assert beside["agreement"] == 0
@@ -52,8 +52,8 @@ def test_exact_and_f1_are_those_of_the_words(tokenizer: Tokenizer) -> None:
 def test_an_answer_that_was_cut_off_is_wrong(tokenizer: Tokenizer) -> None:
     truth = kind(5).truth(tokenizer, [TEXT, TEXT], [(20, 23), (8, 15)])
     assert truth[:, 0].tolist() == [OUTSIDE, 2]
-    found = values(kind(5).evaluate(pointing((4, 4), (2, 3), positions=5), truth))
-    assert (found["exact"], found["outside"]) == (0.5, 0.5)
+    figures = values(kind(5).evaluate(pointing((4, 4), (2, 3), positions=5), truth))
+    assert (figures["exact"], figures["outside"]) == (0.5, 0.5)
 
 
 def test_places_are_tokens_that_hold_all_letters() -> None:
@@ -65,8 +65,8 @@ def test_places_are_tokens_that_hold_all_letters() -> None:
 
 def test_a_teachers_answers_are_a_labelled_set() -> None:
     answers = torch.from_numpy(pointing((1, 3), (4, 4)))
-    found = values(kind().evaluate(answers.numpy(), kind().targets(answers)))
-    assert (found["exact"], found["f1"]) == (1, 1)
+    figures = values(kind().evaluate(answers.numpy(), kind().targets(answers)))
+    assert (figures["exact"], figures["f1"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,8 @@ def test_what_is_kept_is_new_and_sure_and_its_answers_are_the_teachers(task: Pai
     assert float(logits[:count].softmax(1).gather(1, targets[:count, None]).min()) >= 0.9
     with torch.no_grad():
         assert torch.equal(session.context.teacher(packed).logits, logits[:count])
-    found = values(method.findings())
-    assert found["yield"] == pytest.approx(method.record["kept"] / method.record["drawn"])
+    figures = values(method.findings())
+    assert figures["yield"] == pytest.approx(method.record["kept"] / method.record["drawn"])
     assert len(set(method.record["known"])) == method.record["kept"] == session.context.counters["samples"]
 
 
@@ -126,15 +126,13 @@ def test_a_model_that_cannot_be_steered_is_refused(task: PairTask, tmp_path: Pat
 
 
 def test_an_ngram_model_goes_on_with_what_it_is_given() -> None:
-    writer = ContinuingNGrams.fitted(["a b c d", "a b c e", "x y z"] * 5)
-    said = writer.generate(
+    writer = ContinuingNGrams.of_texts(["a b c d", "a b c e", "x y z"] * 5)
+    continuations = writer.generate(
         ["a b", "x", "never met"] * 40, Generator().manual_seed(0), Decoding(top_p=0.6, new_tokens=4)
     )
-    assert sum(text.startswith("c") for text in said[::3]) > 20
+    assert sum(text.startswith("c") for text in continuations[::3]) > 20
     totals, counts = writer.score(["a", "x"], ["b c", "b c"])
     assert counts.tolist() == [3, 3]
     assert totals[0] > totals[1]
     whole, _ = writer.score([""], ["a b c d"])
-    assert float(whole) == pytest.approx(
-        float(torch.tensor(writer.ngrams.shares_of("text", "a b c d")).log().sum()), abs=1e-5
-    )
+    assert float(whole) == pytest.approx(float(torch.tensor(writer.shares_of("text", "a b c d")).log().sum()), abs=1e-5)

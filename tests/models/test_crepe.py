@@ -32,7 +32,7 @@ def test_layers_are_those_of_the_paper_in_float64() -> None:
             buffer.uniform_(0.5, 1.5)
     sounds = torch.randn(3, 512, dtype=torch.float64)
     with torch.no_grad():
-        found = module(sounds).numpy()
+        figures = module(sounds).numpy()
     state = {name: value.detach().numpy() for name, value in module.state_dict().items()}
     x = sounds.numpy()
     x = ((x - x.mean(1, keepdims=True)) / x.std(1, ddof=1, keepdims=True))[:, None]
@@ -49,7 +49,7 @@ def test_layers_are_those_of_the_paper_in_float64() -> None:
         x = (x - mean) / np.sqrt(variance + EPSILON) * scale + shift
         x = np.maximum(x[..., ::2], x[..., 1::2])
     rows = x.transpose(0, 2, 1).reshape(3, -1)
-    assert np.allclose(found, rows @ state["classifier.weight"].T + state["classifier.bias"], atol=1e-10)
+    assert np.allclose(figures, rows @ state["classifier.weight"].T + state["classifier.bias"], atol=1e-10)
 
 
 def test_a_student_has_half_of_the_filters_and_is_built_again() -> None:

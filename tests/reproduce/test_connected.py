@@ -103,6 +103,6 @@ def test_each_kind_of_arm_gives_its_figures(tmp_path: Path, monkeypatch: pytest.
             continue
         options = {**few, "share_encoder": True} if arm.method == "udistil" else {}
         small = arm.model_copy(update={"steps": 2, "options": options, "experiment": {"digits": 3, "texts": 5}})
-        found = experiment.run(recipe, small, 0, {}, tmp_path)
-        assert set(found["measures"]) >= {"word errors", "runaway", "teacher's word errors"}
-        assert 0 <= found["accuracy"] <= 1
+        figures = experiment.run(recipe, small, 0, {}, tmp_path)
+        assert set(figures["measures"]) >= {"word errors", "runaway", "teacher's word errors"}
+        assert 0 <= figures["accuracy"] <= 1

@@ -42,9 +42,9 @@ def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_frames_are_whole_and_lie_within_one_clip() -> None:
     task = load_task(find_recipe("pitch").task)
     packed = pitch.frames(task, "test")
-    wanted = sum((2 * many - 1024) // pitch.HOP + 1 for many in (2000, 1500, 600))
-    assert packed["waveform"].shape == (wanted, 1024)
-    assert packed["length"].tolist() == [1024] * wanted
+    expected = sum((2 * many - 1024) // pitch.HOP + 1 for many in (2000, 1500, 600))
+    assert packed["waveform"].shape == (expected, 1024)
+    assert packed["length"].tolist() == [1024] * expected
 
 
 @pytest.mark.usefixtures("speech")
@@ -54,9 +54,9 @@ def test_each_kind_of_arm_gives_its_figures(tmp_path: Path) -> None:
         if arm.name not in ("notes", "real-frames"):
             continue
         small = arm.model_copy(update={"steps": 2, "options": {**arm.options, "transfer": few}})
-        found = pitch.run(recipe, small, 0, {}, tmp_path)
-        assert 0 <= found["accuracy"] <= 1 or np.isnan(found["accuracy"])
-        assert set(found["measures"]) == {"median cents", "octaves", "voiced"}
+        figures = pitch.run(recipe, small, 0, {}, tmp_path)
+        assert 0 <= figures["accuracy"] <= 1 or np.isnan(figures["accuracy"])
+        assert set(figures["measures"]) == {"median cents", "octaves", "voiced"}
 
 
 def test_weights_that_are_not_there_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,14 +25,14 @@ def articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for place in range(4):
             who, count = f"Name{'abcdefghijklm'[number]}{'abcd'[place]}", number * 7 + place
             context = f"It was {who} that came.\nThere were {count} of the others with {who}."
-            asked = [
+            prompts = [
                 {"question": f"Who was it that came with {count}?", "answers": [{"text": who, "answer_start": 7}]},
                 {
                     "question": f"How many of the others came with {who}?",
                     "answers": [{"text": str(count), "answer_start": context.index(f" {count} ") + 1}],
                 },
             ]
-            paragraphs.append({"context": context, "qas": asked})
+            paragraphs.append({"context": context, "qas": prompts})
         data.append({"paragraphs": paragraphs})
     (tmp_path / questions.FILE).parent.mkdir(parents=True)
     (tmp_path / questions.FILE).write_text(json.dumps({"data": data}))

@@ -28,6 +28,7 @@ from ..audit.overoptimisation import over_optimisation
 from ..audit.privacy import exposure
 from ..audit.synthetic import synthetic_bias
 from ..audit.triggers import backdoor_scan, shuffle_test
+from ..code_named import code_of
 from ..datasets.load import load_set
 from ..engine.run_directory import RunDirectory
 from ..engine.seal.phases import Phase, record_phase
@@ -36,7 +37,6 @@ from ..evaluate.snapshots import predictor
 from ..models.modes import borrowed, single_precision
 from ..report.tree import Tree
 from ..runtime import Runtime, resolve_device
-from ..settings import code_of
 from ..teachers.base import Teacher
 from ..teachers.specs import load_teacher
 from ..validation.aggregates import require_aggregates

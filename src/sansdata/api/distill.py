@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from ..code_named import code_of
 from ..compress.few_bits import released
 from ..config import validate
 from ..engine.budget import MoveCosts, outlook
@@ -22,7 +23,7 @@ from ..models.copying import private_copy
 from ..models.modes import single_precision
 from ..report import write_report
 from ..runtime import is_first_process
-from ..settings import RunSettings, code_of
+from ..settings import RunSettings
 from ..signing import ED25519, Key, private_key
 from ..streams import Streams
 from ..teachers.base import Teacher

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..code_named import code_of
 from ..compress.quant_relu import put_stairs_of, resolutions
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
@@ -22,7 +23,6 @@ from ..models.copying import unwrapped, without_shape
 from ..models.modes import single_precision
 from ..models.saved import read_model
 from ..network import Network
-from ..settings import code_of
 from ..tasks import Task, load_task
 from ..teachers.bundle import is_bundle, task_of_bundle
 from ..teachers.fill import fill

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..code_named import require_code_named
 from ..config import parse_override, read_yaml, set_dotted, validate
 from ..errors import ConfigError, RunDirectoryError
 from ..federated.settings import FederateSettings
 from ..files import exists
-from ..settings import require_code_named
 from . import words
 
 SPECS = ("network",)

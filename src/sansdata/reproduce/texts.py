@@ -1,4 +1,5 @@
-"""Real texts of the recipes, and the tokenizers and classifiers that are trained on them, once, and kept."""
+"""Real texts of the recipes, and the tokenizers, classifiers and language models that are trained on them, once, and
+kept."""
 
 from __future__ import annotations
 
@@ -28,10 +29,15 @@ from ..network import Network
 from ..runtime import make_runtime
 from ..streams import Streams
 from ..tasks import ClassesSpec, PairTask, Task, TokensSpec
+from ..teachers.writers import continuing
+from ..teachers.writers.files import save_writer
 from ..teachers.writers.vocabulary import pieces
 from .teachers import cache
 
 UNKNOWN, PADDING = "[UNK]", "[PAD]"
+TWEETS = ("emotion", "hate", "irony", "offensive")
+SIGNS = {"@", "user", "url", "http", "amp", "#"}
+"""What tweets are full of and sentences are not."""
 HIDDEN = 0.2
 """Share of the words of a training text that are made unknown: a teacher that has only seen whole texts overfits."""
 
@@ -223,3 +229,22 @@ def classes_of(module: nn.Module, data: KindSet) -> np.ndarray:
     network = Network.of(module, data.task)
     with torch.no_grad(), fixed(module):
         return torch.cat([network(inputs).logits.argmax(1) for inputs, _ in data.batches(256)]).numpy()
+
+
+def ensure_writer() -> Path:
+    """The file of an n-gram model of tweets, which have nothing to do with a classifier's own texts: what a public
+    language model is to a method that steers it."""
+    path = cache() / f"tweets-{continuing.KIND}.safetensors"
+    if not path.is_file():
+        writer = continuing.ContinuingNGrams.of_texts(tweets())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_writer(path, continuing.KIND, writer.classes, writer.vocabulary, writer.tensors())
+    return path
+
+
+def tweets() -> list[str]:
+    """The training texts of four tasks on tweets, without labels, in small letters; each once."""
+    files = [data_root() / f"text/tweeteval/{name}/train_text.txt" for name in TWEETS]
+    texts = [" ".join(word for word in pieces(line, "letters") if word not in SIGNS)
+             for file in files for line in lines(file)]  # fmt: skip
+    return list(dict.fromkeys(filter(None, texts)))

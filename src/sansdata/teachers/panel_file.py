@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 import pydantic
 
+from ..code_named import code_of
 from ..config import MAX_YAML_BYTES, Strict, read_yaml, validate
 from ..contracts import Access
 from ..errors import SansdataError, TeacherError, UnsafeFileError
 from ..files import open_regular, sha256
-from ..settings import code_of
 from ..tasks import ImageTask, PairTask, Task
 from ..tasks.outputs import names_as_text
 from .base import Teacher

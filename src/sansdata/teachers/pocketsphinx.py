@@ -8,6 +8,7 @@ own language model.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -85,7 +86,7 @@ def grammar_of(names: list[str], decoder: Any) -> str:
     return f"#JSGF V1.0; grammar {GRAMMAR}; public <said> = {' | '.join(texts)};"
 
 
-class Hears(nn.Module):
+class Hears(nn.Module, ABC):
     """Samples (B, L) in -1..1 with their length (B,), at `rate`, through a decoder."""
 
     def __init__(self, decoder: Any, rate: int, name: str) -> None:
@@ -95,13 +96,13 @@ class Hears(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over its name and what it is to hear; its weights lie in the package."""
-        return hashlib.sha256(f"{self.name} {self.said()}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.name} {self.repertoire()}".encode()).hexdigest()
 
-    def said(self) -> str:
+    @abstractmethod
+    def repertoire(self) -> str:
         """What it can hear."""
-        raise NotImplementedError
 
-    def heard(self, waveform: Tensor, length: Tensor) -> list[tuple[str, float]]:
+    def transcripts(self, waveform: Tensor, length: Tensor) -> list[tuple[str, float]]:
         """(text, how sure it is, 0..1) of each; '' where it heard nothing."""
         pause, several = np.zeros(round(PAUSE * RATE), np.int16), []
         for sound, many in zip(waveform.detach().cpu().double().numpy(), length.tolist()):
@@ -122,18 +123,18 @@ class HeardClasses(Hears):
         super().__init__(decoder, rate, name)
         self.places = {normalised(one): label for label, one in enumerate(classes)}
 
-    def said(self) -> str:
+    def repertoire(self) -> str:
         return " | ".join(self.places)
 
     def forward(self, waveform: Tensor, length: Tensor) -> Tensor:
         classes = len(self.places)
         chances = torch.full((len(waveform), classes), 1 / classes)
-        for row, (text, sure) in zip(chances, self.heard(waveform, length)):
+        for row, (text, sure) in zip(chances, self.transcripts(waveform, length)):
             if text in self.places:
                 # Its confidence may lie below an even share, and what it named is still what it heard.
-                named = min(max(sure, 1.01 / classes), 1 - SMALLEST)
-                row.fill_((1 - named) / (classes - 1))
-                row[self.places[text]] = named
+                own = min(max(sure, 1.01 / classes), 1 - SMALLEST)
+                row.fill_((1 - own) / (classes - 1))
+                row[self.places[text]] = own
         return chances.log().to(waveform.device)
 
 
@@ -144,11 +145,11 @@ class HeardTexts(Hears):
         super().__init__(decoder, rate, name)
         self.kind = kind
 
-    def said(self) -> str:
+    def repertoire(self) -> str:
         return self.kind.spec.model_dump_json()
 
     def forward(self, waveform: Tensor, length: Tensor) -> Tensor:
-        tokens = self.kind.ids([text for text, _ in self.heard(waveform, length)])
+        tokens = self.kind.ids([text for text, _ in self.transcripts(waveform, length)])
         ended = tokens.masked_fill(tokens == IGNORED, self.kind.spec.end)
-        named = torch.nn.functional.one_hot(ended, self.kind.spec.vocabulary).transpose(1, 2)
-        return (LABEL_LOGIT * named.float()).to(waveform.device)
+        one_hot = torch.nn.functional.one_hot(ended, self.kind.spec.vocabulary).transpose(1, 2)
+        return (LABEL_LOGIT * one_hot.float()).to(waveform.device)

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from ..code_named import code_of
 from ..compress.rebuild import factories_in, rebuild
 from ..errors import TeacherError, UnsafeFileError
 from ..models.saved import SavedModel
-from ..settings import code_of
 from ..tasks import Task
 from .fill import fill
 

@@ -81,9 +81,9 @@ def test_questions_stand_beside_their_context_and_its_answer(contexts: Path) -> 
         assert tokenizer.decoded(packed["first"][row, first : last + 1].tolist()) == chosen.answer
         assert chosen.answer not in text
         assert shown[row] == chosen.context
-    found = values(method.findings())
-    assert found["first_texts_given"] == 1
-    assert found["written"] == len(method.written) == 40
+    figures = values(method.findings())
+    assert figures["first_texts_given"] == 1
+    assert figures["written"] == len(method.written) == 40
 
 
 def test_every_answer_is_asked_for_before_any_is_again(contexts: Path) -> None:

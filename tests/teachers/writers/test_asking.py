@@ -38,18 +38,18 @@ def test_a_question_is_of_the_answers_sentence_and_sort() -> None:
         ("it was. kindc ran for 4 of otherb", "who is of otherb", "kindc"),
         ("kindd had 3 of othere", "how many", "3"),
     ]
-    writer = AskingNGrams.fitted(rows * 10)
+    writer = AskingNGrams.of_questions(rows * 10)
     stream = torch.Generator().manual_seed(0)
-    said = writer.generate(["7\nthere are 7 of othera"] * 30, stream, Decoding(new_tokens=6, top_p=1))
-    assert sum("how" in text or "many" in text for text in said) > 20
-    assert not any("who" in text for text in said)
+    continuations = writer.generate(["7\nthere are 7 of othera"] * 30, stream, Decoding(new_tokens=6, top_p=1))
+    assert sum("how" in text or "many" in text for text in continuations) > 20
+    assert not any("who" in text for text in continuations)
     totals, counts = writer.score(["kindc\n" + rows[0][0], "4\n" + rows[0][0]], ["Who is of otherb"] * 2)
     assert counts.tolist() == [5, 5]
     assert totals[0] > totals[1]
 
 
 def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
-    writer = AskingNGrams.fitted(made_up_questions())
+    writer = AskingNGrams.of_questions(made_up_questions())
     save_writer(tmp_path / "w.safetensors", KIND, SORTS, writer.vocabulary, writer.tensors())
     again = load_writer_file(tmp_path / "w.safetensors")
     assert again.fingerprint() == writer.fingerprint()

@@ -85,12 +85,13 @@ class PictureNet(Steerable):
     def signal(
         self, noise: Tensor, time: Tensor, label: Tensor | None, start: Tensor | None, condition: Tensor | None
     ) -> Tensor:
-        said, maps, kept = self.told(noise, time, label, condition), self.stem(F.pixel_unshuffle(noise, 2)), []
+        conditions = self.told(noise, time, label, condition)
+        maps, shortcuts = self.stem(F.pixel_unshuffle(noise, 2)), []
         for depth, block in enumerate(self.down):
-            maps = block(maps if depth in (0, 3) else F.avg_pool2d(maps, 2, ceil_mode=True), said)
-            kept.append(maps)
-        for block, across in zip(self.up, kept[1::-1]):
-            maps = block(torch.cat([F.interpolate(maps, across.shape[2:]), across], 1), said)
+            maps = block(maps if depth in (0, 3) else F.avg_pool2d(maps, 2, ceil_mode=True), conditions)
+            shortcuts.append(maps)
+        for block, across in zip(self.up, shortcuts[1::-1]):
+            maps = block(torch.cat([F.interpolate(maps, across.shape[2:]), across], 1), conditions)
         return F.pixel_shuffle(self.head(maps), 2)
 
 

@@ -80,7 +80,9 @@ def fitted() -> Path:
     """The file of the language model, fitted where it is not there yet."""
     path = cache() / f"xquad-{KIND}.safetensors"
     if not path.is_file():
-        writer = AskingNGrams.fitted([(row.context, row.question, row.answer) for row in questions.asked("train")])
+        writer = AskingNGrams.of_questions(
+            [(row.context, row.question, row.answer) for row in questions.asked("train")]
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         save_writer(path, KIND, SORTS, writer.vocabulary, writer.tensors())
     return path

@@ -20,10 +20,9 @@ from ...runtime import Runtime
 from ...streams import Streams
 from ...teachers.specs import load_teacher
 from ...teachers.students import load_student
-from ..language_models import ensure_writer
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
-from ..texts import SETS, TextRecipe, classes_of, ensure_classifier
+from ..texts import SETS, TextRecipe, classes_of, ensure_classifier, ensure_writer
 from . import distil
 
 

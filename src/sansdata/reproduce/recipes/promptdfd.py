@@ -48,6 +48,7 @@ PROMPTDFD = Recipe(
         Expectation(better="promptdfd", worse="unsteered", measure="agreement"),
         Expectation(better="promptdfd", worse="uniform-words", measure="agreement"),
         Expectation(better="promptdfd", worse="not-learned", measure="agreement"),
+        Expectation(better="promptdfd", worse="frequent-words", measure="agreement"),
     ),
     tried=(
         "Settings were chosen on the development part of SST-2, seed 0: two beginning words at a start of 2 and the "

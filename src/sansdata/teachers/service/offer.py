@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
+from ...code_named import code_of
 from ...config import Strict, read_yaml, validate
 from ...errors import TeacherError, UserError
-from ...settings import code_of
 
 Money = Annotated[Decimal, pydantic.Field(ge=0, max_digits=18, allow_inf_nan=False)]
 KEY = "SANSDATA_API_KEY"

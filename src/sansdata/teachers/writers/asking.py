@@ -7,7 +7,7 @@ For both there is an n-gram model, which takes words of that sentence over as `c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
@@ -21,37 +21,19 @@ SORTS = ("number", "words")
 _ENDS = re.compile(r"(?<=[.!?])\s+")
 
 
-class AskingNGrams:
-    """A writer that is asked an answer, a line feed and its context."""
+class AskingNGrams(CachedNGrams):
+    """A writer that is asked an answer, a line feed and its context; its classes are the SORTS."""
 
-    needs_prompts, reads_contexts, scores, debiases, words = False, True, True, False, "letters"
-
-    def __init__(self, ngrams: CachedNGrams) -> None:
-        """ngrams: of the SORTS."""
-        self.ngrams, self.source = ngrams, ngrams.source
+    words = "letters"
 
     @classmethod
-    def fitted(cls, rows: Sequence[tuple[str, str, str]]) -> AskingNGrams:
-        """From (context, question, answer), some of each sort of answer."""
+    def of_questions(cls, rows: Sequence[tuple[str, str, str]]) -> AskingNGrams:
+        """Fitted on (context, question, answer), some of each sort of answer."""
         texts = [
             (_sentence(context, answer), _spaced(question), SORTS.index(sort_of(answer)))
             for context, question, answer in rows
         ]
-        return cls(CachedNGrams.fitted(texts, SORTS))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a file of it holds beside words and classes."""
-        return self.ngrams.tensors()
-
-    @property
-    def vocabulary(self) -> list[str]:
-        return self.ngrams.vocabulary
-
-    @classmethod
-    def of_tensors(
-        cls, tensors: Mapping[str, Tensor], classes: Sequence[str], words: Sequence[str], source: str
-    ) -> AskingNGrams:
-        return cls(CachedNGrams.of_tensors(tensors, classes, words, source))
+        return cls.fitted(texts, SORTS)
 
     def generate(
         self,
@@ -61,13 +43,10 @@ class AskingNGrams:
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
     ) -> list[str]:
-        return self.ngrams.generate(list(map(_plain, prompts)), stream, how)
+        return super().generate(list(map(_plain, prompts)), stream, how)
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        return self.ngrams.score(list(map(_plain, prompts)), list(map(_spaced, texts)))
-
-    def fingerprint(self) -> str:
-        return self.ngrams.fingerprint()
+        return super().score(list(map(_plain, prompts)), list(map(_spaced, texts)))
 
 
 def sort_of(answer: str) -> str:

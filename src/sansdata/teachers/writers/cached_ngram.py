@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class CachedNGrams:
         self.shares = {name: float(share) for name, share in zip(self.classes, shares)}
 
     @classmethod
-    def fitted(cls, texts: Sequence[tuple[str, str, int]], classes: Sequence[str]) -> CachedNGrams:
+    def fitted(cls, texts: Sequence[tuple[str, str, int]], classes: Sequence[str]) -> Self:
         """From (first text, second text, class)."""
         shares = _shares([row for at, row in enumerate(texts) if at % HELD_OUT],
                          [row for at, row in enumerate(texts) if at % HELD_OUT == 0], classes)  # fmt: skip
@@ -63,7 +64,7 @@ class CachedNGrams:
     @classmethod
     def of_tensors(
         cls, tensors: Mapping[str, Tensor], classes: Sequence[str], words: Sequence[str], source: str
-    ) -> CachedNGrams:
+    ) -> Self:
         ngrams = NGrams.of_tensors(tensors, [*classes, FIRST_TEXT], words, source)
         return cls(ngrams, tensors.get("shares", torch.zeros(0)))
 

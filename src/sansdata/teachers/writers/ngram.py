@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class NGrams:
         self._tables: dict[Any, tuple[list[int], list[float]]] = {}
 
     @classmethod
-    def fitted(cls, texts: Sequence[tuple[str, int]], classes: Sequence[str]) -> NGrams:
+    def fitted(cls, texts: Sequence[tuple[str, int]], classes: Sequence[str]) -> Self:
         """From (text, class) pairs; words are what stands between spaces."""
         words = sorted({word for text, _ in texts for word in text.split()})
         ids = {word: place + 2 for place, word in enumerate(words)}
@@ -67,7 +67,7 @@ class NGrams:
     @classmethod
     def of_tensors(
         cls, tensors: Mapping[str, Tensor], classes: Sequence[str], words: Sequence[str], source: str
-    ) -> NGrams:
+    ) -> Self:
         rows = [tensors.get(f"trigrams.{place}", torch.zeros(0, 4)) for place in range(len(classes))]
         return cls(classes, words, rows, source)
 
@@ -120,15 +120,20 @@ class NGrams:
         return self._models[prompt]
 
     def _text(self, name: str, draws: list[list[float]], how: Decoding) -> str:
-        chain = [START, START]
+        return self._behind(name, [], draws, how)
+
+    def _behind(self, name: str, beginning: list[int], draws: list[list[float]], how: Decoding) -> str:
+        """What follows these ids of words, without them."""
+        chain, words = [START, START, *beginning], list[str]()
         for order, word in draws:
             chosen = self.follows(name, chain, order, word, how)
             if chosen == END:
-                if len(chain) - 2 >= how.fewest:
+                if len(words) >= how.fewest:
                     break
                 continue
             chain.append(chosen)
-        return " ".join(self.vocabulary[place - 2] for place in chain[2:])
+            words.append(self.vocabulary[chosen - 2])
+        return " ".join(words)
 
     def _table(self, model: Counts, place: tuple[str, tuple[int, ...]], how: Decoding) -> tuple[list[int], list[float]]:
         """Ids that may follow, most likely first, and the running sums of their shares."""

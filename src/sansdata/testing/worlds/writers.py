@@ -106,7 +106,7 @@ class WordedWorld(WriterWorld):
 
 def save_continuing_writer(path: Path) -> Path:
     """A language model of the texts of the writer's world, without their classes."""
-    writer = ContinuingNGrams.fitted([text for text, _ in made_up_texts()])
+    writer = ContinuingNGrams.of_texts([text for text, _ in made_up_texts()])
     save_writer(path, continuing.KIND, [continuing.ANY], writer.vocabulary, writer.tensors())
     return path
 
@@ -150,7 +150,7 @@ class AskerWorld(WriterWorld):
         return TwoTextsSpec(vocabulary=60, length=10, first_length=14, tokenizer=tokenizer)
 
     def writer(self) -> AskingNGrams:  # type: ignore[override]
-        return AskingNGrams.fitted(made_up_questions())
+        return AskingNGrams.of_questions(made_up_questions())
 
     def save(self, path: Path) -> None:
         writer = self.writer()
