@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent.parent / "docs"
+KEPT = ("speed", "cost", "cores")
 AIMS = {"synthesis round": 5, "transfer step": 8}
 
 HEAD = """# Speed
 
-Written by `benchmarks/page.py` from what `benchmarks/speed.py` and `benchmarks/cost.py` measured; do not edit.
+Written by `benchmarks/page.py` from what `speed.py`, `cost.py` and `cores.py` beside it measured; do not edit.
 
 How much faster a synthesis round and a student step are here than in a plain loop, why, where the remaining time
-goes, and what larger images, batches, generators and tasks cost. All figures are of one machine without a GPU.
+goes, and what larger images, batches, generators and tasks cost. No figure is of a GPU.
 
 ## Beside a plain loop
 
@@ -96,7 +97,8 @@ CORES = """
 
 One synthesis round and one student step of {batch} images in all, as above: by one thread, by a thread on each core,
 and by a process of one thread on each core, which `torchrun` starts and which average their gradients. Seconds, and
-how many times as fast as one thread, the median of {repeats} turns with lowest and highest in brackets.
+how many times as fast as one thread, the median of {repeats} turns with lowest and highest in brackets; {processor},
+in {precision}, with nothing else running.
 
 """
 
@@ -113,13 +115,11 @@ does not depend on what they have learned.
 
 
 def main() -> None:
-    speed, cost = (json.loads((DOCS / "speed" / f"{name}.json").read_text()) for name in ("speed", "cost"))
-    cores = DOCS / "speed" / "cores.json"  # which wants a quiet machine, and was not measured on every one
-    several = json.loads(cores.read_text()) if cores.is_file() else None
-    (DOCS / "speed.md").write_text(page(speed, cost, several), encoding="utf-8")
+    speed, cost, cores = (json.loads((DOCS / "speed" / f"{name}.json").read_text()) for name in KEPT)
+    (DOCS / "speed.md").write_text(page(speed, cost, cores), encoding="utf-8")
 
 
-def page(speed: dict[str, Any], cost: dict[str, Any], cores: dict[str, Any] | None) -> str:
+def page(speed: dict[str, Any], cost: dict[str, Any], cores: dict[str, Any]) -> str:
     rates = {precision: value / 1e9 for precision, value in speed["matrix FLOP/s"].items()}
     floor = min(each["transfer step"]["peak bytes"] for each in cost["points"]) / 1e9
     parts = [
@@ -132,7 +132,8 @@ def page(speed: dict[str, Any], cost: dict[str, Any], cores: dict[str, Any] | No
         "\nSo, of our side:\n\n",
         readings(speed),
         COST.format(**cost["points"][0]["size"], repeats=cost["repeats"], floor=floor),
-        *([] if cores is None else [CORES.format(repeats=cores["repeats"], **cores["size"]), by_cores(cores)]),
+        CORES.format(**cores["size"], **cores["machine"], repeats=cores["repeats"], precision=cores["precision"]),
+        by_cores(cores),
         MEASURED.format(**speed["machine"]),
     ]
     return "".join(parts)
