@@ -12,6 +12,7 @@ import torch
 
 from sansdata.datasets.load import load_set
 from sansdata.decoding.wav import wav_bytes
+from sansdata.engine.finish import last_answers
 from sansdata.errors import DataError, TaskError
 from sansdata.evaluate.labelled import evaluate_model
 from sansdata.figures import values
@@ -93,6 +94,43 @@ def test_the_loss_is_taken_over_the_teachers_text_alone() -> None:
     loss = kind().match(Outputs(student), Outputs(teacher), how)
     by_place = kl(student, teacher, 2.0)
     assert loss.tolist() == pytest.approx([float(by_place[0, :4].mean()), float(by_place[1].mean())], rel=1e-5)
+
+
+def test_answers_of_a_large_vocabulary_are_kept_by_their_likeliest_tokens() -> None:
+    outputs = Transcripts(TranscriptSpec(tokenizer="words", prompt=(0,), end=999, vocabulary=1000, length=4))
+    answers = torch.randn(3, 1000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 4
+    packed = outputs.pack(answers)
+    again = outputs.unpack(packed).double()
+    assert packed.numel() * 12 < answers.numel()
+    assert outputs.tokens(again).equal(outputs.tokens(answers))
+    assert again.logsumexp(1).abs().max() < 1e-5  # they are log-probabilities: nothing of the mass is lost
+    chances = answers.log_softmax(1)
+    likely = chances >= chances.topk(32, 1).values[:, -1:]
+    torch.testing.assert_close(again[likely], chances[likely], rtol=1e-5, atol=1e-5)
+    assert outputs.from_array(packed.numpy(), 3).equal(outputs.unpack(packed))  # type: ignore[union-attr]
+    assert kind().pack(saying(["one"])).shape == (1, 12, 8)  # of a small one all of it
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [((0, 0, 0), 1000.0), ((0, 5, 1), -1.0), ((1, 31, 3), np.nan), ((2, 0, 0), np.inf)]
+)
+def test_kept_answers_that_name_no_token_are_none(place: tuple[int, int, int], value: float) -> None:
+    outputs = Transcripts(TranscriptSpec(tokenizer="words", prompt=(0,), end=999, vocabulary=1000, length=4))
+    packed = outputs.pack(torch.zeros(3, 1000, 4)).numpy().copy()
+    assert outputs.from_array(packed, 3) is not None
+    packed[place] = value
+    assert outputs.from_array(packed, 3) is None
+    assert outputs.from_array(packed[:, :-1], 3) is None
+    assert outputs.from_array(np.array(1.0), 1) is None
+
+
+@pytest.mark.parametrize("logits", [np.float32(1), np.zeros((200, 12, 8), np.float32), np.zeros(3, np.int64)])
+def test_what_stands_in_the_place_of_the_last_answers_is_measured_first(tmp_path: Path, logits: np.ndarray) -> None:
+    """A resumed run reads samples that anybody may have written."""
+    np.savez(tmp_path / "step-000000009.npz", logits=logits)
+    answers = last_answers(tmp_path, kind())
+    assert answers is None or answers.shape == (64, 12, 8)
+    assert (answers is None) == (logits.shape != (200, 12, 8))
 
 
 @pytest.mark.parametrize(

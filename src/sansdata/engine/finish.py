@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from .. import __version__, columns
@@ -28,6 +29,8 @@ from .probes import make_probes
 from .run_directory import RunDirectory
 
 MAX_SAMPLE_BYTES = 512_000_000
+LATE = 64
+"""Answers of the last samples that are looked at: no more than a run keeps of one step."""
 """Of one file of samples."""
 
 
@@ -125,7 +128,10 @@ def last_answers(folder: Path, kind: OutputKind) -> Tensor | None:
     for _, path in by_step(folder, ".npz")[-1:]:
         with contextlib.suppress(OSError, DataError), open_regular(path, MAX_SAMPLE_BYTES) as file:
             answers = read_arrays(file, path.name, MAX_SAMPLE_BYTES).get("logits")
-            return None if answers is None else kind.from_array(answers, len(answers))
+            if answers is None:
+                return None
+            first = np.atleast_1d(answers)[:LATE]
+            return kind.from_array(first, len(first))
     return None
 
 

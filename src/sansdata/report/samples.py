@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 from torch import Tensor
 
@@ -89,8 +90,8 @@ def _read_grid(step: int, path: Path, task: Task) -> Grid:
         raise DataError("no samples in it")
     outputs = output_kind(task)
     answers = {
-        whose: found[:PER_GRID] for whose, name in WHOSE.items()
-        if name in arrays and (found := outputs.from_array(arrays[name], count)) is not None
+        whose: first for whose, name in WHOSE.items() if name in arrays
+        and (first := outputs.from_array(np.atleast_1d(arrays[name])[:PER_GRID], min(count, PER_GRID))) is not None
     }  # fmt: skip
     captions = _captions(answers.get("teacher"), outputs, task)
     previews = outputs.drawn(kind.preview(columns.take(packed, slice(PER_GRID))), answers)

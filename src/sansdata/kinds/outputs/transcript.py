@@ -3,6 +3,7 @@ the first token that ends a text does not count."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from ..inputs.tokenizer import Tokenizer
 NameOf = Callable[[int], str]
 IGNORED = -100
 """In the place of a token behind the end."""
+LIKELIEST = 32
+"""Tokens of a place of which a file keeps how likely they are: a vocabulary of 50,000 would fill the disk."""
 FEW = 0.02
 RUNAWAY = 2.0
 """Words said for each that is there, from which a transcript has run away."""
@@ -170,6 +173,40 @@ class Transcripts(OutputKind):
 
     def signature(self) -> tuple[str, tuple[int, ...]]:
         return "logits", (self.spec.vocabulary, self.spec.length)
+
+    # -- answers that are kept
+
+    @property
+    def _shortened(self) -> bool:
+        return self.spec.vocabulary > 2 * LIKELIEST + 1
+
+    def pack(self, answers: Tensor) -> Tensor:
+        """Of a large vocabulary (B, 2 K + 1, L) float32: of each place the numbers of its K likeliest tokens, the logs
+        of their probabilities, and that of what is left for all others together. Of a small one all of it."""
+        if not self._shortened:
+            return super().pack(answers)
+        logs = answers.detach().float().log_softmax(1)
+        best, numbers = logs.topk(LIKELIEST, 1)
+        others = logs.scatter(1, numbers, -torch.inf).logsumexp(1, keepdim=True)
+        return torch.cat([numbers.float(), best, others], 1).cpu()
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """The tokens that are not among the likeliest of their place share what is left evenly."""
+        if not self._shortened:
+            return super().unpack(packed)
+        numbers, best, others = packed.split([LIKELIEST, LIKELIEST, 1], 1)
+        each = others - math.log(self.spec.vocabulary - LIKELIEST)
+        return each.repeat(1, self.spec.vocabulary, 1).scatter(1, numbers.long(), best)
+
+    def from_array(self, array: np.ndarray, count: int) -> Tensor | None:
+        if not self._shortened:
+            return super().from_array(array, count)
+        if array.dtype.kind != "f" or array.shape != (count, 2 * LIKELIEST + 1, self.spec.length):
+            return None
+        numbers = array[:, :LIKELIEST]
+        if not bool(((numbers >= 0) & (numbers < self.spec.vocabulary)).all()):
+            return None
+        return self.unpack(torch.from_numpy(np.ascontiguousarray(array)).float())
 
 
 def error_rates(wanted: Sequence[str], heard: Sequence[str]) -> list[Finding]:
