@@ -123,6 +123,11 @@ class Method(ABC):
         return cls.requires(config).access >= Access.GRADIENTS
 
     @classmethod
+    def one_shape(cls, config: Any) -> bool:
+        """Whether all its batches are of one shape, so that older inputs can join a new one. Default: yes."""
+        return True
+
+    @classmethod
     def rehearsal(cls, config: Any) -> Any:
         """Settings under which every kind of move comes soon, at its usual cost: for measuring the moves."""
         return config

@@ -30,6 +30,8 @@ class Case:
     """Parameters of the trained student that are given, not learned."""
     retains: bool = True
     """Whether the update `retain` can ask its teacher about what it remembers."""
+    one_shape: bool = True
+    """Whether what joins inputs of several batches can work with it."""
     like: str = ""
     """The row of a method that is built alike; it stands for this one in the short tests."""
 
@@ -170,6 +172,17 @@ CASES = {
         },
         stops=(5, 1, 15),  # 1, 5 and 15: half a call; 5 and 15: by a generator made anew; 15: the pool is being renewed
         moves_apart=((1, 6), (5, 12)),
+    ),
+    "muse": Case(
+        {
+            "iterations": 4, "chunk": 3, "latent": 16, "width": 8, "batch": 9, "warmup_rounds": 1, "warmup_calls": 2,
+            "calls": 1, "generator_life": 2, "steps_per_round": 3, "pool": 24, "sizes": [8, 6],
+            "transfer": {"batch": 8},
+        },
+        stops=(7, 1, 15),  # 1, 7 and 15: half a call; 1 of the larger size, 7 and 15: of either after the warm-up
+        moves_apart=((1, 6), (5, 12)),
+        one_shape=False,
+        like="nayer",
     ),
     "cae-dfkd": Case(
         {
@@ -383,5 +396,7 @@ def shapes(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=() if name in SHAPES else pytest.mark.long) for name in names]
 
 
+ONE_SHAPE = sorted(row for row in CASES if "/" not in row and CASES[row].one_shape)
+"""Those whose batches are all of one shape, for what joins older images to them."""
 IMAGE_ROWS = sorted(row for row in CASES if "/" not in row)
 """Rows of methods on images and classes, for what only images can have: defences, feature terms, odd sizes."""

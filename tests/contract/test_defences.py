@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES, IMAGE_ROWS, rows
+from cases import CASES, ONE_SHAPE, rows
 from processes import distil
 from tiny import (
     Plain,
@@ -35,7 +35,7 @@ from sansdata.settings import RetrospectSettings, RunSettings, VaccineSettings
 from sansdata.teachers.base import Teacher, fingerprint
 
 LATE = RetrospectSettings(share=0.5, rounds=2, marked=0.5)
-every_method = pytest.mark.parametrize("name", rows(IMAGE_ROWS))
+every_method = pytest.mark.parametrize("name", rows(ONE_SHAPE))
 
 
 def make_session(name: str, vaccine: bool = True, retrospect: bool = True, **how: Any) -> Session:

@@ -329,7 +329,7 @@ def test_channels_and_odd_sizes(name: str, shape: tuple[int, int, int]) -> None:
     session = make_session(name, shape)
     session.advance(7)
     assert session.last_batch is not None
-    assert session.last_batch.inputs.shape[1:] == shape
+    assert session.last_batch.inputs.shape[1:] == shape or not CASES[name].one_shape
 
 
 @every_image_method

@@ -27,7 +27,7 @@ def keep_samples(directory: RunDirectory, session: Session, reservoir: Reservoir
         return
     kind, context = input_kind(session.context.task), session.context
     made, targets = synthesised(session, reservoir)
-    packed = kind.pack(kind.unpack(evenly(made, count)))  # no more than its file can hold
+    packed = kind.pack(kind.fitted(kind.unpack(evenly(made, count))))  # no more than its file can hold
     arrays = kind.to_arrays(packed)
     if "images" in arrays:
         arrays["x"] = arrays.pop("images")

@@ -234,7 +234,7 @@ class Loop:
         batch = session.last_batch
         assert batch is not None
         self.speed = columns.count(batch.inputs) / cost["seconds"] * self.runtime.world
-        self.reservoir.offer(columns.take(batch.inputs, slice(OFFERED)), session.streams("reservoir"))
+        self.reservoir.offer(self.kind.fitted(columns.take(batch.inputs, slice(OFFERED))), session.streams("reservoir"))
         if self._passed("replans", len(REPLAN_AT), REPLAN_AT):
             self._replan()
         if self._passed("sample_grids", self.settings.sample_grids) and self.first:
@@ -341,7 +341,7 @@ class Loop:
         assert batch is not None
         teacher, context = session.context.teacher.network, session.context
         outputs = teacher.outputs
-        packed = self.kind.pack(columns.take(batch.inputs, slice(DRAWN if outputs.draws else GRID)))
+        packed = self.kind.pack(self.kind.fitted(columns.take(batch.inputs, slice(DRAWN if outputs.draws else GRID))))
         arrays = self.kind.to_arrays(packed)
         if batch.teacher_outputs is not None:
             answers = batch.teacher_outputs.value[: columns.count(packed)]

@@ -298,6 +298,11 @@ def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool, given: type[Me
     for part, section in settings.parts.items():
         if reasons := PARTS[part].unmet(section, teacher):
             raise MethodError(f"{settings.why_part(part)} cannot work with this teacher: " + "; ".join(reasons))
+        if PARTS[part].joins and not method.one_shape(config):
+            raise MethodError(
+                f"{settings.why_part(part)} joins inputs of several batches, and method '{name}' makes them of several "
+                "sizes here; give it one"
+            )
     return Chosen(settings, method, config, needs, why)
 
 

@@ -82,6 +82,11 @@ class InputKind(ABC):
     def unpack(self, packed: Inputs) -> Inputs:
         """From store to travel."""
 
+    def fitted(self, inputs: Inputs) -> Inputs:
+        """Inputs as they travel, those of another size in the task's: whoever keeps some of all that a method makes
+        keeps them in one. Default: there is no other."""
+        return inputs
+
     @abstractmethod
     def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
         """The door that a model's file or a task describes; of an empty description the kind's own.

@@ -52,6 +52,7 @@ METHODS = {
     "fm": ("fm:FM", "meta-learned generator, k steps a batch; pool (Fang et al. 2022)"),
     "cmi": ("cmi:CMI", "a generator a batch, images told apart by contrast; pool (Fang et al. 2021)"),
     "nayer": ("nayer:NAYER", "class embeddings through a noisy layer; pool (Tran et al. 2024)"),
+    "muse": ("muse:MUSE", "NAYER at several sizes below the teacher's; a reconstruction; pool (Tran et al. 2024)"),
     "cae-dfkd": ("cae_dfkd:CAEDFKD", "diffused class embeddings, contrast in the student; pool (Zhang et al. 2025)"),
     "diffdfkd": (
         "diffdfkd:DiffDFKD",

@@ -90,13 +90,17 @@ class NAYER(CallRounds):
         age = self.schedule["round"] - config.warmup_rounds
         if self.schedule["calls"] == 0 and age % config.generator_life == 0:
             with context.streams.as_global("generator"):
-                draw_default(self.generator)
-                draw_default(self.noisy)
+                self.renew()
         if config.redraw:
             self.noisy.redraw(context.streams("noise"))
         # Adam's moments would be those of weights that were drawn anew: each call begins without any.
         self.optimizer = self._new_optimizer()
         return class_blocks(config.batch, context.task.classes, context.streams("labels"))
+
+    def renew(self) -> None:
+        """Draws the weights of the generator and of what lies before it anew, from the global generator."""
+        draw_default(self.generator)
+        draw_default(self.noisy)
 
     def codes(self) -> Tensor:
         return self.noisy.train()(self.loop.targets)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..memory import Pool
 from ..method import Context
 from ..models.modes import fixed
 from ..objectives.batch_stats import BatchStatistics
-from .generator import images_from, make_generator
+from .generator import Generator, images_from, make_generator
 from .inner_loop import InnerLoop
 from .inversion_losses import inversion_losses
 from .rounds import PooledRounds, Round, Schedule
@@ -40,6 +41,13 @@ class CallSchedule(Schedule):
         """Whether the rounds of the warm-up are over, so that the student is taught."""
         return self["round"] >= self.settings.warmup_rounds
 
+    @property
+    def made(self) -> int:
+        """Calls that have ended in the whole run."""
+        settings, rounds = self.settings, self["round"]
+        warm = min(rounds, settings.warmup_rounds)
+        return warm * settings.warmup_calls + (rounds - warm) * settings.calls + self["calls"]
+
     def end_call(self) -> None:
         settings = self.settings
         self["calls"] += 1
@@ -47,6 +55,17 @@ class CallSchedule(Schedule):
             if self.warm:
                 self.begin_steps()
             self["round"], self["calls"] = self["round"] + 1, 0
+
+
+@dataclass
+class Canvas:
+    """What makes images of one shape (C, H, W): the generator, what is remembered of their statistics in the teacher,
+    and the pool of those that are kept."""
+
+    shape: tuple[int, int, int]
+    generator: Generator
+    bn: BatchStatistics
+    pool: Pool
 
 
 class CallRounds(PooledRounds):
@@ -79,25 +98,36 @@ class CallRounds(PooledRounds):
 
     def __init__(self, config: Any, context: Context) -> None:
         super().__init__(config, context)
-        self.generator = make_generator(context, config.latent, config.width, "unit")
-        norms = context.teacher.inside.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
         self.loop = InnerLoop(config.iterations, config.chunk)
-        self.pool = Pool(config.pool)
         self.schedule = CallSchedule(self.round_of(config), config)
+        self.take(self.first_canvas())
+
+    def first_canvas(self) -> Canvas:
+        """What the first call works on. Default: images as the task has them."""
+        return self.new_canvas(self.context.task.shape, self.config.pool)
+
+    def new_canvas(self, shape: tuple[int, int, int], pool: int) -> Canvas:
+        """For images of `shape`, of which `pool` are kept."""
+        config, context = self.config, self.context
+        generator = make_generator(context, config.latent, config.width, "unit", shape=shape)
+        norms = context.teacher.inside.batch_norms if config.bn else ()
+        bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
+        return Canvas(shape, generator, bn, Pool(pool))
+
+    def take(self, canvas: Canvas) -> None:
+        """What the next call works on."""
+        self.canvas = canvas
+        self.generator, self.bn, self.pool = canvas.generator, canvas.bn, canvas.pool
 
     def acquire(self) -> Losses:
-        config, context, loop = self.config, self.context, self.loop
+        context, loop = self.context, self.loop
         if loop.iteration == 0:
             loop.begin(self.begin_call().to(context.runtime.device))
         losses = Losses()
         with fixed(context.student):
             for _ in range(loop.in_this_move):
                 images = images_from(self.generator.train(), self.codes(), context)
-                losses, _ = inversion_losses(
-                    images, loop.targets, context, self.bn, ce=config.ce, bn=config.bn,
-                    adversarial=config.adversarial if self.schedule.warm else 0.0, view=config.view,
-                )  # fmt: skip
+                losses = self.ask(images)
                 total = losses.total()
                 loop.offer(total.item(), images=images)
                 total.backward()
@@ -106,6 +136,15 @@ class CallRounds(PooledRounds):
                 self.optimizer.zero_grad(set_to_none=True)
         if loop.finished:
             self.end_call()
+        return losses
+
+    def ask(self, images: Tensor) -> Losses:
+        """What images (B, C, H, W) of the call's targets are asked for; the student is in eval mode."""
+        config = self.config
+        losses, _ = inversion_losses(
+            images, self.loop.targets, self.context, self.bn, ce=config.ce, bn=config.bn,
+            adversarial=config.adversarial if self.schedule.warm else 0.0, view=config.view,
+        )  # fmt: skip
         return losses
 
     @abstractmethod

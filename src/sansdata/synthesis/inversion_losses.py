@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -34,13 +34,28 @@ def inversion_losses(
     """
     stream = context.streams("synthesis-view")
     viewed, targets = together(lambda seen: augment(seen, view, stream), images, targets)
+    return inversion_terms(
+        viewed, targets, context, statistics, lambda: context.student_outputs(viewed), ce=ce, bn=bn,
+        adversarial=adversarial, taps=taps,
+    )  # fmt: skip
+
+
+def inversion_terms(
+    viewed: Tensor,
+    targets: Tensor,
+    context: Context,
+    statistics: BatchStatistics,
+    student: Callable[[], Outputs],
+    *,
+    ce: float,
+    bn: float,
+    adversarial: float,
+    taps: Sequence[str] = (),
+) -> tuple[Losses, Outputs]:
+    """The same of images as they are seen. student: its outputs on them."""
     outputs = context.teacher(viewed, tuple(dict.fromkeys((*statistics.taps, *taps))))
     losses = context.acquire_losses(viewed, outputs)
     losses.add("ce", ce, lambda: cross_entropy(outputs.logits, targets))
     losses.add("bn", bn, lambda: statistics(outputs.taps))
-    losses.add(
-        "adversarial",
-        adversarial,
-        lambda: decision_adversarial(context.student_outputs(viewed).logits, outputs.logits),
-    )
+    losses.add("adversarial", adversarial, lambda: decision_adversarial(student().logits, outputs.logits))
     return losses, outputs

@@ -42,11 +42,13 @@ class StudentStep:
 class Part:
     """One row. role: a defence is there before the method and adds to both losses; a view changes how the student's
     weights are seen wherever it runs; terms are read from the student's own forward pass; an update takes the step.
-    build(settings, context or step). unmet(settings, teacher): why it cannot work with this teacher."""
+    build(settings, context or step). unmet(settings, teacher): why it cannot work with this teacher. joins: whether it
+    puts inputs of several batches into one."""
 
     role: Literal["defence", "view", "terms", "update"]
     build: Callable[[Any, Any], Any]
     unmet: Callable[[Any, Teacher], list[str]]
+    joins: bool = False
 
 
 def _retain(settings: RetainSettings, step: StudentStep) -> Retain:
@@ -87,10 +89,10 @@ def _unmet_by_retrospect(settings: RetrospectSettings, teacher: Teacher) -> list
 
 
 PARTS: Mapping[str, Part] = {
-    "vaccine": Part("defence", Vaccine, lambda settings, teacher: unmet_by_vaccine(teacher)),
+    "vaccine": Part("defence", Vaccine, lambda settings, teacher: unmet_by_vaccine(teacher), True),
     "bits": Part("view", FewBitStudent, lambda settings, teacher: []),
     "features": Part("terms", AddedTerms, lambda settings, teacher: unmet(Requirements(Access.WEIGHTS), teacher)),
-    "retain": Part("update", _retain, _unmet_by_retain),
+    "retain": Part("update", _retain, _unmet_by_retain, True),
     "retrospect": Part("update", _retrospect, _unmet_by_retrospect),
 }
 """section of the settings -> part, in the order in which they are built; of two updates the later one goes first."""

@@ -34,7 +34,7 @@ class VAEReplay:
         self.context, self.share, self.settings = context, settings.share, settings.vae
         latent, shape, width = settings.vae.latent, context.task.shape, settings.vae.width
         with context.streams.as_global("vae", shared=True):
-            width = affordable_width(context, latent) if width == "auto" else width
+            width = affordable_width(context, latent, context.task.shape) if width == "auto" else width
             self.vae = context.runtime.place(VAE(latent, shape, width))
         # The released code has an optimiser each for encoder and decoder, at the same rate: the same steps as one.
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.vae.lr)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ...columns import Inputs
@@ -98,6 +99,14 @@ class Images(InputKind):
     def unpack(self, packed: Inputs) -> Tensor:
         assert isinstance(packed, Tensor)
         return pixels.unpack(packed)
+
+    def fitted(self, inputs: Inputs) -> Tensor:
+        """Images of another size are enlarged, or made smaller, bilinearly."""
+        assert isinstance(inputs, Tensor)
+        size = tuple(self.spec.shape[1:])
+        if tuple(inputs.shape[2:]) == size:
+            return inputs
+        return F.interpolate(inputs, size, mode="bilinear", antialias=True)
 
     def preprocessor(self, described: Mapping[str, Any]) -> Normalise:
         channels = self.spec.shape[0]

@@ -22,19 +22,18 @@ from torch import Tensor, nn
 from ...arithmetic import ceil_div
 from ...config import Strict
 from ...contracts import Batch, Forward, Losses, Stateful
-from ...errors import MethodError
 from ...memory import Slot
 from ...method import Context
 from ...models.embeddings import class_embeddings
 from ...models.modes import fixed
-from ...models.with_part import PROJECTED, WithPart
+from ...models.with_part import PROJECTED
 from ...objectives.contrastive import class_contrast
 from ...synthesis.augment import Augment, random_flip
 from ...synthesis.calls import CallRounds
 from ...synthesis.generator import Width, images_from
 from ...synthesis.labels import stratified_labels
 from ...synthesis.resized_crop import random_resized_crop
-from ...teachers.base import dissect
+from ...training.feature_part import beside_features
 from ...training.transfer import TransferSettings
 from .embedding_diffusion import EmbeddingDiffusion, Source, standardised, unit_noise
 
@@ -124,19 +123,10 @@ class CAEDFKD(CallRounds):
         """With the projection that the contrast compares. Raises MethodError where `student` has no feature vector."""
         if not self.config.contrast:
             return student
-        with fixed(student):
-            head = dissect(self.context.network.around(student), torch.zeros(2, *self.context.task.shape)).head
-        if head is None:
-            raise MethodError(
-                "cae-dfkd contrasts what enters the student's last linear layer, and no linear layer gives this "
-                "student's logits; take another student, or leave the contrast out with contrast=0"
-            )
-        width = student.get_submodule(head).in_features
-        with self.context.streams.as_global("projection", shared=True):
-            projection = Projection(width, self.config.projection)  # type: ignore[arg-type]
-        return self.context.runtime.place(
-            WithPart(student, PROJECTED, projection, reads=f"{head}:input", child="projection")
-        )
+        return beside_features(
+            student, self.context, lambda width: Projection(width, self.config.projection), "projection",
+            "cae-dfkd contrasts what enters the student's last linear layer", "leave the contrast out with contrast=0",
+        )  # fmt: skip
 
     def begin_call(self) -> Tensor:
         """Classes in equal numbers; one diffusion of each image's embedding for the whole call."""
