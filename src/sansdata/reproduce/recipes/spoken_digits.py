@@ -36,14 +36,15 @@ SPOKEN_DIGITS = Recipe(
     student="mel-cnn-small",
     experiment="spoken",
     held_out=0,
+    seeds=10,
     matched="400 steps of 64 sounds for every arm, at the same rate; 1,000 sounds of espeak-ng and flite, the same for "
     "all arms of a seed. The teacher, 26.6 k parameters, learnt 1,800 real clips of four speakers; the 200 test clips "
     "are other takes of these. The random part is as large as what the proxy keeps.",
     arms={
         "small": (
-            _arm("noise", "floor", "noise", source="white"),
-            _arm("babble", "floor", "noise", source="babble"),
-            _arm("inversion", "method", "frami", iterations=60, steps_per_batch=50),
+            _arm("noise", "floor", "noise", seeds=3, source="white"),
+            _arm("babble", "floor", "noise", seeds=3, source="babble"),
+            _arm("inversion", "method", "frami", seeds=3, iterations=60, steps_per_batch=50),
             _arm("random-part", "floor", filter="random"),
             _arm("no-filter", "ablation", filter="none"),
             _arm("proxy-filter", "method", filter="proxy"),
@@ -51,7 +52,7 @@ SPOKEN_DIGITS = Recipe(
             _arm("confidence-any-class", "ablation", filter="confidence", within_class=False),
             _arm("text-label", "ablation", filter="none", labels="text", kl="none"),
             _arm("text-label-agreed-kl", "combination", filter="none", labels="text", kl="agreed"),
-            _arm("real-clips", "ceiling", "real-data", view="none"),
+            _arm("real-clips", "ceiling", "real-data", seeds=3, view="none"),
         )
     },
     expected=(
