@@ -257,6 +257,16 @@ CASES = {
         stops=(5, 1, 9),  # 1: before the student's first step; 5: the table was steered; 9: the pool is being renewed
         learns={"lr": 0.02},
     ),
+    "masked-kd/tokens": Case(
+        {
+            "width": 8, "layers": 1, "fit_steps": 5, "chunk": 2, "choices": 3, "batch": 8, "steps_per_round": 3,
+            "transfer": {"batch": 8},
+        },
+        stops=(2, 5, 9),  # 2: the writer has learnt for a while; 5 and 9: in the middle of a round
+        moves_apart=((1, 6), (5, 6)),
+        learns={"lr": 0.02, "batch": 32},
+        like="as-dfd/tokens",
+    ),
     "as-dfd/tokens": Case(
         {
             "batch": 8, "iterations": 4, "harder": 3, "chunk": 2, "choices": 3, "enters": "mixture",

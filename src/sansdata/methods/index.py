@@ -77,6 +77,10 @@ METHODS = {
         "promptdfd:PromptDFD",
         "texts: a language model goes on with beginnings that REINFORCE finds; pool (Ma et al. 2022)",
     ),
+    "masked-kd": (
+        "masked_kd:MaskedKD",
+        "texts: a masked language model fills gaps where the student errs; fresh batches (Rashid et al. 2021)",
+    ),
     "as-dfd": ("as_dfd:ASDFD", "texts: vectors in the place of words, against the student; pool (Ma et al. 2020)"),
     "echo-dfkd": (
         "echo_dfkd:EchoDFKD",

@@ -204,12 +204,13 @@ class MUSE(NAYER):
         return draw(filled[place].pool, context, config.transfer.batch, config.view)
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
+        """Matches the teacher, and draws the features of images whose class is known to it."""
         losses, outputs = Losses(), student(batch.inputs)
         kind, config, targets = self.context.network.outputs, self.config, batch.targets
         losses.add("match", 1, lambda: kind.match(outputs, batch.answers(), config.transfer))
-        assert targets is not None
-        at = targets.to(self.noisy.embeddings.device)
-        losses.add("attraction", config.attraction, lambda: self._from_class(outputs, at))
+        if targets is not None:
+            at = targets.to(self.noisy.embeddings.device)
+            losses.add("attraction", config.attraction, lambda: self._from_class(outputs, at))
         return losses
 
     def state(self) -> Mapping[str, Stateful]:

@@ -55,6 +55,10 @@ class Tokenizer:
         name = _load(self.path)[1].get("model", {}).get("unk_token")
         return self._loaded.token_to_id(name) if isinstance(name, str) else None
 
+    def id_of(self, word: str) -> int | None:
+        """Of a word of the vocabulary as it stands there, special ones too; None where it has none."""
+        return self._loaded.token_to_id(word)
+
     def ids(self, texts: Sequence[str], length: int, padding: int) -> tuple[Tensor, Tensor]:
         """(tokens (B, length) int64, mask (B, length) bool); what is longer is cut, special tokens as the file says.
         Raises TaskError for a text that the file has no ids for."""

@@ -2,7 +2,8 @@
 texts (the ceiling), and how far it agrees with its teacher on the test texts.
 
 Of an arm's `experiment`: data (a name in reproduce.texts.SETS), teacher (fields of TextRecipe besides), writes: whether
-its method steers the language model of reproduce.language_models.
+its method steers the language model of reproduce.language_models, unrelated: another set, whose training texts the
+method is given as lines without labels.
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         session.advance(arm.steps)
         figures: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
-        options = {**arm.options, "writer": str(ensure_writer())} if arm.experiment.get("writes") else arm.options
+        options = dict(arm.options)
+        if arm.experiment.get("writes"):
+            options["writer"] = str(ensure_writer())
+        if unrelated := arm.experiment.get("unrelated"):
+            options["texts"] = str(folder / "texts.txt")
+            lines = (" ".join(text.split()) for text in SETS[unrelated]()[0].texts)
+            (folder / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
         settings = {"threads": recipe.threads, "precision": "fp32", **arm.run}
         result = distill(
             spec, recipe.student, arm.method, f"{arm.steps}steps", folder / "run", seed, task=task, strict=True,
