@@ -22,7 +22,6 @@ from ..method import Context
 from ..models.generators import Range
 from ..models.modes import fixed
 from ..objectives import class_priors
-from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import jsd_adversarial
 from ..synthesis.ema import EMAGenerator, EMASettings
 from ..synthesis.generator import Width, images_from, latents, make_generator
@@ -119,8 +118,7 @@ class DAFL(InRounds):
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr)
         self.ema = EMAGenerator(config.ema, self.generator, config.latent)
         self.taps = [f"{context.teacher.inside.head}:input"] if config.activation else []
-        inside = context.teacher.inside if config.bn else None
-        self.bn = BatchStatistics(inside.module, inside.batch_norms) if inside else None
+        self.bn = context.teacher.statistics() if config.bn else None
         self.schedule = Schedule(self.round_of(config), images=None, logits=None)
 
     def acquire(self) -> Losses:

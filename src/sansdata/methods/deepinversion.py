@@ -16,7 +16,6 @@ from ..contracts import PER_PIXEL_TOO, Access, Losses, Outputs, Requirements, St
 from ..memory import Pool
 from ..method import Context
 from ..objectives import image_priors
-from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import cross_entropy
 from ..synthesis.augment import Augment, jitter, random_flip
 from ..synthesis.layouts import random_targets, together
@@ -72,8 +71,7 @@ class DeepInversion(PixelRounds):
 
     def __init__(self, config: DeepInversionConfig, context: Context) -> None:
         super().__init__(config, context)
-        norms = context.teacher.inside.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.inside.module, norms, first=config.first_bn)
+        self.bn = context.teacher.statistics(config.bn > 0, first=config.first_bn)
         self.pool = Pool(config.pool)
         blank = torch.zeros(config.batch, *context.task.shape)
         nothing = torch.zeros(config.batch, dtype=torch.int64)

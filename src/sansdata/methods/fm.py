@@ -21,7 +21,6 @@ from ..memory import Pool
 from ..method import Context
 from ..models.generators import UpsamplingGenerator
 from ..models.modes import fixed
-from ..objectives.batch_stats import BatchStatistics
 from ..synthesis.augment import Augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.inversion_losses import inversion_losses
@@ -113,8 +112,7 @@ class FM(PooledRounds):
         self.generator = make_generator(context, config.latent, config.width, "unit")
         lr, _ = config.rates
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=lr * config.k, betas=(0.5, 0.999))
-        norms = context.teacher.inside.batch_norms if config.bn else ()
-        self.bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
+        self.bn = context.teacher.statistics(config.bn > 0, config.bn_momentum)
         self.pool = Pool(config.pool)
         self.schedule = Schedule(self.round_of(config), round=0)
 

@@ -21,7 +21,6 @@ from ..kinds.index import input_kind
 from ..kinds.inputs.waveform import Waveforms
 from ..memory import Pool, Slot
 from ..method import Context
-from ..objectives.batch_stats import BatchStatistics
 from ..objectives.contrastive import pair_contrast, spatial_means
 from ..objectives.logits import cross_entropy, entropy
 from ..synthesis.filtered_sound import BANDS, FilteredSound
@@ -79,10 +78,8 @@ class FRAMI(PixelRounds):
         kind = input_kind(context.task)
         assert isinstance(kind, Waveforms)
         self.kind, self.sound = kind, FilteredSound(kind.spec.rate, kind.spec.length)
-        inside = context.teacher.inside if config.bn or config.contrast else None
-        norms = inside.batch_norms if inside is not None and config.bn else ()
-        self.bn = BatchStatistics(context.teacher.module, norms)
-        self.features = f"{inside.head}:input" if inside is not None and config.contrast else ""
+        self.bn = context.teacher.statistics(config.bn > 0)
+        self.features = f"{context.teacher.inside.head}:input" if config.contrast else ""
         self.pool = Pool(config.pool, kind)
         blank = torch.zeros(config.batch, 1, BANDS, self.sound.frames)
         nothing = torch.zeros(config.batch, dtype=torch.int64)

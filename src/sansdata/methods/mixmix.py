@@ -18,7 +18,6 @@ from ..arithmetic import cosine
 from ..contracts import Batch, Losses, Outputs, Requirements
 from ..method import Context
 from ..objectives import image_priors
-from ..objectives.batch_stats import BatchStatistics
 from ..objectives.logits import mixed_cross_entropy
 from ..synthesis.augment import augment, jitter, random_flip
 from ..synthesis.resized_crop import between
@@ -60,10 +59,8 @@ class MixMix(DeepInversion):
 
     def __init__(self, config: MixMixConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.statistics = [self.bn]
-        for helper in context.teacher.helpers:
-            norms = helper.inside.batch_norms if config.bn else ()
-            self.statistics.append(BatchStatistics(helper.module, norms, first=config.first_bn))
+        helpers = context.teacher.helpers
+        self.statistics = [self.bn, *(one.statistics(config.bn > 0, first=config.first_bn) for one in helpers)]
 
     def iterate(self) -> Losses:
         done = self.inversion.iteration / self.config.iterations

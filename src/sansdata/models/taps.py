@@ -84,7 +84,8 @@ def forward(
 ) -> Outputs:
     """Runs `module` on inputs as it takes them, and reads the answer in what it returns.
 
-    A tap 'path' is the module's output, 'path:input' its first input. Every tap must fire exactly once.
+    A tap 'path' is the module's output, 'path:input' its first input, and so is 'path:folded' of a network whose
+    BatchNorm layers are part of others (models.folding). Every tap must fire exactly once.
     Raises TeacherError where a tap does not fire, fires twice, or is not a tensor.
     """
     fired: dict[str, Tensor] = {}
@@ -114,7 +115,7 @@ def _listen(root: nn.Module, tap: str, fired: dict[str, Tensor]) -> torch.utils.
             raise TeacherError(f"'{path}' runs more than once in a forward pass; its tap would be ambiguous")
         fired[tap] = value
 
-    if side == "input":
+    if side in ("input", "folded"):
         return part.register_forward_pre_hook(lambda _, *given: keep(_first(*given)), with_kwargs=True)
     return part.register_forward_hook(lambda _, __, output: keep(output))
 

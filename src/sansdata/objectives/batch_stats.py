@@ -70,9 +70,11 @@ class BatchStatistics:
 
     def __init__(self, module: nn.Module, norms: Iterable[str], momentum: float = 0.0, first: float = 1.0) -> None:
         self.norms = tuple(norms)
-        self.taps = tuple(f"{path}:input" for path in self.norms)
         self.momentum, self.first = momentum, first
         layers = [module.get_submodule(path) for path in self.norms]
+        self.taps = tuple(f"{path}:{getattr(layer, 'side', 'input')}" for path, layer in zip(self.norms, layers))
+        self._unfolded = [getattr(layer, "unfolded", None) for layer in layers]
+        """Of a layer that is part of another (models.folding): from its output's statistics to its input's."""
         self._target = [(layer.running_mean, layer.running_var) for layer in layers]
         self._remembered: list[tuple[Tensor, Tensor]] | None = None
         self._current: list[tuple[Tensor, Tensor]] | None = None
@@ -82,6 +84,8 @@ class BatchStatistics:
         total, current = [], []
         for i, tap in enumerate(self.taps):
             mean, var = channel_statistics(taps[tap])
+            if (unfolded := self._unfolded[i]) is not None:
+                mean, var = unfolded(mean, var)
             current.append((mean.detach(), var.detach()))
             if self._remembered is not None:
                 old_mean, old_var = self._remembered[i]

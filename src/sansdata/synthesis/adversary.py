@@ -13,7 +13,6 @@ from ..contracts import Access, Batch, Losses, OfGradient, Outputs, Questions, R
 from ..method import Context
 from ..models.generators import Range
 from ..models.modes import fixed
-from ..objectives.batch_stats import BatchStatistics
 from .ema import EMAGenerator, EMASettings
 from .generator import Form, Width, images_from, latents, make_generator
 
@@ -61,8 +60,7 @@ class Adversary:
         )
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=settings.generator_lr)
         self.ema = EMAGenerator(settings.ema, self.generator, settings.latent)
-        inside = context.teacher.inside if settings.bn else None
-        self.bn = BatchStatistics(inside.module, inside.batch_norms) if inside else None
+        self.bn = context.teacher.statistics() if settings.bn else None
 
     def codes(self, count: int) -> Tensor:
         """(count, Z) fresh latents."""

@@ -110,8 +110,7 @@ class CallRounds(PooledRounds):
         """For images of `shape`, of which `pool` are kept."""
         config, context = self.config, self.context
         generator = make_generator(context, config.latent, config.width, "unit", shape=shape)
-        norms = context.teacher.inside.batch_norms if config.bn else ()
-        bn = BatchStatistics(context.teacher.inside.module, norms, momentum=config.bn_momentum)
+        bn = context.teacher.statistics(config.bn > 0, config.bn_momentum)
         return Canvas(shape, generator, bn, Pool(pool))
 
     def take(self, canvas: Canvas) -> None:

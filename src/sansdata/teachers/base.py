@@ -20,10 +20,12 @@ from ..errors import TeacherError
 from ..kinds.index import input_kind
 from ..models.copying import private_copy, without_shape
 from ..models.device import device_of
+from ..models.folding import FoldedNorm, folded
 from ..models.modes import borrowed, buffers_kept, fixed
 from ..models.norms import matches, remembers
 from ..models.taps import call, execution_order
 from ..network import Network
+from ..objectives.batch_stats import BatchStatistics
 from ..runtime import Runtime
 from ..streams import Streams
 from ..tasks import Task, load_task
@@ -192,6 +194,7 @@ class Teacher:
         """Moves all members to the runtime's device and memory layout; they answer in its precision."""
         for member in self.members:
             member.runtime = runtime
+            member.__dict__.pop("folded", None)
             runtime.place(member.module)
         return self
 
@@ -214,13 +217,32 @@ class Teacher:
         if self.lender is not None:
             self.lender.stream = streams
 
+    def statistics(self, matched: bool = True, momentum: float = 0.0, first: float = 1.0) -> BatchStatistics:
+        """The prior of its BatchNorm layers, of none unless `matched`; momentum and first as there. Its taps are read
+        in the same network with these layers folded, where they can be: a quarter faster, gradient included."""
+        if not matched:
+            return BatchStatistics(nn.Module(), (), momentum, first)
+        module = self.inside.module if self.folded is None else self.folded.module
+        return BatchStatistics(module, self.inside.batch_norms, momentum, first)
+
+    @cached_property
+    def folded(self) -> Network | None:
+        """The network with its BatchNorm layers folded, for taps that say so."""
+        drawn = self.runtime.place(input_kind(self.task).draw(2, torch.Generator().manual_seed(0)))
+        module = folded(self.inside.module, self.network.preprocessor(drawn), self.network.outputs.read)
+        return None if module is None else self.network.around(self.runtime.place(module))
+
     def __call__(self, inputs: Inputs, taps: Sequence[str] = ()) -> Outputs:
         """inputs as they travel; taps as in models.taps.forward. Gradients flow to the inputs where their kind lets
         them, or are lent."""
         if self.lender is not None and torch.is_grad_enabled() and columns.asks_gradient(inputs):
             assert isinstance(inputs, Tensor)
             return Outputs(self.lender(self._ask, inputs))
-        return self.runtime.forward(self.network, inputs, taps, self.counters, "teacher")
+        network = self.network
+        if any(tap.endswith(f":{FoldedNorm.side}") for tap in taps):
+            assert self.folded is not None
+            network = self.folded
+        return self.runtime.forward(network, inputs, taps, self.counters, "teacher")
 
     def _ask(self, points: Tensor) -> Tensor:
         return self.runtime.forward(self.network, points, (), self.counters, "teacher").value

@@ -92,7 +92,9 @@ def test_the_guidance_is_the_gradient_through_the_clean_picture(ce, bn, far):
     at_work = session({"stride": None, "ce": ce, "bn": bn, "prior": wide})
     method = at_work.method
     method._begin()  # type: ignore[attr-defined]
-    teacher = at_work.context.teacher.module.double()
+    teacher = at_work.context.teacher
+    for network in (teacher.network, teacher.folded):
+        network.module.double()  # type: ignore[union-attr]
     batch, time = method.under_way, method.times[3]  # type: ignore[attr-defined]
     batch.states = batch.states.double()
     before = batch.states.clone()
@@ -107,7 +109,7 @@ def test_the_guidance_is_the_gradient_through_the_clean_picture(ce, bn, far):
     moved = (before - batch.states) / len(before)
     assert moved.abs().max() > 0
     assert float((moved * direction).sum()) == pytest.approx(slope, rel=5e-3)
-    assert not any(p.requires_grad for p in teacher.parameters())
+    assert not any(p.requires_grad for p in teacher.module.parameters())
 
 
 def test_without_any_term_it_is_plain_sampling_bit_by_bit():

@@ -22,7 +22,6 @@ from ...figures import Figure, Finding, Warned
 from ...memory import Pool, Slot
 from ...method import Context
 from ...models.modes import fixed
-from ...objectives.batch_stats import BatchStatistics
 from ...objectives.logits import cross_entropy, decision_adversarial
 from ...synthesis.augment import Augment
 from ...synthesis.inner_loop import Chunked
@@ -123,9 +122,7 @@ class DiffDFKD(PooledRounds):
         with context.streams.as_global("prior", shared=True):
             self.prior = Prior(config.prior, context.task, context.runtime)
         self.times = self.prior.times(config.times)
-        self.bn = BatchStatistics(
-            context.teacher.inside.module, context.teacher.inside.batch_norms if config.bn else ()
-        )
+        self.bn = context.teacher.statistics(config.bn > 0)
         self.pool = Pool(config.pool)
         self.schedule = Schedule(self.round_of(config))
         blank = torch.zeros(config.batch, *self.prior.shape, device=context.runtime.device)
