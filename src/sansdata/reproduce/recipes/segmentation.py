@@ -8,7 +8,7 @@ from .model import Arm, Expectation, Recipe, Role
 
 _FLOORS = ("gaussian", "fractal", "dead-leaves")
 _TRANSFER: dict[str, Any] = {
-    "optimizer": "adam", "lr": 3e-3, "weight_decay": 0.0, "schedule": "cosine", "batch": 16, "match": "l1",
+    "optimizer": "adam", "lr": 3e-3, "weight_decay": 0.0, "schedule": "cosine", "batch": 16,
 }  # fmt: skip
 _SMALL: dict[str, Any] = {"width": 16, "latent": 64}
 _MORE_SEEDS = ("dfad-bn", "noise-dead-leaves")
@@ -16,14 +16,15 @@ _MORE_SEEDS = ("dfad-bn", "noise-dead-leaves")
 
 
 class _Set:
-    """The arms of one set: teacher, student steps."""
+    """The arms of one set: teacher, student steps and what these match."""
 
-    def __init__(self, teacher_steps: int, steps: int) -> None:
+    def __init__(self, teacher_steps: int, steps: int, **match: Any) -> None:
         self.teacher, self.steps = {"teacher": "unet", "teacher_steps": teacher_steps}, steps
+        self.transfer = _TRANSFER | match
 
     def arm(self, name: str, role: Role, method: str, more: dict[str, Any], **experiment: str) -> Arm:
         return Arm(
-            name=name, role=role, method=method, steps=self.steps, options={**more, "transfer": _TRANSFER},
+            name=name, role=role, method=method, steps=self.steps, options={**more, "transfer": self.transfer},
             experiment=self.teacher | experiment, seeds=5 if name in _MORE_SEEDS else None,
         )  # fmt: skip
 
@@ -61,7 +62,7 @@ def _above_and_near(arm: str, above: float = 10.0, near: float = 15.0) -> tuple[
     )
 
 
-_EM = _Set(teacher_steps=600, steps=200)
+_EM = _Set(teacher_steps=600, steps=200, match="l1")
 MEMBRANES = Recipe(
     name="segmentation-em",
     claim="Membranes in electron microscopy without an image of it: mean IoU (in the column of accuracy) against noise "
@@ -91,7 +92,7 @@ MEMBRANES = Recipe(
     ),
 )
 
-_STREETS = _Set(teacher_steps=1000, steps=250)
+_STREETS = _Set(teacher_steps=1000, steps=500, match="kl", temperature=1.0)
 STREETS = Recipe(
     name="segmentation-camvid",
     claim="Streets in eleven classes without an image of them: mean IoU (in the column of accuracy) against noise and "
@@ -110,10 +111,18 @@ STREETS = Recipe(
         "preprocessing": {"mean": [0.41, 0.42, 0.43], "std": [0.3, 0.3, 0.3]},
     },
     teacher=None,
-    student="shrink:0.5",
+    student="unet",
     experiment="segmentation",
     held_out=0,
-    matched="250 steps of 16 images for every arm, the same rate; a U-Net of 119 k parameters taught, one of 30 k.",
+    matched="500 steps of 16 images for every arm, the same rate; a U-Net of 119 k parameters taught, and one like it.",
     arms={"small": (*_STREETS.floors(), *_STREETS.dfad(), *_STREETS.others(), *_STREETS.given())},
     expected=(*_above_and_near("dfad-bn"), *_above_and_near("fm")),
+    tried=(
+        "First the settings were those for membranes: distances of logits, 250 steps, a U-Net of 30 k parameters. The "
+        "arms met the test set so, and none learnt reliably (mean IoU: noise 2 to 6, dfad-bn 2 to 5, fm 2, 9 and 17): "
+        "of eleven classes, most logits of a pixel say how far away a class is that nobody would name.",
+        "On the last fifth of the training images, one seed: fm 3.3 by distances of logits and 18.2 by KL at a "
+        "temperature of 1, the real images 19.2 by either; 500 steps of a network as large as the teacher (35.0): "
+        "fm 26.3, dfad-bn 26.7, dead leaves 13.2, the real images 23.4.",
+    ),
 )  # fmt: skip
