@@ -144,7 +144,10 @@ def test_reduced_precision() -> None:
     assert all(torch.isfinite(value).all() for value in session.student.state_dict().values())
 
 
-@pytest.mark.parametrize(("name", "tail", "stops"), [("dafl", 0.99, (13,)), ("noise", 0.001, (2, 6))])
+@pytest.mark.parametrize(
+    ("name", "tail", "stops"),
+    [("dafl", 0.99, (13,)), pytest.param("noise", 0.001, (2, 6), marks=pytest.mark.long)],
+)
 def test_resume_in_a_new_process_is_bitwise_the_uninterrupted_run(
     name: str, tail: float, stops: tuple[int, ...], tiny: Tiny, tmp_path: Path
 ) -> None:

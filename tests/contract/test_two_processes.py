@@ -20,8 +20,8 @@ from torch import Tensor
 from sansdata.engine.encode import decode
 
 QUIET = ("no_report",)
-SOON = ("fm", "kd3", "bidf-mkd/panel", "udistil/sounds", "tabkd/table", "boot/noise")
-"""One of each sort of method; the others are long, since two processes make each of them three times."""
+SOON = ("fm", "kd3", "udistil/sounds")
+"""A generator with a pool, a scan, sounds made once; the others are long, since two processes make each three times."""
 
 
 def parameters(out: Path, rank: int) -> dict[str, Tensor]:

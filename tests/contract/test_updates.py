@@ -141,7 +141,11 @@ def test_reduced_precision(mode: str) -> None:
     assert all(torch.isfinite(value).all() for value in session.student.state_dict().values())
 
 
-@pytest.mark.parametrize(("name", "memory"), [("dafl", {}), ("fm", {}), ("zskt", VAE)], ids=["dafl", "fm", "zskt-vae"])
+@pytest.mark.parametrize(
+    ("name", "memory"),
+    [("dafl", {}), pytest.param("fm", {}, marks=pytest.mark.long), ("zskt", VAE)],
+    ids=["dafl", "fm", "zskt-vae"],
+)
 def test_resume_in_a_new_process_is_bitwise_the_uninterrupted_run(
     name: str, memory: dict[str, Any], tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -42,8 +42,8 @@ class FoldedNorm(nn.Module):
         ):  # fmt: skip
             self.register_buffer(name, value.detach().clone())  # type: ignore[union-attr]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x
+    def forward(self, input: Tensor) -> Tensor:  # some call a BatchNorm by this name
+        return input
 
     def unfolded(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (C,) of what came in, of those of what came out."""
@@ -78,17 +78,18 @@ def _pairs(module: nn.Module, prepared: Inputs) -> dict[str, str]:
     runs: Counter[str] = Counter()
 
     def note(path: str, part: nn.Module):
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
             runs[path] += 1
+            source = id(next(iter((*inputs, *named.values()))))
             if type(part) in LAYERS:
                 made[id(output)] = path, output
-            elif id(inputs[0]) in made:
-                read[path] = made[id(inputs[0])][0], output, output._version
+            elif source in made:
+                read[path] = made[source][0], output, output._version
 
         return hook
 
     handles = [
-        part.register_forward_hook(note(path, part))
+        part.register_forward_hook(note(path, part), with_kwargs=True)
         for path, part in module.named_modules()
         if type(part) in LAYERS or (type(part) in NORMS and part.running_mean is not None)
     ]
