@@ -60,7 +60,7 @@ PITCH = Recipe(
         "at a temperature of 5 2.3 % (828). Half of the teacher's filters, untaught, have 0 % (4,097); after 100 steps "
         "of notes at a rate of 0.001 43.4 % (66), after as many of white noise 25.8 % (1,153). So every arm begins "
         "with these, and there are four times the steps.",
-        "Why babble is two points above notes: of what notes miss, most is wrong by whole octaves. But for those, notes "
+        "Why babble is two points above: of what notes miss, most is off by whole octaves. But for these, notes "
         "are right on 83 % of the frames, babble on 73 % and real frames on 96 %; their medians are 26, 30 and 10 "
         "cents. Babble is made of voices, which lie in the octaves of speech; notes lie in six of them. Nothing was "
         "changed after that.",
