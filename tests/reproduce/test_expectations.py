@@ -118,6 +118,31 @@ def test_measures_have_columns_with_their_spread(tmp_path: Path):
     assert "0 holds, 0 fails, 1 undecided." in text
 
 
+def test_a_recipe_with_a_plane_has_a_picture_of_its_arms(tmp_path: Path):
+    arms = [Arm(name="ours", role="method", method="fm", steps=5, paper="0.9"),
+            Arm(name="host", role="floor", method="fm", steps=5, paper="0.8 by eye"),
+            Arm(name="unrun", role="floor", method="fm", steps=5)]  # fmt: skip
+    runs = [
+        {"arm": arm, "seed": seed, "accuracy": share, "measures": {"size": size}, "steps": 5, "cost": {},
+         "cpu_seconds": 1, "date": "2026-01-01", "processor": "p", "cores": 2, "torch": "2"}
+        for arm, size in (("ours", 10.0), ("host", 4000.0)) for seed, share in enumerate((0.7, 0.8))
+    ]  # fmt: skip
+    drawn = recipe().model_copy(update={"plane": ("size", "accuracy")})
+    value = {
+        "recipe": drawn.model_dump(mode="json"), "scale": "small", "teacher": {}, "runs": runs,
+        "arms": [arm.model_dump(mode="json") for arm in arms],
+    }  # fmt: skip
+    (tmp_path / "reproduction").mkdir()
+    (tmp_path / "reproduction" / "r-small.json").write_text(json.dumps(value))
+    assert "(pictures/r.svg)" in write_page(tmp_path).read_text()
+    picture = (tmp_path / "pictures" / "r.svg").read_text()
+    for text in ("ours", "host", "size", "accuracy", "method", "floor", "published"):
+        assert f">{text}<" in picture
+    assert ">unrun<" not in picture
+    write_page(tmp_path)
+    assert (tmp_path / "pictures" / "r.svg").read_text() == picture  # no date, no chance
+
+
 def test_figures_of_settings_that_have_changed_say_so(tmp_path: Path):
     """A run is kept under the hash of its settings; the page compares it with that of the recipe's present ones."""
     current = RECIPES["fedgen"]

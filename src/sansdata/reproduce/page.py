@@ -9,6 +9,7 @@ from typing import Any
 
 from ..files import write_atomic
 from .expectations import BySeed, Judgement, Seed, Verdict, judgements
+from .pictures import plane
 from .recipes import RECIPES
 from .recipes.model import Expectation, Recipe
 
@@ -32,8 +33,12 @@ MARKS: dict[Verdict, str] = {"holds": "holds", "fails": "**fails**", "undecided"
 
 
 def write_page(docs: Path) -> Path:
-    """Rewrites `docs`/reproduction.md from `docs`/reproduction/*.json."""
+    """Rewrites `docs`/reproduction.md, and its pictures in `docs`/pictures, from `docs`/reproduction/*.json."""
     contents = [json.loads(path.read_text()) for path in sorted((docs / "reproduction").glob("*.json"))]
+    for value in contents:
+        if (picture := _picture(value)) is not None:
+            (docs / "pictures").mkdir(exist_ok=True)
+            write_atomic(docs / "pictures" / f"{value['recipe']['name']}.svg", picture)
     page = docs / "reproduction.md"
     write_atomic(page, "\n".join([HEAD, _claims(contents), *map(_section, contents)]))
     return page
@@ -99,6 +104,9 @@ def _section(value: dict[str, Any]) -> str:
         failed = [row["failed"] for row in rows if "failed" in row]
         failures += [f"- {arm['name']}: {len(failed)} of {len(rows)} runs failed: {failed[0]}"] if failed else []
         lines.append(_row(arm, [row for row in rows if "failed" not in row], names))
+    if _picture(value) is not None:
+        across, up = recipe.plane or ("", "")
+        lines += ["", f"![{up} against {across}, the arms of {recipe.name}](pictures/{recipe.name}.svg)"]
     if stale := sorted(_stale(value)):
         lines += ["", f"Of settings that have changed since: {', '.join(stale)}."]
     if recipe.tried:
@@ -109,6 +117,34 @@ def _section(value: dict[str, Any]) -> str:
     if ended:
         lines += ["", _where(ended)]
     return "\n".join(lines) + "\n"
+
+
+def _picture(value: dict[str, Any]) -> bytes | None:
+    """The arms on the recipe's plane; None where it has none, or no run of it has both measures."""
+    recipe = _recipe(value)
+    if recipe.plane is None:
+        return None
+    roles = {arm["name"]: arm["role"] for arm in value["arms"]}
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in roles}
+    for run in value["runs"]:
+        if "failed" not in run:
+            known = {"accuracy": None if run["accuracy"] is None else 100 * run["accuracy"], **run.get("measures", {})}
+            across, up = (known.get(name) for name in recipe.plane)
+            if across is not None and up is not None:
+                pairs[run["arm"]].append((across, up))
+    papers = {
+        arm["name"]: (mean(x for x, _ in pairs[arm["name"]]), 100 * float(arm["paper"]))
+        for arm in value["arms"] if recipe.plane[1] == "accuracy" and pairs[arm["name"]] and _is_share(arm["paper"])
+    }  # fmt: skip
+    return plane(*recipe.plane, {name: (roles[name], pairs[name]) for name in roles}, papers)
+
+
+def _is_share(text: str) -> bool:
+    """Whether a published figure is one number between 0 and 1."""
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def _by_seed(runs: list[dict[str, Any]]) -> BySeed:

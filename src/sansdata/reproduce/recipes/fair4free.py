@@ -74,7 +74,7 @@ def _recipe(
     return Recipe(
         name=f"fair4free-{data}", claim=claim, data=data, task=data, teacher=None, student="latent-mlp",
         experiment="fair-rows", held_out=0, seeds=seeds, arms={"small": _arms(steps, own, few)},
-        expected=(*bounds, *_everywhere()), tried=tried,
+        expected=(*bounds, *_everywhere()), plane=("DPR", "AUROC"), tried=tried,
         matched="Every arm makes 20,000 rows, and the same boosted trees are trained on them and tested on all real "
         "test rows, without the sensitive column. Arms with steps have the same student, steps and batch.",
     )  # fmt: skip

@@ -97,6 +97,8 @@ class Recipe(Strict):
     matched: str = ""
     """What the arms have in common, such as steps, step length and data, and what they do not."""
     expected: tuple[Expectation, ...] = ()
+    plane: tuple[str, str] | None = None
+    """Two measures, across and up, by which the page draws the arms; 'accuracy' is the accuracy in percent."""
     tried: tuple[str, ...] = ()
     """What was tried for what does not hold, and how often the test set was met."""
 

@@ -1,0 +1,71 @@
+"""The arms of a recipe on a plane of two measures, as an SVG beside the page."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from statistics import mean, stdev
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+COLOURS = {
+    "method": "#0072b2", "floor": "#7f7f7f", "ceiling": "#000000", "ablation": "#d55e00", "combination": "#009e73",
+}  # fmt: skip
+WIDE = 20.0
+"""Largest over smallest value from which an axis is one of logarithms."""
+_STYLE: Any = {
+    "svg.hashsalt": "sansdata",
+    "svg.fonttype": "none",
+    "font.size": 8,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+}
+
+
+def plane(
+    across: str,
+    up: str,
+    arms: Mapping[str, tuple[str, list[tuple[float, float]]]],
+    papers: Mapping[str, tuple[float, float]],
+) -> bytes | None:
+    """An SVG with the mean of each arm and, of several seeds, its standard error; None where no arm has both measures.
+
+    arms: name -> (role, a pair of both measures for each seed). papers: name -> such a pair that was published.
+    """
+    drawn = {name: (role, pairs) for name, (role, pairs) in arms.items() if pairs}
+    if not drawn:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        places = {name: [_mean(side) for side in zip(*pairs)] for name, (_, pairs) in drawn.items()}
+        for number, name in enumerate(sorted(places, key=lambda name: places[name][0])):
+            (x, x_error), (y, y_error) = places[name]
+            role, above = drawn[name][0], number % 2 == 0  # neighbours' names on different sides
+            axes.errorbar(x, y, y_error, x_error, fmt="o", color=COLOURS[role], markersize=4, elinewidth=1)
+            axes.annotate(name, (x, y), xytext=(4, 4 if above else -10), textcoords="offset points",
+                          fontsize=7, color=COLOURS[role])  # fmt: skip
+        for x, y in papers.values():
+            axes.plot(x, y, "D", color="#000000", fillstyle="none", markersize=4)
+        across_all = [x for _, pairs in drawn.values() for x, _ in pairs]
+        if min(across_all) > 0 and max(across_all) > WIDE * min(across_all):
+            axes.set_xscale("log")
+        axes.set_axisbelow(True)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        roles = [role for role in COLOURS if role in {role for role, _ in drawn.values()}]
+        marks = [axes.plot([], [], "o", color=COLOURS[role], label=role)[0] for role in roles]
+        if papers:
+            marks += axes.plot([], [], "D", color="#000000", fillstyle="none", label="published")
+        axes.legend(handles=marks, fontsize=7, frameon=False)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _mean(values: tuple[float, ...]) -> tuple[float, float]:
+    """(the mean, its standard error, 0 of one value)."""
+    return mean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
