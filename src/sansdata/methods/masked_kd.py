@@ -148,9 +148,9 @@ class MaskedKD(InRounds):
 
     def _chances(self, texts: Mapping[str, Tensor], gaps: Tensor) -> Tensor:
         """(G, W) log-probabilities of the words `self.words.ids` in the gaps."""
-        opened = texts["tokens"].masked_fill(gaps, int(self.writer.gap))  # type: ignore[arg-type]
+        gapped = texts["tokens"].masked_fill(gaps, int(self.writer.gap))  # type: ignore[arg-type]
         with self.context.runtime.autocast():
-            logits = self.writer(opened, texts["mask"])
+            logits = self.writer(gapped, texts["mask"])
         return logits[gaps][:, self.words.ids].float().log_softmax(1)
 
     def _filled(self, texts: Mapping[str, Tensor], gaps: Tensor, chances: Tensor) -> dict[str, Tensor]:
@@ -197,8 +197,8 @@ class MaskedKD(InRounds):
 
     def _missed(self, texts: Mapping[str, Tensor], gaps: Tensor, chances: Tensor) -> Tensor:
         """The mean cross entropy of the words that stood in the gaps."""
-        stood = torch.searchsorted(self.words.ids, texts["tokens"][gaps])
-        return F.nll_loss(chances, stood)
+        originals = torch.searchsorted(self.words.ids, texts["tokens"][gaps])
+        return F.nll_loss(chances, originals)
 
     def _disagree(self) -> Losses:
         config, context = self.config, self.context
@@ -207,11 +207,11 @@ class MaskedKD(InRounds):
         texts = self._texts(config.batch)
         gaps = self._gaps(texts)
         chances = self._chances(texts, gaps)
-        filled = self._filled(texts, gaps, chances)
-        outputs = context.teacher(filled)
-        losses = context.acquire_losses(filled, outputs)
+        mixture = self._filled(texts, gaps, chances)
+        outputs = context.teacher(mixture)
+        losses = context.acquire_losses(mixture, outputs)
         with fixed(context.student):
-            losses.add("agreement", 1, lambda: -kl(context.student_outputs(filled).logits, outputs.logits))
+            losses.add("agreement", 1, lambda: -kl(context.student_outputs(mixture).logits, outputs.logits))
             losses.add("fluency", config.fluency, lambda: self._missed(texts, gaps, chances))
             losses.total().backward()
         context.runtime.step(self.optimizer)
@@ -223,11 +223,11 @@ class MaskedKD(InRounds):
         with torch.no_grad():
             texts = self._texts(count)
             gaps = self._gaps(texts)
-            filled = self._filled(texts, gaps, self._chances(texts, gaps))
+            mixture = self._filled(texts, gaps, self._chances(texts, gaps))
         context.counters.add("samples", count)
         self.record["filled"] += int(gaps.sum())
-        self.record["changed"] += int((filled["tokens"] != texts["tokens"]).sum())
-        return context.teach(as_text(filled))
+        self.record["changed"] += int((mixture["tokens"] != texts["tokens"]).sum())
+        return context.teach(as_text(mixture))
 
     def findings(self) -> list[Finding]:
         share = self.record["changed"] / max(1, self.record["filled"])

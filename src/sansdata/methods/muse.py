@@ -154,11 +154,11 @@ class MUSE(NAYER):
         moves the region with."""
         config, context, targets = self.config, self.context, self.loop.targets
         region = self._region(images)
-        seen = augment(torch.cat([images, region], 1), config.view, context.streams("synthesis-view"))
-        viewed, region = seen[:, :-1], seen[:, -1]
-        student = functools.cache(functools.partial(self._student, viewed))
+        views = augment(torch.cat([images, region], 1), config.view, context.streams("synthesis-view"))
+        view, region = views[:, :-1], views[:, -1]
+        student = functools.cache(functools.partial(self._student, view))
         losses, outputs = inversion_terms(
-            viewed, targets, context, self.bn, student, ce=config.ce, bn=config.bn,
+            view, targets, context, self.bn, student, ce=config.ce, bn=config.bn,
             adversarial=config.adversarial if self.schedule.warm else 0.0,
             taps=() if self.ending is None else (self.ending.stage,),
         )  # fmt: skip
@@ -198,10 +198,10 @@ class MUSE(NAYER):
         """From the pool of one size, drawn by how many pixels its images have."""
         self.schedule.end_step()
         context, config = self.context, self.config
-        filled = [one for one in self.canvases if len(one.pool)]
-        weights = torch.tensor([float(math.prod(one.shape)) for one in filled])
+        canvases = [one for one in self.canvases if len(one.pool)]
+        weights = torch.tensor([float(math.prod(one.shape)) for one in canvases])
         place = int(torch.multinomial(weights, 1, generator=context.streams("sizes", shared=True)))
-        return draw(filled[place].pool, context, config.transfer.batch, config.view)
+        return draw(canvases[place].pool, context, config.transfer.batch, config.view)
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         """Matches the teacher, and draws the features of images whose class is known to it."""

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from ..columns import Inputs
 from .copying import private_copy
-from .taps import call, logits_of
+from .taps import call, first_input, logits_of
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -73,18 +73,18 @@ def folded(module: nn.Module, prepared: Inputs, read: Callable[[Any], Tensor] = 
 
 def _pairs(module: nn.Module, prepared: Inputs) -> dict[str, str]:
     """Path of a BatchNorm -> path of the layer whose result it reads."""
-    made: dict[int, tuple[str, Tensor]] = {}
-    read: dict[str, tuple[str, Tensor, int]] = {}
+    results: dict[int, tuple[str, Tensor]] = {}
+    readers: dict[str, tuple[str, Tensor, int]] = {}
     runs: Counter[str] = Counter()
 
     def note(path: str, part: nn.Module):
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
             runs[path] += 1
-            source = id(next(iter((*inputs, *named.values()))))
+            source = id(first_input(inputs, named))
             if type(part) in LAYERS:
-                made[id(output)] = path, output
-            elif source in made:
-                read[path] = made[source][0], output, output._version
+                results[id(output)] = path, output
+            elif source in results:
+                readers[path] = results[source][0], output, output._version
 
         return hook
 
@@ -99,9 +99,9 @@ def _pairs(module: nn.Module, prepared: Inputs) -> dict[str, str]:
     finally:
         for handle in handles:
             handle.remove()
-    layers = Counter(layer for layer, _, _ in read.values())
+    layers = Counter(layer for layer, _, _ in readers.values())
     return {
-        norm: layer for norm, (layer, output, version) in read.items()
+        norm: layer for norm, (layer, output, version) in readers.items()
         if runs[norm] == runs[layer] == layers[layer] == 1 and output._version == version
         and not parametrize.is_parametrized(module.get_submodule(layer)) and _clear(module.get_submodule(norm))
     }  # fmt: skip
@@ -128,10 +128,9 @@ def _clear(norm: nn.Module) -> bool:
 def _fold(module: nn.Module, norm: str, layer: str) -> None:
     part, before = module.get_submodule(norm), module.get_submodule(layer)
     slope, shift = _slope_and_shift(part)
-    weight, bias = before.weight.double(), before.bias  # type: ignore[union-attr,operator]
-    kind = before.weight.dtype
-    scaled = weight * slope.view(-1, *[1] * (weight.ndim - 1))  # type: ignore[union-attr]
-    moved = shift if bias is None else shift + bias.double() * slope  # type: ignore[operator]
-    before.weight, before.bias = (nn.Parameter(v.to(kind), requires_grad=False) for v in (scaled, moved))  # type: ignore[assignment,arg-type]
+    kind, bias = before.weight.dtype, before.bias
+    weight = before.weight.double() * slope.view(-1, *[1] * (before.weight.ndim - 1))  # type: ignore[union-attr,operator]
+    offset = shift if bias is None else shift + bias.double() * slope  # type: ignore[operator]
+    before.weight, before.bias = (nn.Parameter(v.to(kind), requires_grad=False) for v in (weight, offset))  # type: ignore[assignment,arg-type]
     owner, _, name = norm.rpartition(".")
     setattr(module.get_submodule(owner), name, FoldedNorm(part, slope.to(kind), shift.to(kind)))  # type: ignore[arg-type]

@@ -116,11 +116,11 @@ def _listen(root: nn.Module, tap: str, fired: dict[str, Tensor]) -> torch.utils.
         fired[tap] = value
 
     if side in ("input", "folded"):
-        return part.register_forward_pre_hook(lambda _, *given: keep(_first(*given)), with_kwargs=True)
+        return part.register_forward_pre_hook(lambda _, *given: keep(first_input(*given)), with_kwargs=True)
     return part.register_forward_hook(lambda _, __, output: keep(output))
 
 
-def _first(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+def first_input(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     """A part may be called with its input by position or by name."""
     return next(iter((*inputs, *named.values())), None)
 

@@ -17,8 +17,7 @@ def class_activation(maps: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 def off_key_region(activation: Tensor, region: Tensor) -> Tensor:
     """(B,) mean squared difference of activation (B, h, w), its negative values 0, and region (B, h, w), not negative;
     of both, the largest value of an image counts as 1."""
-    seen, meant = activation.relu(), region.float()
-    return (_to_one(seen) - _to_one(meant)).square().mean((1, 2))
+    return (_to_one(activation.relu()) - _to_one(region.float())).square().mean((1, 2))
 
 
 def _to_one(maps: Tensor) -> Tensor:

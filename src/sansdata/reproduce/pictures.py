@@ -35,28 +35,28 @@ def plane(
 
     arms: name -> (role, a pair of both measures for each seed). papers: name -> such a pair that was published.
     """
-    drawn = {name: (role, pairs) for name, (role, pairs) in arms.items() if pairs}
-    if not drawn:
+    members = {name: (role, pairs) for name, (role, pairs) in arms.items() if pairs}
+    if not members:
         return None
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        places = {name: [_mean(side) for side in zip(*pairs)] for name, (_, pairs) in drawn.items()}
+        places = {name: [_mean(side) for side in zip(*pairs)] for name, (_, pairs) in members.items()}
         for number, name in enumerate(sorted(places, key=lambda name: places[name][0])):
             (x, x_error), (y, y_error) = places[name]
-            role, above = drawn[name][0], number % 2 == 0  # neighbours' names on different sides
+            role, above = members[name][0], number % 2 == 0  # neighbours' names on different sides
             axes.errorbar(x, y, y_error, x_error, fmt="o", color=COLOURS[role], markersize=4, elinewidth=1)
             axes.annotate(name, (x, y), xytext=(4, 4 if above else -10), textcoords="offset points",
                           fontsize=7, color=COLOURS[role])  # fmt: skip
         for x, y in papers.values():
             axes.plot(x, y, "D", color="#000000", fillstyle="none", markersize=4)
-        across_all = [x for _, pairs in drawn.values() for x, _ in pairs]
+        across_all = [x for _, pairs in members.values() for x, _ in pairs]
         if min(across_all) > 0 and max(across_all) > WIDE * min(across_all):
             axes.set_xscale("log")
         axes.set_axisbelow(True)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
-        roles = [role for role in COLOURS if role in {role for role, _ in drawn.values()}]
+        roles = [role for role in COLOURS if role in {role for role, _ in members.values()}]
         marks = [axes.plot([], [], "o", color=COLOURS[role], label=role)[0] for role in roles]
         if papers:
             marks += axes.plot([], [], "D", color="#000000", fillstyle="none", label="published")

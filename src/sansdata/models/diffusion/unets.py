@@ -140,6 +140,7 @@ def kept_signal(config: Mapping[str, Any]) -> Tensor:
               "rescale_betas_zero_snr")  # fmt: skip
     try:
         scheduler = library("diffusers").DDIMScheduler(**{name: config[name] for name in fields if name in config})
+    # NotImplementedError is the library's word for a schedule that it does not know.
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as fault:
         raise StudentError(f"the scheduler's betas cannot be read: {first_line(fault)}") from None
     return torch.as_tensor(scheduler.alphas_cumprod, dtype=torch.float64)

@@ -30,6 +30,7 @@ WHEN = (1980, 1, 1, 0, 0, 0)
 """Of every file in an archive of ours: two archives of one bundle are the same bytes."""
 PLAIN = re.compile(r"[A-Za-z0-9 ._+\-]{1,100}(/[A-Za-z0-9 ._+\-]{1,100}){0,2}")
 ENCRYPTED = 0x1
+# NotImplementedError is zipfile's word for a compression that it does not know.
 _FAULTS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error, struct.error, KeyError)
 
 
