@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-all
 DEMO_READY := $(VENV)/.ready-demo
-EXTRAS := edge code track vision monai flower table text fair dicom speech pocketsphinx diffusion sign dev
+EXTRAS := edge code devices track vision monai flower table text fair dicom speech pocketsphinx diffusion sign dev
 CUDA   := torch torchvision triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
 	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver \
 	nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx

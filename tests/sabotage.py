@@ -118,6 +118,34 @@ def impatient(seconds: float) -> None:
     runtime.PATIENCE = runtime.LEAVING = seconds
 
 
+def end_in_a_pass_of_the_second(number: int) -> None:
+    """The second process ends where it would ask the teacher for the `number`th time."""
+    ask, asked = Teacher.__call__, []
+
+    def last(self: Teacher, *args: Any, **kwargs: Any) -> Any:
+        asked.append(1)
+        if self.runtime.rank == 1 and len(asked) == number:
+            os._exit(9)
+        return ask(self, *args, **kwargs)
+
+    Teacher.__call__ = last
+
+
+held: list[Any] = []
+
+
+def no_shared_memory_of_deepspeed() -> None:
+    """Its kernel for sums on one processor ends the process of release 0.19.8 under torch 2.13. And what transformers
+    imports is held as long as the process lives."""
+    held.append(importlib.import_module("conftest").torchvision_operators())
+    backend = importlib.import_module("deepspeed.comm.torch").TorchBackend
+
+    def summed(self: Any, tensor: Tensor, op: Any, group: Any = None) -> Any:
+        return torch.distributed.all_reduce(tensor, op=self._reduce_op(op), group=group)
+
+    backend.inference_all_reduce = summed
+
+
 def memory_refused(number: int) -> None:
     """By torch, in the move after which `number` are made."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
@@ -20,6 +21,7 @@ from . import columns
 from .columns import Inputs
 from .contracts import Counters, Outputs
 from .errors import ConfigError, PeerLost, first_line
+from .models.sharded import is_sharded
 from .network import Network
 from .rounding import is_full_precision
 
@@ -31,6 +33,9 @@ LEAVING = 15.0
 """The same, once a signal has asked for the end."""
 POLL = timedelta(seconds=0.5)
 """Between looks at signals while waiting."""
+TORN = ("Connection closed by peer", "Connection reset by peer", "ncclRemoteError")
+"""What gloo and nccl say where a process has ended while the others met it in a pass of their own, as shares are put
+together."""
 
 
 class Runtime:
@@ -56,8 +61,10 @@ class Runtime:
     # -- one process
 
     def place(self, value: Placed) -> Placed:
-        """A module, or inputs, on the device, 4-d tensors in the layout."""
+        """A module, or inputs, on the device, 4-d tensors in the layout; what is shared out stays where it lies."""
         if isinstance(value, nn.Module):
+            if is_sharded(value):
+                return value
             value.to(self.device)
             for tensor in (*value.parameters(), *value.buffers()):
                 if tensor.ndim == 4:
@@ -148,13 +155,13 @@ class Runtime:
         self._wait(dist.all_reduce(total, async_op=True))
         return total.tolist()
 
-    def from_rank_0(self, value: object) -> object:
-        """Rank 0's plain value (what JSON can say), everywhere."""
+    def from_rank_0(self, value: object, patient: bool = False) -> object:
+        """Rank 0's plain value (what JSON can say), everywhere. patient: however long rank 0 needs to have one."""
         if self.world == 1:
             return value
         text = json.dumps(value).encode() if self.rank == 0 else b""
         length = torch.tensor([len(text)])
-        self._wait(dist.broadcast(length, 0, async_op=True))
+        self._wait(dist.broadcast(length, 0, async_op=True), math.inf if patient else None)
         letters = torch.tensor(list(text) if self.rank == 0 else [0] * int(length), dtype=torch.uint8)
         self._wait(dist.broadcast(letters, 0, async_op=True))
         return json.loads(bytes(letters.tolist()))
@@ -174,16 +181,20 @@ class Runtime:
                 return
             except RuntimeError as fault:
                 if work.is_completed() and "timed out" not in str(fault):
-                    raise PeerLost(
-                        f"another process of this run (of {self.world}) has ended: its own output says why. "
-                        f"What was saved stands; start all of them again with --resume. [{first_line(fault)}]"
-                    ) from None
+                    raise self.left_alone(fault) from None
             waited, limit = time.monotonic() - start, PATIENCE if patience is None else patience
             if waited > (min(LEAVING, limit) if self.overdue() else limit):
                 raise PeerLost(
                     f"another process of this run (of {self.world}) has not answered for {waited:.0f} s. "
                     "What was saved stands; end it, and start all of them again with --resume."
                 )
+
+    def left_alone(self, fault: BaseException) -> PeerLost:
+        """The error for what torch raises when another process has ended."""
+        return PeerLost(
+            f"another process of this run (of {self.world}) has ended: its own output says why. "
+            f"What was saved stands; start all of them again with --resume. [{first_line(fault)}]"
+        )
 
     def leave(self) -> None:
         """Ends the process group that `make_runtime` joined."""

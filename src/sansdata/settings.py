@@ -204,6 +204,7 @@ class GradientSettings(EstimateSettings):
         return {"source": value} if isinstance(value, str) else value
 
 
+Shards = Literal["none", "processes", "devices", "deepspeed"]
 _BITS = re.compile(r"^\s*(?:w(\d+))?(?:a(\d+))?\s*$", re.IGNORECASE)
 
 
@@ -256,7 +257,9 @@ class EngineSettings(Strict):
 class RunSettings(Grown):
     """One run. `options` are the method's own settings, checked by the method."""
 
-    later: ClassVar[tuple[str, ...]] = ("bits", "teacher_gradients", "sealed", "teacher_key", "images_of")
+    later: ClassVar[tuple[str, ...]] = (
+        "bits", "teacher_gradients", "sealed", "teacher_key", "images_of", "teacher_shards",
+    )  # fmt: skip
 
     teacher: str = "a module in Python"
     teacher_key: str | None = pydantic.Field(
@@ -290,6 +293,9 @@ class RunSettings(Grown):
     retrospect: RetrospectSettings = RetrospectSettings()
     bits: BitsSettings = BitsSettings()
     teacher_gradients: GradientSettings = GradientSettings()
+    teacher_shards: Shards = pydantic.Field(
+        default="none", description="where a teacher that no device has room for lies: in shares, or over devices"
+    )
     engine: EngineSettings = EngineSettings()
 
     @property

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sansdata.errors import DivergedError, MissingLibraryError, SansdataError
 from sansdata.reproduce import runner
 from sansdata.reproduce.recipes.model import Arm
 from sansdata.reproduce.runner import Store
@@ -48,3 +52,30 @@ def test_a_seed_is_run_on_one_processor(store: Store, monkeypatch: pytest.Monkey
         ("ours", "elsewhere"),
         ("ours", "here"),
     }
+
+
+@pytest.fixture
+def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[SansdataError], list[dict]]:
+    """What is kept of a recipe of 33 runs, all of which meet a fault."""
+
+    def runs(fault: SansdataError) -> list[dict]:
+        def run(*_: object) -> None:
+            raise fault
+
+        monkeypatch.setattr(runner, "run_arm", run)
+        monkeypatch.setattr(runner, "ensure_teacher", lambda recipe: {"spec": "t", "sha256": "t"})
+        monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
+        monkeypatch.setattr(runner, "write_page", lambda docs: docs)
+        with contextlib.suppress(MissingLibraryError):
+            runner.reproduce("boot-ring", seeds=3, docs=tmp_path)
+        return json.loads((tmp_path / "reproduction" / "boot-ring-small.json").read_text())["runs"]
+
+    return runs
+
+
+def test_a_run_that_diverges_is_a_finding_and_leaves_the_others_alone(run_of: Callable) -> None:
+    assert len(run_of(DivergedError("nan"))) == 33
+
+
+def test_what_is_missing_here_is_said_once_and_is_no_finding(run_of: Callable) -> None:
+    assert run_of(MissingLibraryError("needs espeak-ng")) == []

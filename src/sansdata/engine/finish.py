@@ -29,9 +29,9 @@ from .probes import make_probes
 from .run_directory import RunDirectory
 
 MAX_SAMPLE_BYTES = 512_000_000
+"""Of one file of samples."""
 LATE = 64
 """Answers of the last samples that are looked at: no more than a run keeps of one step."""
-"""Of one file of samples."""
 
 
 def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:

@@ -64,7 +64,7 @@ def manifest_of(prepared: Prepared, command: str | None, student_fingerprint: st
         "teacher": {
             "source": teacher.source,
             "sha256": teacher.sha256,
-            "parameters": parameters_of(teacher.module),
+            "parameters": teacher.parameters,
             "fingerprint": teacher.fingerprint(),
             "access": teacher.access.name,
             "batch_norms": prepared.findings.batch_norms,
@@ -72,7 +72,7 @@ def manifest_of(prepared: Prepared, command: str | None, student_fingerprint: st
                 {
                     "source": one.source,
                     "sha256": one.sha256,
-                    "parameters": sum(p.numel() for p in one.module.parameters()),
+                    "parameters": one.parameters,
                 }
                 for one in teacher.helpers
             ],

@@ -38,6 +38,7 @@ from ..teachers.cached_weights import cached_weights
 from ..teachers.lending import Lender, differences
 from ..teachers.panel import Panel
 from ..teachers.preflight import Preflight, preflight, why_not
+from ..teachers.shares import share_out
 from ..teachers.specs import Model, declared_files, load_teacher, task_of
 from ..teachers.students import load_student
 from ..training.few_bits import at_few_bits
@@ -191,6 +192,11 @@ def load(
                 teacher = load_signed(settings.teacher, task, settings.teacher_key)
             else:
                 teacher = load_teacher(settings.teacher, task)  # its weights are drawn, then read from the file
+    elif settings.teacher_shards != "none":
+        raise ConfigError(
+            f"teacher_shards={settings.teacher_shards} saves room, and this teacher is in memory already: name it by a "
+            "SPEC, such as a folder, a file or MODULE.py:FUNCTION@WEIGHTS"
+        )
     if settings.helpers:
         with long_step("reading the helpers"), Streams(settings.seed).as_global("helpers"):
             teacher = teacher.helped_by([load_teacher(spec, task) for spec in settings.helpers])
@@ -208,6 +214,9 @@ def load(
         notes.append("the teacher's layers fit this student: inherit=true starts from them and saves much training")
     if pruned := pruned_share(model.module):
         notes.append(f"the student was pruned: {100 * pruned:.1f} % of its weights are 0, and stay 0")
+    if settings.teacher_shards != "none":
+        with long_step("sharing out the teacher"):
+            notes += share_out(teacher, settings.teacher_shards, runtime)
     runtime, left_off = settle(runtime, teacher, model)
     return Loaded(settings, task, teacher, model, runtime, notes + left_off)
 

@@ -24,12 +24,14 @@ from ..errors import (
 )
 from ..files import exists, utc_now, write_atomic
 from ..method import Method
+from ..runtime import TORN
 from ..settings import RunSettings
 from ..signing import Key
 from ..tasks import Task, load_task
 from ..teachers.base import Teacher, fingerprint
 from ..teachers.panel_file import specs_in
 from ..teachers.services import journals, services
+from ..teachers.shares import asked_by_the_first
 from ..teachers.specs import declared_files, import_libraries
 from ..training.few_bits import described
 from .budget import Plan
@@ -181,6 +183,8 @@ def _explained(request: StopRequest, prepared: Prepared | None = None) -> Iterat
     except KeyboardInterrupt:
         raise Interrupted(f"stopped by {request.name or 'a signal'} before the first move; start it again") from None
     except (MemoryError, RuntimeError) as fault:
+        if prepared is not None and any(sign in str(fault) for sign in TORN):
+            raise prepared.runtime.left_alone(fault) from None
         if not is_out_of_memory(fault):
             raise
         options = {} if prepared is None else prepared.config.model_dump()
@@ -245,9 +249,10 @@ def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
     again = "All steps are saved: --resume scores and writes the student without making them again."
     try:
-        if first:
-            finish(prepared, directory, loop)
-            keep_samples(directory, loop.session, loop.reservoir, prepared.settings.engine.images)
+        with asked_by_the_first(prepared.teacher, prepared.runtime) as alone:
+            if alone:
+                finish(prepared, directory, loop)
+                keep_samples(directory, loop.session, loop.reservoir, prepared.settings.engine.images)
         prepared.runtime.barrier(math.inf)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped by {stop} after the last step, before the student was written. {again}") from None

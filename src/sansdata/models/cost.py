@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .. import columns
 from ..columns import Inputs
+from .device import device_of
 from .modes import fixed
 from .taps import execution_order
 
@@ -13,8 +14,7 @@ from .taps import execution_order
 def multiply_adds(module: nn.Module, prepared: Inputs) -> int:
     """Multiply-adds of convolutions and linear layers for one input. prepared: two of them, as the module takes
     them."""
-    weight = next((p for p in module.parameters()), None)
-    probe = prepared if weight is None else columns.to(prepared, weight.device)
+    probe = columns.to(prepared, device_of(module))
     with fixed(module):
         ran = execution_order(module, probe, lambda part: isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear)))
     return sum(_layer_cost(module.get_submodule(path), output) for path, output in ran)

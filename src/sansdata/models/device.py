@@ -7,5 +7,5 @@ from torch import nn
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """The device of the first parameter; the CPU for a module without any."""
-    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    """The device of the first parameter that lies on one; the CPU for a module without any."""
+    return next((one.device for one in module.parameters() if not one.is_meta), torch.device("cpu"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.manifest import processor
-from ..errors import ConfigError
+from ..errors import ConfigError, UserError
 from ..files import write_json
 from .experiments import find_experiment
 from .page import write_page
@@ -27,7 +27,8 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
     """Completes the figures of a recipe under `docs`/reproduction and rewrites `docs`/reproduction.md.
 
     seeds: of every arm; None takes the recipe's own number.
-    Raises ConfigError for an unknown recipe or scale, DataError where its data or checkpoint is not there.
+    Raises ConfigError for an unknown recipe or scale, DataError where its data or checkpoint is not there, and whatever
+    UserError the first run meets: a library or a program that is missing is said once.
     """
     recipe = find_recipe(name)
     if scale not in recipe.arms:
@@ -44,8 +45,11 @@ def reproduce(name: str, scale: str = "small", seeds: int | None = None, docs: P
             jobs = {pool.submit(run_arm, recipe.name, arm, seed, teacher): (arm, seed) for arm, seed in missing}
             for job in as_completed(jobs):
                 arm, seed = jobs[job]
-                # A run that fails is a finding, and must not take the others with it.
                 fault = job.exception()
+                if isinstance(fault, UserError):  # what is missing here is missing for the others too
+                    pool.shutdown(cancel_futures=True)
+                    raise fault
+                # Any other run that fails is a finding, and must not take the others with it.
                 figures = {"failed": str(fault)} if fault is not None else job.result()
                 store.add(arm, seed, teacher["sha256"], figures)
                 outcome = f"failed: {fault}" if fault is not None else _outcome(figures)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from ..models.device import device_of
 from ..models.folding import FoldedNorm, folded
 from ..models.modes import borrowed, buffers_kept, fixed
 from ..models.norms import matches, remembers
+from ..models.sharded import held
 from ..models.taps import call, execution_order
 from ..network import Network
 from ..objectives.batch_stats import BatchStatistics
@@ -33,6 +34,9 @@ from .denoiser import denoising
 from .lending import Lender
 from .probing import no_gradient
 from .service.meter import Meter
+
+if TYPE_CHECKING:
+    from .shares import Shares
 
 WANTS = {
     "encodes": "it needs a teacher that draws latents (made by `sansdata autoencoder`), and this one does not",
@@ -96,6 +100,8 @@ class Teacher:
         """Estimates gradients in place of the teacher's own."""
         self.meter: Meter | None = None
         """Where every question costs something."""
+        self.shares: Shares | None = None
+        """Where this process holds a part of it only."""
         self.allowed_methods: tuple[str, ...] = ()
         """By which methods its maker allows it to be distilled; empty: by any."""
 
@@ -228,6 +234,8 @@ class Teacher:
     @cached_property
     def folded(self) -> Network | None:
         """The network with its BatchNorm layers folded, for taps that say so."""
+        if self.shares is not None:
+            return None
         drawn = self.runtime.place(input_kind(self.task).draw(2, torch.Generator().manual_seed(0)))
         module = folded(self.inside.module, self.network.preprocessor(drawn), self.network.outputs.read)
         return None if module is None else self.network.around(self.runtime.place(module))
@@ -249,8 +257,18 @@ class Teacher:
 
     def fingerprint(self) -> str:
         """SHA-256 over all parameters and buffers of all members: unchanged after any run."""
-        own = [fingerprint(member.module) for member in self.members]
+        own = [member._own_fingerprint() for member in self.members]
         return own[0] if len(own) == 1 else hashlib.sha256("".join(own).encode()).hexdigest()
+
+    def _own_fingerprint(self) -> str:
+        """Of a part, that of the whole as long as the part is what it was."""
+        own = fingerprint(self.module)
+        return self.shares.fingerprint if self.shares is not None and own == self.shares.held else own
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it learnt, here and elsewhere."""
+        return sum(p.numel() for p in self.module.parameters()) if self.shares is None else self.shares.parameters
 
 
 def plain_copy(module: nn.Module) -> nn.Module:
@@ -286,6 +304,7 @@ def _digest(value: Any, digest: Any) -> None:
     elif not isinstance(value, Tensor):
         digest.update(repr(value).encode())
     else:
+        value = held(value)
         plain = (value.dequantize() if value.is_quantized else value).detach().cpu().contiguous()
         digest.update(f"{tuple(value.shape)}{value.dtype}".encode())
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())

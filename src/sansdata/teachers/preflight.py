@@ -16,6 +16,7 @@ from ..contracts import Access, Requirements
 from ..kinds.index import input_kind
 from ..models.device import device_of
 from ..models.modes import buffers_kept, fixed, in_mode
+from ..models.sharded import held, is_sharded
 from ..models.taps import call
 from ..network import Network
 from ..tasks import Task
@@ -61,7 +62,7 @@ def preflight(teacher: Teacher, student: Network | None = None) -> Preflight:
     """
     module, kind = teacher.module, input_kind(teacher.task)
     verdict = Preflight(
-        takes=kind.describe(), gives=None, parameters=sum(p.numel() for p in module.parameters()),
+        takes=kind.describe(), gives=None, parameters=teacher.parameters,
         student_parameters=None, access=teacher.most.name.lower(), batch_norms=0, head=None, output="unknown",
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]), fixed(module), buffers_kept(module):
@@ -135,7 +136,7 @@ def _probes(task: Task, module: nn.Module) -> Inputs:
 
 def _check_weights(module: nn.Module, verdict: Preflight) -> None:
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if value.is_floating_point() and not bool(torch.isfinite(held(value)).all()):
             verdict.faults.append(f"the teacher's weight '{name}' is not finite; the training that made it diverged")
             return
 
@@ -160,7 +161,7 @@ def _check_answers(teacher: Teacher, inputs: Inputs, verdict: Preflight) -> Tens
         verdict.faults.append(
             f"the teacher changes its input {kind.unit} in place; copy them first in its forward (x = x.clone())"
         )
-    part = changed(module, before)
+    part = None if is_sharded(module) else changed(module, before)
     if part:
         verdict.faults.append(
             f"the teacher changes its own '{part}' when it answers in eval mode; a frozen teacher must not"

@@ -35,6 +35,7 @@ BOOT_RING = Recipe(
     task={"inputs": {"kind": "noise", "shape": [2]}, "outputs": {"kind": "field", "range": [-3, 3]}},
     teacher=None,
     student="point-net",
+    seeds=10,
     experiment="generator",
     held_out=0,
     matched=f"{RING_STEPS} steps of 256 noises, Adam at 0.002 down to 0, a student of 3 x 96; a cosine schedule from "
