@@ -179,3 +179,11 @@ def test_every_arm_and_expectation_of_a_recipe_is_sound(name: str):
     for one in RECIPES[name].expected:
         assert one.better in known
         assert one.worse is None or one.worse in known
+
+
+def test_a_seed_on_two_processors_counts_once():
+    """As the mean of both: they differ by rounding alone, and would make the standard error look smaller."""
+    ours = by_seed((3.0, 5.0)) | by_seed((4.0, 6.0), "q") | by_seed((90.0, 90.0), "alone")
+    values = {"ours": {"accuracy": ours}, "host": {"accuracy": by_seed((1.0, 1.0)) | by_seed((1.0, 1.0), "q")}}
+    ((_, judgement),) = judgements(recipe(Expectation(better="ours", worse="host")), values)
+    assert judgement.measured == "+3.50 ± 1.00, 2 seeds"

@@ -31,9 +31,18 @@ def judgements(recipe: Recipe, values: BySeed) -> Iterator[tuple[Expectation, Ju
     for one in recipe.expected:
         better = values.get(one.better, {}).get(one.measure, {})
         worse = dict.fromkeys(better, 0.0) if one.worse is None else values.get(one.worse, {}).get(one.measure, {})
-        pairs = [(better[seed], worse[seed]) for seed in sorted(better.keys() & worse.keys())]
-        if pairs:
+        if pairs := _pairs(better, worse):
             yield one, _judged(one, pairs)
+
+
+def _pairs(better: Mapping[Seed, float], worse: Mapping[Seed, float]) -> list[tuple[float, float]]:
+    """One pair a seed: where it was run on several processors, the mean of them, since they are not independent."""
+    by_number: dict[int, list[tuple[float, float]]] = {}
+    for seed in sorted(better.keys() & worse.keys()):
+        by_number.setdefault(seed[0], []).append((better[seed], worse[seed]))
+    return [
+        (mean(ours for ours, _ in of_seed), mean(theirs for _, theirs in of_seed)) for of_seed in by_number.values()
+    ]
 
 
 def _judged(one: Expectation, pairs: list[tuple[float, float]]) -> Judgement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -23,10 +24,10 @@ larger budget and the best epoch: for orientation, no like-for-like comparison.
 ## Claims
 
 Both sides of a comparison are run with the same seeds on the same processor: two processors round differently, some to
-bf16. "Ours" is the mean difference (or, of a bound, the mean) with its standard error over those pairs. A claim
-**holds** or **fails** where the mean lies further from its bound than two standard errors; everything else, and
-whatever has one seed, is **undecided**. Where the settings of an arm have changed since it was run, the row says so:
-the command runs it anew.
+bf16; a seed that ran on several counts once, as their mean. "Ours" is the mean difference (or, of a bound, the mean)
+with its standard error over those pairs. A claim **holds** or **fails** where the mean lies further from its bound than
+two standard errors; everything else, and whatever has one seed, is **undecided**. Where the settings of an arm have
+changed since it was run, the row says so: the command runs it anew.
 """
 
 MARKS: dict[Verdict, str] = {"holds": "holds", "fails": "**fails**", "undecided": "undecided"}
@@ -167,8 +168,13 @@ def _networks(recipe: Recipe, teacher: dict[str, Any]) -> str:
     )
 
 
-def _values(rows: list[dict[str, Any]], name: str) -> list[float]:
-    return [row["measures"][name] for row in rows if name in row.get("measures", {})]
+def _by_number(rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]) -> list[float]:
+    """One value a seed: where it was run on several processors, the mean of them."""
+    by_number: dict[int, list[float]] = {}
+    for row in rows:
+        if (own := value(row)) is not None:
+            by_number.setdefault(row["seed"], []).append(own)
+    return [mean(values) for values in by_number.values()]
 
 
 def _row(arm: dict[str, Any], rows: list[dict[str, Any]], names: list[str]) -> str:
@@ -182,9 +188,9 @@ def _row(arm: dict[str, Any], rows: list[dict[str, Any]], names: list[str]) -> s
     agreed = [row["agreement"] for row in rows if row.get("agreement") is not None]
     cells = [
         *cells_of_arm,
-        _spread([100 * row["accuracy"] for row in rows if row["accuracy"] is not None]),
-        *(_spread(_values(rows, name)) for name in names),
-        str(len(rows)),
+        _spread(_by_number(rows, lambda row: None if row["accuracy"] is None else 100 * row["accuracy"])),
+        *(_spread(_by_number(rows, lambda row, name=name: row.get("measures", {}).get(name))) for name in names),
+        str(len({row["seed"] for row in rows})),
         str(arm["steps"]),
         f"{mean(row['cpu_seconds'] for row in rows):.0f}",
         f"{mean(row['cost'].get('samples', 0) for row in rows):,.0f}",

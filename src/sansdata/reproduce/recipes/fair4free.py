@@ -174,4 +174,10 @@ FASHION_PICTURES = Recipe(
         Expectation(better="moments", measure="latent spread", margin=0.8),
         Expectation(better="mse", measure="latent spread", margin=0.2, lower=True),
     ),
+    tried=(
+        "What closes the gap between the colours is the rule of the decoding, with or without the penalty: a colour "
+        "drawn apart from the class. The penalty costs the class: 56 % of the test pictures where the looser "
+        "autoencoder has 71 %, because a latent that must not tell the colour must not tell a class that goes with "
+        "it. Without it the rare colour is judged better than by a classifier of real pictures, 70.4 against 68.9 %.",
+    ),
 )  # fmt: skip
