@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from tiny import make_task, make_teacher
@@ -95,6 +97,50 @@ def test_a_channel_that_hardly_varies_keeps_its_layer_whole(weight: float, bias:
     with torch.no_grad():
         plain.norm.weight[2], plain.norm.bias[2] = weight, bias
     assert folded(plain, drawn()) is None
+
+
+class NormAct(nn.BatchNorm2d):
+    """As timm writes a BatchNorm with the activation behind it."""
+
+    def __init__(self, channels: int, add: float = 0.0) -> None:
+        super().__init__(channels)
+        self.drop, self.act, self.add = nn.Identity(), nn.ReLU(inplace=True), add
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(input))) + self.add
+
+
+def with_norm(norm: nn.BatchNorm2d) -> Net:
+    module = net()
+    norm.load_state_dict(module.norm.state_dict())
+    module.norm = norm
+    return module.eval().requires_grad_(False)
+
+
+def test_a_norm_with_its_activation_is_folded_too() -> None:
+    plain, inputs = with_norm(NormAct(6)), drawn()
+    quick = folded(plain, inputs)
+    assert quick is not None
+    assert isinstance(quick.norm, FoldedNorm)
+    torch.testing.assert_close(distance(quick, inputs), distance(plain, inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_a_norm_that_does_something_else_behind_itself_is_left() -> None:
+    assert folded(with_norm(NormAct(6, add=1.0)), drawn()) is None
+
+
+@pytest.mark.usefixtures("vision")
+def test_networks_of_timm_are_folded() -> None:
+    timm = importlib.import_module("timm")
+    plain, inputs = timm.create_model("efficientnet_lite0", num_classes=5).eval(), torch.rand(2, 3, 64, 64)
+    for part in plain.modules():
+        if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and part.running_var is not None:
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 1.5)
+    quick = folded(plain, inputs)
+    assert quick is not None
+    assert sum(isinstance(part, FoldedNorm) for part in quick.modules()) == 49
+    torch.testing.assert_close(quick(inputs), plain(inputs), rtol=1e-3, atol=1e-5)
 
 
 def test_a_layer_that_runs_twice_is_left() -> None:

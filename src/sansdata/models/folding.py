@@ -18,6 +18,8 @@ from .taps import call, first_input, logits_of
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BEHIND = ("drop", "act")
+"""Parts of timm's BatchNormAct2d, which run behind it in this order."""
 FAINT = 30.0
 """Offset over slope of a channel from which its layer stays as it is: rounded to bf16, what varies would be lost."""
 CLOSE = 1e-3
@@ -25,7 +27,7 @@ CLOSE = 1e-3
 
 
 class FoldedNorm(nn.Module):
-    """What stands in the place of a BatchNorm that is part of the layer before it: nothing."""
+    """What stands in the place of a BatchNorm that is part of the layer before it: nothing, or what was behind it."""
 
     side = "folded"
     """Which tap of it reads the statistics."""
@@ -41,9 +43,10 @@ class FoldedNorm(nn.Module):
             ("running_mean", norm.running_mean), ("running_var", norm.running_var), ("slope", slope), ("shift", shift)
         ):  # fmt: skip
             self.register_buffer(name, value.detach().clone())  # type: ignore[union-attr]
+        self.behind = nn.Sequential(*norm.children())
 
     def forward(self, input: Tensor) -> Tensor:  # some call a BatchNorm by this name
-        return input
+        return self.behind(input)
 
     def unfolded(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (C,) of what came in, of those of what came out."""
@@ -91,7 +94,7 @@ def _pairs(module: nn.Module, prepared: Inputs) -> dict[str, str]:
     handles = [
         part.register_forward_hook(note(path, part), with_kwargs=True)
         for path, part in module.named_modules()
-        if type(part) in LAYERS or (type(part) in NORMS and part.running_mean is not None)
+        if type(part) in LAYERS or (_is_norm(part) and part.running_mean is not None)
     ]
     try:
         with torch.no_grad():
@@ -105,6 +108,12 @@ def _pairs(module: nn.Module, prepared: Inputs) -> dict[str, str]:
         if runs[norm] == runs[layer] == layers[layer] == 1 and output._version == version
         and not parametrize.is_parametrized(module.get_submodule(layer)) and _clear(module.get_submodule(norm))
     }  # fmt: skip
+
+
+def _is_norm(part: nn.Module) -> bool:
+    """Whether it is a BatchNorm alone, or one with an activation behind it. Of other heirs nobody knows what they do;
+    of one that only looks like timm's, the answers tell."""
+    return type(part) in NORMS or (isinstance(part, NORMS) and tuple(dict(part.named_children())) == BEHIND)
 
 
 def _slope_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
