@@ -167,6 +167,12 @@ class Teacher:
         self.lender = lender
         self.__dict__.pop("access", None)
 
+    def share_out(self, module: nn.Module, shares: Shares, most: Access) -> None:
+        """From now on `module` answers, of which this process holds a part; it lets nobody look further than `most`."""
+        self.network, self.shares, self.most = self.network.around(module), shares, min(self.most, most)
+        for known in ("access", "_inside", "folded"):
+            self.__dict__.pop(known, None)
+
     def capability(self, name: str) -> Any:
         """Who does what `Requirements.capabilities` asked for. Raises TeacherError where it cannot."""
         if name not in self.capabilities:

@@ -73,17 +73,16 @@ def _share_out(teacher: Teacher, shards: Shards, runtime: Runtime) -> str:
         return f"'{teacher.source}' is laid over devices"
     if not any(True for _ in teacher.module.parameters()):
         raise TeacherError(f"teacher_shards={shards}: '{teacher.source}' has no weights here that could be shared out")
-    whole = teacher.fingerprint(), sum(parameter.numel() for parameter in teacher.module.parameters())
+    whole = teacher.fingerprint(), teacher.parameters
     before = _answers(teacher, runtime)
+    most = Access.WEIGHTS
     if shards == "processes":
         module = over_processes(teacher.module, runtime.device, _read_by_methods(teacher))
     elif shards == "devices":
         module = over_devices(teacher.module, runtime.device)
     else:
-        module = by_deepspeed(teacher.module)
-        teacher.most = min(teacher.most, Access.SCORES)
-    teacher.network = teacher.network.around(module)
-    teacher.shares = Shares(*whole, fingerprint(module))
+        module, most = by_deepspeed(teacher.module), Access.SCORES
+    teacher.share_out(module, Shares(*whole, fingerprint(module)), most)
     off = float((_answers(teacher, runtime) - before).abs().max() / before.abs().max().clamp_min(1e-12))
     if not off <= CLOSE:
         raise TeacherError(
