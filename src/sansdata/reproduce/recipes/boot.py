@@ -119,7 +119,7 @@ def _on_digits(name: str, role: Role, **options: Any) -> Arm:
     return Arm(name=name, role=role, method="boot", steps=MNIST_STEPS, options={**_MNIST, **options}, run=_QUIET)
 
 
-def _pictures(name: str, data: str, claim: str, judge: str) -> Recipe:
+def _pictures(name: str, data: str, claim: str, judge: str, *tried: str) -> Recipe:
     return Recipe(
         name=name,
         claim=claim,
@@ -148,6 +148,7 @@ def _pictures(name: str, data: str, claim: str, judge: str) -> Recipe:
             Expectation(better="boot", worse="no-boundary", measure="FD", lower=True),
             Expectation(better="boot", worse="teacher-25", measure="seconds per 1,000", ratio=0.1),
         ),
+        tried=tried,
     )
 
 
@@ -156,6 +157,9 @@ BOOT_MNIST = _pictures(
     "On handwritten digits one step of the student makes better samples than four of its teacher, a public DDPM, by "
     "Frechet distance in the features of a small classifier; every digit is made.",
     "a public LeNet-5",
+    "A quarter of the distance of the teacher's one step is nearly what the teacher itself has in 25 steps (305 of "
+    "1,333): the student is half-way there after 1,500 steps, nine minutes of one core. The boundary is inert: the "
+    "warm-up has taught it, and without it the same distance is reached in a sixth less time.",
 )  # fmt: skip
 BOOT_FASHION = _pictures(
     "boot-fashion-mnist", "fashion-mnist-generator",
