@@ -117,5 +117,10 @@ DIFFDFKD_FASHION = Recipe(
         Expectation(better="class+statistics, of digits", worse="unguided, of digits", margin=5),
         Expectation(better="class+statistics", worse="class+statistics, of digits"),
     ),
-    tried=(_TRIED,),
+    tried=(
+        _TRIED,
+        "What holds it back here: the denoiser of clothes learnt for four minutes (see boot-fashion-mnist), a step of "
+        "the length that suits digits brings 43 % of its pictures to the class that was asked for, 99 % of digits, and "
+        "600 pictures are few beside the 5,120 that fm makes in the same time. No other length was tried on clothes.",
+    ),
 )  # fmt: skip
