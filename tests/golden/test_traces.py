@@ -108,7 +108,11 @@ def _digest_of_archive(file: Any) -> str:
 def test_a_run_is_what_it_was(name: str, tiny: Tiny, tmp_path: Path) -> None:
     was, now = json.loads(FILE.read_text())[name], trace(name, tiny, tmp_path)
     if arithmetic() == was.pop("arithmetic"):
+        # A loss may be summed up otherwise by a processor whose gradients are the same bits.
+        reported, losses = now.pop("losses"), was.pop("losses")
         assert now == was
+        for before, after in zip(losses, reported, strict=True):
+            assert after == pytest.approx(before, rel=1e-5, abs=1e-7)
         return
     for before, after in zip(was["losses"][:2], now["losses"][:2], strict=True):
         assert after == pytest.approx(before, rel=2e-2, abs=1e-4)

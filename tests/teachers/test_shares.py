@@ -69,7 +69,7 @@ def test_students_learn_as_from_a_whole_teacher(tiny: Tiny, tmp_path: Path) -> N
     assert summaries[1]["agreement"]["last"] == pytest.approx(summaries[0]["agreement"]["last"], abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["fm", "deepinversion"])
+@pytest.mark.parametrize("name", ["fm", pytest.param("deepinversion", marks=pytest.mark.long)])
 def test_gradients_and_statistics_pass_through_shares(name: str, tiny: Tiny, tmp_path: Path) -> None:
     """Methods that go through the teacher stop and resume bitwise."""
     case = CASES[name]
