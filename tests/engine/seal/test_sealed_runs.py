@@ -213,8 +213,12 @@ def test_another_file_in_its_place_is_seen(name: str, own: Path) -> None:
         verify_run(own)
 
 
-def test_a_record_that_was_written_anew_has_no_signature(own: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
-    """Who can write in the directory can write another chain; not by the house's key."""
+def test_a_record_that_was_written_anew_has_no_signature(
+    own: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can write in the directory can write another chain; not by the house's key. (Within the same second it would
+    be the same chain.)"""
+    monkeypatch.setattr(chain, "utc_now", lambda: "2100-01-01T00:00:00Z")
     old = chain.read(own)
     (own / chain.CHAIN).unlink()
     for record in old:
