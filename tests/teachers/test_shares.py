@@ -105,6 +105,17 @@ class TestDevices:
         assert teacher.fingerprint() == whole.fingerprint()
         assert teacher.parameters == whole.parameters
 
+    def test_of_several_each_keeps_its_own_fingerprint(self) -> None:
+        teachers = [
+            Teacher.from_module(make_module(seed=0), make_task()).helped_by(
+                [Teacher.from_module(make_module(seed=1), make_task())]
+            )
+            for _ in range(2)
+        ]
+        share_out(teachers[0], "devices", Runtime())
+        assert teachers[0].fingerprint() == teachers[1].fingerprint()
+        assert not teachers[0].asked_jointly
+
     def test_a_run_of_it_is_a_run_like_any_other(self, tiny: Tiny, tmp_path: Path) -> None:
         config = tiny.config(tiny.settings("fm", CASES["fm"].options), folder=tmp_path)
         whole, laid = tmp_path / "whole", tmp_path / "laid"

@@ -346,8 +346,8 @@ class Loop:
         if batch.teacher_outputs is not None:
             answers = batch.teacher_outputs.value[: columns.count(packed)]
         else:  # a method that does not ask the teacher about what it teaches: for watching only, and not counted
-            alone = session.context.teacher.shares is not None  # the other processes are at another move
-            answers = selection.answers(teacher, packed, context) if outputs.comparable and not alone else None
+            askable = outputs.comparable and not context.teacher.asked_jointly
+            answers = selection.answers(teacher, packed, context) if askable else None
         if answers is not None:
             arrays["logits"] = outputs.pack(answers).numpy()
         if outputs.draws:

@@ -64,7 +64,7 @@ def make_probes(teacher: Teacher, runtime: Runtime) -> Probes:
         count = min(COUNT, capacity(teacher.network.outputs))
         return Probes(kind.pack(kind.draw(count, generator)), False, 0)
     blank = teacher.network.preprocessor(torch.zeros(2, *kind.spec.shape))
-    if teacher.shares is not None:  # only the first process is here, and alone it gets no gradient
+    if teacher.asked_jointly:  # only the first process is here, and alone it gets no gradient
         return Probes(kind.pack(kind.draw(FEWEST, generator, "dead-leaves")), False, 0)
     count = affordable_count(multiply_adds(teacher.module, blank))
     start = kind.draw(count, generator, "dead-leaves")

@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from ..files import write_atomic
+from ..methods.index import method_names
 from .expectations import BySeed, Judgement, Seed, Verdict, judgements
 from .pictures import plane
 from .recipes import RECIPES
@@ -56,9 +57,19 @@ def _claims(contents: list[dict[str, Any]]) -> str:
         for claim, judgement in judgements(recipe, _by_seed(value["runs"])):
             counts[judgement.verdict] += 1
             rows.append(_claim(recipe.name, claim, judgement, papers, stale))
-    total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    lines = [f"{total}.", "", "| recipe | claim | paper | ours | verdict |", "|---|---|---|---|---|", *rows]
+    total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + "." + _not_run(contents)
+    lines = [total, "", "| recipe | claim | paper | ours | verdict |", "|---|---|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _not_run(contents: list[dict[str, Any]]) -> str:
+    """A sentence with the methods of which no arm has come to its end."""
+    run = {
+        arm["method"] for value in contents for arm in value["arms"]
+        if any(row["arm"] == arm["name"] and "failed" not in row for row in value["runs"])
+    }  # fmt: skip
+    missing = sorted(set(method_names()) - run)
+    return f" No figure here is of {', '.join(missing)}: their own pages say what is known." if missing else ""
 
 
 def _stale(value: dict[str, Any]) -> set[str]:

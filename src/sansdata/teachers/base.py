@@ -272,6 +272,11 @@ class Teacher:
         return self.shares.fingerprint if self.shares is not None and own == self.shares.held else own
 
     @property
+    def asked_jointly(self) -> bool:
+        """Whether every pass of it is one of all processes, so that none may ask it alone."""
+        return self.shares is not None and self.runtime.world > 1
+
+    @property
     def parameters(self) -> int:
         """How many numbers it learnt, here and elsewhere."""
         return sum(p.numel() for p in self.module.parameters()) if self.shares is None else self.shares.parameters

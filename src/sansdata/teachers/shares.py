@@ -73,7 +73,7 @@ def _share_out(teacher: Teacher, shards: Shards, runtime: Runtime) -> str:
         return f"'{teacher.source}' is laid over devices"
     if not any(True for _ in teacher.module.parameters()):
         raise TeacherError(f"teacher_shards={shards}: '{teacher.source}' has no weights here that could be shared out")
-    whole = teacher.fingerprint(), teacher.parameters
+    whole = fingerprint(teacher.module), teacher.parameters  # its own, without its helpers'
     before = _answers(teacher, runtime)
     most = Access.WEIGHTS
     if shards == "processes":
@@ -114,7 +114,7 @@ def asked_by_the_first(teacher: Teacher, runtime: Runtime) -> Iterator[bool]:
     hold a share of the teacher answer meanwhile, until the first has done; the others go on at once.
     """
     first = runtime.rank == 0
-    if runtime.world == 1 or teacher.shares is None:
+    if not teacher.asked_jointly:
         yield first
         return
     if not first:

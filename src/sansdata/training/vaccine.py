@@ -224,7 +224,7 @@ def unmet_by_vaccine(teacher: Teacher) -> list[str]:
     if teacher.access < Access.WEIGHTS:
         return [f"it shuffles the teacher's weights, and this teacher gives no more than {teacher.access.name}"]
     if teacher.shares is not None:
-        return ["it copies the teacher, of which each process has a share only"]
+        return ["it copies the teacher, and this one is shared out (teacher_shards)"]
     if not shuffled_layers(teacher):
         return ["it shuffles the input channels of convolutions, and none with two or more was found"]
     return []

@@ -39,7 +39,7 @@ SPOKEN_DIGITS = Recipe(
     seeds=10,
     matched="400 steps of 64 sounds for every arm, at the same rate; 1,000 sounds of espeak-ng and flite, the same for "
     "all arms of a seed. The teacher, 26.6 k parameters, learnt 1,800 real clips of four speakers; the 200 test clips "
-    "are other takes of these. The random part is as large as what the proxy keeps.",
+    "are other takes of these. The random part is as large as what the proxy keeps; 'inversion' is the method frami.",
     arms={
         "small": (
             _arm("noise", "floor", "noise", seeds=3, source="white"),
