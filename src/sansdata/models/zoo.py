@@ -18,7 +18,8 @@ from .code_nets import GRU
 from .conv4 import conv4
 from .conv_lstm import FrameByFrame, RecurrentSegmenter
 from .crepe import SHORTENED, WIDTHS, Crepe
-from .diffusion.generators import PictureNet, PointNet
+from .diffusion.denoiser import Denoiser
+from .diffusion.generators import DenoisingPictureNet, PictureNet, PointNet
 from .diffusion.mixture import ring
 from .diffusion.plain_ddpm import PlainDDPM
 from .federated_nets import cnn5, fedgen_cnn
@@ -125,11 +126,26 @@ def _points(*widths: int) -> Builder:
 
 def _pictures(width: int) -> Builder:
     def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
-        if sizes["height"] % 2 or sizes["width"] % 2:
-            raise StudentError("'picture-net' makes pictures of even height and width")
+        _even(sizes, "picture-net")
         return PictureNet(sizes["channels"], sizes["conditions"], scaled(width, scale))
 
     return make
+
+
+def _picture_denoiser(width: int) -> Builder:
+    """Of pictures in -0.5..0.5."""
+
+    def make(sizes: Mapping[str, int], scale: float) -> nn.Module:
+        _even(sizes, "picture-denoiser")
+        network = DenoisingPictureNet(sizes["channels"], sizes["conditions"], scaled(width, scale))
+        return Denoiser(network, "cosine", "v_prediction", clip=0.5, labels=sizes["conditions"] - 1)
+
+    return make
+
+
+def _even(sizes: Mapping[str, int], name: str) -> None:
+    if sizes["height"] % 2 or sizes["width"] % 2:
+        raise StudentError(f"'{name}' makes pictures of even height and width")
 
 
 def _ring(sizes: Mapping[str, int], scale: float) -> nn.Module:
@@ -259,6 +275,7 @@ FIELD_ZOO: dict[str, Builder] = {
     "ring": _ring,
     "plain-ddpm": _plain_ddpm(16, 32, 32, 16),
     "plain-ddpm-narrow": _plain_ddpm(8, 16, 16, 8),
+    "picture-denoiser": _picture_denoiser(16),
 }
 FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}
 """kind of input -> networks that make samples: denoisers, which are teachers, and generators."""

@@ -141,13 +141,13 @@ class Digits(Pictures):
 
 
 class Clothes(Pictures):
-    """Fashion-MNIST: a DDPM and a judge that we train, on the same training images without those held out."""
+    """Fashion-MNIST: a denoiser and a judge that we train, on the same training images without those held out."""
 
     data, judged_as, judge_name = "fashion-mnist", "fashion-mnist", "a ResNet-8 of Fashion-MNIST"
-    held_out, steps, epochs = 5000, 4000, 3
+    held_out, steps, epochs = 5000, 6000, 3
 
     def teacher(self, task: Task) -> str:
-        network = "plain-ddpm-narrow"
+        network = "picture-denoiser"
         return f"{network}@{ensure_denoiser(self.data, task, network, self.steps, self.held_out)}"
 
     def judging(self, task: Task) -> str:

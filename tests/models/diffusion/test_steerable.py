@@ -14,7 +14,7 @@ from torch import Tensor
 from sansdata.errors import StudentError
 from sansdata.models.build import build
 from sansdata.models.diffusion.denoiser import Denoiser
-from sansdata.models.diffusion.generators import PictureNet, PointNet
+from sansdata.models.diffusion.generators import DenoisingPictureNet, PictureNet, PointNet
 from sansdata.models.diffusion.mixture import Mixture, ring
 from sansdata.models.diffusion.one_step import OneStep
 from sansdata.models.diffusion.plain_ddpm import PlainDDPM
@@ -100,6 +100,7 @@ def given(net: Steerable) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("make", [
     lambda: PointNet(2, 4), lambda: PictureNet(1, 4, 8), lambda: OneStep(PlainDDPM(1, (4, 4), (4, 4), 50)),
+    lambda: OneStep(Denoiser(DenoisingPictureNet(1, 1, 8), "cosine", "v_prediction")),
 ])  # fmt: skip
 def test_what_it_has_not_learnt_of_changes_nothing_and_then_it_does(make: Any) -> None:
     torch.manual_seed(0)

@@ -95,6 +95,15 @@ class PictureNet(Steerable):
         return F.pixel_shuffle(self.head(maps), 2)
 
 
+class DenoisingPictureNet(PictureNet):
+    """The same network as a denoiser has it: states (B, C, H, W), times (B,) in 0..1, labels -> (B, C, H, W)."""
+
+    def forward(  # type: ignore[override]
+        self, state: Tensor, time: Tensor, label: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        return self.signal(state, time, label, None, condition)
+
+
 class _Told(nn.Module):
     """Two convolutions behind GroupNorm, whose maps are scaled and shifted by what is told, beside a shortcut."""
 
