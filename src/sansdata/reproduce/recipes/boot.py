@@ -108,7 +108,7 @@ BOOT_RING_CALLS = Recipe(
     ),
 )  # fmt: skip
 
-DIGITS_STEPS, CLOTHES_STEPS = 1500, 3000
+DIGITS_STEPS, CLOTHES_STEPS = 1500, 4000
 _ADAM: dict[str, Any] = {"optimizer": "adam", "schedule": "cosine", "batch": 64, "clip": 1.0}
 _DIGITS: dict[str, Any] = {"warmup": 100, "ema": 0.99, "boundary_share": 0.25, "transfer": {**_ADAM, "lr": 2e-3}}
 _CLOTHES: dict[str, Any] = {
