@@ -215,7 +215,7 @@ NETWORKS = [
 OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens", "two-texts")]
 
 
-SIZES = {"convlstm-2x1", "convlstm-2x1-narrow-forgets", "gru", "latent-mlp-small", "mel-cnn", "mlp-small", "mlp-wide",
+SIZES = {"convlstm-2x1", "convlstm-3x1-forgets", "gru", "latent-mlp-small", "mel-cnn", "mlp-small", "mlp-wide",
          "point-net", "ring", "unet", "unet-wide"}  # fmt: skip
 """Networks that differ from another by their width alone."""
 UNROLLED = {"recogniser"}

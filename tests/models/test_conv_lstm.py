@@ -38,7 +38,7 @@ def test_the_narrow_student_is_half_the_size() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["convlstm-1x1", "convlstm-3x2", "convlstm-2x1-skip", "convlstm-2x1-narrow-forgets", "frames-unet"]
+    "name", ["convlstm-1x1", "convlstm-3x2", "convlstm-2x1-skip", "convlstm-3x1-forgets", "frames-unet"]
 )
 def test_a_mask_for_every_frame_of_any_size(name: str) -> None:
     module = build(architecture_of(name, TASK)).train()

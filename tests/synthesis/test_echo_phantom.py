@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sansdata.synthesis.echo_phantom import GENERATOR, HOSPITAL, SYSTOLE, emptied, films
+from sansdata.synthesis.echo_phantom import GENERATOR, HOSPITAL, SYSTOLE, emptied, films, scanned
 
 
 def draw(seed: int = 0, **more: float):
@@ -55,3 +55,26 @@ def test_the_ventricle_is_darker_than_its_wall_and_speckle_moves() -> None:
     assert 2 < (clips[:, 1:] - clips[:, :-1]).abs().mean() < 30
     louder = draw(loudness=2.0).clips[:, 0].float()
     assert louder[ring & ~inside].std() > 1.2 * clips[ring & ~inside].std()
+
+
+def test_speckle_is_rayleigh_of_the_level_and_edges_are_as_soft_as_it_is_wide() -> None:
+    level = torch.full((4, 60, 32, 32), 20.0)
+    level[..., 16:] = 60.0
+    seen = scanned(level, torch.ones(1), torch.Generator().manual_seed(0))
+    for columns, true in ((slice(0, 12), 20.0), (slice(20, 32), 60.0)):
+        part = seen[..., columns]
+        assert abs(float(part.mean()) / true - 1) < 0.05
+        assert abs(float(part.std() / part.mean()) - (4 / torch.pi - 1) ** 0.5) < 0.03
+    smooth = scanned(level, torch.zeros(1), torch.Generator().manual_seed(0))[0, 0, 16]
+    assert float((smooth[1:] - smooth[:-1]).max()) < 0.5 * 40
+
+
+def test_a_clear_film_differs_little_between_the_domains() -> None:
+    """A network that reads one domain must be able to read the other: what is blurred away is no edge."""
+    means = []
+    for domain in (HOSPITAL, GENERATOR):
+        made = films(40, 1, 48, domain, torch.Generator().manual_seed(0))
+        clips, inside = made.clips[:, 0].float(), made.masks.bool()
+        ring = torch.nn.functional.max_pool2d(made.masks.float(), 7, 1, 3).bool() & ~inside
+        means.append(float(clips[inside].mean() / clips[ring].mean()))
+    assert abs(means[0] - means[1]) < 0.1

@@ -224,7 +224,7 @@ CLIP_ZOO: dict[str, Builder] = {
     "convlstm-2x1-skip": _recurrent(2, 1, skips=True),
     "convlstm-3x1-skip": _recurrent(3, 1, skips=True),
     "convlstm-2x1-narrow": _recurrent(2, 1, width=8),
-    "convlstm-2x1-narrow-forgets": _recurrent(2, 1, forgets=True, width=8),
+    "convlstm-3x1-forgets": _recurrent(3, 1, forgets=True),
     **{f"frames-{name}": _frames(of_image) for name, of_image in MASK_ZOO.items()},
 }
 """convlstm-BxL: B blocks of L cells, 12 filters in the first, narrow: 8. frames-NAME: every frame by itself."""

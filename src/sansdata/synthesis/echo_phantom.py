@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 FPS = 50.0
 SYSTOLE = 0.35
 """Share of a beat in which the ventricle empties."""
-BLOOD, GROUND, WALL = 28.0, 42.0, 90.0
+BLOOD, GROUND, WALL = 14.0, 42.0, 90.0
 """Brightness before speckle, of 255. Blood in a real film is no black: clutter and reverberation fill it."""
 
 
@@ -26,7 +26,8 @@ BLOOD, GROUND, WALL = 28.0, 42.0, 90.0
 class Domain:
     """How films of one origin look. ef: (lowest, highest) ejection fraction, or (mean, deviation) where `normal`. gain:
     range of the brightness. blur: of the picture, in pixels at 64. contrast: range of the wall's brightness between the
-    ground's and the highest. speckle: range of its strength. dropout: share of films with a side wall lost."""
+    ground's and the highest. speckle: range of its strength, 1 as physics has it. dropout: share of films with a side
+    wall lost."""
 
     ef: tuple[float, float]
     normal: bool
@@ -37,8 +38,8 @@ class Domain:
     dropout: float
 
 
-HOSPITAL = Domain((0.55, 0.12), True, (0.8, 1.1), 0.0, (0.08, 0.35), (1.25, 1.55), 0.5)
-GENERATOR = Domain((0.10, 0.90), False, (0.6, 1.3), 0.6, (0.08, 0.6), (1.1, 1.5), 0.5)
+HOSPITAL = Domain((0.55, 0.12), True, (0.8, 1.1), 0.0, (0.3, 0.9), (0.9, 1.1), 0.5)
+GENERATOR = Domain((0.10, 0.90), False, (0.6, 1.3), 0.6, (0.3, 1.0), (0.8, 1.1), 0.5)
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,8 @@ def _pictures(
     side = torch.where(at(draw.between(-1, 1)) > 0, v, -v)
     level = level * (1 - lost * ((side - 0.3 * width) / (0.2 * width)).clamp(0, 1))
 
-    speckle = _speckle(count, frames, size, draw.generator)
     strength = at(draw.between(*domain.speckle)) * loudness
-    picture = level * (1 + strength * (speckle - 1)).clamp_min(0)
+    picture = scanned(level, strength, draw.generator)
     fade = (1 - at(draw.between(0.1, 0.45)) * y) * at(draw.between(*domain.gain))
     sector = ((x - 0.5).abs() < (y + 0.02) * at(draw.between(0.7, 1.0))) & ((x - 0.5) ** 2 + y**2 < 0.98**2)
     picture = picture * fade * sector
@@ -153,16 +153,22 @@ def _half_width(u: Tensor, width: Tensor) -> Tensor:
     return width / 2 * (u * (2 - u)).clamp_min(0).sqrt()
 
 
-def _speckle(count: int, frames: int, size: int, generator: Generator) -> Tensor:
-    """(N, T, S, S) Rayleigh noise of mean 1, smooth along arcs, that moves slowly and is renewed slowly."""
-    real = torch.randn(2, count, frames, size, size, generator=generator)
-    keep = 0.85
-    for frame in range(1, frames):
-        real[:, :, frame] = keep * real[:, :, frame - 1] + math.sqrt(1 - keep**2) * real[:, :, frame]
-    smooth = _blurred(real.flatten(0, 2), 0.7 * size / 64, 1.8 * size / 64)
-    smooth = smooth / smooth.std()
-    amplitude = smooth.unflatten(0, (2, count, frames)).square().sum(0).sqrt()
-    return amplitude / math.sqrt(math.pi / 2)
+def scanned(level: Tensor, strength: Tensor, generator: Generator) -> Tensor:
+    """(N, T, S, S) what a probe sees of scatterers of the mean brightness `level` (N, T, S, S): their echoes, of random
+    phase, add up over its point spread, which is wider along arcs. That is Rayleigh speckle, and an edge of `level` is
+    as soft as a speckle is wide: a sharp one under soft speckle could be read off single pixels, without any heart.
+    Speckle moves and is renewed slowly. strength: 1 as physics has it, 0 for none."""
+    size, keep = level.shape[-1], 0.85
+    spread = 0.7 * size / 64, 1.8 * size / 64
+    echoes = torch.randn(2, *level.shape, generator=generator)
+    for frame in range(1, level.shape[1]):
+        echoes[:, :, frame] = keep * echoes[:, :, frame - 1] + math.sqrt(1 - keep**2) * echoes[:, :, frame]
+    point = torch.zeros(1, size, size)
+    point[0, size // 2, size // 2] = 1
+    usual = _blurred(point, *spread).square().sum().sqrt() * math.sqrt(math.pi / 2)
+    amplitude = _blurred(echoes * level, *spread).square().sum(0).sqrt() / usual
+    smooth = _blurred(level, *spread)
+    return (smooth + strength * (amplitude - smooth)).clamp_min(0)
 
 
 def _blurred(pictures: Tensor, down: float, across: float | None = None) -> Tensor:

@@ -37,7 +37,7 @@ from ..recipes.model import Arm, Recipe
 from ..teachers import cache
 from . import distil
 
-TEACHER, TEACHER_FRAMES, TEACHER_STEPS, TEACHER_BATCH, TEACHER_LR = "frames-unet", 300, 300, 16, 3e-3
+TEACHER, TEACHER_FRAMES, TEACHER_STEPS, TEACHER_BATCH, TEACHER_LR = "frames-unet", 600, 600, 16, 3e-3
 TEST_FILMS, TEST_FRAMES, TEST_SEED = 40, 64, 77_002
 REAL_FILMS = 150
 BURN_IN = 8
