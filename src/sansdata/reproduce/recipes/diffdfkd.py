@@ -27,11 +27,6 @@ def _noise(source: str) -> Arm:
     )  # fmt: skip
 
 
-_TRIED = (
-    "The length of a step of the guidance, by eye, one batch of digits: 1, 3 and 8 times the noise in the image, and "
-    "the released gradient itself, were all named as wanted by the teacher; from 3 on strokes thicken. All arms have 1."
-)
-
 DIFFDFKD = Recipe(
     name="diffdfkd",
     claim="A teacher can steer a denoiser that knows the pictures but not the classes: what comes is of the class that "
@@ -66,7 +61,9 @@ DIFFDFKD = Recipe(
         Expectation(better="guided-cutmix", worse="guided"),
     ),
     tried=(
-        _TRIED,
+        "The length of a step of the guidance, by eye, one batch of digits: 1, 3 and 8 times the noise in the image, "
+        "and the released gradient itself, were all named as wanted by the teacher; from 3 on strokes thicken. All "
+        "arms have 1.",
         "Without a bound on the gradient one of three students of 'guided' and of 'guided-cutmix' stopped learning: "
         "the LeNet-5, which has no BatchNorm, named one class for all, and its agreement on the images of the run "
         "stayed at 9 %, which needs no test image to be seen. With the rate at 0.02, or gradients clipped at 5, that "
@@ -90,12 +87,12 @@ DIFFDFKD_FASHION = Recipe(
     experiment="steered",
     arms={
         "small": (
-            _arm("class+statistics", "method", CLOTHES),
-            _arm("class", "ablation", CLOTHES, bn=0.0),
-            _arm("class+statistics+cutmix", "method", CLOTHES, cutmix=True),
-            _arm("class+statistics+student", "method", CLOTHES, adversarial=1.0),
+            _arm("class+statistics", "method", CLOTHES, stride=8.0),
+            _arm("class", "ablation", CLOTHES, bn=0.0, stride=8.0),
+            _arm("class+statistics+cutmix", "method", CLOTHES, cutmix=True, stride=8.0),
+            _arm("class+statistics+student", "method", CLOTHES, adversarial=1.0, stride=8.0),
             _arm("unguided", "floor", CLOTHES, ce=0.0, bn=0.0),
-            _arm("class+statistics, of digits", "method", DIGITS),
+            _arm("class+statistics, of digits", "method", DIGITS, stride=8.0),
             _arm("unguided, of digits", "floor", DIGITS, ce=0.0, bn=0.0),
             Arm(
                 name="fm", role="method", method="fm", preset="small", steps=_STEPS,
@@ -118,9 +115,11 @@ DIFFDFKD_FASHION = Recipe(
         Expectation(better="class+statistics", worse="class+statistics, of digits"),
     ),
     tried=(
-        _TRIED,
-        "What holds it back here: the denoiser of clothes learnt for four minutes (see boot-fashion-mnist), a step of "
-        "the length that suits digits brings 43 % of its pictures to the class that was asked for, 99 % of digits, and "
-        "600 pictures are few beside the 5,120 that fm makes in the same time. No other length was tried on clothes.",
+        "The length of a step was chosen on what teacher and judge say of 120 images, without a real one: 1, 3 and 8 "
+        "times the noise in the image bring 68, 89 and 99 % of them to the class that was asked for, and the judge "
+        "agrees with 69, 68 and 70 %; its rarest class has 0.8, 3.3 and 5.8 %. So all arms have 8; of digits 1 and 8 "
+        "bring 24 and 98 % to their class.",
+        "An earlier run, with a denoiser that had learnt for four minutes and steps of length 1: statistics added 1.7 "
+        "(standard error 1.8), CutMix took 4.5 away, and fm was 16.5 above it.",
     ),
 )  # fmt: skip
