@@ -96,6 +96,26 @@ def test_runs_of_two_processors_are_no_pair():
     assert judgement.measured == "+4.50 ± 0.50, 2 seeds"
 
 
+def test_runs_beside_two_teachers_are_no_pair(tmp_path: Path):
+    """Where an experiment trains its own teacher a run says which; an arm that is left from an earlier one is not
+    compared with those of the present one."""
+    arms = [Arm(name=name, role="method", method="fm", steps=5) for name in ("ours", "host")]
+    runs = [
+        {"arm": arm, "seed": seed, "accuracy": share, "teacher": {"sha256": teacher}, "steps": 5, "cost": {},
+         "cpu_seconds": 1, "date": "2026-01-01", "processor": "p", "cores": 2, "torch": "2"}
+        for arm, seed, share, teacher in (
+            ("ours", 0, 0.8, "new"), ("host", 0, 0.5, "new"), ("ours", 1, 0.8, "new"), ("host", 1, 0.1, "old"),
+        )
+    ]  # fmt: skip
+    value = {
+        "recipe": recipe(Expectation(better="ours", worse="host")).model_dump(mode="json"), "scale": "small",
+        "arms": [arm.model_dump(mode="json") for arm in arms], "teacher": {}, "runs": runs,
+    }  # fmt: skip
+    (tmp_path / "reproduction").mkdir()
+    (tmp_path / "reproduction" / "r-small.json").write_text(json.dumps(value))
+    assert "| +30.00, 1 seed |" in write_page(tmp_path).read_text()
+
+
 def test_measures_have_columns_with_their_spread(tmp_path: Path):
     arms = [Arm(name=name, role="method", method="fm", steps=5) for name in ("ours", "host")]
     runs = [

@@ -12,7 +12,8 @@ from .recipes.model import Expectation, Recipe
 
 Verdict = Literal["holds", "fails", "undecided"]
 Seed = tuple[int, str]
-"""A seed on a processor. Two processors do not round alike, so that their runs of one seed are no pair."""
+"""A seed and its bed: the processor, and the teacher where an experiment trained one for itself. Two processors do not
+round alike, and two teachers are not equally good, so that their runs of one seed are no pair."""
 BySeed = Mapping[str, Mapping[str, Mapping[Seed, float]]]
 """arm -> measure -> seed -> value; 'accuracy' is in percent."""
 

@@ -164,8 +164,9 @@ def _by_seed(runs: list[dict[str, Any]]) -> BySeed:
     for run in runs:
         if "failed" not in run:
             own = {} if run["accuracy"] is None else {"accuracy": 100 * run["accuracy"]}  # samples have none
+            bed = run["processor"] + run.get("teacher", {}).get("sha256", "")
             for name, value in {**own, **run.get("measures", {})}.items():
-                values.setdefault(run["arm"], {}).setdefault(name, {})[run["seed"], run["processor"]] = value
+                values.setdefault(run["arm"], {}).setdefault(name, {})[run["seed"], bed] = value
     return values
 
 
