@@ -173,6 +173,6 @@ BOOT_FASHION = _pictures(
     "settings were chosen on the same images, one seed, 1,500 steps: Euler's step at a delta of 0.04 came to 12.3 at a "
     "rate of 0.001, to 17.0 at 0.002, and to 8.3 without the weights of the times; Heun's at 0.1 to 6.4, without the "
     "weights to 6.7; in 3,000 steps to 5.3, which is just a quarter. So 4,000 are taken.",
-    "On the test set that is a quarter again, and no more: 5.09 of 20.56. The distance still falls with every step; the "
-    "boundary only costs here, 0.09 (standard error 0.04) of distance and a quarter of the time.",
+    "On the test set that is a quarter again, and no more: 5.09 of 20.56. The distance still falls with every step. "
+    "The boundary only costs here, 0.09 (standard error 0.04) of distance and a quarter of the time.",
 )  # fmt: skip
