@@ -69,12 +69,11 @@ def test_speckle_is_rayleigh_of_the_level_and_edges_are_as_soft_as_it_is_wide() 
     assert float((smooth[1:] - smooth[:-1]).max()) < 0.5 * 40
 
 
-def test_a_clear_film_differs_little_between_the_domains() -> None:
-    """A network that reads one domain must be able to read the other: what is blurred away is no edge."""
-    means = []
-    for domain in (HOSPITAL, GENERATOR):
-        made = films(40, 1, 48, domain, torch.Generator().manual_seed(0))
-        clips, inside = made.clips[:, 0].float(), made.masks.bool()
-        ring = torch.nn.functional.max_pool2d(made.masks.float(), 7, 1, 3).bool() & ~inside
-        means.append(float(clips[inside].mean() / clips[ring].mean()))
-    assert abs(means[0] - means[1]) < 0.1
+def test_no_outline_can_be_read_off_single_pixels() -> None:
+    """Across the side of the ventricle, on average, no pixel does most of the rise: what is that sharp is no echo, and
+    a network that leans on it sees nothing where the picture is blurred."""
+    made = films(60, 1, 48, HOSPITAL, torch.Generator().manual_seed(0))
+    inside, clips = made.masks[:, 0].bool(), made.clips[:, 0, 0].float()
+    film, row, last = (inside[:, :, 4:-5] & ~inside[:, :, 5:-4]).nonzero().unbind(1)
+    across = torch.stack([clips[film, row, last + 4 + away] for away in range(-4, 6)], 1).mean(0)
+    assert (across[1:] - across[:-1]).max() < 0.6 * (across.max() - across.min())
