@@ -205,7 +205,7 @@ def test_a_class_that_never_occurs_has_no_accuracy_and_no_ranking() -> None:
 
 MORE_OF_THE_SAME = re.compile(r"convlstm-([34]x1$|.x[2-4]|3x1-skip|2x1-narrow$)|frames-(?!unet-small)")
 """Networks of clips that differ in size alone from one that is tried."""
-PICTURES = ("plain-ddpm", "plain-ddpm-narrow", "picture-net", "picture-net-small", "picture-denoiser")
+PICTURES = ("plain-ddpm", "picture-net", "picture-net-small", "picture-denoiser")
 """Networks of noise in the shape of a picture, where the tiny world has points."""
 NETWORKS = [
     (world, name) for world in PAIRS for name in networks_of(WORLDS[world].task.pair)

@@ -102,7 +102,7 @@ def test_nonsense_is_refused() -> None:
             adapt(net(), rank)
     with pytest.raises(StudentError, match="neither"):
         adapt(nn.Sequential(nn.Linear(2, 2)), 1)
-    of = {"kind": "zoo", "name": "plain-ddpm-narrow", "args": {"channels": 1, "height": 4, "width": 4, "conditions": 1}}
+    of = {"kind": "zoo", "name": "plain-ddpm", "args": {"channels": 1, "height": 4, "width": 4, "conditions": 1}}
     for rank in ("8", True, 10**9):
         with pytest.raises(StudentError, match="rank"):
             build({"kind": "adapted", "rank": rank, "of": of})
@@ -130,13 +130,13 @@ def test_factors_of_another_network_are_refused() -> None:
 def denoiser() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build(architecture_of("plain-ddpm-narrow", TASK))
+        return build(architecture_of("plain-ddpm", TASK))
 
 
 def teacher(folder: Path) -> str:
     path = folder / "teacher.safetensors"
     save_file({name: value.contiguous() for name, value in denoiser().state_dict().items()}, path)
-    return f"plain-ddpm-narrow@{path}"
+    return f"plain-ddpm@{path}"
 
 
 def test_a_run_of_adapters_learns_them_alone_and_leaves_them_as_a_small_file(tmp_path: Path) -> None:

@@ -274,7 +274,6 @@ FIELD_ZOO: dict[str, Builder] = {
     "picture-net-small": _pictures(8),
     "ring": _ring,
     "plain-ddpm": _plain_ddpm(16, 32, 32, 16),
-    "plain-ddpm-narrow": _plain_ddpm(8, 16, 16, 8),
     "picture-denoiser": _picture_denoiser(16),
 }
 FIELD_ZOO_OF: dict[str, dict[str, Builder]] = {"noise": FIELD_ZOO}

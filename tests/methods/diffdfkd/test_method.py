@@ -173,11 +173,11 @@ def test_a_run_declares_its_prior_and_says_where_its_knowledge_comes_from(tmp_pa
 
 def test_the_file_of_a_prior_is_in_the_ledger(tmp_path):
     sides = {"inputs": {"kind": "noise", "shape": [1, 8, 8]}, "outputs": {"kind": "field", "range": [-0.5, 0.5]}}
-    network, file = build(architecture_of("plain-ddpm-narrow", load_task(sides))), tmp_path / "prior.safetensors"
+    network, file = build(architecture_of("plain-ddpm", load_task(sides))), tmp_path / "prior.safetensors"
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, file)
     task = ImageTask(classes=4, shape=(1, 8, 8), mean=(0.0,), std=(1.0,))
     teacher, student = (nn.Sequential(nn.Flatten(), nn.Linear(64, 4)) for _ in range(2))
-    options = {**TINY, "bn": 0.0, "prior": {"model": f"plain-ddpm-narrow@{file}", "low": -0.5, "high": 0.5}}
+    options = {**TINY, "bn": 0.0, "prior": {"model": f"plain-ddpm@{file}", "low": -0.5, "high": 0.5}}
     result = sansdata.distill(
         Teacher.from_module(teacher, task), student, "diffdfkd", "2steps", tmp_path / "run", 3, strict=True,
         options=options,
