@@ -63,7 +63,8 @@ def plain_cell(cell: ConvLSTM, x: Tensor) -> Tensor:
 
 def test_a_cell_is_the_one_convolution_of_frame_and_state() -> None:
     cell, x = ConvLSTM(3, 4), torch.randn(2, 3, 6, 8, 7)
-    assert torch.allclose(cell(x, None)[0], plain_cell(cell, x), atol=1e-5)
+    moments = cell(torch.cat(x.unbind(2)), 6, None)[0].unflatten(0, (6, 2))
+    assert torch.allclose(moments.movedim(0, 2), plain_cell(cell, x), atol=1e-5)
 
 
 def network(**more: bool) -> RecurrentSegmenter:

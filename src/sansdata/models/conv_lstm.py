@@ -17,28 +17,34 @@ State = list[tuple[Tensor, Tensor]]
 
 
 class ConvLSTM(nn.Module):
-    """A cell with one 3x3 convolution for its four gates, no peepholes: x (B, I, T, H, W) -> h (B, W, T, H, W)."""
+    """A cell with one 3x3 convolution for its four gates, no peepholes: I maps of a frame -> h of W maps."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.inputs, self.width = inputs, width
         self.gates = nn.Conv2d(inputs + width, 4 * width, 3, padding=1)
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """state: that of the frame before, None for zeros. The inputs' share of the gates is computed for all frames at
-        once, the state's frame by frame: the same sum as of both side by side."""
-        weight = self.gates.weight
-        from_input = over_frames(lambda seen: F.conv2d(seen, weight[:, : self.inputs], self.gates.bias, padding=1), x)
-        blank = x.new_zeros(x.shape[0], self.width, *x.shape[3:])
+    def forward(
+        self, x: Tensor, length: int, state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """x: frames (length * B, I, H, W), moment after moment, as the h that come back. state: that of the frame
+        before, None for zeros. The inputs' share of the gates is computed for all frames at once, the state's frame by
+        frame: the same sum as of both side by side."""
+        of_input, of_state = (
+            part.contiguous(memory_format=torch.channels_last)
+            for part in self.gates.weight.split([self.inputs, self.width], dim=1)
+        )
+        from_input = F.conv2d(x, of_input, self.gates.bias, padding=1).unflatten(0, (length, -1)).unbind(0)
+        blank = torch.zeros_like(from_input[0][:, : self.width])
         h, c = state or (blank, blank)
         several = []
-        for moment in from_input.unbind(2):
-            gates = moment + F.conv2d(h, weight[:, self.inputs :], padding=1)
+        for moment in from_input:
+            gates = moment + F.conv2d(h, of_state, padding=1)
             i, f, o, g = gates.chunk(4, dim=1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             h = o.sigmoid() * c.tanh()
             several.append(h)
-        return torch.stack(several, 2), (h, c)
+        return torch.cat(several), (h, c)
 
 
 def over_frames(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -95,23 +101,25 @@ class RecurrentSegmenter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.forgets:
             return self.follow(x, None)[0]
-        frames = x.transpose(1, 2).flatten(0, 1)[:, :, None]
-        return self.follow(frames, None)[0][:, :, 0].unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        return over_frames(lambda frames: self.follow(frames[:, :, None], None)[0][:, :, 0], x)
 
     def follow(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """(logits of the frames x (B, C, T, H, W), state behind the last), from `state` behind the frames before, None
         at the beginning. A film in pieces gives what the whole gives."""
+        length = x.shape[2]
+        # Time before batch, so that the frames of a moment lie side by side; channels last: a third off a step's time.
+        x = x.permute(2, 0, 1, 3, 4).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         kept: list[Tensor] = []
         after: State = []
         for place, (cells, norms) in enumerate(zip(self.cells, self.norms)):
             if place:
-                x = over_frames(lambda seen: F.max_pool2d(seen, 2, ceil_mode=True), x)
+                x = F.max_pool2d(x, 2, ceil_mode=True)
             for cell, norm in zip(cast(Sequence[ConvLSTM], cells), cast(Sequence[nn.BatchNorm2d], norms)):
-                x, new = cell(x, state[len(after)] if state else None)
+                x, new = cell(x, length, state[len(after)] if state else None)
                 after.append(new)
-                x = over_frames(norm, x)
+                x = norm(x)
             kept.append(x)
         for step, across in zip(self.up, kept[-2::-1]):
-            x = over_frames(lambda seen, size=across.shape[3:]: F.interpolate(seen, size), x)
-            x = over_frames(step, torch.cat([x, across], 1) if self.skips else x)
-        return over_frames(self.head, x), after
+            x = F.interpolate(x, across.shape[2:])
+            x = step(torch.cat([x, across], 1) if self.skips else x)
+        return self.head(x).unflatten(0, (length, -1)).permute(1, 2, 0, 3, 4), after
