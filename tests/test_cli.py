@@ -107,6 +107,7 @@ def test_list(folder: Path) -> None:
     assert methods.code == 0
     for name in METHODS:
         assert name in methods.output
+    assert "from image to classes or masks; presets small, mnist, lra" in methods.output
     models = sansdata(folder, "list", "models")
     assert models.code == 0
     assert "resnet8" in models.output

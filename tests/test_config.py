@@ -182,7 +182,7 @@ def test_resolved_settings_written_and_read_are_the_same(tmp_path_factory, seed,
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_methods_defaults_and_presets_round_trip(name):
-    presets = ["default", *getattr(find_method(name), "presets", {})]
+    presets = ["default", *find_method(name).presets]
     for preset in presets:
         config = method_config(name, preset, {})
         again = method_config(name, "default", parse_yaml(dump_yaml(config.model_dump(mode="json")), name))

@@ -212,7 +212,7 @@ def test_every_method_has_a_page_with_its_settings(name: str) -> None:
         assert row is not None, f"no row for '{key}'"
         if not isinstance(value, Strict):
             assert row.split("|")[2].strip() == f"`{value}`", f"the default of '{key}' is {value}: {row}"
-    for preset, values in getattr(cls, "presets", {}).items():
+    for preset, values in cls.presets.items():
         paragraph = next(part for part in text.split("\n\n") if part.startswith(f"Preset `{preset}`"))
         missing = [key for key in values if key != "transfer" and f"`{key}`" not in paragraph]
         assert not missing, f"preset '{preset}': {missing}"

@@ -99,6 +99,8 @@ class Method(ABC):
 
     Config: ClassVar[type]
     """Strict settings with a `transfer` section (training.transfer.TransferSettings) and a `steps` size."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of settings; 'small' is minutes on a CPU."""
     lends: ClassVar[tuple[str, ...]] = ()
     """Parts of `state()` that know the teacher and nothing of the student: the run of another student of the same
     teacher may begin with them."""

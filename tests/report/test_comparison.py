@@ -111,7 +111,7 @@ def test_what_differs_outside_the_method_makes_a_group_and_is_named(tmp_path: Pa
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_the_preset_is_found_from_its_values(method: str):
-    for preset in ("default", *getattr(find_method(method), "presets", {})):
+    for preset in ("default", *find_method(method).presets):
         options = method_config(method, preset, {"steps": 77}).model_dump(mode="json")
         found = nearest_preset(method, options)
         assert found is not None

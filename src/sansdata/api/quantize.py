@@ -146,7 +146,7 @@ def _of_a_method(name: str, network: Network, task: ImageTask, budget: str, seed
     """uint8 (N, C, H, W): what a run of the method keeps, with the network as its teacher and half of it as student."""
     teacher = Teacher.from_module(network.module, task)
     with generator_kept(), tempfile.TemporaryDirectory() as folder:
-        preset = "small" if "small" in getattr(find_method(name), "presets", {}) else "default"
+        preset = "small" if "small" in find_method(name).presets else "default"
         run = distill(teacher, "shrink:0.5", name, budget, Path(folder) / "run", seed, preset=preset)
         return images_for(run, task)
 

@@ -32,12 +32,14 @@ def _methods() -> None:
     for name, line in method_names().items():
         print(f"{name:<16} {line}")
         try:
-            presets = getattr(find_method(name), "presets", {})
+            cls = find_method(name)
         except MethodError as fault:  # a stranger's package that is broken
             print(f"{'':<16} {fault}")
             continue
-        for preset in presets:
-            print(f"{'':<16} preset {preset}")
+        needs = cls.requires(cls.Config())
+        inputs, outputs = (" or ".join(sorted(kinds)) or "anything" for kinds in (needs.inputs, needs.outputs))
+        presets = f"; presets {', '.join(cls.presets)}" if cls.presets else ""
+        print(f"{'':<16} from {inputs} to {outputs}{presets}")
     print("beside any of them: --update, --defence, --bits and features.* (FAQD is --bits with features.fast_affinity)")
 
 

@@ -154,11 +154,10 @@ def method_config(name: str | type[Method], preset: str, options: Mapping[str, A
     Raises MethodError for an unknown preset, ConfigError for a wrong setting.
     """
     cls = find_method(name)
-    presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
-    if preset != "default" and preset not in presets:
-        known = did_you_mean(preset, ["default", *presets])
+    if preset != "default" and preset not in cls.presets:
+        known = did_you_mean(preset, ["default", *cls.presets])
         raise MethodError(f"method '{name_of(name)}' has no preset '{preset}'. {known}")
-    fields = merged(presets.get(preset, {}), options)
+    fields = merged(cls.presets.get(preset, {}), options)
     defaults = cls.Config()
     # A section that is given in part keeps the other defaults of this method, not those of its type.
     for key, value in fields.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pydantic
 import torch
@@ -78,7 +78,6 @@ class MaskedKD(InRounds):
     """Learns to fill gaps; then a step of the writer towards disagreement, and student steps on fresh texts of it."""
 
     Config: ClassVar[type] = MaskedKDConfig
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     config: MaskedKDConfig
 
     @classmethod

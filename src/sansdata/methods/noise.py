@@ -7,7 +7,7 @@ Baradad et al. 2021, "Learning to see by looking at noise". Other inputs are dra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pydantic
 
@@ -40,7 +40,6 @@ class Noise(Method):
     """Every batch is drawn afresh; nothing is kept."""
 
     Config: ClassVar[type] = NoiseConfig
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @classmethod
     def requires(cls, config: NoiseConfig) -> Requirements:

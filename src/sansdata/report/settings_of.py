@@ -32,7 +32,7 @@ def nearest_preset(method: str, options: Mapping[str, Any]) -> tuple[str, dict[s
     """
     groups = []
     try:
-        presets = getattr(find_method(method), "presets", {})
+        presets = find_method(method).presets
         for name in ("default", *presets):
             config = method_config(method, name, {})
             assert isinstance(config, BaseModel)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from ..datasets.images import load_images
-from ..files import write_atomic
 from ..models.build import architecture_of, build
 from ..models.diffusion.denoiser import Denoiser
 from ..models.diffusion.schedules import beside
 from ..runtime import make_runtime
 from ..streams import Streams
 from ..tasks import Task, load_task
-from .teachers import cache
+from .teachers import cache, keep_weights
 
 BATCH, LR = 64, 2e-3
 """Adam's rate at its highest; one cycle."""
@@ -30,8 +28,7 @@ def ensure_denoiser(data: str, task: Task, network: str, steps: int, held_out: i
         print(f"training the denoiser {network} for {steps} steps", flush=True)
         images = torch.from_numpy(load_images(data, load_task(data), "train").images[:-held_out])
         module = train(network, images.permute(0, 3, 1, 2).contiguous(), task, steps)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+        keep_weights(path, module)
     return path
 
 

@@ -4,30 +4,25 @@ digits and clothes, in the features of a small classifier."""
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from ..api.judge import seen_by
 from ..datasets.images import holdout, load_images
-from ..errors import DataError
 from ..evaluate.generators import class_shares, features, measured
 from ..figures import values
-from ..files import write_atomic
 from ..models.diffusion.mixture import ring
 from ..objectives.point_sets import sliced_wasserstein
 from ..tasks import Task, load_task
 from ..teachers.specs import load_teacher
 from .denoisers import ensure_denoiser
 from .supervised import train
-from .teachers import cache
+from .teachers import below_root, cache, keep_weights
 
 RANGE = (-0.5, 0.5)
 """Of the pictures that both denoisers learnt."""
@@ -67,8 +62,7 @@ class Ring:
 
     def teacher(self, task: Task) -> str:
         path = cache() / "ring.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save({name: value.contiguous() for name, value in ring().state_dict().items()}))
+        keep_weights(path, ring())
         return f"ring@{path}"
 
     def judge(self, judged: Judged) -> dict[str, float]:
@@ -155,18 +149,8 @@ class Clothes(Pictures):
         if not path.is_file():
             learnt, _ = holdout(load_images(self.data, task, "train"), self.held_out, seed=0)
             module = train("resnet8", learnt, task, self.epochs)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+            keep_weights(path, module)
         return f"resnet8@{path}"
-
-
-def below_root(name: str) -> Path:
-    """A file below SANSDATA_DATA. Raises DataError where it is not there."""
-    root = os.environ.get("SANSDATA_DATA")
-    path = Path(root or ".") / name
-    if not path.is_file():
-        raise DataError(f"the recipe's {name} is not below SANSDATA_DATA ({root or 'not set'})")
-    return path
 
 
 DOMAINS: dict[str, Callable[[], Domain]] = {"ring": Ring, "mnist-generator": Digits, "fashion-mnist-generator": Clothes}

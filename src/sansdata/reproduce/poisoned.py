@@ -13,10 +13,9 @@ from pathlib import Path
 from ..audit.attacks import ATTACKS, find_attack, poison
 from ..datasets.images import holdout, load_images
 from ..datasets.imageset import ImageSet
-from ..files import write_atomic
 from ..tasks import load_task
 from .supervised import train
-from .teachers import cache
+from .teachers import cache, keep_weights
 
 RATIO = 0.1
 """Share of the training images that carry the trigger (ABD)."""
@@ -33,7 +32,6 @@ def ensure_poisoned_teacher(
     wait. The name holds a hash of the poisoned set. Raises ConfigError for an unknown attack, DataError for a target
     that is no class.
     """
-    from safetensors.torch import save
 
     poisoned = poison(data, find_attack(attack), target, RATIO)
     name = data.source.split(" ")[0]
@@ -45,7 +43,7 @@ def ensure_poisoned_teacher(
         if not path.is_file():
             print(f"training the poisoned teacher {path.stem}", flush=True)
             module = train(network, poisoned, load_task(task), epochs, lr=RATE)
-            write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+            keep_weights(path, module)
     return path
 
 

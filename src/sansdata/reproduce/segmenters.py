@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..columns import Inputs
 from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
-from ..files import write_atomic
 from ..kinds.index import input_kind
 from ..models.build import architecture_of, build
 from ..network import Network
@@ -22,7 +20,7 @@ from ..streams import Streams
 from ..synthesis.augment import augment
 from ..synthesis.layouts import UNASKED, together
 from ..tasks import VOID, Task
-from .teachers import cache
+from .teachers import cache, keep_weights
 
 BATCH, LR = 16, 3e-3
 """Adam's rate at its highest; one cycle."""
@@ -44,8 +42,7 @@ def ensure_segmenter(data: str, task: Task, network: str, steps: int, held_out: 
     if not path.is_file():
         print(f"training the teacher {network} for {steps} steps", flush=True)
         module = train(network, training_masks(data, task, held_out)[0], task, steps)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+        keep_weights(path, module)
     return path
 
 

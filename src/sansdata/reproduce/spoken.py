@@ -6,19 +6,17 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import nn
 
 from .. import columns
 from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
-from ..files import write_atomic
 from ..models.build import architecture_of, build
 from ..network import Network
 from ..runtime import make_runtime
 from ..streams import Streams
 from ..tasks import Task
-from .teachers import cache
+from .teachers import cache, keep_weights
 
 NETWORK = "mel-cnn"
 STEPS, BATCH, LR = 400, 64, 5e-3
@@ -33,8 +31,7 @@ def ensure_teacher(task: Task, part: str = "train") -> Path:
     if not path.is_file():
         print(f"training the teacher {NETWORK} for {STEPS} steps", flush=True)
         module = train_teacher(task, part)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+        keep_weights(path, module)
     return path
 
 

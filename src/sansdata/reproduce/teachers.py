@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..files import sha256
+from ..files import sha256, write_atomic
 from .recipes.model import Recipe, TeacherRecipe
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def cache() -> Path:
     """Where trained teachers are kept between recipes."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sansdata" / "teachers"
+
+
+def keep_weights(path: Path, module: nn.Module) -> None:
+    """Writes the weights and buffers of a module, its folder too where that is not there."""
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+
+
+def below_root(name: str) -> Path:
+    """A file of the recipes' data. Raises DataError where it is not there."""
+    root = os.environ.get("SANSDATA_DATA")
+    path = Path(root or ".") / name
+    if not path.is_file():
+        raise DataError(f"the recipe's {name} is not below SANSDATA_DATA ({root or 'not set'})")
+    return path
 
 
 def ensure_teacher(recipe: Recipe) -> dict[str, Any]:
@@ -46,10 +66,7 @@ def _ensure(recipe: Recipe, wanted: TeacherRecipe) -> dict[str, Any]:
 
     task = load_task(recipe.task)
     if wanted.file:
-        root = os.environ.get("SANSDATA_DATA")
-        path = Path(root or ".") / wanted.file
-        if not path.is_file():
-            raise DataError(f"the recipe's teacher {wanted.file} is not below SANSDATA_DATA ({root or 'not set'})")
+        path = below_root(wanted.file)
     else:
         size = "" if recipe.task == recipe.data else "-" + "x".join(map(str, task.shape[1:]))
         path = cache() / f"{recipe.data}{size}-{wanted.network}.safetensors"
@@ -74,14 +91,10 @@ def training_set(recipe: Recipe) -> Any:
 
 
 def _train_teacher(recipe: Recipe, wanted: TeacherRecipe, path: Path) -> None:
-    from safetensors.torch import save
-
-    from ..files import write_atomic
     from ..tasks import load_task
     from .supervised import train
 
     print(f"training the teacher {wanted.network} for {wanted.epochs} epochs", flush=True)
     view = "crop+flip" if recipe.data not in ("mnist", "digits") else "crop"
     module = train(wanted.network, training_set(recipe), load_task(recipe.task), wanted.epochs, view=view)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+    keep_weights(path, module)

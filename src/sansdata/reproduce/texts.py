@@ -32,7 +32,7 @@ from ..tasks import ClassesSpec, PairTask, Task, TokensSpec
 from ..teachers.writers import continuing
 from ..teachers.writers.files import save_writer
 from ..teachers.writers.vocabulary import pieces
-from .teachers import cache
+from .teachers import cache, keep_weights
 
 UNKNOWN, PADDING = "[UNK]", "[PAD]"
 TWEETS = ("emotion", "hate", "irony", "offensive")
@@ -198,7 +198,6 @@ class TextRecipe:
 def ensure_classifier(recipe: TextRecipe) -> tuple[str, PairTask]:
     """(the teacher's spec, its task); tokenizer and network are trained first where they are not there. Several
     processes may ask at once: one trains, the others wait."""
-    from safetensors.torch import save
 
     folder = cache() / f"{recipe.data}-{recipe.network}-{recipe.key()}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,7 +213,7 @@ def ensure_classifier(recipe: TextRecipe) -> tuple[str, PairTask]:
             with Streams(0).as_global("teacher"):
                 module = build(architecture_of(recipe.network, task))
             train_classifier(module, train.read(task), recipe.epochs, recipe.lr)
-            write_atomic(weights, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+            keep_weights(weights, module)
     return f"{recipe.network}@{weights}", task
 
 

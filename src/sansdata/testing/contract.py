@@ -69,7 +69,7 @@ class Moves:
 
     def test_defaults_and_presets_validate(self) -> None:
         plain = method_config(type(self).method, "default", {})
-        for preset in getattr(self.cls, "presets", {}):
+        for preset in self.cls.presets:
             assert method_config(type(self).method, preset, {}) != plain, f"preset '{preset}' changes nothing"
 
     def test_its_plan_has_a_transfer_a_step_and_its_rehearsal_every_move(self) -> None:

@@ -68,7 +68,7 @@ class Classes(OutputKind):
         if not answers.is_floating_point():
             return f"the teacher returned {answers.dtype}: {expected}, not labels"
         if answers.ndim == 4:
-            what = "a map per input: a segmentation model or a feature extractor"
+            what = "a map per input: a segmentation model (outputs of kind masks) or a feature extractor"
             return f"the teacher returned {shape}, {what}; {expected}"
         if answers.ndim != 2 or shape[0] != count:
             return f"the teacher returned shape {shape}; {expected}"
@@ -92,8 +92,8 @@ class Classes(OutputKind):
             faults.append("the teacher returns probabilities (rows sum to 1), not logits: leave out its final softmax")
         elif form == "sigmoids":
             faults.append(
-                "the teacher returns independent probabilities (sigmoid): multi-label models are not supported, and a "
-                "model of exclusive classes must return logits"
+                "the teacher returns independent probabilities (sigmoid): a multi-label model needs outputs of kind "
+                "multilabel in the task, and a model of exclusive classes must return logits"
             )
         spread = (answers - answers[:1]).abs().amax(dim=0)
         scale = float(answers.abs().max())
@@ -264,7 +264,7 @@ def _other_job(raw: Any) -> str | None:
     """Jobs that are out of scope, by what they return."""
     one = raw[0] if isinstance(raw, (list, tuple)) and raw else raw
     if isinstance(one, Mapping) and "boxes" in one:
-        return "the teacher is a detection model (it returns boxes); only classifiers are supported"
+        return "the teacher is a detection model (it returns boxes), and boxes are no kind of output here"
     return None
 
 

