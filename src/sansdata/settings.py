@@ -151,10 +151,11 @@ class RetrospectSettings(Strict):
     """Self-retrospection (Hong et al. 2023), for `defence: retrospect` and `abd`.
 
     share: of the student's steps, the last ones, at least one (released: 0.005 to 0.015). lr: of a fresh Adam, falling
-    to 0 (released: 5e-4 or 1e-4). rounds, delta_lr: Adam's steps in the search for a trigger and their rate, in the
-    units of normalised images (released: 10 or 20, and 0.1). search: whose answers the trigger is to change: the
-    teacher's (released recipes), the student's, or a random one of the same size (the ablation). marked: share of a
-    batch that carries it, at least two (released: 0.02). l2: weight of the trigger's square (released: 0.001).
+    to 0 (released: 5e-4 or 1e-4; of SGD for CMI). rounds, delta_lr: Adam's steps in the search for a trigger and their
+    rate, in the units of normalised images (released: 10 or 20, and 0.1). search: whose answers the trigger is to
+    change: the teacher's (released recipes), the student's, or a random one of the same size (the ablation). marked:
+    share of a batch that carries it, at least two (released: 0.02). l2: weight of the trigger's square (released:
+    0.001).
     fixed_point, fixed_point_lr: iterations of the hyper-gradient and their rate (released: 5 and 0.1). temperature: of
     the divergences; None is that of the run's matching loss (released). weight: of what is unlearned beside the
     matching loss (released: 1; for fixed images the release divides the matching loss by classes and by the squared

@@ -88,7 +88,7 @@ class ServerDistillation(Method):
         self, codes: Tensor, noise: Tensor, targets: Tensor, client: nn.Module, share: Tensor
     ) -> Losses:
         """What one client asks of the generator, share (B,) of each label: images on which the averaged model differs
-        from it, that it takes for their label, and that differ from one another."""
+        from it, that it takes for their label, and that differ from one another, as normalised."""
         config, context = self.config, self.context
         images = images_from(self.generator, codes, context)
         theirs = self._answers(client, images)
@@ -98,7 +98,9 @@ class ServerDistillation(Method):
             lambda: share * objectives.l1(context.student_outputs(images).logits, theirs.detach()),
         )  # fmt: skip
         losses.add("ce", config.ce, lambda: weighted_cross_entropy(theirs[None], targets, share[None]))
-        losses.add("diversity", config.diversity / len(self.clients), lambda: mode_seeking(images, noise))
+        losses.add(
+            "diversity", config.diversity / len(self.clients), lambda: mode_seeking(context.pixels(images), noise)
+        )
         return losses
 
     def _answers(self, client: nn.Module, images: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ GENERATOR, PRIOR = "generator", "prior"
 
 
 class FedGenConfig(FedAvgConfig):
-    """Defaults are those of the released code for MNIST, but for Gaussian noise, which paper and comment say.
+    """Defaults are those of the released code for MNIST, but for Gaussian noise, which paper and comment say, and for
+    `label_weights`.
 
     teach, latent: weights at the clients, of CE on generated features and of the KL to the answer on a feature
     generated for the image's label; both fall by `decay` per round, not below `floor`. teaching: the generator is
@@ -142,6 +143,7 @@ class FedGen(FedAvg):
     Config: ClassVar[type] = FedGenConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "released": {"noise": "uniform", "label_weights": "mean"},
+        # Deviation: models are averaged by their numbers of images here too; the paper writes a plain mean.
         "paper": {"teach": 1.0, "latent": 0.0, "decay": 1.0, "teaching": "ensemble", "sampled": "prior"},
     }
     reveals = "single models of every active client, number of examples, label counts of every round"

@@ -42,12 +42,12 @@ class EchoDFKDConfig(Strict):
 
     source: Literal["phantom", "still", "noise"] = "phantom"
     clips: str | None = None
-    pool: int = pydantic.Field(default=1000, ge=1)  # ours; released: 8,742 films of 192 frames
+    pool: int = pydantic.Field(default=1000, ge=1)  # ours; released: 7,465 films of 192 frames
     clips_per_move: int = pydantic.Field(default=10, ge=1)  # ours
     steps_per_round: int = pydantic.Field(default=100, ge=1)  # student steps to a renewal of clips_per_move: ours
     hard: bool = False  # 0 and 1 at a threshold of one half instead of soft masks: the ablation
     dice: float = pydantic.Field(default=0.0, ge=0)  # weight of a soft Dice term; released: none
-    steps: int = pydantic.Field(default=95_000, ge=1)  # released: 350 epochs of 273 steps at most
+    steps: int = pydantic.Field(default=95_000, ge=1)  # ours; released: 350 epochs of 234 steps at most
     transfer: TransferSettings = TransferSettings(
         optimizer="adam", lr=1e-3, weight_decay=0.0, schedule="constant", batch=32, match="kl", temperature=1.0
     )  # released: binary cross entropy, whose gradient for the student is that of KL at temperature 1

@@ -52,6 +52,7 @@ class Retrospect:
         self.context, self.forward, self.student, self.settings = context, forward, student, settings
         self.temperature = settings.temperature or temperature
         self.learns = [p for group in optimizer.param_groups for p in group["params"]]
+        # Deviation: Adam whatever the run steps; the release steps SGD here in its CMI, and Adam in its ZSKT.
         self.optimizer = torch.optim.Adam(self.learns, lr=settings.lr)
 
     def _begins(self, progress: Progress) -> int:

@@ -219,6 +219,17 @@ def test_guidance_is_of_the_teacher_and_asks_twice() -> None:
         session({"guidance": 3.0})
 
 
+def test_guidance_of_one_takes_the_place_of_the_teachers_own() -> None:
+    task = PairTask(inputs={"kind": "noise", "shape": [2], "labels": 2}, outputs={"kind": "field"})
+    teacher = Denoiser(ByLabel(), Cosine(), "sample", labels=2, null=2, guidance=3.0)
+    seen = [
+        boot(made)._clean(torch.zeros(2, 2), torch.full((2,), 0.5), {"label": torch.tensor([0, 1])})
+        for made in (session({"guidance": 1.0}, teacher, task), session({}, teacher, task))
+    ]
+    assert torch.allclose(seen[0][:, 0], torch.tensor([1.0, 2.0]))
+    assert torch.allclose(seen[1][:, 0], torch.tensor([10 - 27.0, 10 - 24.0]))
+
+
 def test_what_leaves_is_the_slow_copy() -> None:
     made = session({"ema": 0.5})
     weights = []

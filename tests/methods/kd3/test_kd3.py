@@ -18,6 +18,7 @@ from sansdata.engine.session import Session
 from sansdata.errors import MethodError, StudentError
 from sansdata.methods.index import method_config
 from sansdata.methods.kd3 import KD3
+from sansdata.methods.kd3.method import Embedding
 from sansdata.models.lenet import LeNet5
 from sansdata.models.shared_classifier import Ending, ending, share_classifier
 from sansdata.models.wide_resnet import WideResNet
@@ -51,6 +52,14 @@ def test_endings_are_found_by_what_the_head_reads() -> None:
     assert ending(LeNet5(1, 10, 1.0), (1, 32, 32)) is None
     wide = ending(WideResNet(16, 1, 3, 10, 16).eval(), (3, 16, 16))
     assert wide == Ending("bn", "fc", 64, (4, 4), rectified=True)
+
+
+def test_what_is_contrasted_is_what_the_head_reads() -> None:
+    stage = torch.randn(3, 64, 4, 4)
+    rectified, plain = (Embedding(Ending("bn", "fc", 64, (4, 4), rectified=it), 8) for it in (True, False))
+    plain.load_state_dict(rectified.state_dict())
+    assert torch.equal(rectified(stage), plain(stage.relu()))
+    assert not torch.allclose(rectified(stage), plain(stage))
 
 
 def test_the_student_answers_through_the_teachers_classifier() -> None:

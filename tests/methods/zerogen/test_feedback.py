@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sansdata.methods.zerogen.feedback import Feedback, copies, examples_for
+from sansdata.methods.zerogen.feedback import Feedback, copies, examples_for, solved
 from sansdata.tasks import Prompts
 
 
@@ -14,6 +14,25 @@ def test_feedback_comes_whenever_there_are_twice_as_many_texts() -> None:
     assert how.after(1000, 250) == [1, 2]
     assert how.after(100, 100) == []
     assert Feedback(first=100).after(1000, 100) == []
+
+
+class Parabola:
+    """Texts whose losses are half of `bends` times the squares of two weights."""
+
+    bends = torch.tensor([1.0, 4.0])
+
+    def __init__(self) -> None:
+        self.parameters = [torch.ones(2, requires_grad=True)]
+
+    def losses(self, ids: torch.Tensor) -> torch.Tensor:
+        return (0.5 * self.bends * self.parameters[0].square()).sum().expand(len(ids))
+
+
+def test_the_recursion_ends_at_the_damped_inverse_which_damping_does_not_share_with_scale() -> None:
+    how = Feedback(damping=0.1, scale=20.0, depth=200, batch=2)
+    gradient = [torch.tensor([2.0, -3.0])]
+    direction = solved(Parabola(), gradient, torch.arange(4), how)  # type: ignore[arg-type]
+    assert torch.allclose(direction[0], gradient[0] / (0.1 + Parabola.bends / 20), atol=1e-4)
 
 
 def test_examples_are_of_the_class_and_stand_before_a_share_of_the_prompts() -> None:

@@ -73,10 +73,12 @@ class BOOT(Method):
         super().__init__(config, context)
         self.kind = input_kind(context.task)
         self.denoiser: Denoiser = context.teacher.capability("denoises")
-        if config.pushes and self.denoiser.null is None:
+        self.pushes = config.guidance not in (None, self.denoiser.guidance)
+        """Whether the teacher is asked with a guidance that is not its own."""
+        if self.pushes and self.denoiser.null is None:
             raise MethodError("boot: guidance needs a teacher that was trained without labels too (its null label)")
         self.path = Trajectory.of(self.denoiser.schedule, config.anchored)
-        at_teacher = getattr(context.student, "starts_at_teacher", False) and not config.pushes
+        at_teacher = getattr(context.student, "starts_at_teacher", False) and not self.pushes
         self.warmup = config.warmup if config.warmup is not None else 0 if at_teacher else WARMUP
         self.followed = Slot(steps=0)
 
@@ -233,7 +235,7 @@ class BOOT(Method):
     def _clean(self, state: Tensor, time: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """One counted question, two with guidance."""
         guidance, label, pushed = self.config.guidance, inputs.get("label"), None
-        if self.config.pushes:
+        if self.pushes:
             pushed = inputs["guidance"] if self.config.guided else torch.full_like(time, guidance, dtype=state.dtype)  # type: ignore[arg-type]
         asks = 2 if label is not None and (pushed is not None or self.denoiser.guidance != 1) else 1
         self.context.counters.add("teacher_forwards", asks * len(state))

@@ -53,11 +53,6 @@ class BOOTConfig(Strict):
         return self
 
     @property
-    def pushes(self) -> bool:
-        """Whether the teacher is asked with a guidance of ours."""
-        return self.guidance not in (None, 1.0)
-
-    @property
     def guided(self) -> bool:
         """Whether the student is told how strongly."""
         return isinstance(self.guidance, tuple)

@@ -123,7 +123,7 @@ class KD3(Method):
         with context.streams.as_global("projector", shared=True):
             self.projected = share_classifier(student, mine, classifier, config.projector, self.teacher_end.size)
             context.runtime.place(student)
-            embedding = Embedding(mine.width, config.embedding)
+            embedding = Embedding(mine, config.embedding)
         context.teacher_taps = (*context.teacher_taps, self.teacher_end.stage)
         context.student_taps = (*context.student_taps, mine.stage)
         if not config.contrast:
@@ -203,11 +203,13 @@ class KD3(Method):
 
 
 class Embedding(nn.Module):
-    """(B, C, H, W) or (B, D) -> (B, size): the means over positions, linearly, each row of length 1."""
+    """The last map (B, D, H, W) of a network that ends so -> (B, size): what its head reads, linearly, each row of
+    length 1."""
 
-    def __init__(self, width: int, size: int) -> None:
+    def __init__(self, end: Ending, size: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, size)
+        self.end = end
+        self.linear = nn.Linear(end.width, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.linear(x.float().flatten(2).mean(2) if x.ndim > 2 else x.float()), dim=1)
+        return F.normalize(self.linear(self.end.read(x).float().flatten(2).mean(2)), dim=1)

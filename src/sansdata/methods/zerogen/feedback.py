@@ -75,7 +75,7 @@ def solved(pilot: Pilot, gradient: Sequence[Tensor], ids: Tensor, how: Feedback)
         along = torch.stack([(slope * one).sum() for slope, one in zip(slopes, direction)]).sum()
         curved = torch.autograd.grad(along, pilot.parameters, allow_unused=True)
         direction = [
-            start + one - ((torch.zeros_like(one) if bend is None else bend) + how.damping * one) / how.scale
+            start + (1 - how.damping) * one - (torch.zeros_like(one) if bend is None else bend) / how.scale
             for start, one, bend in zip(gradient, direction, curved)
         ]
     return direction

@@ -52,6 +52,7 @@ def lesson_of(pool: Pool, reading: Reading, weights: Tensor, config: ZeroGenConf
         case "filter":
             return plain.at(best_of_each(margins(scores, labels), labels, config.keep))
         case "likely":  # the mean log-probability of a text under its own prompt, as in SuperGen
+            # Deviation: a mean over the tokens that the student reads; of the writer's only the sums are kept.
             return plain.at(best_of_each(_of(raw, labels) / reading.lengths(packed), labels, config.keep))
     return plain
 
