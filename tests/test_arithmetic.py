@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sansdata.arithmetic import ceil_div, cosine
+from sansdata.arithmetic import ceil_div, cosine, most
 from sansdata.errors import first_line
 from sansdata.files import utc_now
 from sansdata.models.device import device_of
@@ -19,6 +19,12 @@ from sansdata.models.device import device_of
 def test_groups_hold_everything_and_none_is_spare(count: int, size: int) -> None:
     groups = ceil_div(count, size)
     assert groups * size >= count > (groups - 1) * size
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 1000])
+def test_the_most_that_is_affordable_is_the_last_that_is(count: int) -> None:
+    assert most(lambda number: number <= count, 10**6) == count
+    assert 500 <= most(lambda number: True, 500) < 1000
 
 
 def test_a_cosine_falls_from_one_to_nought() -> None:

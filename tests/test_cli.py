@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -123,6 +125,9 @@ def test_doctor(folder: Path) -> None:
     assert job.code == 0, job.output
     for word in ("python", "torch", "device", "cores", "extra"):
         assert word in job.output
+    assert re.search(r"extra +dev +installed", job.output)
+    ray = importlib.util.find_spec("ray")
+    assert re.search(rf"extra +flower-sim +{'installed' if ray else 'missing ray'}", job.output)
 
 
 def test_print_config_resolves_and_can_be_fed_back(tiny: Tiny, folder: Path) -> None:

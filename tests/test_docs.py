@@ -26,6 +26,7 @@ from sansdata.config import Strict
 from sansdata.deploy.bundle_writer import BundleSettings
 from sansdata.evaluate.few_shot import FewShotSettings
 from sansdata.finetuning.settings import FineTuneSettings
+from sansdata.method import Method
 from sansdata.methods.index import METHODS, find_method
 from sansdata.models.build import architecture_of, build
 from sansdata.settings import (
@@ -50,9 +51,6 @@ PAGES = sorted(
     for path in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
     if path.name not in ("architecture.md", "reproduction.md")
 )
-GENERATED = {DOCS / "reproduction.md"}
-"""Written by `sansdata reproduce`; a checkout may be without it."""
-
 MARK = "<!-- test -->"
 BLOCK = re.compile(r"(?P<mark><!-- test -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTIONS = {
@@ -282,6 +280,12 @@ def test_every_error_is_in_the_reference() -> None:
             assert f"`{name}`" in text
 
 
+def test_every_part_of_a_method_has_its_row() -> None:
+    rows = " ".join(re.findall(r"^\| (`.+?`) \|", text_of(DOCS / "adding-a-method.md"), re.MULTILINE))
+    for name in (name for name in dir(Method) if not name.startswith("_")):
+        assert re.search(rf"`{name}[`(]", rows), name
+
+
 def slug(heading: str) -> str:
     """The anchor of a heading, as GitHub and mkdocs make it."""
     plain = re.sub(r"[^\w\- ]", "", heading.replace("`", "").strip().lower())
@@ -299,8 +303,6 @@ def test_internal_links_resolve(page: Path) -> None:
             continue
         target, _, anchor = link.partition("#")
         path = (page.parent / target).resolve() if target else page
-        if path in GENERATED:
-            continue
         assert path.is_file(), link
         if DOCS in page.parents:
             assert DOCS in path.parents, f"{link} leads out of the built pages"
@@ -317,7 +319,7 @@ HOMES = (ROOT, ROOT / "src", ROOT / "src" / "sansdata")
 def test_paths_of_the_repository_exist(page: Path) -> None:
     for path in REPOSITORY_PATH.findall(text_of(page)):
         pattern = path.replace("NAME", "*")  # a name of the reader's choice
-        there = ROOT / path in GENERATED or any(list(home.glob(pattern)) for home in (*HOMES, page.parent))
+        there = any(list(home.glob(pattern)) for home in (*HOMES, page.parent))
         assert there, f"{path} is not there"
 
 

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 
 def ceil_div(count: int, size: int) -> int:
     """How many groups of `size` hold `count` things: the quotient, rounded up. Raises ZeroDivisionError for size 0."""
     return -(-count // size)
+
+
+def most(affordable: Callable[[int], bool], limit: int) -> int:
+    """The largest whole number that is affordable, by doubling and halving: at least 1, and below twice the limit.
+
+    affordable: holds up to some number and for none above it.
+    """
+    low, high = 1, 2
+    while high < limit and affordable(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if affordable(middle) else (low, middle)
+    return low
 
 
 def cosine(done: float, whole: float = 1.0) -> float:

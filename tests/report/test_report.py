@@ -153,9 +153,16 @@ def test_without_a_score_agreement_stands_alone(tmp_path: Path):
 
 def test_an_earlier_snapshot_that_does_better_is_named(run: Path):
     summary = real_run.read(run, "summary.json")
-    summary["selection"]["best_step"], summary["score"] = 4, summary["score"] | {"last": 0.42, "best": 0.47}
+    chosen, *_, last = snapshots = summary["selection"]["snapshots"]
+    chosen["score"], last["score"], summary["selection"]["best_step"] = 0.47, 0.42, chosen["step"]
     real_run.write_json(run, "summary.json", summary)
-    assert "Preferred snapshot: step 4 , score 47.00 %; the last student has 42.00 %" in page(run).text["selection"]
+    best = f"Preferred snapshot: step {chosen['step']} ,"
+    assert f"{best} score 47.00 %; the last student has 42.00 %" in page(run).text["selection"]
+    for one in snapshots:  # a method that has a measure of its own
+        one["validation"] = 0.9 if one is chosen else 0.8
+    summary["selection"]["by"] = "validation"
+    real_run.write_json(run, "summary.json", summary)
+    assert f"{best} validation 90.00 %; the last student has 80.00 %" in page(run).text["selection"]
 
 
 def test_accuracy_over_time_stands_beside_agreement_where_it_was_measured(run: Path):

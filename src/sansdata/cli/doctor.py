@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
+import re
+from importlib import metadata
+
+_REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(\[(?P<extra>[\w-]+)\])?.*\bextra == ['"](?P<of>[\w-]+)""")
+"""As in `flwr[simulation]>=1.40; extra == 'flower-sim'`."""
 
 
 def doctor() -> None:
@@ -23,12 +27,18 @@ def doctor() -> None:
         print("warning   the machine is busy; give each process its share with --threads")
     if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
         print("warning   OMP_WAIT_POLICY is not PASSIVE: busy processes will slow each other many times over")
-    for extra, names in {
-        "edge": ("onnx", "onnxscript", "onnxruntime"),
-        "track": ("tensorboard",),
-        "vision": ("timm",),
-    }.items():
-        missing = [name for name in names if importlib.util.find_spec(name) is None]
-        print(f"extra     {extra:<8} {'installed' if not missing else 'missing ' + ', '.join(missing)}")
+    for extra in metadata.metadata("sansdata").get_all("Provides-Extra") or ():
+        missing = _missing("sansdata", extra)
+        print(f"extra     {extra:<13} {'missing ' + ', '.join(dict.fromkeys(missing)) if missing else 'installed'}")
     data = os.environ.get("SANSDATA_DATA")
     print(f"data      {data or 'SANSDATA_DATA is not set: known sets are looked for by their usual download'}")
+
+
+def _missing(package: str, extra: str) -> list[str]:
+    """What is not installed of the packages that an extra brings, as the installed `package` says; itself if it is not
+    there."""
+    try:
+        wanted = [_REQUIREMENT.match(line) for line in metadata.requires(package) or ()]
+        return [name for one in wanted if one and one["of"] == extra for name in _missing(one["name"], one["extra"])]
+    except metadata.PackageNotFoundError:
+        return [package]

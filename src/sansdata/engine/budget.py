@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..arithmetic import most
 from ..errors import ConfigError
 from ..method import Method
 from ..settings import Budget
@@ -204,13 +205,7 @@ def steps_within(
         moves = method.plan(config, steps)
         return sum(count * costs.get(kind, {}).get(unit, 0.0) for kind, count in moves.items()) <= amount
 
-    low, high = 1, 2
-    while high < MAX_STEPS and affordable(high):
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if affordable(middle) else (low, middle)
-    return low
+    return most(affordable, MAX_STEPS)
 
 
 def replan(

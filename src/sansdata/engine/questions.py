@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..arithmetic import ceil_div
+from ..arithmetic import ceil_div, most
 from ..contracts import Questions
 from ..errors import ConfigError
 from ..method import Method
@@ -15,13 +15,13 @@ from ..teachers.base import Teacher
 from ..teachers.lending import calls_of_a_gradient
 from ..teachers.probing import PROBES
 from . import probes, selection
+from .budget import MAX_STEPS
 from .monitor import announce
 
 CHECKS = 2 + 2 * PROBES + PROBES // 2
 """Samples that are asked before a run: how the teacher can be run, and whether it answers twice alike."""
 WATCHED = 256
 """Samples of the reservoir on which agreement is followed during the run."""
-MAX_STEPS = 10**9
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,7 @@ class Formula:
                 f"a budget of {queries:g} queries ends before the first student step, which asks for "
                 f"{self.queries(1):,}. Give --budget {self.queries(1)}queries or more, or a smaller transfer.batch"
             )
-        low, high = 1, 2
-        while high < MAX_STEPS and self.queries(high) <= queries:
-            low, high = high, high * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.queries(middle) <= queries else (low, middle)
-        return low
+        return most(lambda steps: self.queries(steps) <= queries, MAX_STEPS)
 
 
 def steps_of(formula: Formula, budget: Budget | None) -> int:

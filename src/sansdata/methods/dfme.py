@@ -25,7 +25,7 @@ from ..synthesis.adversary import questions_of_game
 from ..synthesis.generator import Width, latents, make_generator
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..teachers.lending import calls_of_a_gradient, differences
-from ..training.transfer import TransferSettings
+from ..training.transfer import TransferSettings, set_lr
 
 
 class DFMEConfig(Strict):
@@ -96,8 +96,7 @@ class DFME(InRounds):
     def acquire(self) -> Losses:
         config, context = self.config, self.context
         self.schedule.begin_steps()
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.generator_lr * config.transfer.decay(context.progress.value)
+        set_lr(self.optimizer, config.generator_lr * config.transfer.decay(context.progress.value))
         with context.runtime.autocast():
             points = self.generator.before_squash(self.codes()).float()
         with fixed(context.student):

@@ -98,14 +98,12 @@ class DFND(Method):
 
     def transfer_batch(self) -> Batch:
         batch = draw(self.selection["ids"], self.context, self.config.transfer.batch, self.config.view)
-        assert batch.answers() is not None
         batch.targets = batch.answers().logits.argmax(1)
         return batch
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses = Losses()
         outputs, teacher = student(batch.images), batch.answers()
-        assert teacher is not None
         losses.add("match", 1, lambda: self.config.transfer.matching(outputs, teacher))
         losses.add(
             "noisy_labels", self.config.noisy,

@@ -24,7 +24,7 @@ from ..objectives.logits import hard_cross_entropy, l1
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.replay import Replay, asked_in
 from ..synthesis.rounds import InRounds, Round, Schedule
-from ..training.transfer import TransferSettings
+from ..training.transfer import TransferSettings, set_lr
 
 
 class DualStudentsConfig(Strict):
@@ -96,8 +96,7 @@ class DualStudents(InRounds):
     def acquire(self) -> Losses:
         config, context = self.config, self.context
         self.schedule.begin_steps()
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.generator_lr * config.transfer.decay(context.progress.value)
+        set_lr(self.optimizer, config.generator_lr * config.transfer.decay(context.progress.value))
         images = images_from(self.generator, self.codes(), context)
         losses = Losses()
         with fixed(self.pair):

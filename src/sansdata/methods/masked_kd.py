@@ -35,7 +35,7 @@ from ..synthesis.given_texts import read_texts
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..synthesis.words import Words, as_text
 from ..teachers.writers.masked import load_masked
-from ..training.transfer import TransferSettings
+from ..training.transfer import TransferSettings, set_lr
 
 LONGEST = 10_000
 """Letters of a line that are read."""
@@ -182,8 +182,7 @@ class MaskedKD(InRounds):
     def _fit(self) -> Losses:
         """Steps of our encoder on the words that stood in the gaps."""
         losses = Losses()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.fit_lr
+        set_lr(self.optimizer, self.config.fit_lr)
         done = (self.schedule["fitted"] - 1) * self.config.chunk
         for _ in range(min(self.config.chunk, self.config.fit_steps - done)):
             texts = self._texts(self.config.batch)
@@ -201,8 +200,7 @@ class MaskedKD(InRounds):
 
     def _disagree(self) -> Losses:
         config, context = self.config, self.context
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.writer_lr
+        set_lr(self.optimizer, config.writer_lr)
         texts = self._texts(config.batch)
         gaps = self._gaps(texts)
         chances = self._chances(texts, gaps)

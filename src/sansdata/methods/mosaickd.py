@@ -26,7 +26,7 @@ from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.given import pool_of, random_share
 from ..synthesis.judge import PatchDiscriminator, looks_real, told_apart
 from ..synthesis.rounds import InRounds, Round, Schedule
-from ..training.transfer import TransferSettings
+from ..training.transfer import TransferSettings, set_lr
 
 
 class MosaicKDConfig(Strict):
@@ -96,8 +96,7 @@ class MosaicKD(InRounds):
         config, context = self.config, self.context
         decay = config.transfer.decay(context.progress.value)
         for optimizer in (self.optimizer, self.judge_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"] = config.generator_lr * decay
+            set_lr(optimizer, config.generator_lr * decay)
         images = self._images()
         judged = self._step_of_the_judge(images.detach())
         outputs = context.teacher(images)

@@ -56,7 +56,11 @@ class NAYERConfig(Strict):
 
 
 class NAYER(CallRounds):
-    """Calls whose generator is given the classes' embeddings through a noisy layer that is drawn anew for each."""
+    """Calls whose generator is given the classes' embeddings through a noisy layer that is drawn anew for each.
+
+    Deviation: the released code compares the losses of a round's second call with the lowest of its first, so that it
+    may keep the first, untrained images of the second; here each call keeps its own best.
+    """
 
     config: NAYERConfig
 
@@ -104,11 +108,6 @@ class NAYER(CallRounds):
 
     def codes(self) -> Tensor:
         return self.noisy.train()(self.loop.targets)
-
-    def end_call(self) -> None:
-        """Deviation: the released code compares the losses of a round's second call with the lowest of its first, so
-        that it may keep the first, untrained images of the second; here each call keeps its own best."""
-        super().end_call()
 
     def state(self) -> Mapping[str, Stateful]:
         return {"noisy": self.noisy, **super().state()}

@@ -31,9 +31,3 @@ def word_error_rate(reference: str, other: str) -> float:
     filters rejects it."""
     words = normalised(reference).split()
     return edits(words, normalised(other).split()) / len(words) if words else 1.0
-
-
-def character_error_rate(reference: str, other: str) -> float:
-    """The same per letter."""
-    letters = normalised(reference)
-    return edits(letters, normalised(other)) / len(letters) if letters else 1.0

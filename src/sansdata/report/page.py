@@ -172,18 +172,23 @@ def described(run: Run) -> dict[str, Any]:
     }
 
 
+CRITERIA = ("validation", "score", "agreement")
+"""What a snapshot may be chosen by. A score that tells nothing of a teacher is written too, and chooses nothing."""
+
+
 def selection(run: Run) -> dict[str, Any]:
-    """Score and agreement of each snapshot, with accuracy beside them where the run was evaluated."""
+    """What each snapshot was chosen by and its agreement, with accuracy beside them where the run was evaluated."""
     table = []
     best = run.summary.at("selection", "best_step").number()
     for entry in run.summary.at("selection", "snapshots").items():
         step = entry.at("step").number()
-        row = {name: entry.at(name).number() for name in ("score", "agreement", "kl")}
+        row = {name: entry.at(name).number() for name in (*CRITERIA, "kl")}
         if step is not None and any(value is not None for value in row.values()):
             accuracy = run.evaluation.at("over_time", str(int(step))).number()
             table.append({"step": step, **row, "accuracy": accuracy, "best": step == best})
     table.sort(key=lambda row: row["step"])
-    chosen_by = "score" if run.summary.at("score", "last").number() is not None else "agreement"
+    by, telling = run.summary.at("selection", "by").text(), run.summary.at("score", "last").number() is not None
+    chosen_by = by if by == "validation" else "score" if telling else "agreement"
     drawable = [(row["step"], row[chosen_by], row["accuracy"]) for row in table if row[chosen_by] is not None]
     return {
         "svg": Markup(plots.snapshots("select", chosen_by, drawable, best)) if len(drawable) > 1 else "",
@@ -193,8 +198,8 @@ def selection(run: Run) -> dict[str, Any]:
         "accuracies": any(row["accuracy"] is not None for row in table),
         "scored_on": run.summary.at("selection", "scored_on").number(),
         "probes": run.summary.at("score", "probes").number(),
-        "last": run.summary.at(chosen_by, "last").number(),
-        "best": run.summary.at(chosen_by, "best").number(),
+        "last": table[-1][chosen_by] if table else None,
+        "best": next((row[chosen_by] for row in table if row["best"]), None),
         "best_step": best,
     }
 

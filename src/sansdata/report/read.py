@@ -119,7 +119,7 @@ def _read_task(run: Run) -> Task | None:
 
 
 def _read_findings(run: Run) -> None:
-    """Figures and drawings of summary.json and evaluation.json."""
+    """The figures of each file of records; of summary.json and evaluation.json their drawings too."""
     names = getattr(run.task.outputs, "class_names", ()) if run.task is not None else ()
     for attribute, tree, entries in (
         ("figures", run.summary, old_files.of_summary(run.summary, names)),

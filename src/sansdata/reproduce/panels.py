@@ -28,8 +28,8 @@ BATCH, LR = 64, 0.05
 class PanelRecipe(Strict):
     """data: a known set, of whose training images the APIs learn. shape: in which all is seen. learnt: the classes that
     APIs know. validation, test: classes that no API knows, on which settings are chosen and figures taken. apis: how
-    many, each of `ways` of the learnt classes, drawn with seed 0. networks: zoo networks, in turn; scale: a factor on
-    their widths. images: of each class, at most; 0 is all. look: how far a method may look into them."""
+    many, each of `ways` of the learnt classes, drawn with seed 0, trained for `epochs`. networks: zoo networks, in
+    turn; scale: a factor on their widths. images: of each class, at most; 0 is all."""
 
     data: str
     shape: tuple[int, int, int]

@@ -20,8 +20,6 @@ from .teachers import cache, keep_weights
 
 NETWORK = "mel-cnn"
 STEPS, BATCH, LR = 400, 64, 5e-3
-QUIETER = 0.5
-"""Share of the level, at least, to which a training clip is turned."""
 
 
 def ensure_teacher(task: Task, part: str = "train") -> Path:

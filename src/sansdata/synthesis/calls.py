@@ -1,4 +1,4 @@
-"""Synthesis calls from class embeddings, in rounds: what NAYER and CAE-DFKD share.
+"""Synthesis calls from class embeddings, in rounds: what NAYER, CAE-DFKD and MUSE share.
 
 A call trains a generator for some iterations, over several moves, until a batch of images looks right to the teacher;
 the best of these images go into a pool. First come rounds of calls alone, then rounds of calls and student steps.

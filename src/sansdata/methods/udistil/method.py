@@ -111,14 +111,13 @@ class UDistil(InRounds):
         """With share_encoder the student's encoder is the teacher's, and stays so."""
         if self.config.share_encoder:
             own, theirs = getattr(student, "encoder", None), getattr(self.context.teacher.module, "encoder", None)
+            without = "udistil: share_encoder needs a student with the teacher's encoder, such as layers:2 of it"
+            if not (isinstance(own, nn.Module) and isinstance(theirs, nn.Module)):
+                raise MethodError(without)
             try:
-                assert isinstance(own, nn.Module)
-                assert isinstance(theirs, nn.Module)
                 own.load_state_dict(theirs.state_dict())
-            except (AssertionError, RuntimeError):
-                raise MethodError(
-                    "udistil: share_encoder needs a student with the teacher's encoder, such as layers:2 of it"
-                ) from None
+            except RuntimeError:
+                raise MethodError(without) from None
             own.requires_grad_(False)
         return student
 

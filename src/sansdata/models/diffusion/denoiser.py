@@ -100,11 +100,7 @@ class Denoiser(nn.Module):
     ) -> Tensor:
         """The clean end of the trajectory from `noise`, in so many steps evenly spread over the schedule. guidance:
         (B,) in place of its own."""
-        return self._walk(noise, label, steps, guidance)[0][-1]
-
-    def trajectory(self, noise: Tensor, label: Tensor | None = None, steps: int | None = None) -> list[Tensor]:
-        """What it sees as the clean sample at each step, the last one being the sample."""
-        return self._walk(noise, label, steps)[0]
+        return self._walk(noise, label, steps, guidance)[0]
 
     def signals(
         self, noise: Tensor, label: Tensor | None = None, steps: int | None = None, guidance: Tensor | None = None
@@ -114,19 +110,21 @@ class Denoiser(nn.Module):
 
     def _walk(
         self, noise: Tensor, label: Tensor | None, steps: int | None, guidance: Tensor | None = None
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(what it sees as the clean sample at the last step, the signals of the whole way)."""
         count, path = steps or self.steps, Trajectory.of(self.schedule)
         start = noise * self.schedule.scale
         shares = torch.linspace(1, 0, count + 1, dtype=torch.float64, device=noise.device)
         times = self.schedule.at(shares)
-        signal, seen, signals = torch.zeros_like(noise), [], []
+        signal = seen = torch.zeros_like(noise)
+        signals = []
         for number in range(count):
             now, then = (times[number + one].expand(noise.shape[0]) for one in (0, 1))
             state = path.state(start, signal, now)
-            seen.append(self.clean(state, now.to(noise.dtype), label, guidance))
+            seen = self.clean(state, now.to(noise.dtype), label, guidance)
             kept = beside(path.kept(now, then), signal)
-            signals.append(seen[-1] if number == 0 else signal)
-            signal = kept * signal + (1 - kept) * seen[-1]
+            signals.append(seen if number == 0 else signal)
+            signal = kept * signal + (1 - kept) * seen
         return seen, [*signals, signal]
 
 
