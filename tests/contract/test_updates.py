@@ -87,7 +87,7 @@ def test_a_method_keeps_its_own_terms_on_the_new_inputs(name: str, mode: str, at
     assert contrasts == [True] * 8
 
 
-@pytest.mark.parametrize("mode", ["exact", "replay", "vae"])
+@pytest.mark.parametrize("mode", ["exact", *(pytest.param(mode, marks=pytest.mark.long) for mode in ("replay", "vae"))])
 @pytest.mark.parametrize("name", rows(ONE_SHAPE))
 def test_every_method_retains_under_the_whole_defence(name: str, mode: str) -> None:
     """The update takes the steps until retrospection does; the vaccine judges throughout."""
