@@ -14,7 +14,7 @@ from sansdata.methods.index import method_config
 from sansdata.methods.mosaickd import MosaicKD
 from sansdata.objectives.class_priors import evenness
 from sansdata.runtime import Runtime
-from sansdata.synthesis.judge import PatchDiscriminator, looks_real, told_apart
+from sansdata.synthesis.patch_discriminator import PatchDiscriminator, looks_real, told_apart
 
 
 def make_session(**options: Any) -> Session:
@@ -58,7 +58,7 @@ def test_the_judge_learns_to_tell_the_pool_from_what_is_made() -> None:
     told = []
     for move in range(60):
         session.streams.begin(move)
-        told.append(method._step_of_the_judge(made).item())
+        told.append(method.adversary.step(method._pooled(16, "pool"), made, method.config.local).item())
     assert told[0] == pytest.approx(4 * math.log(2), abs=2)  # an image of 8x8 has four patches
     assert told[-1] < 0.4 * told[0]
 
@@ -71,7 +71,7 @@ def test_each_term_moves_the_generator(term: str) -> None:
     before = [p.detach().clone() for p in method.generator.parameters()]
     session.move()
     assert any(not torch.equal(old, new) for old, new in zip(before, method.generator.parameters()))
-    assert all(p.grad is None for p in method.judge.parameters())
+    assert all(p.grad is None for p in method.adversary.discriminator.parameters())
     assert all(p.grad is None for p in session.student.parameters())
 
 

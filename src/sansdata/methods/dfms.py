@@ -22,7 +22,7 @@ from ..objectives.class_priors import evenness
 from ..objectives.logits import hard_cross_entropy
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.given import pool_of
-from ..synthesis.judge import PatchDiscriminator, looks_real, told_apart
+from ..synthesis.patch_discriminator import BETAS, PatchAdversary, looks_real
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings
 
@@ -74,38 +74,24 @@ class DFMS(InRounds):
         super().__init__(config, context)
         self.generator = make_generator(context, config.latent, config.width, "unit")
         # Deviation: MosaicKD's discriminator of patches, where the release has DCGAN's, which is made for one size.
-        with context.streams.as_global("discriminator", shared=True):
-            judge = PatchDiscriminator(context.task.shape[0], config.judge_width)
-        self.judge = context.runtime.place(judge)
-        rates: dict[str, Any] = {"lr": config.generator_lr, "betas": (0.5, 0.999)}
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), **rates)
-        self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), **rates)
+        self.adversary = PatchAdversary(context, config.judge_width, config.generator_lr)
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr, betas=BETAS)
         self.schedule = Schedule(self.round_of(config))
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
         self.schedule.begin_steps()
         images, losses = self._images(config.transfer.batch), Losses()
-        verdicts = self._step_of_the_judge(images.detach())
+        verdicts = self.adversary.step(self._pooled(len(images), "pool"), images.detach())
         with fixed(context.student):
             logits = context.student_outputs(images).logits
-            losses.add("real", 1.0, lambda: looks_real(self._patches(images)))
+            losses.add("real", 1.0, lambda: looks_real(self.adversary.patches(images)))
             losses.add("even", config.even, lambda: evenness(logits))
             losses.total().backward()
-        self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
+        self.adversary.forget()
         context.runtime.step(self.optimizer)
         losses.add("judge", 1.0, lambda: verdicts)  # for the log: its step is made, this loss is not stepped on
         return losses
-
-    def _step_of_the_judge(self, made: Tensor) -> Tensor:
-        """One step that tells the pool from what was `made`; gives its loss, without gradient."""
-        loss = told_apart(self._patches(self._pooled(len(made), "pool")), self._patches(made))
-        loss.backward()
-        self.context.runtime.step(self.judge_optimizer)
-        return loss.detach()
-
-    def _patches(self, images: Tensor) -> Tensor:
-        return self.judge(self.context.pixels(images))
 
     def _pooled(self, count: int, stream: str) -> Tensor:
         """Images of the pool, drawn evenly with replacement."""
@@ -134,7 +120,5 @@ class DFMS(InRounds):
         return losses
 
     def state(self) -> Mapping[str, Stateful]:
-        return {
-            "generator": self.generator, "optimizer": self.optimizer, "judge": self.judge,
-            "judge_optimizer": self.judge_optimizer, "schedule": self.schedule,
-        }  # fmt: skip
+        own = {"generator": self.generator, "optimizer": self.optimizer, "schedule": self.schedule}
+        return {**own, **self.adversary.state()}

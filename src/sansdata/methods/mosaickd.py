@@ -24,7 +24,7 @@ from ..objectives.logits import entropy, kl
 from ..synthesis.augment import Augment, augment
 from ..synthesis.generator import Width, images_from, latents, make_generator
 from ..synthesis.given import pool_of, random_share
-from ..synthesis.judge import PatchDiscriminator, looks_real, told_apart
+from ..synthesis.patch_discriminator import BETAS, PatchAdversary, looks_real
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..training.transfer import TransferSettings, set_lr
 
@@ -85,28 +85,25 @@ class MosaicKD(InRounds):
         super().__init__(config, context)
         self.ids = random_share(context, config.share)
         self.generator = make_generator(context, config.latent, config.width, "standard")
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr, betas=(0.5, 0.999))
-        with context.streams.as_global("discriminator", shared=True):
-            judge = PatchDiscriminator(context.task.shape[0], config.patch_width)
-        self.judge = context.runtime.place(judge)
-        self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), lr=config.generator_lr, betas=(0.5, 0.999))
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr, betas=BETAS)
+        self.adversary = PatchAdversary(context, config.patch_width, config.generator_lr)
         self.schedule = Schedule(self.round_of(config))
 
     def acquire(self) -> Losses:
         config, context = self.config, self.context
         decay = config.transfer.decay(context.progress.value)
-        for optimizer in (self.optimizer, self.judge_optimizer):
+        for optimizer in (self.optimizer, self.adversary.optimizer):
             set_lr(optimizer, config.generator_lr * decay)
         images = self._images()
-        judged = self._step_of_the_judge(images.detach())
+        judged = self.adversary.step(self._pooled(len(images), "pool"), images.detach(), config.local)
         outputs = context.teacher(images)
         losses = context.acquire_losses(images, outputs)
         losses.add("disagreement", -config.adversarial, lambda: self._disagreement(images, outputs.logits))
         losses.add("align", config.align, lambda: entropy(outputs.logits.softmax(1)))
-        losses.add("local", config.local, lambda: looks_real(self._patches(images)))
+        losses.add("local", config.local, lambda: looks_real(self.adversary.patches(images)))
         losses.add("balance", config.balance, lambda: class_priors.evenness(outputs.logits) / math.log(2))  # in bits
         losses.total().backward()
-        self.judge.zero_grad(set_to_none=True)  # the generator's loss went through it
+        self.adversary.forget()
         context.runtime.step(self.optimizer)
         losses.add("judge", 1, lambda: judged)  # for the log: its step is made, this loss is not stepped on
         self.schedule.begin_steps()
@@ -117,19 +114,11 @@ class MosaicKD(InRounds):
         context.counters.add("samples", config.transfer.batch)
         return images_from(self.generator, latents(config.transfer.batch, config.latent, context), context)
 
-    def _patches(self, images: Tensor) -> Tensor:
-        """(B, h, w) what the discriminator says of images (B, C, H, W) in unit space."""
-        return self.judge(self.context.pixels(images))
-
-    def _step_of_the_judge(self, made: Tensor) -> Tensor:
-        """One step that tells patches of the pool from those of `made`; gives its loss, without gradient."""
-        context, config = self.context, self.config
-        ids = self.ids[torch.randint(len(self.ids), (len(made),), generator=context.streams("pool"))]
-        real = context.runtime.place(pool_of(context).at(ids))
-        loss = config.local * told_apart(self._patches(real), self._patches(made))
-        loss.backward()
-        context.runtime.step(self.judge_optimizer)
-        return loss.detach()
+    def _pooled(self, count: int, stream: str) -> Tensor:
+        """Images of the share of the pool, drawn evenly with replacement."""
+        context = self.context
+        ids = self.ids[torch.randint(len(self.ids), (count,), generator=context.streams(stream))]
+        return context.runtime.place(pool_of(context).at(ids))
 
     def _disagreement(self, images: Tensor, teacher: Tensor) -> Tensor:
         """(B,) KL from the teacher to the student, which runs in train mode as in the other adversarial methods."""
@@ -142,14 +131,11 @@ class MosaicKD(InRounds):
         with torch.no_grad():
             images = self._images()
         if config.with_pool:
-            ids = self.ids[torch.randint(len(self.ids), (len(images),), generator=context.streams("student-pool"))]
-            pooled = context.runtime.place(pool_of(context).at(ids))
+            pooled = self._pooled(len(images), "student-pool")
             images = torch.cat([images, augment(pooled, config.view, context.streams("view"))])
             context.counters.add("samples", len(pooled))
         return context.teach(images)
 
     def state(self) -> Mapping[str, Stateful]:
-        return {
-            "generator": self.generator, "optimizer": self.optimizer, "judge": self.judge,
-            "judge_optimizer": self.judge_optimizer, "schedule": self.schedule,
-        }  # fmt: skip
+        own = {"generator": self.generator, "optimizer": self.optimizer, "schedule": self.schedule}
+        return {**own, **self.adversary.state()}
