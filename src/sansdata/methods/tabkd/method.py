@@ -18,15 +18,15 @@ import torch
 from torch import Generator, Tensor
 
 from ... import columns
-from ...arithmetic import ceil_div
 from ...config import Strict
 from ...contracts import Access, Batch, Losses, Requirements, Stateful
 from ...kinds.index import input_kind
 from ...kinds.inputs.table import Table
 from ...memory import Pool, Slot
-from ...method import Context, Method
+from ...method import Context
 from ...models.modes import fixed
 from ...objectives.logits import kl
+from ...synthesis.rounds import InRounds, Round, Schedule
 from ...training.transfer import TransferSettings
 from .coverage import Coverage
 from .rows import Rows, between, chosen, mutated, with_value
@@ -74,7 +74,7 @@ class TabKDConfig(Strict):
         return {"pairs": self.pairs, "edges": self.edges, "boundary": self.boundary, "hard": self.hard}
 
 
-class TabKD(Method):
+class TabKD(InRounds):
     """Asks the teacher about new rows, a round at a time, and learns from all that were asked so far."""
 
     Config: ClassVar[type] = TabKDConfig
@@ -90,8 +90,8 @@ class TabKD(Method):
         return Requirements(access=Access.LABELS, inputs=frozenset({"table"}))
 
     @classmethod
-    def plan(cls, config: TabKDConfig, steps: int) -> dict[str, int]:
-        return {"acquire": ceil_div(steps, config.steps_per_round), "transfer": steps}
+    def round_of(cls, config: TabKDConfig) -> Round:
+        return Round(config.steps_per_round)
 
     @classmethod
     def rehearsal(cls, config: TabKDConfig) -> TabKDConfig:
@@ -103,13 +103,10 @@ class TabKD(Method):
         assert isinstance(kind, Table)
         self.table = kind
         self.pool = Pool(config.pool, kind)
-        self.schedule = Slot(rounds=0, left=0)
+        self.schedule = Schedule(self.round_of(config), rounds=0)
         self.cuts = Slot(**{column.name: [] for column in kind.spec.numbers})
         """Inner edges of the bins of each numeric column, ascending."""
         self.coverage = Coverage(kind, config.bins, config.source)
-
-    def next_move(self) -> str:
-        return "transfer" if self.schedule["left"] > 0 else "acquire"
 
     def acquire(self) -> Losses:
         """The next round of questions: draws, then the search for bins, then rows of every source."""
@@ -121,14 +118,14 @@ class TabKD(Method):
         else:
             self._round(config.rows)
         self.schedule["rounds"] += 1
-        self.schedule["left"] = config.steps_per_round
+        self.schedule.begin_steps()
         losses = Losses()
         if config.search and number > 0:
             losses.add("covered_pairs", 1, lambda: torch.tensor(self.coverage.share(self.cuts.values)))
         return losses
 
     def transfer_batch(self) -> Batch:
-        self.schedule["left"] -= 1
+        self.schedule.end_step()
         context = self.context
         pooled = self.pool.sample(self.config.transfer.batch, context.streams("pool"))
         place = context.runtime.place
