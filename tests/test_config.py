@@ -68,6 +68,13 @@ PIECES = [
     "seed", ": ", "\n", "  ", "- ", "[", "]", "{", "}", ", ", "&a ", "*a", "!!", "!!python/name:", "|", ">", "? ", "<<",
     "'", '"', "#", "%", "0x", "1e400", ".nan", "2001-01-01", "~", "---", "engine", "é", "=", "\t",
 ]  # fmt: skip
+
+
+def test_flags_and_numbers_are_those_of_yaml_1_2() -> None:
+    read = parse_yaml("[true, False, no, on, 0, -7, 1_000, 0x1f, 010, 1:30, 1.5, .5, 1.5e3, 1e3, -.inf]", "here")
+    assert read == [True, False, "no", "on", 0, -7, 1000, 31, "010", "1:30", 1.5, 0.5, 1500.0, "1e3", -math.inf]
+
+
 yaml_like = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 
 

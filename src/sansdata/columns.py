@@ -4,12 +4,15 @@ which of the two it is."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 Inputs = Tensor | Mapping[str, Tensor]
 """Images are a tensor (B, C, H, W); texts are {'tokens': (B, L), 'mask': (B, L)}; an input kind says which it has."""
+
+Some = TypeVar("Some", bound=Inputs)
 
 
 def each(change: Callable[..., Tensor], *inputs: Inputs) -> Inputs:
@@ -33,6 +36,15 @@ def count(inputs: Inputs) -> int:
 def take(inputs: Inputs, ids: Tensor | slice) -> Inputs:
     """The samples at `ids`, in that order."""
     return each(lambda column: column[ids], inputs)
+
+
+def some(inputs: Some, most: int) -> Some:
+    """At most `most` of the samples, drawn evenly and always the same: the first of a set that lies class by class are
+    of one class."""
+    if count(inputs) <= most:
+        return inputs
+    ids = torch.randperm(count(inputs), generator=torch.Generator().manual_seed(0))[:most]
+    return take(inputs, ids)  # type: ignore[return-value]
 
 
 def split(inputs: Inputs, size: int) -> list[Inputs]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin
@@ -89,7 +90,11 @@ def _short(value: Any) -> str:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML as data only: no tags beyond the plain ones, no aliases (which can blow up), no repeated keys."""
+    """YAML as data only: no tags beyond the plain ones, no aliases (which can blow up), no repeated keys.
+
+    As in YAML 1.2, flags are true and false alone, and what begins with a nought or has a colon in it is no number: a
+    level called no, 01 or 12:30 is text.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
@@ -114,6 +119,24 @@ class _PlainLoader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"'{key.value}' is given twice (line {key.start_mark.line + 1})")
             names.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _read_as(tag: str, pattern: str, first: str) -> None:
+    """Takes the plain values of `pattern`, which begin with one of the letters of `first`, for `tag`, and no others."""
+    name, known = f"tag:yaml.org,2002:{tag}", _PlainLoader.yaml_implicit_resolvers
+    _PlainLoader.yaml_implicit_resolvers = {
+        letter: [one for one in rules if one[0] != name] for letter, rules in known.items()
+    }
+    _PlainLoader.add_implicit_resolver(name, re.compile(pattern), list(first))
+
+
+_read_as("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
+_read_as(
+    "float",
+    r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+    "-+0123456789.",
+)
+_read_as("int", r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$", "-+0123456789")
 
 
 def parse_yaml(text: str, where: str, error: type[UserError] = ConfigError) -> Any:

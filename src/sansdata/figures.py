@@ -38,7 +38,7 @@ class Drawing:
 
     bars: data = values, with a label each. heat: a square matrix, rows true, columns predicted. curve: data = {name:
     [[x, y], ...]}. points: the same, of points that no line joins, named beside them. reliability: data = dicts with
-    lower, upper, count, confidence, accuracy.
+    lower, upper, count, confidence, accuracy. unit: of bars; '' is that of shares where all values are within 0..1.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Drawing:
     data: Any
     meaning: str
     labels: tuple[str, ...] = ()
+    unit: Unit | Literal[""] = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without what is empty."""

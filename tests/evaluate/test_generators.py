@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -74,6 +75,15 @@ def test_lost_variety_is_seen_in_coverage_and_recall() -> None:
     assert lost["coverage"] < 0.2
     assert lost["recall"] < 0.05 < full["recall"]
     assert lost["precision"] > 0.7
+
+
+def test_a_set_that_lies_class_by_class_is_judged_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("sansdata.evaluate.generators"), "MOST", 200)
+    real, made = (torch.cat([vectors(100, seed, 20.0 * place) for place in range(10)]) for seed in (0, 1))
+    mixed = made[torch.randperm(len(made))]
+    found = neighbourhoods(real, mixed)
+    assert found["precision"] > 0.8
+    assert found["coverage"] > 0.8
 
 
 def test_every_figure_names_its_judge_and_its_better_side() -> None:

@@ -51,3 +51,12 @@ def test_drawings_over_classes_carry_their_names() -> None:
     several = [*measured(60, 0.7), *kind.describe(torch.eye(2))]
     labels = {one.name: one.labels for one in several if isinstance(one, Drawing)}
     assert labels == {"per_class": NAMES, "confusion": NAMES, "class_histogram": NAMES, "reliability": ()}
+
+
+def test_answers_that_are_all_sure_are_ranked_by_what_lies_behind() -> None:
+    """Margins of 45 and of 60 are both a probability of 1."""
+    truth = np.repeat([0, 1], 20)
+    margins = np.where(truth, 60.0, 45.0) + np.random.default_rng(0).normal(size=40)
+    answers = np.stack([np.zeros(40), margins], axis=1)
+    several = Classes(ClassesSpec(classes=2)).evaluate(answers, truth, answers)
+    assert {one.name: one.value for one in several if "auroc" in one.name} == {"auroc": 1, "teacher_auroc": 1}

@@ -100,3 +100,10 @@ def test_large_logits_do_not_overflow():
     log_probs = metrics.log_softmax(np.array([[3e38, -3e38], [-1e30, -1e30]], np.float32))
     assert log_probs[0, 0] == 0
     assert log_probs[1] == pytest.approx(np.log([0.5, 0.5]))
+
+
+def test_log_odds_are_those_of_the_softmax_and_stay_apart_where_it_is_one():
+    logits = np.random.default_rng(0).normal(size=(50, 4)) * 3
+    shares = np.exp(metrics.log_softmax(logits))
+    assert metrics.log_odds(logits) == pytest.approx(np.log(shares / (1 - shares)))
+    assert metrics.log_odds(np.array([[0.0, 45.0], [0.0, 60.0], [0.0, 2000.0]]))[:, 1].tolist() == [45, 60, 2000]

@@ -66,3 +66,12 @@ def test_vectors_without_spread_are_warned_of() -> None:
     assert [w.name for w in KIND.warnings(values(KIND.describe(torch.ones(50, 3))), 1.0, 50, str)] == [
         "collapse of vectors"
     ]
+
+
+def test_the_order_of_a_set_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sansdata.kinds.outputs.vectors.MOST", 300)
+    random = np.random.default_rng(0)
+    places = np.repeat(np.arange(10), 100)[:, None]
+    sought, drawn = (places + 0.1 * random.normal(size=(1000, 3)) for _ in range(2))
+    figures = values(KIND.evaluate(random.permutation(drawn).astype(np.float32), sought, None))
+    assert figures["energy_distance"] < 0.1

@@ -49,8 +49,9 @@ def test_known_tasks_can_be_written_and_read(name: str) -> None:
 
 def test_levels_are_text_whatever_yaml_takes_them_for(tmp_path: Path) -> None:
     file = tmp_path / "t.yaml"
-    file.write_text("kind: table-classification\nclasses: 2\ncolumns:\n- {name: a, levels: [1, no, yes, 2.5, x]}\n")
-    assert load_task(file).inputs.columns[0].levels == ("1", "false", "true", "2.5", "x")
+    levels = "[1, no, yes, Off, true, 2.5, 01, 12:30, 1:30.5, x]"
+    file.write_text(f"kind: table-classification\nclasses: 2\ncolumns:\n- {{name: a, levels: {levels}}}\n")
+    assert ", ".join(load_task(file).inputs.columns[0].levels) == levels[1:-1]
 
 
 @pytest.mark.parametrize(

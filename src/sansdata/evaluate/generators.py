@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import columns
 from ..figures import Drawing, Figure, Finding
 from ..network import Network
 
@@ -40,7 +41,7 @@ def kernel_distance(real: Tensor, made: Tensor) -> float:
 def neighbourhoods(real: Tensor, made: Tensor, neighbours: int = NEIGHBOURS) -> dict[str, float]:
     """'precision' and 'recall' (Kynkaanniemi et al. 2019), 'density' and 'coverage' (Naeem et al. 2020), by balls that
     reach to the `neighbours`-th other vector of the same set."""
-    real, made = real[:MOST], made[:MOST]
+    real, made = (columns.some(one, MOST) for one in (real, made))
     across = torch.cdist(real, made)
     reach, theirs = (_reach(one, neighbours) for one in (real, made))
     inside = across <= reach[:, None]

@@ -125,7 +125,7 @@ class Fair4Free(Method):
             Figure("latent_energy_distance", float(energy_distance(own, sought).clamp_min(0)), "number",
                    f"between the student's latents and targets of the mode {self.mode}; 0: alike", "lower"),
             Drawing("latent_spread_ratios", "bars", [round(value, 4) for value in ratio.tolist()],
-                    "of each number of the latent; 1: as wide as its targets"),
+                    "of each number of the latent; 1: as wide as its targets", unit="number"),
         ]  # fmt: skip
         return judged
 

@@ -41,8 +41,9 @@ def _figure(key: str, drawing: Drawing, colour: str, small: bool) -> dict[str, A
         case "bars":
             known = [(name, value) for name, value in zip(names, drawing.data) if value is not None]
             labels, values = zip(*known)
-            svg = plots.bars(key, label, labels, values, colour, mean(values), small)
-            notes = _notes(known, len(names) - len(known))
+            shares = _are_shares(values) if drawing.unit == "" else drawing.unit == "share"
+            svg = plots.bars(key, label, labels, values, colour, mean(values), shares, small)
+            notes = _notes(known, len(names) - len(known), shares)
         case "heat":
             svg = plots.heat(key, f"{label}, in per cent of each row", names, drawing.data)
             mistakes = _mistakes(drawing.data, names)
@@ -60,12 +61,17 @@ def _figure(key: str, drawing: Drawing, colour: str, small: bool) -> dict[str, A
     }  # fmt: skip
 
 
-def _notes(known: Sequence[tuple[str, float]], absent: int) -> list[str]:
+def _are_shares(values: Sequence[float]) -> bool:
+    """Whether bars without a unit are shares: fractions, none outside 0..1."""
+    return min(values) >= 0 and max(values) <= 1 and not all(isinstance(value, int) for value in values)
+
+
+def _notes(known: Sequence[tuple[str, float]], absent: int, shares: bool) -> list[str]:
     """What a chart without names does not show, and how many bars have no value."""
     notes = [f"{count(absent)} without a value {'is' if absent == 1 else 'are'} left out."] if absent else []
     if len(known) <= plots.MAX_NAMED:
         return notes
-    write = brief if plots.counts([value for _, value in known]) else percent
+    write = percent if shares else brief
     order = sorted(known, key=lambda pair: -pair[1])
     highest, lowest = order[:NAMED], order[: -NAMED - 1 : -1]
     for word, pairs in (("Highest", highest), ("Lowest", lowest)):

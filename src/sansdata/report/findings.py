@@ -53,7 +53,11 @@ def _finding(item: Tree, names: Sequence[str]) -> Finding | None:
         return None
     labels = tuple(clip(label.text(), 80) for label in item.at("labels").items()) or tuple(names)
     fits = isinstance(data, list | np.ndarray) and len(labels) == len(data)
-    return Drawing(name, item.at("shape").value, data, meaning, labels if fits else ())
+    unit = item.at("unit").text()
+    return Drawing(
+        name, item.at("shape").value, data, meaning, labels if fits else (),
+        unit if unit in UNITS else "",  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _figure(item: Tree, name: str, meaning: str) -> Figure | None:

@@ -173,13 +173,14 @@ def bars(
     values: Sequence[float],
     colour: str,
     line: float,
+    shares: bool,
     small: bool = False,
 ) -> str:
-    """A bar per value, with its name where there is room, and a dashed line at their mean. Values in 0..1 that are no
-    counts are written in per cent."""
+    """A bar per value, with its name where there is room, and a dashed line at their mean. shares: written in per
+    cent."""
     total = len(values)
     named = total <= MAX_NAMED
-    write = brief if counts(values) else lambda value: f"{100 * value:.4g} %"
+    write = (lambda value: f"{100 * value:.4g} %") if shares else brief
     width = 3.4 if small else 5.6
     with canvas(width, 0.7 + 0.19 * total if named else 0.41 * width) as (figure, axes):
         if named:
@@ -195,16 +196,11 @@ def bars(
         across.set_major_locator(MaxNLocator(4 if small else 5))
         across.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
         high, low = max([*values, line, 1e-9]) * 1.08, min([*values, 0.0]) * 1.08
-        (axes.set_xlim if named else axes.set_ylim)(low, high if counts(values) else min(1.0, high))
+        (axes.set_xlim if named else axes.set_ylim)(low, min(1.0, high) if shares else high)
         draw = axes.axvline if named else axes.axhline
         draw(line, color=MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label="mean")
         figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside upper right")
         return svg(figure, name, label)
-
-
-def counts(values: Sequence[float]) -> bool:
-    """Whether values are not shares: whole numbers as files have them, or any outside 0..1."""
-    return all(isinstance(value, int) for value in values) or min(values) < 0 or max(values) > 1
 
 
 def heat(name: str, label: str, names: Sequence[str], matrix: np.ndarray) -> str:

@@ -184,7 +184,7 @@ class Classes(OutputKind):
                 "balanced_accuracy", float(np.nanmean(per_class)), "share",
                 f"mean over the classes; guessing has {1 / classes:.1%}", "higher",
             ),
-            *_rankings(log_probs, truth),
+            *_rankings(metrics.log_odds(answers), truth),
             Figure("ece", metrics.expected_calibration_error(bins), "number",
                    "mean gap between confidence and accuracy; 0 is perfect", "lower"),
             Figure("mean_confidence", float(confidence.mean()), "share",
@@ -223,18 +223,17 @@ def _constant(predictions: np.ndarray, names: Sequence[str]) -> str:
     return f"every answer is {repr(names[first]) if names else f'class {first}'}"
 
 
-def _rankings(log_probs: np.ndarray, truth: np.ndarray) -> list[Finding]:
+def _rankings(odds: np.ndarray, truth: np.ndarray) -> list[Finding]:
     """Area under the ROC and the precision-recall curve, where every class occurs: of class 1 where there are two, else
-    the mean over the classes of each against the rest."""
-    classes = log_probs.shape[1]
+    the mean over the classes of each against the rest. odds: (N, K) of each class, in logarithms."""
+    classes = odds.shape[1]
     if len(np.unique(truth)) < classes or classes > MAX_RANKED_CLASSES:
         return []
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     positives = [1] if classes == 2 else range(classes)
     curves = [
-        (roc_auc_score(truth == c, log_probs[:, c]), average_precision_score(truth == c, log_probs[:, c]))
-        for c in positives
+        (roc_auc_score(truth == c, odds[:, c]), average_precision_score(truth == c, odds[:, c])) for c in positives
     ]
     roc, precision = (float(np.mean(values)) for values in zip(*curves))
     chance = float(np.mean([(truth == c).mean() for c in positives]))
@@ -249,7 +248,7 @@ def _beside(answers: np.ndarray, teacher: np.ndarray, truth: np.ndarray) -> list
     theirs, count = teacher.argmax(axis=1), len(truth)
     right, same = int((theirs == truth).sum()), int((theirs == answers.argmax(axis=1)).sum())
     divergence = metrics.mean_kl(metrics.log_softmax(teacher), metrics.log_softmax(answers))
-    ranked = [replace(one, name=f"teacher_{one.name}") for one in _rankings(metrics.log_softmax(teacher), truth)]  # type: ignore[type-var]
+    ranked = [replace(one, name=f"teacher_{one.name}") for one in _rankings(metrics.log_odds(teacher), truth)]  # type: ignore[type-var]
     return [
         Figure("teacher_accuracy", right / count, "share", "on the same samples", "",
                metrics.wilson_interval(right, count)),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ... import columns
 from ...contracts import Outputs
 from ...errors import TeacherError
 from ...figures import Drawing, Figure, Finding, Picture, Preview, Record, Warned
@@ -128,7 +129,7 @@ class Field(OutputKind):
 
     def _spread(self, samples: Tensor) -> float:
         """Mean over the numbers of the standard deviation between samples, of the range."""
-        return float(samples[:MOST].flatten(1).double().std(0, correction=0).mean()) / self.spec.width
+        return float(columns.some(samples, MOST).flatten(1).double().std(0, correction=0).mean()) / self.spec.width
 
     def targets(self, answers: Tensor) -> np.ndarray:
         return answers.float().numpy()

@@ -263,7 +263,7 @@ def _measured(truth: np.ndarray, guesses: np.ndarray, classes: int, names: tuple
                "that is missed counts as the image's diagonal", "lower"),
         Figure("boundary_f1", float(np.nanmean(f1)), "share",
                f"boundaries that lie within {metrics.TOLERANCE} pixels of each other", "higher"),
-        Drawing("hd95_per_class", "bars", _or_none(np.array(hd95)), "HD95 of each class in pixels", names),
+        Drawing("hd95_per_class", "bars", _or_none(np.array(hd95)), "HD95 of each class in pixels", names, "number"),
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ... import columns
 from ...contracts import Outputs
 from ...errors import TeacherError
 from ...figures import Drawing, Figure, Finding, Warned
@@ -67,7 +68,7 @@ class Vectors(OutputKind):
         described: list[Finding] = [
             Figure("spread", float(spread.mean()), "number", "standard deviation, mean over the numbers"),
             Drawing("spread_of_each", "bars", [round(value, 6) for value in spread.tolist()],
-                    "standard deviation of each number"),
+                    "standard deviation of each number", unit="number"),
         ]  # fmt: skip
         return described
 
@@ -105,7 +106,7 @@ class Vectors(OutputKind):
 
 
 def _apart(one: Tensor, other: Tensor) -> float:
-    return float(energy_distance(*(vectors[:MOST] for vectors in (one, other))).clamp_min(0))
+    return float(energy_distance(*(columns.some(vectors, MOST) for vectors in (one, other))).clamp_min(0))
 
 
 def _ratio(one: Tensor, other: Tensor) -> float:
