@@ -12,6 +12,7 @@ from page_of import HOSTILE, Page, page, percent
 
 from sansdata.errors import RunDirectoryError
 from sansdata.report import write_report
+from sansdata.report.card import card_of
 
 TITLES = [
     "How to reproduce", "Curves", "Samples over time", "What the samples are like", "Selection without data", "Cost",
@@ -296,6 +297,15 @@ def test_violations_are_red_and_counted(run: Path):
     assert "/data/cifar/test_batch" in done.text["ledger"]
     assert 'class="violations"' in done.html
     assert "clean" not in done.text["ledger"]
+
+
+def test_violations_beyond_those_that_are_listed_count_and_a_ledger_that_cannot_be_read_is_not_clean(run: Path):
+    undeclared = [{"path": "/data/cifar/test_batch", "event": "open", "when": "step 12"}]
+    real_run.change(run, "ledger.json", mode="record", violations=undeclared, undeclared=76_900)
+    assert "76,900 undeclared reads" in page(run).text["verdict"]
+    (run / "ledger.json").write_text('{"mode": "strict", "files": [], "violations": 3}')
+    assert "cannot be read" in page(run).text["ledger"]
+    assert "Undeclared reads were recorded" in card_of(run)
 
 
 def test_what_could_not_be_followed_and_processes_without_an_end_are_on_the_page(run: Path):

@@ -103,6 +103,7 @@ def distill(
     if first and exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api.distill import distill_settings
+    from ..engine.guard.ledger import read_ledger, undeclared
 
     command = shlex.join(["sansdata", *sys.argv[1:]])
     result = distill_settings(
@@ -124,12 +125,12 @@ def distill(
     print(f"time      {seconds:.1f} s for {summary['steps']:,} steps, then {scoring:.1f} s of scoring")
     for warning in summary["warnings"]:
         print(f"warning   {warning['name']}: {warning['text']}")
-    violations = json.loads((out / "ledger.json").read_text())["violations"]
+    ledger = read_ledger(out)
     if settings.sealed:
         print(f"sealed    {out / 'chain.jsonl'}: {_sealed_how(out)}; check it: sansdata verify {out}")
-    if violations:
-        first_path = violations[0]["path"]
-        print(f"warning   {len(violations)} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
+    if many := undeclared(ledger):
+        first_path = ledger["violations"][0]["path"]
+        print(f"warning   {many} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
     if export:
         _export(out, export)
     if (out / "report.html").is_file():

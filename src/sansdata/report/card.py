@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 from ..config import dump_yaml
+from ..engine.guard.ledger import undeclared
 from ..files import is_regular, sha256
 from . import facts, sealed
 from .findings import figures
@@ -37,7 +38,7 @@ def card_of(run_dir: Path, word: Mapping[str, Any] | None = None) -> str:
     copyright, name. Raises RunDirectoryError where there is no run."""
     run, word = read_run(Path(run_dir), grids=0), word or {}
     name = clip(str(word.get("name") or run.directory.resolve().name), 100)
-    mode, violations = run.ledger.at("mode").text(), run.ledger.at("violations").items()
+    mode, broken = run.ledger.at("mode").text(), undeclared(run.ledger.value or {})
     known = {key: str(word.get(key) or "") for key in ("intended_use", "privacy", "authors", "copyright")}
     body = _environment().get_template("card.md.j2").render(
         name=name, run=run, word=known, task="" if run.task is None else facts.task_text(run.task),
@@ -46,7 +47,7 @@ def card_of(run_dir: Path, word: Mapping[str, Any] | None = None) -> str:
         teacher_size=count(run.manifest.at("teacher", "parameters").number()),
         student_size=count(run.manifest.at("student", "parameters").number()),
         when=moment(run.manifest.at("ended").text()), links=provenance(run),
-        data=sealed.data_statement(run.directory, bool(mode) and not violations, mode == "strict"),
+        data=sealed.data_statement(run.directory, bool(mode) and not broken, mode == "strict"),
         pool=run.manifest.at("pool", "path").text(), validation=_validation(run),
         groups=_groups(run), local=_local_cases(run), agreement=_agreement(run), warnings=_warnings(run),
     )  # fmt: skip

@@ -5,12 +5,14 @@ A missing file is nothing; a damaged one is a line in `faults` and otherwise not
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..config import parse_yaml
+from ..engine.guard import ledger
 from ..errors import SansdataError, UserError
 from ..figures import Finding
 from ..kinds.index import input_kind, output_kind
@@ -72,6 +74,8 @@ def read_run(directory: Path, evaluation: Mapping[str, Any] | None = None, grids
     run = Run(files.directory, faults=files.faults)
     for name in ("manifest", "plan", "summary", "ledger", "evaluation", "exports"):
         setattr(run, name, files.tree("run.json" if name == "manifest" else f"{name}.json"))
+    if run.ledger or os.path.lexists(run.directory / ledger.NAME):
+        run.ledger = Tree(ledger.ledger_of(run.ledger.value))
     run.validation = _last(files.tree("validation.json").at("validations"))
     run.audit = _last(files.tree("audit.json").at("audits"))
     if evaluation is not None:

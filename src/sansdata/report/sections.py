@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..engine.guard.ledger import undeclared
 from ..figures import Figure
 from . import facts, sealed
 from .findings import figures
@@ -332,7 +333,7 @@ def ledger(run: Run) -> dict[str, Any]:
                    size(entry.at("bytes").number())) for entry in files[:LEDGER_ROWS]],
         "violations": [(entry.at("path").text() or entry.text(), entry.at("event").text(), entry.at("when").text())
                        for entry in violations[:LEDGER_ROWS]],
-        "broken": len(violations),
+        "broken": undeclared(run.ledger.value or {}),
         "unwatched": [(entry.at("what").text(), entry.at("name").text(), entry.at("when").text())
                       for entry in run.ledger.at("unwatched").items()[:LEDGER_ROWS]],
         "processes": _processes(run.ledger.at("processes").items()), "sealed": sealed.rows(run.directory),

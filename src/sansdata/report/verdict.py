@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..engine.guard.ledger import undeclared
 from ..figures import Figure
 from . import facts
 from .findings import figures
@@ -166,7 +167,7 @@ def seal(run: Run) -> tuple[str, str, str]:
 
 def _seal(run: Run) -> tuple[str, str, str]:
     mode = run.ledger.at("mode").text()
-    broken = len(run.ledger.at("violations").items())
+    broken = undeclared(run.ledger.value or {})
     if not mode:
         return "not recorded", "warn", "This run directory holds no record of what was read."
     if broken:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sansdata.engine.guard.ledger import LOST, Ledger
-from sansdata.engine.guard.no_data import NoDataGuard
+from sansdata.engine.guard.ledger import LOST, UNREADABLE, Ledger, read_ledger, total, undeclared
+from sansdata.engine.guard.no_data import LISTED, NoDataGuard
 from sansdata.engine.run_directory import RunDirectory
 from sansdata.errors import NoDataViolation
 
@@ -71,29 +71,66 @@ def test_processes_of_a_group_and_a_strict_run_that_goes_on_without_watch(data: 
         '{"mode": "strict", "files": [], "violations": [{"path": "/x"}]}',
     ],
 )
-def test_a_run_that_an_older_version_began_keeps_its_record_or_says_that_there_is_none(
-    before: str | None, run_dir: Path
-) -> None:
+def test_a_run_that_an_older_version_began_keeps_its_record_or_is_not_clean(before: str | None, run_dir: Path) -> None:
     if before is not None:
         (run_dir / "ledger.json").write_text(before)
     with NoDataGuard("strict", {}, run_dir) as guard:
         Ledger(run_dir, guard).begin(continued=True)
     total = read(run_dir)
     whole = before is not None and "/x" in before
-    assert [v["path"] for v in total["violations"]] == (["/x"] if whole else [])
-    assert [entry["what"] for entry in total["unwatched"]] == ([] if whole else [LOST])
+    there = [] if before is None else ["/x"] if whole else ["ledger.json"]
+    assert [v["path"] for v in total["violations"]] == there
+    assert [entry["what"] for entry in total["unwatched"]] == ([LOST] if before is None else [])
     assert total["mode"] == ("strict" if whole else "record")
     assert len(total["processes"]) == 2
 
 
-def test_a_torn_record_is_a_lost_one_and_half_written_ones_are_none(run_dir: Path) -> None:
+def test_a_torn_record_is_a_broken_one_and_half_written_ones_are_none(run_dir: Path) -> None:
     with NoDataGuard("strict", {}, run_dir) as guard:
         ledger = Ledger(run_dir, guard)
         ledger.begin(continued=False)
         (run_dir / "ledger" / "1.json").write_text("{")
         (run_dir / "ledger" / ".tmp-1.json").write_text("{")
         ledger.write(ended=True)
-    assert [entry["name"] for entry in read(run_dir)["unwatched"] if entry["what"] == LOST] == ["1.json"]
+    assert [(v["path"], v["event"]) for v in read(run_dir)["violations"]] == [("1.json", UNREADABLE)]
+
+
+def test_more_violations_than_a_record_lists_are_counted_and_never_none(run_dir: Path) -> None:
+    guard = NoDataGuard("record", {}, run_dir)
+    guard.began_at = "2026-01-02T03:04:05Z"
+    ledger = Ledger(run_dir, guard)
+    ledger.begin(continued=False)
+    for number in range(LISTED + 7):
+        guard.refuse(f"/data/{number}.JPEG", "open")
+        guard.not_followed("a native library", str(number))
+        guard.files[(number,)] = {"path": f"/model/{number}", "role": "teacher", "sha256": None, "bytes": 1}
+    ledger.write(ended=True)
+    summed = read_ledger(run_dir)
+    assert [len(summed[kind]) for kind in ("violations", "files")] == [LISTED, LISTED]
+    assert len(summed["unwatched"]) <= LISTED + 2
+    assert (undeclared(summed), summed["processes"][0]["violations"]) == (LISTED + 7, LISTED + 7)
+    assert "7" in [entry["name"] for entry in summed["unwatched"]]
+    other = {"mode": "record", "files": [], "violations": [{"path": "/other", "event": "open"}]}
+    assert undeclared(total([guard.record(), other])) == LISTED + 8
+
+
+def test_a_process_sums_up_its_own_record_from_memory(run_dir: Path) -> None:
+    guard = NoDataGuard("record", {}, run_dir)
+    guard.began_at = "2026-01-02T03:04:05Z"
+    ledger = Ledger(run_dir, guard)
+    guard.refuse("/data/x", "open")
+    ledger.begin(continued=False)
+    (own,) = (run_dir / "ledger").iterdir()
+    own.write_text("{")
+    ledger.sum_up()
+    assert [v["path"] for v in read(run_dir)["violations"]] == ["/data/x"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"mode": "strict", "files": [], "violations": 3}', '[""' + ',""' * 600_000])
+def test_a_ledger_that_cannot_be_read_is_no_clean_one(run_dir: Path, text: str) -> None:
+    assert read_ledger(run_dir) == {}
+    (run_dir / "ledger.json").write_text(text)
+    assert undeclared(read_ledger(run_dir)) == 1
 
 
 def test_a_link_in_the_place_of_the_records_is_not_followed(run_dir: Path, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A process writes its own file when it begins, at its first violation, before each checkpoint and at its end, however
 many there are at once or one after another. So nothing that a process recorded is lost to a later one, a killed process
-has left what it had seen by the checkpoint from which the run goes on, and what was broken once stays broken.
+has left what it had seen by the checkpoint from which the run goes on, and what was broken once stays broken: a record
+that is there and cannot be read counts as a broken one.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ...files import own_folder, read_json, utc_now, write_json
-from .no_data import NoDataGuard
+from .no_data import LISTED, NoDataGuard, beyond
 
+NAME = "ledger.json"
 RECORDS = "[!.]*.json"
 LOST = "an earlier process of this run left no record"
+UNREADABLE = "a record that is there and cannot be read: nobody knows what else it held"
 
 
 class Ledger:
@@ -27,6 +30,8 @@ class Ledger:
         self.directory, self.guard, self.rank = directory, guard, rank
         self.parts = directory / "ledger"
         self._broken = False
+        self._own: tuple[Path, dict[str, Any]] | None = None
+        """The file of this process, and what it holds."""
         self._written: int | None = None
         """Entries in the file."""
 
@@ -34,7 +39,7 @@ class Ledger:
         """Writes for the first time. continued: other processes of this run went before. Raises OSError."""
         own_folder(self.parts)
         if continued and self.rank == 0 and not any(self.parts.glob(RECORDS)):
-            write_json(self.parts / "0-earlier.json", _read(self.directory / "ledger.json"))  # of version 0.1
+            write_json(self.parts / "0-earlier.json", _read(self.directory / NAME) or _lost(NAME))  # of version 0.1
         self.write()
 
     def check(self) -> None:
@@ -50,40 +55,64 @@ class Ledger:
         of the process, which a killed one has not. Raises OSError."""
         if self.guard.sealed_at is None:
             self.guard.look_around()
-        entries = len(self.guard.files) + len(self.guard.violations) + len(self.guard.unwatched)
+        entries = len(self.guard.files) + self.guard.undeclared + len(self.guard.unwatched)
         if entries == self._written and not ended:
             return
         began = (self.guard.began_at or utc_now()).translate({ord(":"): None, ord("-"): None})
         record = {"rank": self.rank, "ended": utc_now() if ended else None, **self.guard.record()}
-        write_json(self.parts / f"{began}-{os.getpid()}-rank-{self.rank}.json", record)
+        self._own = self.parts / f"{began}-{os.getpid()}-rank-{self.rank}.json", record
+        write_json(*self._own)
         if self.rank == 0:
             self.sum_up()
         self._written = entries
 
     def sum_up(self) -> None:
         """Writes `ledger.json`. Raises OSError."""
-        write_json(self.directory / "ledger.json", total(map(_read, sorted(self.parts.glob(RECORDS)))))
+        own = dict([self._own] if self._own else [])
+        several = [own.get(path) or _read(path) for path in sorted(self.parts.glob(RECORDS))]
+        write_json(self.directory / NAME, total(one for one in several if one is not None))
 
 
 def total(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of the records of a run's processes, in the order in which they began.
 
     mode: strict where all were. sealed: when the first process of the last group ended its watch well, else None.
+    violations: the first of them; undeclared: how many there were, as far as the records do not list the same ones.
     """
     records = list(records)
     firsts = [record for record in records if record.get("rank", 0) == 0]
+    files = _distinct(records, "files", ("path", "role", "sha256"))
+    violations = _distinct(records, "violations", ("path", "event"))
+    unlisted = sum(undeclared(record) - len(record["violations"]) for record in records)
     return {
         "mode": "strict" if all(record["mode"] == "strict" for record in records) else "record",
         "sealed": firsts[-1].get("sealed") if firsts else None,
-        "files": _distinct(records, "files", ("path", "role", "sha256")),
-        "violations": _distinct(records, "violations", ("path", "event")),
-        "unwatched": _distinct(records, "unwatched", ("what", "name")),
+        "files": files[:LISTED],
+        "violations": violations[:LISTED],
+        "undeclared": len(violations) + unlisted,
+        "unwatched": _distinct(records, "unwatched", ("what", "name"))[:LISTED] + beyond(files),
         "processes": [
             {name: record.get(name) for name in ("process", "rank", "mode", "began", "ended", "bytes_read")}
-            | {"violations": len(record["violations"])}
+            | {"violations": undeclared(record)}
             for record in records
         ],
     }
+
+
+def read_ledger(directory: Path) -> dict[str, Any]:
+    """`ledger.json` of a run; empty where there is none. One that cannot be read is given as a broken one."""
+    return _read(directory / NAME) or {}
+
+
+def ledger_of(value: Any) -> dict[str, Any]:
+    """What was read from a file of the ledger, where it is a record; else what stands in for it, a broken one."""
+    return value if _is_record(value) else _unreadable(NAME)
+
+
+def undeclared(ledger: Mapping[str, Any]) -> int:
+    """How many undeclared reads a record tells of: the number that it gives, and no fewer than it lists."""
+    listed, told = ledger.get("violations"), ledger.get("undeclared")
+    return max(len(listed) if isinstance(listed, list) else 0, told if isinstance(told, int) else 0)
 
 
 def _distinct(records: list[Mapping[str, Any]], kind: str, names: tuple[str, ...]) -> list[Any]:
@@ -95,12 +124,15 @@ def _distinct(records: list[Mapping[str, Any]], kind: str, names: tuple[str, ...
     return list(entries.values())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any] | None:
+    """None where there is no file."""
     try:
         record = read_json(path)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError):
-        return _lost(path.name)
-    return record if _is_record(record) else _lost(path.name)
+        record = None
+    return record if _is_record(record) else _unreadable(path.name)
 
 
 def _is_record(value: Any) -> bool:
@@ -118,3 +150,8 @@ def _is_plain(entry: Any) -> bool:
 def _lost(name: str) -> dict[str, Any]:
     """What stands in for a record that is not there: nothing is known of what that process read."""
     return {"mode": "record", "files": [], "violations": [], "unwatched": [{"what": LOST, "name": name, "when": None}]}
+
+
+def _unreadable(name: str) -> dict[str, Any]:
+    """What stands in for a record that is there and cannot be read: it may have held anything."""
+    return _lost(name) | {"violations": [{"path": name, "event": UNREADABLE, "when": None}], "unwatched": []}

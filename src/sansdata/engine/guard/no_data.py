@@ -28,6 +28,9 @@ NATIVE_READERS = (
     "catboost", "_gdbm", "_dbm",
 )  # fmt: skip
 """Libraries that open data files by code of their own, which neither Python nor this guard sees."""
+LISTED = 5_000
+"""Entries of one kind that a record lists. What goes beyond is counted: a record that outgrew its readers would be as
+good as none."""
 SLACK = 2_000_000
 """Bytes that a process reads beyond the files it opens: links of shared libraries, tables of the kernel."""
 
@@ -60,6 +63,9 @@ class NoDataGuard:
         self.programs: dict[str, str] = {}
         """Programs that may be started: real path -> name."""
         self.violations: list[dict[str, Any]] = []
+        """The first of those that were not declared."""
+        self.undeclared = 0
+        """How many there were in all."""
         self.unwatched: list[dict[str, Any]] = []
         """What happened and could not be followed."""
         self.began_at: str | None = None
@@ -188,8 +194,10 @@ class NoDataGuard:
 
     def not_followed(self, what: str, name: str) -> None:
         """Notes what may have read something out of sight, once."""
-        if (what, name) not in self._noted:
+        if (what, name) not in self._noted and len(self.unwatched) <= LISTED:
             self._noted.add((what, name))
+            if len(self.unwatched) == LISTED:
+                what, name = "more than can be listed", f"beyond the first {LISTED:,}"
             self.unwatched.append({"what": what, "name": name, "when": utc_now()})
 
     # -- what a file is
@@ -263,7 +271,8 @@ class NoDataGuard:
     # -- entries
 
     def record(self) -> dict[str, Any]:
-        """What this process has to say: its part of the ledger."""
+        """What this process has to say: its part of the ledger. undeclared: how many violations there were, of which
+        the first are listed."""
         files = sorted([*self.files.values(), *map(self._pool_entry, self.below)], key=lambda entry: entry["path"])
         counted = self.bytes_read()
         unwatched = list(self.unwatched)
@@ -274,7 +283,8 @@ class NoDataGuard:
             })  # fmt: skip
         return {
             "mode": self.mode, "began": self.began_at, "sealed": self.sealed_at, "process": os.getpid(),
-            "files": files, "violations": self.violations, "unwatched": unwatched, "bytes_read": counted,
+            "files": files[:LISTED], "violations": self.violations, "undeclared": self.undeclared,
+            "unwatched": unwatched + beyond(files), "bytes_read": counted,
         }  # fmt: skip
 
     def _enter(self, path: str, role: str) -> None:
@@ -315,7 +325,16 @@ class NoDataGuard:
     def _note(self, path: str, event: str) -> None:
         if (path, event) not in self._noted:
             self._noted.add((path, event))
-            self.violations.append({"path": path, "event": event, "when": utc_now()})
+            self.undeclared += 1
+            if len(self.violations) < LISTED:
+                self.violations.append({"path": path, "event": event, "when": utc_now()})
+
+
+def beyond(files: list[Any]) -> list[dict[str, Any]]:
+    """The entry of `unwatched` that stands for the files that a record does not list, where there are any."""
+    if len(files) <= LISTED:
+        return []
+    return [{"what": "files read beyond those that are listed", "name": f"{len(files) - LISTED:,}", "when": utc_now()}]
 
 
 def _addresses(host: str, port: int) -> set[str]:

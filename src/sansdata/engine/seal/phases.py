@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ...errors import SealError
 from ...files import read_json
+from ..guard.ledger import UNREADABLE, read_ledger
 from ..guard.paths import below
 from . import chain
 from .chain import Record
@@ -95,11 +96,8 @@ def _broken_by(run_dir: Path, records: list[Record], phase: Phase, data: str | N
 
 def _read_while_sealed(run_dir: Path, data: str) -> str:
     """A file of the ledger that lies in `data`, or ''."""
-    try:
-        ledger = read_json(run_dir / "ledger.json")
-    except (OSError, ValueError):
-        return ""
-    files = ledger.get("files") if isinstance(ledger, dict) else None
-    several = [one for one in files or [] if isinstance(one, dict)]
-    paths = [str(one.get("path")) for one in several if one.get("role") not in MODELS]
+    ledger = read_ledger(run_dir)
+    if any(one.get("event") == UNREADABLE for one in ledger.get("violations", [])):
+        return "what nobody knows, since its ledger cannot be read: it may be a file"
+    paths = [str(one.get("path")) for one in ledger.get("files", []) if one.get("role") not in MODELS]
     return next((path for path in paths if below(path, data)), "")

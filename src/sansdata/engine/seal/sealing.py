@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import NoDataViolation, SealError
-from ...files import is_regular, read_json, sha256
+from ...files import is_regular, sha256
 from ...signing import Key, sign
+from ..guard.ledger import read_ledger, undeclared
 from ..guard.no_data import NoDataGuard
 from . import chain, phases
 from .chain import Record
@@ -91,10 +92,7 @@ def sign_end(directory: Path, key: Key, record: Record) -> Record:
 
 def _summary(directory: Path) -> dict[str, Any]:
     """What the ledger says, in numbers."""
-    try:
-        ledger = read_json(directory / "ledger.json")
-    except (OSError, ValueError):
+    ledger = read_ledger(directory)
+    if not ledger:
         return {}
-    if not isinstance(ledger, dict):
-        return {}
-    return {name: len(ledger.get(name) or ()) for name in ("files", "violations", "unwatched")}
+    return {"files": len(ledger["files"]), "violations": undeclared(ledger), "unwatched": len(ledger["unwatched"])}
