@@ -91,14 +91,41 @@ def test_removing_goes_through_no_link(tmp_path: Path, canary: Path):
     assert canary.read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"audits": 3}', "{", "\x00"])
-def test_a_record_that_is_none_is_set_aside(tmp_path, text):
+@pytest.mark.parametrize("text", ["", '{"audits": 3}', "{", "\x00"])
+def test_a_torn_record_is_set_aside_and_that_is_said(tmp_path, text, capsys):
     path = tmp_path / "audit.json"
     path.write_text(text)
     assert files.read_record(path, "audits") == {"audits": []}
     (aside,) = tmp_path.iterdir()
     assert aside.name.startswith("audit.json.damaged-")
     assert aside.read_text() == text
+    assert aside.name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["%PDF-1.7 my thesis", "[1]", '{"audits": [' + '"",' * 600_000 + '""]}', "large"])
+def test_a_record_that_is_whole_and_too_large_or_none_of_ours_stays_where_it_is(tmp_path, text):
+    path = tmp_path / "audit.json"
+    path.write_text(text)
+    if text == "large":
+        os.truncate(path, files.MAX_JSON_BYTES + 1)
+    before = path.stat()
+    with pytest.raises(OSError, match=r"more than|larger than|no record of sansdata's"):
+        files.read_record(path, "audits")
+    assert os.listdir(tmp_path) == ["audit.json"]
+    assert path.stat() == before
+
+
+def test_nothing_is_written_that_could_not_be_read_again_and_numbers_stand_in_a_line(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"matrix": [[1, 2.5], [None, -3e-9]], "names": ["[\n1\n]"], "empty": []})
+    assert files.read_json(path) == {"matrix": [[1, 2.5], [None, -3e-9]], "names": ["[\n1\n]"], "empty": []}
+    assert "[1,2.5]" in path.read_text()
+    before = path.read_text()
+    for value in ("x" * files.MAX_JSON_BYTES, [""] * files.MAX_JSON_PARTS):
+        with pytest.raises(OSError, match="not read again"):
+            files.write_json(path, value)
+    assert path.read_text() == before
+    assert os.listdir(tmp_path) == ["a.json"]
 
 
 def test_a_record_keeps_what_it_holds_beside_its_lists(tmp_path):

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from io import BufferedReader, FileIO
@@ -27,6 +28,8 @@ CHUNK = 1 << 20
 MAX_JSON_BYTES = 64_000_000
 MAX_JSON_PARTS = 1_000_000
 """Marks in a file that begin a list or a mapping, or begin or end a text: each costs many times its byte in memory."""
+NUMBERS = re.compile(r"\[\n[\w\s.,+-]*\]")
+"""A list of plain numbers, as it is written with a line for each."""
 STEP = re.compile(r"step-(\d{1,15})(?:-(\d{1,15}))?")
 
 # -- writing
@@ -72,7 +75,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_atomic(path, json.dumps(value, indent=1) + "\n")
+    """Replaces `path` as a whole; a list of numbers stands in one line. Raises OSError, also for what `read_json` would
+    not read again: the old file stands then."""
+    text = NUMBERS.sub(lambda found: "".join(found[0].split()), json.dumps(value, indent=1)) + "\n"
+    data = text.encode()
+    if fault := _too_large(data):
+        raise OSError(errno.EFBIG, f"it would hold {fault}, which is not read again", str(path))
+    write_atomic(path, data)
 
 
 def open_in_place(path: Path) -> FileIO:
@@ -148,29 +157,49 @@ def read_json(path: Path, most: int = MAX_JSON_BYTES) -> Any:
 
 def read_record(path: Path, *lists: str) -> dict[str, Any]:
     """A file of ours that is about to grow: a mapping of JSON in which each of `lists` is a list of mappings; empty
-    where there is no file. One that cannot be read so is set aside, since it may hold what somebody needs. Raises
-    OSError where that cannot be done."""
+    where there is no file. One that is torn is set aside, since it may hold what somebody needs, and stderr says so.
+    Raises OSError where that cannot be done, and for a whole file that is too large, cannot be opened, or is none of
+    ours: what another process recorded, or the user wrote, stays where it is."""
     try:
-        value = read_json(path)
+        data = read_regular(path, MAX_JSON_BYTES)
     except FileNotFoundError:
-        value = {}
-    except (OSError, ValueError):
+        data = b"{}"
+    except OSError:
+        if is_regular(path):
+            raise
+        data = b"{}"  # a link, or the like: what is written takes its place, and goes nowhere else
+    if fault := _too_large(data):
+        raise OSError(errno.EFBIG, f"holds {fault}; move it away to begin another", str(path))
+    try:
+        value = parse_json(data)
+    except ValueError:
         value = None
     if not isinstance(value, dict) or not all(isinstance(value.get(name, []), list) for name in lists):
-        if is_regular(path):
-            path.rename(path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}"))
+        if data.strip(b"\0 \t\r\n")[:1] not in (b"", b"{"):
+            raise OSError(errno.EINVAL, "is there, and is no record of sansdata's; name another file", str(path))
+        aside = path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}")
+        path.rename(aside)
+        print(f"warning   {path} is damaged: set aside as {aside.name}, and begun anew", file=sys.stderr)
         value = {}
     return value | {name: [one for one in value.get(name, []) if isinstance(one, dict)] for name in lists}
 
 
 def parse_json(data: bytes) -> Any:
     """Raises ValueError for what is no JSON, or is built to fill the memory or the stack of its reader."""
-    if data.count(b"[") + data.count(b"{") + data.count(b'"') > MAX_JSON_PARTS:
-        raise ValueError(f"more than {MAX_JSON_PARTS:,} lists, mappings and texts")
+    if fault := _too_large(data):
+        raise ValueError(fault)
     try:
         return json.loads(data.decode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _too_large(data: bytes) -> str:
+    """What a text of JSON has more of than is read, or ''."""
+    if len(data) > MAX_JSON_BYTES:
+        return f"more than {MAX_JSON_BYTES:,} bytes"
+    many = data.count(b"[") + data.count(b"{") + data.count(b'"')
+    return f"more than {MAX_JSON_PARTS:,} lists, mappings and texts" if many > MAX_JSON_PARTS else ""
 
 
 def by_step(folder: Path, suffix: str = "") -> list[tuple[int, Path]]:

@@ -131,6 +131,11 @@ def test_what_is_wrong_is_said_before_anything_is_written(hospital: Path) -> Non
     with pytest.raises(TeacherError, match="different tasks"):
         sansdata.validate(beside.module, of_three, data, listed, TASK, out=hospital / NAME)
     assert not (hospital / NAME).exists()
+    (hospital / "thesis.pdf").write_text("%PDF-1.7")
+    with pytest.raises(DataError, match="no record of sansdata's"):
+        sansdata.validate(beside.module, beside, data, listed, TASK, out=hospital / "thesis.pdf")
+    assert (hospital / "thesis.pdf").read_text() == "%PDF-1.7"
+    assert not list(hospital.glob("*damaged*"))
 
 
 def test_the_command_on_a_table_with_a_forest_as_teacher(tmp_path: Path) -> None:

@@ -12,15 +12,19 @@ from scipy.stats import chi2_contingency
 from small_evidence import TASK, answers, digits, drawn, evidence, small_cnn, teacher, trained
 from torch import nn
 
-from sansdata.audit.fidelity import alike, fidelity, matching_temperature
+from sansdata.audit.fidelity import MAX_MATRIX_CLASSES, alike, fidelity, matching_temperature
 from sansdata.audit.levels import Entry, Unmeasured
 from sansdata.audit.overoptimisation import attacked, corruptions, over_optimisation
-from sansdata.figures import Warned
+from sansdata.figures import Drawing, Warned
 from sansdata.network import Network
 
 
 def entries(several) -> dict[str, Entry]:
     return {one.name: one for one in several if isinstance(one, Entry)}
+
+
+def shapes(several) -> list[str]:
+    return [one.shape for one in several if isinstance(one, Drawing)]
 
 
 @pytest.fixture
@@ -59,6 +63,15 @@ def test_disagreement_on_one_class_is_found_with_its_chance(logits: np.ndarray) 
     assert found["highest over mean disagreement on training synthetic"].value == pytest.approx(10)
     assert found["Gini of disagreement on training synthetic"].value == pytest.approx(0.9)
     assert any(isinstance(one, Warned) and "on 3;" in one.text for one in several)
+    assert shapes(several).count("heat") == 1
+
+
+def test_of_very_many_classes_there_is_no_matrix() -> None:
+    teacher = np.repeat(10 * np.eye(MAX_MATRIX_CLASSES + 1, dtype=np.float32)[:3], 6, axis=0)
+    student = np.where(np.arange(18)[:, None] % 4 == 0, np.roll(teacher, 1, axis=1), teacher)
+    asked = replace(evidence(digits()[0][:20]), synthetic=drawn(teacher, student))
+    assert "bars" in (drawings := shapes(list(fidelity(asked))))
+    assert "heat" not in drawings
 
 
 def test_the_matching_temperature_undoes_a_scale(logits: np.ndarray) -> None:

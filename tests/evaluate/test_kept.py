@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sansdata import files
 from sansdata.evaluate.kept import keep_by_name, keep_figures
 
 PLAIN = {"name": "accuracy", "value": 0.8, "unit": "share"}
@@ -74,3 +77,15 @@ def test_where_nothing_can_be_written_it_is_said_and_nothing_is_raised(tmp_path:
     assert "cannot be written" in keep_figures(tmp_path / "gone", {"accuracy": 0.7})
     (tmp_path / "evaluation.json").mkdir()
     assert "evaluation.json cannot be written" in keep_figures(tmp_path, {"accuracy": 0.7})
+
+
+def test_figures_that_have_no_room_are_said_and_what_stands_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert keep_figures(tmp_path, {"source": "a", "count": 10, "accuracy": 0.7}) == ""
+    before = (tmp_path / "evaluation.json").read_text()
+    monkeypatch.setattr(files, "MAX_JSON_BYTES", len(before) + 5)
+    assert "stand nowhere else" in keep_figures(tmp_path, {"source": "b", "count": 10, "accuracy": 0.5})
+    monkeypatch.setattr(files, "MAX_JSON_BYTES", len(before) - 5)
+    assert "stand nowhere else" in keep_figures(tmp_path, {"source": "a", "count": 10, "accuracy": 0.9})
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("evaluation.json", before)]

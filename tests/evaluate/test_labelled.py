@@ -90,6 +90,8 @@ def test_to_dict_is_strict_json():
     assert again["accuracy"] == 1
     assert again["per_class"][4] is None
     assert len(again["reliability"]) == 15
+    assert "confusion" not in again  # the matrix stands once, in the list
+    assert [len(one["data"]) for one in again["figures"] if one["name"] == "confusion"] == [5]
     assert (again["agreement"], again["teacher_accuracy"]) == (1, 1)
     assert again["agreement_interval"][1] == again["teacher_accuracy_interval"][1] == 1
     assert again["kl"] == pytest.approx(0, abs=1e-12)

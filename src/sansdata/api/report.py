@@ -14,7 +14,7 @@ from ..engine import selection
 from ..errors import RunDirectoryError
 from ..evaluate.kept import keep_figures
 from ..evaluate.snapshots import accuracy_over_time
-from ..files import is_regular, read_record, sha256
+from ..files import is_regular, read_record, reason, sha256
 from ..network import Network
 from ..report import checked_target, read_groups, write_comparison, write_report
 from ..report.federated import write_federated_report
@@ -64,7 +64,12 @@ def _measure_exports(run_dir: Path, task: Task, data: str | Path) -> None:
     if task.pair != ("image", "classes") or not is_regular(run_dir / record.NAME):
         return
     accuracies, source = {}, ""
-    for entry in read_record(run_dir / record.NAME, "exports")["exports"]:
+    try:
+        entries = read_record(run_dir / record.NAME, "exports")["exports"]
+    except OSError as fault:
+        print(f"warning   {run_dir / record.NAME}: {reason(fault)}", file=sys.stderr)
+        return
+    for entry in entries:
         file = run_dir / Path(str(entry.get("name"))).name
         known = entry.get("sha256")
         if file.suffix == ".onnx" and "accuracy" not in entry and is_regular(file) and sha256(file) == known:

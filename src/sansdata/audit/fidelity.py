@@ -16,6 +16,8 @@ from .levels import Entry, Level, Unmeasured, entry
 
 TOP = 5
 LEAST_OF_CLASS = 5
+MAX_MATRIX_CLASSES = 200
+"""Beyond it the matrices of a few audits would be all that audit.json has room for."""
 SURELY = 1e-3
 INHERITED = "a student that copies a biased teacher perfectly agrees perfectly: fidelity is no fairness"
 NO_CALIBRATION = "with the teacher's class for the truth: copied over-confidence counts as calibrated"
@@ -88,10 +90,10 @@ def _concentration(data: Answered, where: str, level: Level, names: tuple[str, .
         yield Unmeasured("B6", f"concentration of disagreement on {where}", "two classes, and some disagreement")
         return
     yield Drawing(f"disagreement on {where}", "bars", drawn, "share of each class of the teacher", names)
-    yield Drawing(
-        f"student against teacher on {where}", "heat",
-        confusion_matrix(labels, data.student.argmax(1), classes).tolist(), "rows teacher, columns student", names,
-    )  # fmt: skip
+    if classes <= MAX_MATRIX_CLASSES:
+        matrix = confusion_matrix(labels, data.student.argmax(1), classes).tolist()
+        meaning = "rows teacher, columns student"
+        yield Drawing(f"student against teacher on {where}", "heat", matrix, meaning, names)
     caveat = "highest over mean rate of a class; 1: disagreement falls on all alike"
 
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -66,10 +66,12 @@ class Evaluation:
         raise AttributeError(f"this evaluation has no figure '{name}'")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `json.dumps(..., allow_nan=False)` takes: what `evaluation.json` holds."""
+        """Plain data that `json.dumps(..., allow_nan=False)` takes: what `evaluation.json` holds. A matrix, which may
+        be larger than all else, stands in the list `figures` alone."""
         intervals = {f"{f.name}_interval": f.interval for f in self.figures if isinstance(f, Figure) and f.interval}
+        small = values(one for one in self.figures if isinstance(one, Figure) or one.shape != "heat")
         return {
-            "count": self.count, **values(self.figures), **intervals, "class_names": self.class_names,
+            "count": self.count, **small, **intervals, "class_names": self.class_names,
             "source": self.source, "notes": self.notes, "figures": [one.to_dict() for one in self.figures],
         }  # fmt: skip
 
