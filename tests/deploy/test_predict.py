@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,77 @@ def test_wrong_files_are_one_error(exported: Path, tmp_path: Path) -> None:
         failed = CliRunner().invoke(app, ["predict", *words])
         assert isinstance(failed.exception, UserError), (words, failed.output)
         assert message in str(failed.exception)
+
+
+def model_of(path: Path, names: tuple[str, ...] = ("images",), **described: str) -> Path:
+    """A model that gives the first input's mean of each channel of (B, 3, 8, 8)."""
+    from onnx import TensorProto, helper, save
+
+    shape = ["b", 3, 8, 8]
+    nodes = [helper.make_node("ReduceMean", [names[0]], ["answers"], axes=[2, 3], keepdims=0)]
+    nodes += [helper.make_node("Identity", [name], [f"{name}_out"]) for name in names[1:]]
+    taken = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
+    given = [helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["b", 3])]
+    given += [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, shape) for name in names[1:]]
+    graph = helper.make_graph(nodes, "means", taken, given)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, {"input": "images: (B, 3, 8, 8)", **described})
+    save(model, path)
+    return path
+
+
+def test_hostile_inputs_are_one_error_and_start_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = model_of(tmp_path / "m.onnx"), np.zeros((2, 3, 8, 8), np.float32)
+    np.savez_compressed(tmp_path / "good.npz", x=np.random.default_rng(0).normal(size=(4, 3, 8, 8)))
+    flipped = bytearray((tmp_path / "good.npz").read_bytes())
+    flipped[300] ^= 0x55
+    (tmp_path / "flipped.npz").write_bytes(flipped)
+    (tmp_path / "archive.npy").write_bytes((tmp_path / "good.npz").read_bytes())
+    np.save(tmp_path / "number.npy", np.float32(3))
+    np.save(tmp_path / "texts.npy", np.array(["a", "b"]))
+    np.savez(tmp_path / "others.npz", a=images, b=images)
+    np.savez(tmp_path / "nothing.npz")
+    with zipfile.ZipFile(tmp_path / "notes.npz", "w") as archive:
+        archive.writestr("x", "no array at all")
+    header = b"\x93NUMPY\x02\x00" + (2**24).to_bytes(4, "little") + b" " * 2**24
+    with zipfile.ZipFile(tmp_path / "header.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header)
+    (tmp_path / "header.npy").write_bytes(header)
+    for inputs, message in (
+        ("flipped.npz", "no arrays that can be read"),
+        ("archive.npy", "does not begin as an array"),
+        ("number.npy", "a single number"),
+        ("texts.npy", "expected numbers"),
+        ("nothing.npz", "the inputs have nothing"),
+        ("notes.npz", "does not begin as an array"),
+        ("header.npz", "a description of 16,777,216 bytes"),
+        ("header.npy", "a description of 16,777,216 bytes"),
+    ):
+        with pytest.raises(predict.PredictError, match=message):
+            predict.run(model, tmp_path / inputs)
+        with pytest.raises(predict.PredictError):
+            predict.self_test(predict.Model(model), tmp_path / inputs)
+    two = model_of(tmp_path / "two.onnx", ("p", "q"))
+    with pytest.raises(predict.PredictError, match="takes p, q, and the inputs have a, b"):
+        predict.run(two, tmp_path / "others.npz")
+    nameless = model_of(tmp_path / "nameless.onnx", class_names="{nope")
+    with pytest.raises(predict.PredictError, match="class names are no list"):
+        predict.run(nameless, tmp_path / "good.npz")
+    started = tmp_path / "started"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gs").write_text(f"#!/bin/sh\ntouch {started}\n")
+    (tmp_path / "bin" / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    drawing = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    (tmp_path / "e.png").write_text(drawing)
+    with pytest.raises(predict.PredictError, match="no picture that can be read"):
+        predict.run(model, tmp_path / "e.png")
+    assert not started.exists()
+    done = alone(str(model), str(tmp_path / "flipped.npz"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_run_keeps_what_every_export_measured(tiny: Tiny, tmp_path: Path) -> None:

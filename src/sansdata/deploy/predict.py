@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import lzma
 import os
 import resource
+import struct
 import sys
 import time
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,15 @@ import numpy as np
 
 MAX_BYTES = 2 * 2**30
 """Of inputs, unpacked."""
+MAX_HEADER = 10_000
+"""Bytes of text before an array's numbers, as many as numpy reads."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""Decoders of pictures that are used, whatever a file is named: those of EPS and its kin start other programs."""
+FAULTS = (
+    OSError, ValueError, EOFError, RuntimeError, MemoryError, KeyError, TypeError, OverflowError, SyntaxError,
+    zlib.error, struct.error, lzma.LZMAError, tokenize.TokenError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What a damaged file makes of the parsers of zipfile and numpy."""
 CHUNK = 64
 WARM_UP = 20
 """Passes before the clock counts."""
@@ -54,8 +67,13 @@ class Model:
         except Exception as fault:  # onnxruntime's own classes
             raise PredictError(f"{self.path}: onnxruntime cannot read it ({_first_line(fault)})") from None
         self.arguments = {argument.name: argument for argument in self.session.get_inputs()}
+        if not self.arguments:
+            raise PredictError(f"{self.path}: takes no inputs, so it has no answers to any")
         described = self.session.get_modelmeta().custom_metadata_map
-        names = json.loads(described.get("class_names", "[]"))
+        try:
+            names = json.loads(described.get("class_names", "[]"))
+        except (ValueError, RecursionError) as fault:
+            raise PredictError(f"{self.path}: its class names are no list in JSON ({_first_line(fault)})") from None
         self.class_names = [str(name) for name in names] if isinstance(names, list) else []
         self.images = described.get("input", "").startswith("images:")
         """Whether it is one of sansdata's that takes images in 0..1."""
@@ -73,10 +91,13 @@ class Model:
             raise PredictError(f"the inputs do not fit the model ({_first_line(fault)})") from None
 
     def all(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The same in chunks."""
+        """The same in chunks, of columns as `fitted` gives them."""
         count = len(next(iter(columns.values())))
         chunks = range(0, count, CHUNK)
-        return np.concatenate([self({name: one[at : at + CHUNK] for name, one in columns.items()}) for at in chunks])
+        answers = [self({name: one[at : at + CHUNK] for name, one in columns.items()}) for at in chunks]
+        if any(not one.size or not one.ndim for one in answers):
+            raise PredictError(f"{self.path}: its answers have shape {answers[0].shape}; expected one for each input")
+        return np.concatenate(answers)
 
     def name_of(self, label: int) -> str:
         return self.class_names[label] if label < len(self.class_names) else str(label)
@@ -106,16 +127,25 @@ def read_inputs(path: Path, model: Model) -> dict[str, np.ndarray]:
 
 
 def fitted(arrays: Mapping[str, np.ndarray], model: Model) -> dict[str, np.ndarray]:
-    """The arrays under the model's own names, images in 0..1 with channels first."""
+    """The arrays under the model's own names, images in 0..1 with channels first. Raises PredictError where none has
+    such a name, and for what is empty, a single number, or no numbers at all."""
     names = list(model.arguments)
     if len(names) == 1 and names[0] not in arrays:
         known = [name for name in ("x", "images") if name in arrays] or list(arrays)[:1]
         arrays = {names[0]: arrays[known[0]]} if known else {}
     columns = {name: np.asarray(value) for name, value in arrays.items() if name in names}
+    if not columns:
+        have = ", ".join(name[:40] for name in list(arrays)[:20]) or "nothing"
+        raise PredictError(f"the model takes {', '.join(names)}, and the inputs have {have}")
+    for name, value in columns.items():
+        if value.dtype.kind not in "biuf":
+            raise PredictError(f"the inputs are of type {str(value.dtype)[:40]} in '{name}'; expected numbers")
+        if not value.ndim:
+            raise PredictError(f"'{name}' is a single number; expected an array with an axis of inputs")
+        if not value.size:
+            raise PredictError("the inputs are empty")
     if model.images and names[0] in columns:
         columns[names[0]] = _images(columns[names[0]])
-    if any(not len(value) for value in columns.values() if value.ndim):
-        raise PredictError("the inputs are empty")
     return columns
 
 
@@ -133,16 +163,31 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         if path.suffix.lower() == ".npz":
             with zipfile.ZipFile(path) as archive:
                 size = sum(entry.file_size for entry in archive.infolist())
-            if size > MAX_BYTES:
-                raise PredictError(f"{path}: {size:,} bytes once unpacked; at most {MAX_BYTES:,} are read")
+                if size > MAX_BYTES:
+                    raise PredictError(f"{path}: {size:,} bytes once unpacked; at most {MAX_BYTES:,} are read")
+                for entry in archive.infolist():
+                    with archive.open(entry) as member:
+                        _require_array(member.read(12))
             with np.load(path, allow_pickle=False) as opened:
                 return {name: opened[name] for name in opened.files}
+        with open(path, "rb") as file:
+            _require_array(file.read(12))
         mapped = np.load(path, allow_pickle=False, mmap_mode="r")
         if mapped.nbytes > MAX_BYTES:
             raise PredictError(f"{path}: {mapped.nbytes:,} bytes; at most {MAX_BYTES:,} are read")
         return {"x": np.array(mapped)}
-    except (OSError, ValueError, zipfile.BadZipFile, MemoryError, EOFError) as fault:
+    except FAULTS as fault:
         raise PredictError(f"{path}: no arrays that can be read without pickle ({_first_line(fault)})") from None
+
+
+def _require_array(start: bytes) -> None:
+    """Raises ValueError where the first 12 bytes begin no array, or one whose description numpy would read whole before
+    it refuses it."""
+    if not start.startswith(b"\x93NUMPY") or len(start) < 12:
+        raise ValueError("does not begin as an array of numpy does")
+    length = int.from_bytes(start[8:10] if start[6] == 1 else start[8:12], "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"a description of {length:,} bytes; a plain array has fewer than 200")
 
 
 def _picture(path: Path, model: Model) -> np.ndarray:
@@ -155,7 +200,7 @@ def _picture(path: Path, model: Model) -> np.ndarray:
     if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]):
         raise PredictError(f"{path}: the model takes {shape} and no pictures")
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             picture = opened.convert("L" if shape[1] == 1 else "RGB").resize((shape[3], shape[2]))
     except Exception as fault:
         raise PredictError(f"{path}: no picture that can be read ({_first_line(fault)})") from None
@@ -174,13 +219,13 @@ def self_test(model: Model, path: Path | None = None) -> str:
     arrays = _arrays(path)
     try:
         about = json.loads(str(arrays.pop("about")))
-        expected, tolerance = arrays.pop("answers"), float(about["tolerance"])
+        expected, tolerance = arrays.pop("answers").astype(np.float64), float(about["tolerance"])
         least, digest_of_model = float(about["agreement"]), str(about["sha256"])
-    except (KeyError, ValueError, TypeError) as fault:
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as fault:
         raise PredictError(f"{path}: no self-test of sansdata's ({_first_line(fault)})") from None
     if digest(model.path) != digest_of_model:
         raise PredictError(f"{model.path}: its SHA-256 is not that of the file which the self-test was written for")
-    answers = model.all(arrays)
+    answers = model.all(fitted(arrays, model))
     if answers.shape != expected.shape:
         raise PredictError(f"{model.path}: gave answers {answers.shape}, expected {expected.shape}")
     gap = float(np.abs(answers.astype(np.float64) - expected).max())
