@@ -184,6 +184,13 @@ def read_record(path: Path, *lists: str) -> dict[str, Any]:
     return value | {name: [one for one in value.get(name, []) if isinstance(one, dict)] for name in lists}
 
 
+def text_lines(text: str) -> list[str]:
+    """The lines of a text of the user's, which end in a line feed, a carriage return, or both. `str.splitlines` ends
+    them at signs that stand within a sentence too, such as U+0085 and U+2028."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
 def parse_json(data: bytes) -> Any:
     """Raises ValueError for what is no JSON, or is built to fill the memory or the stack of its reader."""
     if fault := _too_large(data):

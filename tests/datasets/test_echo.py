@@ -79,6 +79,10 @@ def test_echonet_dynamic_is_read_and_the_larger_tracing_is_the_full_one(dynamic:
     [
         ("FileList.csv", b"FileName,EF,FPS,Split\n../0XAB,1,2,TEST\n", "expected letters"),
         ("FileList.csv", b"FileName,EF,FPS,Split\n0XAB,much,40,TEST\n", "expected a number"),
+        ("FileList.csv", b"FileName,EF,FPS,Split\n0XCD\n0XAB,inf,40,TEST\n", "'EF' of a row"),
+        ("FileList.csv", b"FileName,EF\n" + b"x" * 200_000, "cannot be read as a table"),
+        ("VolumeTracings.csv", b"FileName,X1,Y1,X2,Y2,Frame\n0XAB.avi,1,1,1,1,nan\n", "'Frame' of a row"),
+        ("VolumeTracings.csv", b"FileName,X1,Y1,X2,Y2,Frame\n0XAB.avi,1,1,1,1,1e999\n", "'Frame' of a row"),
         ("Videos/0XAB.avi", b"RIFF1234WAVE", "no AVI"),
         ("Videos/0XAB.avi", chunk(b"RIFF", b"AVI " + chunk(b"LIST", b"movi" + chunk(b"00dc", b"nothing"))), "no JPEG"),
         ("Videos/0XAB.avi", chunk(b"RIFF", b"AVI "), "0 frames"),
@@ -94,6 +98,15 @@ def test_a_film_that_lies_about_its_sizes_is_cut_where_it_ends(tmp_path: Path) -
     whole = avi(np.zeros((3, 16, 16, 3), np.uint8))
     (tmp_path / "a.avi").write_bytes(whole[:12] + whole[12:].replace(struct.pack("<I", len(whole)), b"\xff" * 4))
     assert read_avi(tmp_path / "a.avi")[0].shape == (3, 16, 16, 3)
+
+
+def test_all_frames_of_a_film_have_one_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.avi").write_bytes(avi(np.zeros((3, 16, 16, 3), np.uint8)))
+    monkeypatch.setattr("sansdata.decoding.avi.MAX_FILM_PIXELS", 3 * 256)
+    assert len(read_avi(tmp_path / "a.avi")[0]) == 3
+    monkeypatch.setattr("sansdata.decoding.avi.MAX_FILM_PIXELS", 3 * 256 - 1)
+    with pytest.raises(DataError, match="in all its frames"):
+        read_avi(tmp_path / "a.avi")
 
 
 @pytest.fixture
@@ -120,6 +133,15 @@ def test_camus_is_read_frame_by_frame(patients: Path) -> None:
     (small,) = camus(patients, size=20)
     assert small.frames.shape == (5, 20, 20, 1)
     assert small.masks.shape == (5, 20, 20)
+
+
+@pytest.mark.parametrize("end", ["ED: nan", "ES: inf"])
+def test_an_event_that_is_no_number_is_none(patients: Path, end: str) -> None:
+    info = patients / "patient0001" / "Info_4CH.cfg"
+    lines = [line for line in info.read_text().splitlines() if not line.startswith(end[:2])]
+    info.write_text("\n".join([*lines, end]))
+    with pytest.raises(DataError, match="of 5 frames"):
+        list(camus(patients))
 
 
 def test_damaged_volumes_are_told(patients: Path) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from memory_limit import memory_within
 
+from sansdata.datasets import npz
+from sansdata.datasets.fit import numbers
 from sansdata.datasets.images import load_images
 from sansdata.decoding.arrays import read_arrays
 from sansdata.errors import DataError
@@ -33,6 +35,18 @@ def test_good_files(tmp_path, dtype, save):
 def test_a_subset_of_the_classes_is_fine(tmp_path):
     np.savez(tmp_path / "x.npz", x=X, y=np.zeros(6, int))
     assert len(load_images(tmp_path / "x.npz", TASK).class_names) == 4
+
+
+def test_a_large_label_makes_no_names(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(npz, "numbers", lambda classes: made.append(classes) or numbers(classes))
+    np.savez(tmp_path / "x.npz", x=X, y=np.full(6, 5999))
+    with pytest.raises(DataError, match=r"for a task of 4 classes: 6 label\(s\) outside 0\.\.3"):
+        load_images(tmp_path / "x.npz", TASK)
+    np.savez(tmp_path / "x.npz", x=X, y=np.full(6, 2**40))
+    with pytest.raises(DataError, match="outside"):
+        load_images(tmp_path / "x.npz")
+    assert made == []
 
 
 def test_fortran_order_and_colour(tmp_path):
@@ -64,7 +78,7 @@ def test_fortran_order_and_colour(tmp_path):
         ({"x": X, "y": np.eye(6, 4, dtype=int)}, "must be whole numbers"),
         ({"x": X, "y": Y.astype(str)}, "must be whole numbers"),
         ({"x": X, "y": np.full(6, 2**64 - 1, np.uint64)}, "beyond int64"),
-        ({"x": X, "y": np.full(6, 2**62)}, "labels from"),
+        ({"x": X, "y": np.full(6, 2**62)}, r"outside 0\.\.3"),
         ({"x": X, "y": np.array([{}] * 6, object)}, "Python objects"),
         ({"x": np.array([b"x"] * 6, object), "y": Y}, "Python objects"),
         ({"x": np.zeros(6, [("a", object)]), "y": Y}, "Python objects"),

@@ -69,6 +69,22 @@ def test_what_is_no_sound_is_refused(content: bytes, tmp_path: Path) -> None:
         read_wav(tmp_path / "bad.wav")
 
 
+@pytest.mark.parametrize("own", [8000, 11025, 44100, 16000])
+def test_of_a_long_sound_only_what_is_wanted_is_resampled(own: int, tmp_path: Path) -> None:
+    long = (9000 * np.random.default_rng(0).uniform(-1, 1, 30_000)).astype(np.int16)
+    (tmp_path / "a.wav").write_bytes(wav_bytes(long, own))
+    whole = long if own == 16_000 else resampled(long, own, 16_000)
+    for most in (1, 777, 100_000):
+        assert np.array_equal(read_wav(tmp_path / "a.wav", 16_000, most)[0], whole[:most])
+
+
+def test_a_low_rate_that_a_file_claims_makes_no_gigabytes() -> None:
+    content = form(1, 1, 100, 8, b"\x80" * 400_000)
+    with pytest.raises(DataError, match="100 samples a second would become 64,000,000"):
+        parse_wav(content, "here", 16_000)
+    assert len(parse_wav(content, "here", 16_000, 5000)[0]) == 5000
+
+
 def test_links_and_folders_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav_bytes(SOUND, 8000))
     (tmp_path / "b.wav").symlink_to(tmp_path / "a.wav")

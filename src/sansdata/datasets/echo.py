@@ -9,8 +9,10 @@ None of them comes with sansdata, nor can it fetch them: each has terms of use o
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from ..decoding.avi import read_avi
 from ..decoding.nifti import read_nifti
 from ..decoding.shape import resize
 from ..errors import DataError
-from ..files import read_regular
+from ..files import read_regular, text_lines
 
 MAX_TABLE_BYTES = 64 * 1024**2
 VENTRICLE = 1
@@ -59,7 +61,7 @@ def echonet(folder: Path, split: str = "test") -> Iterator[EchoFilm]:
             of_film = traced.setdefault(_name(row, folder), {})
             of_film.setdefault(int(_number(row, "Frame", folder)), []).append(points)
     for row in _table(folder / "FileList.csv"):
-        if split in ("all", row.get("Split", "").lower()):
+        if split in ("all", (row.get("Split") or "").lower()):
             yield _echonet_film(folder, row, traced.get(_name(row, folder), {}))
 
 
@@ -124,17 +126,19 @@ def _frames(path: Path) -> np.ndarray:
 def _info(path: Path) -> dict[str, float]:
     """The numbers of an Info file, by name."""
     entries: dict[str, float] = {}
-    for line in _text(path).splitlines():
+    for line in text_lines(_text(path)):
         key, _, value = line.partition(":")
-        try:
-            entries[key.strip()] = float(value)
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            if math.isfinite(number := float(value)):
+                entries[key.strip()] = number
     return entries
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(_text(path))))
+    try:
+        return list(csv.DictReader(io.StringIO(_text(path), newline="")))
+    except csv.Error as fault:
+        raise DataError(f"{path}: cannot be read as a table ({fault})") from None
 
 
 def _text(path: Path) -> str:
@@ -152,7 +156,7 @@ def _name(row: Mapping[str, str], folder: Path) -> str:
 
 
 def _number(row: Mapping[str, str], key: str, folder: Path) -> float:
-    try:
-        return float(row[key])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(f"{folder}: '{key}' of a row is {row.get(key)!r:.40}; expected a number") from None
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if math.isfinite(number := float(row[key])):
+            return number
+    raise DataError(f"{folder}: '{key}' of a row is {row.get(key)!r:.40}; expected a number")

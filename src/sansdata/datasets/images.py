@@ -44,7 +44,7 @@ def load_images(
             return folder.load(path, task, background)
         if path.is_file() and path.suffix.lower() == ".npz":
             _require_none(background, spec)
-            return fit(npz.load(path), task, all_classes=False)
+            return fit(npz.load(path, None if task is None else task.classes), task, all_classes=False)
         present = path.exists()
     except (OSError, ValueError, RuntimeError) as fault:  # NUL in the name, too long, no permission, ~nobody
         raise DataError(

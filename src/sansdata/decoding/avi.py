@@ -16,6 +16,8 @@ from ..files import read_regular
 MAX_FILE_BYTES = 256 * 1024**2
 MAX_FRAMES = 10_000
 MAX_FRAME_PIXELS = 1024 * 1024
+MAX_FILM_PIXELS = 2**28
+"""Of all frames together, three bytes each: JPEG makes a black frame of a megapixel out of a few thousand bytes."""
 MAX_DEPTH = 4
 
 
@@ -27,7 +29,7 @@ def read_avi(path: Path) -> tuple[np.ndarray, float]:
         raise DataError(f"{path}: cannot be read ({fault})") from None
     if content[:4] != b"RIFF" or content[8:12] != b"AVI ":
         raise DataError(f"{path}: no AVI file")
-    frames, fps = [], 50.0
+    frames, fps, room = [], 50.0, MAX_FILM_PIXELS
     for name, chunk in _chunks(memoryview(content), 12, len(content), MAX_DEPTH):
         if name == b"avih" and len(chunk) >= 4:
             microseconds = struct.unpack_from("<I", chunk)[0]
@@ -35,7 +37,8 @@ def read_avi(path: Path) -> tuple[np.ndarray, float]:
         elif name[2:] in (b"dc", b"db") and len(chunk):
             if len(frames) == MAX_FRAMES:
                 raise DataError(f"{path}: more than {MAX_FRAMES:,} frames")
-            frames.append(_picture(chunk, path))
+            frames.append(_picture(chunk, path, room))
+            room -= frames[-1].shape[0] * frames[-1].shape[1]
     if not frames or len({frame.shape for frame in frames}) != 1:
         raise DataError(f"{path}: {len(frames)} frames of {len({frame.shape for frame in frames})} sizes")
     return np.stack(frames), fps
@@ -53,11 +56,14 @@ def _chunks(content: memoryview, start: int, end: int, depth: int) -> Iterator[t
         start = after + size % 2
 
 
-def _picture(chunk: memoryview, path: Path) -> np.ndarray:
+def _picture(chunk: memoryview, path: Path, room: int) -> np.ndarray:
+    """room: pixels that are left for it."""
     try:
         with Image.open(io.BytesIO(chunk), formats=("JPEG",)) as picture:
             if picture.width * picture.height > MAX_FRAME_PIXELS:
                 raise DataError(f"{path}: a frame of {picture.width}x{picture.height}; expected at most 1024x1024")
+            if picture.width * picture.height > room:
+                raise DataError(f"{path}: more than {MAX_FILM_PIXELS:,} pixels in all its frames; give a shorter film")
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
         raise DataError(f"{path}: a frame is no JPEG picture ({str(fault)[:80]}): only MJPEG films are read") from None

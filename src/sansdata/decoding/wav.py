@@ -15,22 +15,26 @@ MAX_FILE_BYTES = 256 * 1024**2
 MAX_CHANNELS = 32
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 LEVELS = 32_768
+MAX_RESAMPLED = 2**25
+"""Samples that a sound may have at another rate: a few bytes that claim a low one would become gigabytes."""
 
 
-def read_wav(path: Path, rate: int | None = None) -> tuple[np.ndarray, int]:
+def read_wav(path: Path, rate: int | None = None, most: int | None = None) -> tuple[np.ndarray, int]:
     """(int16 (L,), samples a second) of a file; its channels are averaged, and it is resampled where `rate` asks for
-    another. Raises DataError for what is no such file, or too large."""
+    another. most: samples that are wanted; of a longer sound no more than these are decoded. Raises DataError for what
+    is no such file, or too large."""
     try:
         content = read_regular(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as fault:
         raise DataError(f"{path}: cannot be read ({fault})") from None
-    samples, own = parse_wav(content, str(path))
-    return (samples, own) if rate in (None, own) else (resampled(samples, own, rate), rate)  # type: ignore[arg-type, return-value]
+    return parse_wav(content, str(path), rate, most)
 
 
-def parse_wav(content: bytes, where: str) -> tuple[np.ndarray, int]:
-    """(int16 (L,), samples a second) of the bytes of a WAV file. A program that writes into a pipe cannot know the
-    length beforehand: a size beyond the file is cut. Raises DataError."""
+def parse_wav(
+    content: bytes, where: str, rate: int | None = None, most: int | None = None
+) -> tuple[np.ndarray, int]:  # fmt: skip
+    """The same of the bytes of a WAV file. A program that writes into a pipe cannot know the length beforehand: a size
+    beyond the file is cut. Raises DataError."""
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise DataError(f"{where}: no WAV file")
     form: tuple[int, int, int, int] | None = None
@@ -39,24 +43,49 @@ def parse_wav(content: bytes, where: str) -> tuple[np.ndarray, int]:
         name, size = content[place : place + 4], struct.unpack_from("<I", content, place + 4)[0]
         body = memoryview(content)[place + 8 : place + 8 + size]
         if name == b"fmt " and len(body) >= 16:
-            code, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
+            code, channels, own, _, _, bits = struct.unpack_from("<HHIIHH", body)
             if code == EXTENSIBLE and len(body) >= 26:
                 code = struct.unpack_from("<H", body, 24)[0]
-            form = code, channels, rate, bits
+            form = code, channels, own, bits
         elif name == b"data":
             if form is None:
                 raise DataError(f"{where}: its sound comes before its format")
-            return _mono(body, *form, where), form[2]
+            return _at_rate(body, form, where, rate or form[2], most)
         place += 8 + size + size % 2
     raise DataError(f"{where}: has no sound in it")
 
 
-def _mono(data: memoryview, code: int, channels: int, rate: int, bits: int, where: str) -> np.ndarray:
+def _at_rate(
+    data: memoryview, form: tuple[int, int, int, int], where: str, rate: int, most: int | None
+) -> tuple[np.ndarray, int]:
+    """The first `most` samples at `rate`: cut before they are resampled, and so far behind their end that the filter
+    sees what it would have seen."""
+    code, channels, own, bits = form
+    _require_form(code, channels, own, bits, where)
+    up, down = rate // math.gcd(rate, own), own // math.gcd(rate, own)
+    width = channels * bits // 8
+    if most is not None:
+        data = data[: (-(-most * down // up) + 10 * max(up, down) // up + 2) * width]
+    if own != rate and (many := len(data) // width * up // down) > MAX_RESAMPLED:
+        raise DataError(
+            f"{where}: {own:,} samples a second would become {many:,} samples at {rate:,}; at most "
+            f"{MAX_RESAMPLED:,} are made"
+        )
+    samples = _mono(data, code, channels, bits)
+    return (samples if own == rate else resampled(samples, own, rate))[:most], rate
+
+
+def _require_form(code: int, channels: int, rate: int, bits: int, where: str) -> None:
+    """Raises DataError for a form that is not read."""
     if not (1 <= channels <= MAX_CHANNELS and 100 <= rate <= 384_000):
         raise DataError(f"{where}: {channels} channels of {rate:,} samples a second are not read")
-    width = bits // 8
     if (code, bits) not in ((PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32), (FLOAT, 64)):
         raise DataError(f"{where}: form {code} of {bits} bits is not read; save it as 16-bit PCM")
+
+
+def _mono(data: memoryview, code: int, channels: int, bits: int) -> np.ndarray:
+    """int16 (L,), the mean of the channels."""
+    width = bits // 8
     data = data[: len(data) // (width * channels) * width * channels]
     if code == FLOAT:
         unit = np.frombuffer(data, f"<f{width}").astype(np.float64)
