@@ -42,6 +42,7 @@ def test_questions_are_read_with_their_places(tmp_path: Path) -> None:
         "no json", "[1]", '{"data": []}', '{"data": [{"paragraphs": 3}]}',
         json.dumps(tree(answers=[{"text": "Bert", "answer_start": 0}])),
         json.dumps(tree(answers=[{"text": "Anna", "answer_start": "x"}])),
+        json.dumps(tree(answers=[{"text": "Anna", "answer_start": 0}])).replace(": 0}", ": 1e999}"),
         json.dumps(tree(answers=[{"text": "", "answer_start": 3}])), "[" * 100_000,
     ],
 )  # fmt: skip

@@ -69,6 +69,8 @@ def test_what_lies_outside_is_counted(tmp_path: Path) -> None:
         (("red", "mauve"), "the level 'mauve', which the task does not know"),
         (("0,round", "9,round"), r"outside 0\.\.3"),
         (("0,round", "x,round"), "the class 'x'"),
+        (("0,round", f"{'9' * 20},round"), "the class '9999"),
+        (("0,round", f"{'9' * 5000},round"), "the class '9999"),
         (("3,,", "3,,,"), "row 2 has 7 fields"),
     ],
 )

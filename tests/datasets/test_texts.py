@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sansdata.datasets.load import load_set
-from sansdata.datasets.texts import load_texts
+from sansdata.datasets.texts import load_texts, read_pairs
 from sansdata.errors import DataError, TaskError
+from sansdata.synthesis.given_texts import given_lines
 from sansdata.tasks import Task, load_task
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -47,6 +48,31 @@ def test_the_forms_of_a_file(task: Task, tmp_path: Path, name: str) -> None:
     assert data.packed["mask"].sum(1).tolist() == [2, 1]  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1e"])
+@pytest.mark.parametrize("name", ["t.tsv", "t.csv", "t.jsonl"])
+def test_a_line_ends_where_a_file_ends_it_and_not_at_a_sign_within_a_text(
+    task: Task, tmp_path: Path, name: str, sign: str
+) -> None:
+    texts = [f"good {sign} film", "bad"]
+    rows = {".tsv": "{}\t{}", ".csv": "{},{}", ".jsonl": '{{"text": "{}", "label": {}}}'}[Path(name).suffix]
+    if name == "t.jsonl" and sign < " ":
+        pytest.skip("no JSON")
+    for end in ("\n", "\r\n", "\r"):
+        (tmp_path / name).write_text(end.join(map(rows.format, texts, (1, 0))) + end, encoding="utf-8", newline="")
+        assert [text for text, _ in read_pairs(tmp_path / name, task)] == texts
+
+
+def test_lines_that_a_method_is_given_are_read_by_one_reader(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("one\u2028two\r\n\n ?! \none\u2028two\nthree\n", encoding="utf-8", newline="")
+    assert given_lines(tmp_path / "t.txt", 5) == ["one\u2028t", "one\u2028t", "three"]
+    assert given_lines(tmp_path / "t.txt", 9, distinct=True) == ["one\u2028two", "three"]
+    (tmp_path / "link.txt").symlink_to(tmp_path / "t.txt")
+    (tmp_path / "empty.txt").write_text("\n")
+    for name in ("link.txt", "empty.txt", "none.txt"):
+        with pytest.raises(DataError, match=name):
+            given_lines(tmp_path / name, 9)
+
+
 def test_a_folder_for_each_class(task: Task, tmp_path: Path) -> None:
     for name, text in (("no", "bad"), ("yes", "good film")):
         (tmp_path / "texts" / name).mkdir(parents=True)
@@ -74,6 +100,8 @@ def test_long_texts_are_cut_and_counted_and_empty_ones_are_padding(task: Task, t
         ("t.jsonl", "[1]", "line 1 needs 'text'"),
         ("t.jsonl", '{"text": 3, "label": 1}', "line 1 needs 'text'"),
         ("t.txt", "good", "neither a known set"),
+        ("t.tsv", f"good\t{'9' * 20}\n", "the class '9999"),
+        ("t.csv", f"good,{'9' * 5000}\n", "the class '9999"),
     ],
 )
 def test_what_is_wrong_is_named(task: Task, tmp_path: Path, name: str, text: str, words: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from tiny import WORLDS
 
 from sansdata.engine.session import Session
-from sansdata.errors import MethodError, TeacherError, UnsafeFileError
+from sansdata.errors import DataError, MethodError, TeacherError, UnsafeFileError
 from sansdata.figures import values
 from sansdata.kinds.index import input_kind
 from sansdata.methods.index import method_config
@@ -158,7 +158,7 @@ def test_texts_without_a_known_word_are_refused(task: PairTask, tmp_path: Path) 
     (tmp_path / "texts.txt").write_text("zzz yyy\n", encoding="utf-8")
     with pytest.raises(MethodError, match="none has a word of the task's vocabulary"):
         session_of(task, texts=str(tmp_path / "texts.txt"))
-    with pytest.raises(MethodError, match="cannot be read as text"):
+    with pytest.raises(DataError, match="cannot be read as text"):
         session_of(task, texts=str(tmp_path / "missing.txt"))
     with pytest.raises(MethodError, match="names no tokenizer"):
         session(texts=str(tmp_path / "texts.txt"))

@@ -15,7 +15,7 @@ from .. import __version__
 from ..compress.vocabulary import cut_tokenizer, cut_words, drop_layers, with_needed
 from ..config import dump_yaml
 from ..errors import ConfigError, DataError, StudentError
-from ..files import read_regular, write_atomic, write_json
+from ..files import read_regular, text_lines, write_atomic, write_json
 from ..kinds.inputs.tokens import Tokens
 from ..models.copying import private_copy
 from ..models.entry import layer_of_words
@@ -141,7 +141,7 @@ def _lines(path: Path) -> list[tuple[str, int]]:
         data = read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as fault:
         raise DataError(f"{path}: cannot be read as text ({str(fault)[:200]})") from None
-    rows = [line.rpartition("\t") for line in data.splitlines() if line.strip()]
+    rows = [line.rpartition("\t") for line in text_lines(data) if line.strip()]
     counted = [
         (word, int(times)) if word and times.isdecimal() and len(times) < 16 else (word + tab + times, 1)
         for word, tab, times in rows

@@ -10,9 +10,9 @@ from ..contracts import Counters
 from ..errors import TaskError, TeacherError
 from ..files import write_atomic
 from ..methods.zerogen.drawing import Author
-from ..methods.zerogen.given import given_lines
-from ..methods.zerogen.settings import ZeroGenConfig
+from ..methods.zerogen.settings import LONGEST, ZeroGenConfig
 from ..streams import Streams
+from ..synthesis.given_texts import given_lines
 from ..tasks import PairTask, task_from_mapping
 from ..tasks.tokens import vocabulary_size
 from ..teachers.writers.prompted import prompts_for
@@ -57,7 +57,7 @@ def write_vocabulary(
     assert isinstance(job, PairTask)
     writer = load_writer(teacher)
     author = Author(writer, prompts_for(writer, job), job.class_names, Counters())
-    firsts = given_lines(Path(contexts).expanduser()) if contexts is not None else []
+    firsts = given_lines(Path(contexts).expanduser(), LONGEST, distinct=True) if contexts is not None else []
     if author.prompts.has_context and not firsts and not author.prompts.context:
         raise TaskError(f"{task}: the text prompt has a {{context}} and no prompt for it: name a file of contexts")
     pairs = _written(author, texts, seed, firsts)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..tasks import Task
+from ..tasks import MAX_CLASSES, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,13 @@ def alike(count: int, unit: str, source: str) -> str:
         f"{source}: all {count:,} {unit} are the same: nothing can be measured on them. Look at a few: what tells them "
         "apart was lost when they were made, or read"
     )
+
+
+def class_number(text: str) -> int | None:
+    """The class that a label means by its number; None where it is no number that a class of any task has."""
+    if text.isdecimal() and len(text.lstrip("0")) <= len(str(MAX_CLASSES)):
+        return int(text[-len(str(MAX_CLASSES)) :])
+    return None
 
 
 def check_labels(labels: np.ndarray, classes: int, source: str) -> None:

@@ -46,7 +46,7 @@ def read_questions(path: Path) -> list[Asked]:
     try:
         tree: Any = json.loads(text_of(path, MAX_FILE_BYTES))
         rows = list(_rows(tree))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError):
         raise DataError(
             f"{path}: is not in the form of SQuAD: data, a list; of each its paragraphs; of each context and qas; of "
             "each question and answers; of each text and answer_start"

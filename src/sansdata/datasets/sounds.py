@@ -8,6 +8,7 @@ with 'length', 'digit', 'speaker' and 'take' of each clip. Takes 0 to 4 are the 
 from __future__ import annotations
 
 import csv
+import io
 import os
 from functools import cache
 from pathlib import Path
@@ -15,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from ..decoding.arrays import read_array
+from ..decoding.limits import MAX_SET_BYTES
 from ..decoding.wav import read_wav, resampled
 from ..errors import DataError
-from ..files import read_regular
+from ..files import read_regular, text_lines
 from ..kinds.inputs.waveform import Waveforms
 from ..kinds.outputs.transcript import Transcripts
-from ..tasks import Task
-from .imageset import check_labels
+from ..tasks import Task, WaveformSpec
+from .imageset import check_labels, class_number
 from .labelled import KindSet
 
 FSDD, FSDD_RATE = "fsdd/fsdd_8k.npz", 8_000
@@ -46,7 +48,7 @@ def load_sounds(spec: str | Path, task: Task, split: str = "test") -> KindSet:
             sounds = [resampled(sound, FSDD_RATE, task.inputs.rate) for sound in sounds]
         pairs = [(sound, str(digit)) for sound, digit in zip(sounds, clips.digits.tolist())]
     else:
-        pairs = list(_of_path(Path(spec).expanduser(), task.inputs.rate))
+        pairs = _of_path(Path(spec).expanduser(), task.inputs)
     if not pairs:
         raise DataError(f"{spec}: no sounds")
     labels = np.array([_class_of(label, names, str(spec)) for _, label in pairs], dtype=np.int64)
@@ -66,7 +68,7 @@ def load_transcribed(spec: str | Path, task: Task, split: str = "test") -> KindS
         texts = [DIGITS[digit] for digit in clips.digits]
     elif path.is_file() and path.suffix.lower() in (".tsv", ".csv"):
         entries = read_manifest(path)
-        sounds, texts = [read_wav(file, task.inputs.rate)[0] for file, _ in entries], [text for _, text in entries]
+        sounds, texts = _sounds(entries, task.inputs), [text for _, text in entries]
     else:
         raise DataError(
             f"'{str(spec)[:200]}' is neither fsdd nor a .tsv or .csv manifest of paths and what is said there"
@@ -112,12 +114,29 @@ def fsdd(split: str) -> Clips:
     return whole.where(parts[split])
 
 
-def _of_path(path: Path, rate: int) -> Labelled:
+def _of_path(path: Path, spec: WaveformSpec) -> Labelled:
     if path.is_dir():
-        return [(read_wav(file, rate)[0], label) for file, label in _files_of(path)]
-    if path.is_file() and path.suffix.lower() in (".tsv", ".csv"):
-        return [(read_wav(file, rate)[0], label) for file, label in read_manifest(path)]
-    raise DataError(
+        entries = _files_of(path)
+    elif path.is_file() and path.suffix.lower() in (".tsv", ".csv"):
+        entries = read_manifest(path)
+    else:
+        raise _neither(path)
+    return list(zip(_sounds(entries, spec), (label for _, label in entries)))
+
+
+def _sounds(entries: list[tuple[Path, str]], spec: WaveformSpec) -> list[np.ndarray]:
+    """int16 (L,) of each file, at the rate of the task and to one sample beyond its length, by which one sees that
+    there was more."""
+    if (need := 2 * len(entries) * spec.length) > MAX_SET_BYTES:
+        raise DataError(
+            f"{len(entries):,} sounds of {spec.seconds:g} s take {need / 2**30:.1f} GiB; at most "
+            f"{MAX_SET_BYTES / 2**30:.0f} GiB is read. Give fewer sounds, or a task of shorter ones"
+        )
+    return [read_wav(file, spec.rate, spec.length + 1)[0] for file, _ in entries]
+
+
+def _neither(path: Path) -> DataError:
+    return DataError(
         f"'{str(path)[:200]}' is neither a known set of sounds (fsdd), a folder of class folders with .wav files, nor "
         "a .tsv or .csv manifest of paths and classes"
     )
@@ -140,7 +159,8 @@ def read_manifest(path: Path) -> list[tuple[Path, str]]:
     try:
         text = read_regular(path, MAX_MANIFEST_BYTES).decode("utf-8-sig")
         plain = path.suffix.lower() == ".tsv"
-        rows = [line.split("\t") for line in text.splitlines()] if plain else list(csv.reader(text.splitlines()))
+        table = [line.split("\t") for line in text_lines(text)] if plain else csv.reader(io.StringIO(text, newline=""))
+        rows = list(table)
     except (OSError, ValueError, csv.Error) as fault:
         raise DataError(f"{path}: cannot be read as a manifest ({str(fault)[:200]})") from None
     entries, root = [], path.parent.resolve()
@@ -161,6 +181,6 @@ def read_manifest(path: Path) -> list[tuple[Path, str]]:
 def _class_of(label: str, names: tuple[str, ...], source: str) -> int:
     if label in names:
         return names.index(label)
-    if label.isdecimal():
-        return int(label)
+    if (number := class_number(label)) is not None:
+        return number
     raise DataError(f"{source}: class {label[:40]!r} is none of the task's: {', '.join(names[:20])}")

@@ -21,7 +21,7 @@ import torch
 from ..errors import DataError, did_you_mean
 from ..kinds.inputs.table import Table
 from ..tasks import KNOWN_TASKS, Column, TableSpec, Task
-from .imageset import check_labels, pick
+from .imageset import check_labels, class_number, pick
 from .labelled import KindSet
 
 MAX_FILE_BYTES = 2 * 2**30
@@ -223,8 +223,8 @@ def class_numbers(texts: Iterable[str], names: tuple[str, ...], source: str) -> 
         plain = text.strip().strip("'\"").rstrip(".")  # Adult's test half ends each label in a full stop
         if plain in places:
             labels.append(places[plain])
-        elif plain.isdecimal():
-            labels.append(int(plain))
+        elif (number := class_number(plain)) is not None:
+            labels.append(number)
         else:
             raise DataError(f"{source}: row {row + 1} has the class {plain[:40]!r}. {did_you_mean(plain, names)}")
     return np.array(labels, dtype=np.int64)

@@ -6,6 +6,7 @@ Under SANSDATA_DATA: text/sst2/train.tsv, dev.tsv, test.tsv, each line a sentenc
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, did_you_mean
+from ..files import text_lines
 from ..kinds.inputs.tokens import Tokens
 from ..tasks import Task
-from .imageset import check_labels
+from .imageset import check_labels, class_number
 from .labelled import KindSet
 from .layout import other_files
 from .tables import LABEL_COLUMNS
@@ -96,9 +98,9 @@ def rows_of_table(path: Path) -> list[list[str]]:
     """The fields of every line of a .tsv or .csv file that has any. Raises DataError."""
     text = text_of(path, MAX_FILE_BYTES)
     if path.suffix.lower() == ".tsv":  # quotes are letters there
-        return [line.split("\t") for line in text.splitlines() if line.strip()]
+        return [line.split("\t") for line in text_lines(text) if line.strip()]
     try:
-        return [row for row in csv.reader(text.splitlines(keepends=True)) if any(row)]
+        return [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
     except csv.Error as fault:
         raise DataError(f"{path}: cannot be read as a table ({fault})") from None
 
@@ -125,7 +127,7 @@ def _of_table(path: Path, task: Task) -> list[tuple[str, str]]:
 def lines_of_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number, fields) of every line of a .jsonl file that is not empty; no fields of one that is no object. Raises
     DataError."""
-    for number, line in enumerate(text_of(path, MAX_FILE_BYTES).splitlines(), 1):
+    for number, line in enumerate(text_lines(text_of(path, MAX_FILE_BYTES)), 1):
         if not line.strip():
             continue
         try:
@@ -172,6 +174,6 @@ def class_of(label: str, names: tuple[str, ...], source: str, row: int) -> int:
     plain = label.strip()
     if plain in names:
         return names.index(plain)
-    if plain.isdecimal():
-        return int(plain)
+    if (number := class_number(plain)) is not None:
+        return number
     raise DataError(f"{source}: row {row + 1} has the class {plain[:40]!r}. {did_you_mean(plain, names)}")

@@ -31,7 +31,7 @@ from ..method import Context
 from ..models.masked_writer import MaskedWriter
 from ..models.modes import fixed
 from ..objectives.logits import kl
-from ..synthesis.given_texts import read_texts
+from ..synthesis.given_texts import given_lines
 from ..synthesis.rounds import InRounds, Round, Schedule
 from ..synthesis.words import Words, as_text
 from ..teachers.writers.masked import load_masked
@@ -109,7 +109,7 @@ class MaskedKD(InRounds):
         if config.texts is not None and kind.tokenizer is None:
             raise MethodError("masked-kd: the task names no tokenizer, so texts= cannot be read; leave it out")
         self.kind, self.words = kind, Words(context, kind)
-        self.texts = None if config.texts is None else read_texts(Path(config.texts), "masked-kd", LONGEST)
+        self.texts = None if config.texts is None else given_lines(Path(config.texts), LONGEST)
         if not bool(self._gaps(self._texts(KNOWN)).any()):
             raise MethodError(
                 f"masked-kd: texts={config.texts}: of {KNOWN} of its lines none has a word of the task's vocabulary"

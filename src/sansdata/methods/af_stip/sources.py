@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ... import columns
 from ...columns import Inputs
 from ...errors import DataError, MethodError
-from ...files import read_regular
+from ...files import read_regular, text_lines
 from ...kinds.inputs.tokens import Tokens
 from ...method import Context
 from ...objectives.batch_stats import BatchStatistics
@@ -166,7 +166,7 @@ def read_fragments(path: Path, lexer: Any) -> list[str]:
     except (OSError, ValueError) as fault:
         raise DataError(f"fragments={path}: cannot be read ({fault})") from None
     parts: list[list[str]] = [[]]
-    for line in text.splitlines():
+    for line in text_lines(text):
         if line.strip() and not line.strip().strip("-"):
             parts.append([])
         elif not line.strip().isdecimal():

@@ -30,7 +30,7 @@ from ...memory import Pool, Slot
 from ...method import Context
 from ...objectives.edits import normalised
 from ...objectives.logits import kl
-from ...synthesis.given_texts import read_texts
+from ...synthesis.given_texts import given_lines
 from ...synthesis.rooms import in_rooms
 from ...synthesis.rounds import InRounds, Round, Schedule
 from ...synthesis.voices import MAX_TEXT, Utterance, drawn, programs, require, speak, store
@@ -99,7 +99,7 @@ class UDistil(InRounds):
         else:
             names = [context.task.name_of(label) for label in range(context.task.classes)]
             self.labels = ClassLabels(names)
-        self.texts = names if config.texts is None else read_texts(Path(config.texts), "udistil", MAX_TEXT)
+        self.texts = names if config.texts is None else given_lines(Path(config.texts), MAX_TEXT)
         if config.labels == "text" and bool((self.labels.spoken(self.texts) == IGNORED).all()):
             raise MethodError("udistil: labels=text needs texts that name a class, and none does; give labels=teacher")
         self.pool = Pool(config.clips, kind)

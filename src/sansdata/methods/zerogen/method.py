@@ -25,6 +25,7 @@ from ...kinds.inputs.tokens import Tokens
 from ...kinds.inputs.two_texts import TwoTexts
 from ...memory import Pool, Slot
 from ...method import Context
+from ...synthesis.given_texts import given_lines
 from ...synthesis.rounds import InRounds, Round, Schedule
 from ...teachers.writers.base import GENERATES, Writer
 from ...teachers.writers.prompted import Prompted, prompts_for
@@ -33,12 +34,11 @@ from .domain import nearness, shown_before
 from .drawing import PATIENCE, Author
 from .feedback import copies, examples_for, helpful
 from .findings import findings_of
-from .given import given_lines
 from .labels import best_of_each
 from .lesson import Lesson, lesson_of
 from .pilot import Pilot
 from .reading import Reading
-from .settings import GENERATED, ZeroGenConfig
+from .settings import GENERATED, LONGEST, ZeroGenConfig
 from .weighing import Weighing
 from .written import Written
 
@@ -89,8 +89,8 @@ class ZeroGen(InRounds):
         self._require_sense()
         self.author = Author(self.writer, self.prompts, self.names, context.counters)
         files = {role: path for path, role in self.reads(config).items()}
-        self.given = given_lines(files["contexts"]) if "contexts" in files else []
-        self.phrases = given_lines(files["domain"]) if "domain" in files else []
+        self.given = given_lines(files["contexts"], LONGEST, distinct=True) if "contexts" in files else []
+        self.phrases = given_lines(files["domain"], LONGEST, distinct=True) if "domain" in files else []
         self.written = Written(len(self.names), config.near)
         self.pool = Pool(config.pool, kind)
         self.schedule = Schedule(self.round_of(config), chunks=0, contexts=0)

@@ -25,6 +25,7 @@ from ...kinds.outputs.span import Spans
 from ...memory import Pool, Slot
 from ...method import Context
 from ...objectives.logits import cross_entropy
+from ...synthesis.given_texts import given_lines
 from ...synthesis.rounds import InRounds, Round, Schedule
 from ...teachers.writers.base import GENERATES, Decoding, Writer
 from ...teachers.writers.prompted import prompts_for
@@ -33,8 +34,8 @@ from .answers import candidates, reason_against
 from .cutting import cut_question
 from .drawing import PATIENCE
 from .findings import findings_of
-from .given import given_lines
 from .reading import Reading
+from .settings import LONGEST
 from .written import Written
 
 
@@ -104,7 +105,7 @@ class ZeroGenQA(InRounds):
         spans = output_kind(context.task)
         assert isinstance(spans, Spans)
         self.kind, self.reading, self.spans = kind, Reading(kind), spans
-        contexts = given_lines(Path(config.contexts).expanduser())
+        contexts = given_lines(Path(config.contexts).expanduser(), LONGEST, distinct=True)
         outputs = context.task.outputs
         self.answers = candidates(contexts, kind.tokenizer, outputs.positions, outputs.longest)
         if not self.answers:

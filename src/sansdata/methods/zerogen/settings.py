@@ -13,6 +13,8 @@ from .feedback import Feedback
 from .weighing import Reweigh
 
 GENERATED = "generated"
+LONGEST = 2_000
+"""Letters of a line of a file of yours that are read."""
 
 
 class ZeroGenConfig(Strict):
