@@ -21,7 +21,7 @@ def test_groups_hold_everything_and_none_is_spare(count: int, size: int) -> None
     assert groups * size >= count > (groups - 1) * size
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 1000])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 8, 1000])
 def test_the_most_that_is_affordable_is_the_last_that_is(count: int) -> None:
     assert most(lambda number: number <= count, 10**6) == count
     assert 500 <= most(lambda number: True, 500) < 1000

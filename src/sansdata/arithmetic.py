@@ -12,11 +12,11 @@ def ceil_div(count: int, size: int) -> int:
 
 
 def most(affordable: Callable[[int], bool], limit: int) -> int:
-    """The largest whole number that is affordable, by doubling and halving: at least 1, and below twice the limit.
+    """The largest whole number that is affordable, by doubling and halving: 0 where 1 is not, and below twice the limit.
 
     affordable: holds up to some number and for none above it.
     """
-    low, high = 1, 2
+    low, high = 0, 1
     while high < limit and affordable(high):
         low, high = high, high * 2
     while high - low > 1:

@@ -149,6 +149,11 @@ class Method(ABC):
         return None
 
     @classmethod
+    def questions_on(cls, task: Task, config: Any, steps: int, gradient: OfGradient) -> Questions | None:
+        """As `questions`, of a job, for a method whose questions depend on its classes. Default: `questions`."""
+        return cls.questions(config, steps, gradient)
+
+    @classmethod
     def reads(cls, config: Any) -> Mapping[Path, str]:
         """Files that these settings name, with their role: what a strict run may read beside the usual."""
         return {}

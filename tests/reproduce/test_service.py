@@ -24,7 +24,7 @@ from sansdata.tasks import load_task
 def test_the_steps_of_the_arms_are_what_their_queries_buy(name: str) -> None:
     for arm in find_recipe(name).arms["small"]:
         config = method_config(arm.method, arm.preset, arm.options)
-        formula = Formula(find_method(arm.method), config, GradientSettings())
+        formula = Formula(find_method(arm.method), config, GradientSettings(), load_task("mnist-32"))
         assert formula.steps_within(arm.experiment["queries"]) == arm.steps, arm.name
 
 

@@ -205,7 +205,7 @@ def steps_within(
         moves = method.plan(config, steps)
         return sum(count * costs.get(kind, {}).get(unit, 0.0) for kind, count in moves.items()) <= amount
 
-    return most(affordable, MAX_STEPS)
+    return max(1, most(affordable, MAX_STEPS))
 
 
 def replan(

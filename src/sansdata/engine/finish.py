@@ -21,6 +21,7 @@ from ..figures import Finding, Warned, values
 from ..files import by_step, open_regular
 from ..kinds.base import OutputKind
 from ..models.saved import write_model
+from ..teachers.base import Teacher
 from . import diagnosis, selection
 from .loop import Loop
 from .monitor import announce
@@ -68,7 +69,7 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
             "steps": session.context.progress.steps,
             "unit": loop.kind.unit,
             "cost": _cost(loop, time.perf_counter() - start),
-            **({} if prepared.teacher.meter is None else {"service": prepared.teacher.meter.to_dict()}),
+            **_services(prepared.teacher),
             "score": scored | {"probes": columns.count(probes.packed), "queries": probes.queries}
             if probes.telling else None,
             "agreement": {"last": newest.get("agreement"), "best": best.get("agreement")},
@@ -133,6 +134,12 @@ def last_answers(folder: Path, kind: OutputKind) -> Tensor | None:
             first = np.atleast_1d(answers)[:LATE]
             return kind.from_array(first, len(first))
     return None
+
+
+def _services(teacher: Teacher) -> dict[str, Any]:
+    """What this process sent to the service, or of each of several, where the teacher is one or has some."""
+    spent = [meter.to_dict() for meter in teacher.meters]
+    return {"service": spent[0] if len(spent) == 1 else spent} if spent else {}
 
 
 def _cost(loop: Loop, scoring: float) -> dict[str, float]:

@@ -107,14 +107,14 @@ class Prepared:
             limit, most = REHEARSAL * self.budget.amount, self.budget.amount
         elif timed:
             limit = 0.0
-        if self.teacher.meter is not None:  # measuring would ask
+        if self.teacher.meters:  # measuring would ask
             timed = False
 
         def costs() -> dict[str, dict[str, float]]:
             with long_step("measuring how long a move takes, on a copy of the student"):
                 return measure(lambda: self.session(1000, rehearsal=True), limit, most)
 
-        formula = Formula(self.method, self.config, self.settings.teacher_gradients)
+        formula = Formula(self.method, self.config, self.settings.teacher_gradients, self.task)
         plan = make_plan(self.budget, self.method, self.config, costs, timed, formula if formula.known else None)
         shared: Any = self.runtime.from_rank_0(plan.state())
         return Plan(**shared)
@@ -225,10 +225,11 @@ def _say_costs(
     settings: RunSettings, budget: Budget | None, named: type[Method] | None, teacher: Teacher, runtime: Runtime
 ) -> None:
     """What a teacher that costs something will be asked, in a line."""
-    if teacher.meter is None:
+    if not teacher.meters:
         return
     chosen = choose(settings, teacher, runtime.device.type == "cpu", named)
-    say_costs(teacher, Formula(chosen.method, chosen.config, settings.teacher_gradients), chosen.settings, budget)
+    formula = Formula(chosen.method, chosen.config, settings.teacher_gradients, teacher.task)
+    say_costs(teacher, formula, chosen.settings, budget)
 
 
 def _lend_gradients(teacher: Teacher, settings: EstimateSettings) -> None:

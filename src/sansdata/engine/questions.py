@@ -3,7 +3,9 @@ the run then meets exactly."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ..arithmetic import ceil_div, most
@@ -11,15 +13,18 @@ from ..contracts import Questions
 from ..errors import ConfigError
 from ..method import Method
 from ..settings import Budget, GradientSettings, RunSettings
+from ..tasks import Task
 from ..teachers.base import Teacher
 from ..teachers.lending import calls_of_a_gradient
 from ..teachers.probing import PROBES
+from ..teachers.service.meter import Meter
+from ..teachers.service.offer import Offer
 from . import probes, selection
 from .budget import MAX_STEPS
 from .monitor import announce
 
-CHECKS = 2 + 2 * PROBES + PROBES // 2
-"""Samples that are asked before a run: how the teacher can be run, and whether it answers twice alike."""
+CHECKS = Questions({2: 1, PROBES: 2, PROBES // 2: 1})
+"""What is asked before a run: how the teacher can be run, and whether it answers twice alike."""
 WATCHED = 256
 """Samples of the reservoir on which agreement is followed during the run."""
 
@@ -31,12 +36,13 @@ class Formula:
     method: type[Method]
     config: Any
     gradients: GradientSettings
+    task: Task
 
     def calls(self, steps: int) -> Questions | None:
         """None where the method gives no formula."""
         lent = self.gradients.source == "estimate"
         gradient = calls_of_a_gradient(self.gradients) if lent else lambda rows: Questions({rows: 1})
-        return self.method.questions(self.config, steps, gradient)
+        return self.method.questions_on(self.task, self.config, steps, gradient)
 
     @property
     def known(self) -> bool:
@@ -45,13 +51,7 @@ class Formula:
     def queries(self, steps: int) -> int:
         calls = self.calls(steps)
         assert calls is not None
-        return sum(rows * times for rows, times in calls.items())
-
-    def requests(self, steps: int, batch: int) -> int:
-        """Of at most `batch` samples each."""
-        calls = self.calls(steps)
-        assert calls is not None
-        return sum(ceil_div(rows, batch) * times for rows, times in calls.items())
+        return _samples(calls)
 
     def steps_within(self, queries: float) -> int:
         """The most student steps that ask at most so much. Raises ConfigError where the first already asks more."""
@@ -78,33 +78,99 @@ def steps_of(formula: Formula, budget: Budget | None) -> int:
     )
 
 
+def most_steps(fits: Callable[[int], bool]) -> int:
+    """The largest number of steps that fits, where fewer always fit; 0 where not even one does."""
+    low, high = 0, 1
+    while high < MAX_STEPS and fits(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
 def say_costs(teacher: Teacher, formula: Formula, settings: RunSettings, budget: Budget | None) -> None:
     """Prints what the run will ask of a teacher that costs something, before it is asked at all. Raises ConfigError as
     above, also where the limits of the service do not allow the run."""
-    meter = teacher.meter
-    if meter is None:
+    meters = teacher.meters
+    if not meters:
         return
-    meter.warn = announce
+    for meter in meters:
+        meter.warn = announce
     steps, watching = steps_of(formula, budget), most_watched(settings)
-    if not formula.known:
+    asked = formula.calls(steps)
+    if asked is None:
         announce(
             f"queries   unknown: '{settings.method}' gives no formula of what it asks; the limits of the service hold"
         )
+    else:
+        _say_price(asked, steps, watching, [meter.offer for meter in meters])
+    watched = watching - _samples(CHECKS)
+    if len(meters) == 1:
+        _require_room(meters[0], formula, steps, watched)
         return
-    asked, requests = formula.queries(steps), formula.requests(steps, meter.offer.batch)
-    money = meter.offer.costs(asked, requests)
-    price = f", {money} in money" if money else ""
-    announce(f"queries   {asked:,} in {requests:,} requests for {steps:,} student steps{price}")
-    announce(f"          at most {watching:,} more to check the teacher and to score the student")
-    beyond = meter.beyond(asked)
-    if beyond is not None and not meter.samples:
-        raise ConfigError(beyond)
-    if beyond is not None:  # what was answered before is not asked again: a run that is continued needs less
-        announce(f"warning   {beyond}, unless the journal has enough of the answers")
+    for meter in meters:  # nobody knows before how often each of them will be asked
+        _require_room(meter, None, steps, watched)
+        share = ceil_div(_samples(asked or Questions()), len(meters))
+        if passed := meter.beyond(share, ceil_div(share, meter.offer.batch)):
+            announce(f"warning   {_passes(meter, *passed)}, if all of its services are asked equally often")
+
+
+def _say_price(asked: Questions, steps: int, watching: int, offers: list[Offer]) -> None:
+    """Of several services the dearest answers everything, at most."""
+    requests = max(_requests(asked, offer.batch) for offer in offers)
+    dearest = {rows: max(offer.costs(rows, ceil_div(rows, offer.batch)) for offer in offers) for rows in asked}
+    money = sum((dearest[rows] * times for rows, times in asked.items()), Decimal(0))
+    several = len(offers) > 1
+    bound, each = ("at most ", f" for each of {len(offers)} services") if several else ("", "")
+    price = f", {bound}{money} in money" if money else ""
+    announce(f"queries   {_samples(asked):,} in {bound}{requests:,} requests for {steps:,} student steps{price}")
+    more = watching + (_samples(CHECKS) if several else 0)  # a part of a teacher is checked by itself, too
+    announce(f"          at most {more:,} more to check the teacher and to score the student{each}")
+
+
+def _require_room(meter: Meter, formula: Formula | None, steps: int, watched: int) -> None:
+    """Raises ConfigError where a limit of the service ends the run for sure: by its questions, as far as they are known
+    before, and by the checks. Says where following and scoring, of at most so many samples, may still meet one. What a
+    journal has is not asked again."""
+
+    def sent(steps: int, more: int = 0) -> tuple[int, int]:
+        """(samples, requests) of so many steps, and of so many samples more."""
+        calls = CHECKS + ((formula.calls(steps) if formula is not None else None) or Questions())
+        samples = _samples(calls)
+        if not more and not meter.kept:
+            return samples, _requests(calls, meter.offer.batch)
+        samples += more - min(samples, meter.kept)
+        return samples, ceil_div(samples, meter.offer.batch)
+
+    if passed := meter.beyond(*sent(steps)):
+        name, after, _ = passed
+        scored = meter.ahead(*sent(steps, watched))[name][0]
+        less = 0 if formula is None else most_steps(lambda fewer: meter.beyond(*sent(fewer)) is None)
+        raise ConfigError(
+            f"{_passes(meter, *passed)}. Raise limits.{name} in the file of the service to {after} or more ({scored} "
+            "leaves room to follow and to score the student)"
+            + (f", or take --budget {formula.queries(less)}queries or less" if formula is not None and less else "")
+        )
+    if passed := meter.beyond(*sent(steps, watched)):
+        announce(f"warning   {_passes(meter, *passed)}, if the student is followed and scored on as much as may be")
+
+
+def _passes(meter: Meter, name: str, after: Any, most: Any) -> str:
+    return f"{meter.offer.source}: the run would bring {name} to {after:,}, and the limit is {most:,}"
+
+
+def _samples(calls: Questions) -> int:
+    return sum(rows * times for rows, times in calls.items())
+
+
+def _requests(calls: Questions, batch: int) -> int:
+    """Of at most `batch` samples each."""
+    return sum(ceil_div(rows, batch) * times for rows, times in calls.items())
 
 
 def most_watched(settings: RunSettings) -> int:
     """Samples that are asked at most to check the teacher, to follow the student, and to score it at the end."""
     engine = settings.engine
     during = engine.snapshots * WATCHED
-    return CHECKS + during + 2 * selection.RESERVOIR + probes.COUNT + min(engine.images, selection.RESERVOIR)
+    return _samples(CHECKS) + during + 2 * selection.RESERVOIR + probes.COUNT + min(engine.images, selection.RESERVOIR)

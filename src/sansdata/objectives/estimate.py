@@ -53,13 +53,9 @@ class Differences:
         return self.directions * (2 if self.scheme == "antithetic" else 1)
 
 
-def queries_of_value_and_gradient(samples: int, how: Differences) -> int:
-    """What `estimated` and its backward pass ask together: the answers themselves, then the differences."""
-    return samples * (1 + how.queries)
-
-
 def calls_of_value_and_gradient(rows: int, how: Differences) -> Counter[int]:
-    """The same as points in a call -> such calls, of one batch of so many rows."""
+    """What `estimated` and its backward pass ask together of one batch of so many rows, the answers themselves and then
+    the differences: points in a call -> such calls."""
     at_once = max(1, ROWS // max(1, rows))
     parts = [min(at_once, how.directions - start) for start in range(0, how.directions, at_once)]
     calls = Counter({rows: 1})

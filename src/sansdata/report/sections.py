@@ -262,8 +262,15 @@ def cost(run: Run) -> dict[str, Any]:
 
 
 def of_service(run: Run) -> list[Row]:
-    """What was sent to a service in this process, checks and scores included, and what was ever spent on it."""
-    tree = run.summary.at("service")
+    """What was sent to each service in this process, checks and scores included, and what was ever spent on it."""
+    several = run.summary.at("service").items()[:ROWS]
+    if not several:
+        return _of_one_service(run.summary.at("service"))
+    named = [(f"{number}. {clip(one.at('source').text(), 40)}", one) for number, one in enumerate(several, 1)]
+    return [(f"{text}, {name}", value) for name, one in named for text, value in _of_one_service(one)]
+
+
+def _of_one_service(tree: Tree) -> list[Row]:
     ever = tree.at("ever")
     money = [part.at("money").text() for part in (tree, ever)]
     return [

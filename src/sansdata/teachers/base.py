@@ -99,7 +99,7 @@ class Teacher:
         self.lender: Lender | None = None
         """Estimates gradients in place of the teacher's own."""
         self.meter: Meter | None = None
-        """Where every question costs something."""
+        """Where every question to it costs something; see `meters`."""
         self.shares: Shares | None = None
         """Where this process holds a part of it only."""
         self.allowed_methods: tuple[str, ...] = ()
@@ -127,6 +127,12 @@ class Teacher:
     def members(self) -> tuple[Teacher, ...]:
         """This teacher, whose answers the student learns, then its helpers."""
         return (self, *self.helpers)
+
+    @property
+    def meters(self) -> tuple[Meter, ...]:
+        """One for each member, and each of theirs, to which every question costs something."""
+        own = () if self.meter is None else (self.meter,)
+        return own + tuple(meter for member in self.members[1:] for meter in member.meters)
 
     def helped_by(self, helpers: Sequence[Teacher]) -> Teacher:
         """This teacher with further models of the same job, each with its own preprocessing. Methods that can ask

@@ -92,6 +92,10 @@ class Panel(Teacher):
         """The global class ids, in the order in which the APIs name them."""
         return tuple(dict.fromkeys(name for api in self.apis for name in api.classes))
 
+    def helped_by(self, helpers: Sequence[Teacher]) -> Teacher:
+        """Raises TeacherError: what else is to be asked is one of its APIs."""
+        raise TeacherError("a panel has no helpers: name what else is to be asked among its `apis`")
+
     def count_into(self, counters: Counters) -> None:
         """All queries are counted there, and those of each API under its name besides."""
         self.counters = counters

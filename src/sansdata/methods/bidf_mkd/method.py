@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...columns import Inputs
-from ...contracts import Access, Batch, Forward, Losses, Outputs, Requirements, Stateful
+from ...contracts import Access, Batch, Forward, Losses, OfGradient, Outputs, Questions, Requirements, Stateful
 from ...decoding import pixels
 from ...errors import MethodError
 from ...figures import Drawing, Figure, Finding
@@ -27,6 +27,7 @@ from ...models.at_weights import StudentAt
 from ...models.modes import in_mode
 from ...objectives.logits import cross_entropy, kl
 from ...synthesis.rounds import InRounds, Round, Schedule
+from ...tasks import Task
 from ...teachers.panel import CAPABILITY, QUERIES, Api, Panel
 from ...training.adaptation import adapted, few_shot_accuracy, frozen
 from .episodes import Episode, draw_episode
@@ -64,6 +65,10 @@ class BiDfMKD(InRounds):
     @classmethod
     def round_of(cls, config: BiDfMKDConfig) -> Round:
         return config.round
+
+    @classmethod
+    def questions_on(cls, task: Task, config: BiDfMKDConfig, steps: int, gradient: OfGradient) -> Questions:
+        return config.calls_of(task.classes, steps)
 
     @classmethod
     def rehearsal(cls, config: BiDfMKDConfig) -> BiDfMKDConfig:

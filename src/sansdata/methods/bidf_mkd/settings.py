@@ -8,7 +8,8 @@ import pydantic
 
 from ...arithmetic import ceil_div
 from ...config import Strict
-from ...objectives.estimate import Along, Differences, Scheme, queries_of_value_and_gradient
+from ...contracts import Questions
+from ...objectives.estimate import Along, Differences, Scheme, calls_of_value_and_gradient
 from ...synthesis.augment import Augment
 from ...synthesis.rounds import Round
 from ...training.adaptation import Inner
@@ -90,14 +91,20 @@ class BiDfMKDConfig(Strict):
     def inner(self, steps: int) -> Inner:
         return Inner(steps, self.inner_rate, self.order == "second")
 
-    def queries_of(self, ways: int, steps: int) -> int:
-        """What all APIs together are asked in a run of so many student steps: the counter at its end says the same.
+    def calls_of(self, ways: int, steps: int) -> Questions:
+        """What all APIs together are asked in a run of so many student steps, as images in a call -> such calls.
 
         Of each set the images once in every iteration and, unless their gradients are the APIs' own, the differences;
         then, unless it only validates, once more as they are kept, for distillation.
         """
-        rounds = ceil_div(steps, self.round.steps)
-        images = ways * self.images
-        an_iteration = queries_of_value_and_gradient(images, self.differences)
-        a_set = self.iterations * (images if self.recovery == "exact" else an_iteration)
-        return self.held_out * a_set + rounds * self.sets_per_round * (a_set + images)
+        images, learnt = ways * self.images, ceil_div(steps, self.round.steps) * self.sets_per_round
+        exact = self.recovery == "exact"
+        an_iteration = Questions({images: 1}) if exact else calls_of_value_and_gradient(images, self.differences)
+        iterations = (self.held_out + learnt) * self.iterations
+        calls = Questions({rows: times * iterations for rows, times in an_iteration.items()})
+        calls[images] += learnt
+        return calls
+
+    def queries_of(self, ways: int, steps: int) -> int:
+        """The same in images: the counter at the run's end says so many."""
+        return sum(rows * times for rows, times in self.calls_of(ways, steps).items())

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from ...arithmetic import ceil_div
 from ...errors import BudgetSpent
 from .offer import Offer
 
@@ -22,6 +21,8 @@ class Meter:
     def __init__(self, offer: Offer, warn: Callable[[str], None] | None = None) -> None:
         self.offer, self.warn = offer, warn or (lambda text: None)
         self.fresh = {"samples": 0, "requests": 0, "answered before": 0}
+        self.kept = 0
+        """Answers of earlier questions that need not be asked for again."""
         self._others, self._written = Counter[str](), Counter[str]()
         self._warned: set[tuple[str, float]] = set()
         self._lock = threading.Lock()
@@ -47,39 +48,34 @@ class Meter:
     def spend(self, samples: int) -> None:
         """Before a request of so many samples is sent. Raises BudgetSpent where it would pass a limit."""
         with self._lock:
-            for name, after, most in self._after(samples, 1):
-                if after > most:
-                    raise BudgetSpent(
-                        f"{self.offer.source}: the limit of {most:,} {name} is reached; nothing more is asked. Raise "
-                        f"limits.{name} in the file of the service, and go on with --resume"
-                    )
+            if passed := self.beyond(samples, 1):
+                name, _, most = passed
+                raise BudgetSpent(
+                    f"{self.offer.source}: the limit of {most:,} {name} is reached; nothing more is asked. Raise "
+                    f"limits.{name} in the file of the service, and go on with --resume"
+                )
             self.fresh["samples"] += samples
             self.fresh["requests"] += 1
             self._say_what_comes_near()
 
-    def beyond(self, samples: int) -> str | None:
-        """What limit so many samples in full requests would pass, in a sentence; None where they pass none."""
-        for name, after, most in self._after(samples, ceil_div(samples, self.offer.batch)):
-            if after > most:
-                return (
-                    f"{self.offer.source}: the run would bring {name} to {after:,}, and the limit is {most:,}. Take a "
-                    f"smaller --budget, or raise limits.{name} in the file of the service"
-                )
-        return None
+    def beyond(self, samples: int, requests: int) -> tuple[str, Any, Any] | None:
+        """(name, what would be spent, limit) of a limit that so much more would pass; None where it passes none."""
+        rows = ((name, *row) for name, row in self.ahead(samples, requests).items())
+        return next((row for row in rows if row[1] > row[2]), None)
 
     def known_before(self, samples: int) -> None:
         """So many samples were answered out of what was kept."""
         self.fresh["answered before"] += samples
 
-    def _after(self, samples: int, requests: int) -> list[tuple[str, Any, Any]]:
-        """(name, what would be spent, limit) of each limit."""
-        limits, ahead = self.offer.limits, (self.samples + samples, self.requests + requests)
-        rows = [("samples", ahead[0], limits.samples), ("requests", ahead[1], limits.requests),
-                ("money", self.offer.costs(*ahead), limits.money)]  # fmt: skip
-        return [row for row in rows if row[2] is not None]
+    def ahead(self, samples: int, requests: int) -> dict[str, tuple[Any, Any]]:
+        """Name of each limit -> (what would be spent with so much more, the limit)."""
+        limits, spent = self.offer.limits, (self.samples + samples, self.requests + requests)
+        rows = {"samples": (spent[0], limits.samples), "requests": (spent[1], limits.requests),
+                "money": (self.offer.costs(*spent), limits.money)}  # fmt: skip
+        return {name: row for name, row in rows.items() if row[1] is not None}
 
     def _say_what_comes_near(self) -> None:
-        for name, spent, most in self._after(0, 0):
+        for name, (spent, most) in self.ahead(0, 0).items():
             passed = {(name, share) for share in SOON if spent >= most * Decimal(str(share))}
             if not passed <= self._warned:
                 self._warned |= passed

@@ -41,6 +41,7 @@ class Remote(nn.Module):
         self.journal = Journal(journal_path(kept_in(offer, task.shape)))
         self.pace = Pace(offer.rate)
         meter.follow(self.journal.spent)
+        meter.kept = len(self.journal.answers)
         self._compared = not self.journal.answers
 
     @torch.no_grad()
