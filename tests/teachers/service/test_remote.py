@@ -132,6 +132,20 @@ def test_nothing_is_asked_twice_in_a_call_in_a_process_or_in_the_next(serve):
     assert place.service.samples == 4 + remote.PROBED
 
 
+def test_whether_it_is_the_same_model_is_asked_in_requests_of_its_size(serve):
+    place = serve()
+    sizes: list[int] = []
+    place.service.predict = lambda rows: (sizes.append(len(rows)), predict(rows))[1]
+    for lines in ("batch: 1", "batch: 1"):
+        place.file.write_text(f"url: {place.loopback.url}\npermitted: true\n{lines}\n")
+        load_teacher(str(place.file), WORLD.task)(images(5))
+    assert sizes == [1] * (5 + remote.PROBED)
+    teacher = load_teacher(place.offer("limits: {samples: 9}"), WORLD.task)
+    for _ in range(2):  # a question about it that was not answered is no answer
+        with pytest.raises(BudgetSpent):
+            teacher(images(5))
+
+
 def test_a_changed_model_is_noticed_and_a_new_version_is_kept_apart(serve):
     place = serve()
     place.teacher()(images())
@@ -176,6 +190,30 @@ def test_the_key_is_sent_and_written_nowhere(serve, tmp_path):
         place.teacher()(images(3, seed=5))
 
 
+def test_a_key_is_read_without_what_surrounds_it(serve, monkeypatch):
+    monkeypatch.setenv("SANSDATA_API_KEY", f" {KEY}\r\n")  # of a file with Windows' ends of lines
+    serve().teacher()(images(3))
+
+
+@pytest.mark.parametrize("key", ["top\r\nsecret", "top\x1bsecret", "topключsecret", "topésecret"])
+def test_what_no_header_can_hold_is_no_key_and_is_not_shown(serve, monkeypatch, key):
+    monkeypatch.setenv("SANSDATA_API_KEY", key)
+    place = serve()
+    teacher = place.teacher()
+    with pytest.raises(TeacherError, match="SANSDATA_API_KEY is no key") as told:
+        teacher(images(3))
+    assert "secret" not in str(told.value)
+    assert (place.service.requests, teacher.meter.samples, teacher.module.journal.spent["samples"]) == (0, 0, 0)
+
+
+def test_a_header_that_cannot_be_written_is_not_shown(serve, monkeypatch):
+    teacher = serve().teacher()
+    monkeypatch.setattr(http.Client, "_headers", lambda self: {"Authorization": f"Bearer {KEY}\r"})
+    with pytest.raises(TeacherError, match="no request can be made") as told:
+        teacher(images(3))
+    assert KEY not in str(told.value)
+
+
 # -- stumbling
 
 
@@ -196,9 +234,28 @@ def test_an_answer_that_did_not_come_counts_as_paid(serve):
 
 def test_trying_again_keeps_the_limit(serve):
     place = serve(faults=["reset"] * 5)
+    teacher = place.teacher("limits: {samples: 12}")
     with pytest.raises(BudgetSpent, match="limit"):
-        place.teacher("limits: {samples: 12}")(images(5))
+        teacher(images(5))
     assert place.service.requests == 2
+    assert teacher.module.journal.spent["samples"] == 10  # the one that was lost last, too
+
+
+def test_after_a_refusal_nothing_more_is_asked(serve):
+    place = serve(faults=["400"] * 40)
+    with pytest.raises(TeacherError, match="status 400"):
+        place.teacher("rate: {at_once: 2}")(images(320))
+    assert place.service.requests <= 2
+
+
+def test_what_never_left_is_not_counted(serve):
+    place = serve()
+    teacher = place.teacher("limits: {samples: 1000}")
+    place.loopback.stop()
+    with pytest.raises(TeacherError, match="gives no answer"):
+        teacher(images(64))
+    assert (teacher.meter.samples, teacher.meter.requests) == (0, 0)
+    assert teacher.module.journal.spent["samples"] == 0
 
 
 def test_one_input_that_failed_is_asked_again_by_itself(serve):
@@ -266,13 +323,26 @@ def test_requests_are_paced(serve, monkeypatch):
     [
         ("http://example.org/v1", "in the clear"), ("https://me:pw@host.example/v1", "secret"),
         ("https://host.example/v1?key=1", "secret or a query"), ("ftp://host.example", "https://host/path"),
-        ("https://[half/v1", "readable"),
+        ("https://[half/v1", "readable"), ("https://host.example/a b", "a space"),
+        ("https://host.example/ä", "a space or another letter"), ("https://ho st/v1", "a space"),
+        (f"https://{'a' * 70}.example/v1", "a space or another letter"),
     ],
 )  # fmt: skip
 def test_a_wrong_address_says_what_is_expected(tmp_path, url, message):
     (tmp_path / "service.yaml").write_text(f"url: {url}\npermitted: true\n")
     with pytest.raises(TeacherError, match=message):
         load_teacher(str(tmp_path / "service.yaml"), WORLD.task)
+
+
+def test_the_address_is_asked_as_it_is_written(serve):
+    place, paths = serve(), []
+    handler = place.loopback.server.RequestHandlerClass
+    post = handler.do_POST  # type: ignore[attr-defined]
+    handler.do_POST = lambda self: (paths.append(self.path), post(self))[1]  # type: ignore[attr-defined]
+    for end in ("/", ""):
+        place.file.write_text(f"url: {place.loopback.url}{end}\npermitted: true\n")
+        load_teacher(str(place.file), WORLD.task)(images(2))
+    assert paths == ["/v1/predict/", "/v1/predict"]
 
 
 # -- whole runs

@@ -108,6 +108,37 @@ def test_each_prompt_is_asked_once_and_never_again(serve: Any) -> None:
     assert "secret-key" not in journal.read_text()
 
 
+def test_the_same_question_is_asked_once_in_a_call(serve: Any) -> None:
+    service = serve(lambda question, number: said(f"answer {number}"))
+    writer = Endpoint(model_of(service.spec))
+    told = writer.generate(["a?", "b?"] * 4, torch.Generator(), Decoding(top_k=1))
+    assert len(service.questions) == 2
+    assert (told[::2], told[1::2]) == ([told[0]] * 4, [told[1]] * 4)
+
+
+def test_after_a_refusal_nothing_more_is_asked(serve: Any) -> None:
+    service = serve(lambda question, number: (400, b"no"))
+    with pytest.raises(TeacherError, match="status 400"):
+        ask(service.spec, count=60)
+    assert len(service.questions) <= endpoint.AT_ONCE
+
+
+def test_a_wrong_key_is_named_and_not_shown(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SANSDATA_API_KEY")
+    monkeypatch.setenv("OPENAI_API_KEY", "top\rsecret")
+    with pytest.raises(TeacherError, match="OPENAI_API_KEY is no key") as fault:
+        ask(serve(lambda question, number: said("well")).spec, count=1)
+    assert "secret" not in str(fault.value)
+
+
+def test_an_address_is_kept_as_it_is_written() -> None:
+    plain = model_of("openai:m@https://host/v1/completions/")
+    assert (plain.address.path, plain.chat) == ("/v1/completions/", False)
+    chat = model_of("openai:m@https://host/v1/chat/completions/")
+    assert (chat.address.path, chat.chat) == ("/v1/chat/completions/", True)
+    assert model_of("openai:m@https://host/v1/").address.path == "/v1/chat/completions"
+
+
 def test_what_was_answered_before_a_kill_is_kept(serve: Any) -> None:
     service = serve(lambda question, number: said("yes") if number <= 2 else (400, b"no more"))
     with pytest.raises(TeacherError, match="no more"):

@@ -13,7 +13,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,6 +30,10 @@ MAX_ANSWER_BYTES = 4_000_000
 PIECE = 65_536
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 """Answers after which the same question is asked again."""
+
+
+class NotSent(TeacherError):
+    """A question that never left: no service can have counted it."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,27 @@ def address_of_url(url: str, whose: str, key: str) -> Address:
         raise TeacherError(f"{whose} has no address; expected https://host/path, got '{url[:60]}'")
     if parts.username or parts.password or parts.query:
         raise TeacherError(f"the address of {whose} holds a secret or a query; a key goes into {key}")
+    if not (_plain(parts.path) and _can_be_asked_for(host)):
+        raise TeacherError(
+            f"the address of {whose} holds a space or another letter that no request can carry; write it as %20, and "
+            f"others in the same way: got '{url[:200]}'"
+        )
     secure = parts.scheme == "https"
     if not secure and not on_this_machine(host):
         raise TeacherError(f"http://{host} would send key and inputs in the clear; use https")
-    return Address(secure, host, port or (443 if secure else 80), parts.path.rstrip("/") or "/")
+    return Address(secure, host, port or (443 if secure else 80), parts.path or "/")
+
+
+def _plain(text: str) -> bool:
+    """Whether it is printable ASCII without a space."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _can_be_asked_for(host: str) -> bool:
+    try:
+        return _plain(host.encode("idna").decode())
+    except UnicodeError:  # a part of it is empty, too long, or of letters that no name has
+        return False
 
 
 def on_this_machine(host: str) -> bool:
@@ -81,23 +102,31 @@ class Client:
 
     def post(self, body: bytes, lost: Callable[[], None] = lambda: None) -> bytes:
         """The body of the first answer that is one. lost: called before a question is sent again whose answer did not
-        come, for the service may have counted it. Raises TeacherError where there is no answer to be had."""
-        reason, until = "", time.monotonic() + DEADLINE
+        come, for the service may have counted it. Raises TeacherError where there is no answer to be had, NotSent where
+        the question did not leave the last time it was tried."""
+        headers, until = self._headers(), time.monotonic() + DEADLINE
+        reason, left = "", False
         for attempt in range(ATTEMPTS):
             wait = 2.0**attempt * random.SystemRandom().uniform(0.5, 1)  # so that many do not come back at once
+            left = False
             try:
-                status, data, asked_wait = self._exchange(body)
+                connection = self._connection()
+                left = True
+                status, data, asked_wait = self._exchange(connection, body, headers)
             except (OSError, http.client.HTTPException) as fault:
                 self._forget()
                 if isinstance(fault, ssl.SSLCertVerificationError):
-                    raise TeacherError(
-                        f"{self.source}: its certificate is not to be trusted ({first_line(fault)})"
-                    ) from None
-                reason, again = first_line(fault), lost
+                    why = f"its certificate is not to be trusted ({first_line(fault)})"
+                    raise NotSent(f"{self.source}: {why}") from None
+                reason, again = first_line(fault), lost if left else _nothing
+            except ValueError:  # its text may hold a header, and so the key
+                self._forget()
+                wrong = TeacherError if left else NotSent
+                raise wrong(f"{self.source}: no request can be made of its address and its key") from None
             else:
                 if status == 200:
                     return data
-                reason, again = f"status {status}: {self.without_key(data[:300].decode(errors='replace'))}", _nothing
+                reason, again = f"status {status}: {self.without_key(data.decode(errors='replace'))[:300]}", _nothing
                 if status not in BUSY:
                     break
                 wait = max(wait, asked_wait)
@@ -105,16 +134,20 @@ class Client:
                 break
             time.sleep(min(wait, LONGEST_WAIT))
             again()
-        raise TeacherError(f"{self.source}: gives no answer ({reason})")
+        raise (TeacherError if left else NotSent)(f"{self.source}: gives no answer ({reason})")
 
-    def _exchange(self, body: bytes) -> tuple[int, bytes, float]:
-        """(status, body, seconds that the service asks to wait)."""
+    def _headers(self) -> dict[str, str]:
         headers = {
             "Content-Type": "application/json", "Accept": "application/json", "User-Agent": f"sansdata/{__version__}",
         }  # fmt: skip
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
-        connection = self._connection()
+        return headers
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, float]:
+        """(status, body, seconds that the service asks to wait)."""
         connection.request("POST", self.address.path, body, headers)
         answer = connection.getresponse()
         data = self._body(answer)
@@ -140,7 +173,7 @@ class Client:
         return b"".join(pieces)
 
     def _connection(self) -> http.client.HTTPConnection:
-        """This thread's own; a new one where the service may have closed the old one meanwhile."""
+        """This thread's own, connected; a new one where the service may have closed the old one meanwhile."""
         if time.monotonic() - getattr(self._here, "used", -IDLE) > IDLE:
             self._forget()
         self._here.used = time.monotonic()
@@ -153,6 +186,7 @@ class Client:
                 )
             else:
                 self._here.connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE)
+            self._here.connection.connect()
         return self._here.connection
 
     def _forget(self) -> None:
@@ -161,11 +195,24 @@ class Client:
             self._here.connection = None
 
     def _key(self) -> str:
-        return next((os.environ[name] for name in self.keys if os.environ.get(name)), "")
+        """Without what surrounds it, such as the carriage return of a file from Windows. Raises NotSent for what no
+        header can hold."""
+        name, key = self._named_key()
+        if not (key.isascii() and key.isprintable()):
+            raise NotSent(
+                f"{self.source}: what the environment has as {name} is no key: it holds a line break or letters beyond "
+                "ASCII. Set it again"
+            )
+        return key
+
+    def _named_key(self) -> tuple[str, str]:
+        """(name of the variable, key) of the first that is set."""
+        found = ((name, os.environ.get(name, "").strip()) for name in self.keys)
+        return next(((name, key) for name, key in found if key), ("", ""))
 
     def without_key(self, text: str) -> str:
         """In one line, and without the key where the service repeats it."""
-        key = self._key()
+        _, key = self._named_key()
         return " ".join((text.replace(key, "[key]") if key else text).split())
 
 

@@ -58,6 +58,12 @@ class Meter:
             self.fresh["requests"] += 1
             self._say_what_comes_near()
 
+    def take_back(self, samples: int) -> None:
+        """A request that was counted and never left."""
+        with self._lock:
+            self.fresh["samples"] -= samples
+            self.fresh["requests"] -= 1
+
     def beyond(self, samples: int, requests: int) -> tuple[str, Any, Any] | None:
         """(name, what would be spent, limit) of a limit that so much more would pass; None where it passes none."""
         rows = ((name, *row) for name, row in self.ahead(samples, requests).items())

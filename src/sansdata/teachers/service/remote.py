@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +12,12 @@ from ...errors import TeacherError
 from ...kinds.inputs.image import Normalise
 from ...tasks import Task
 from . import wire
-from .http import Client, address_of_url
+from .http import Client, NotSent, address_of_url
 from .journal import Journal, journal_path, key_of
 from .meter import Meter
 from .offer import Offer
 from .pace import Pace
+from .several import each_once
 
 PROBED = 4
 """Inputs that are asked again when a process begins, to see whether it is still the same model."""
@@ -68,13 +68,7 @@ class Remote(nn.Module):
         """Puts the answers into the journal."""
         rows = list(unknown.items())
         parts = [dict(rows[start : start + self.offer.batch]) for start in range(0, len(rows), self.offer.batch)]
-        if len(parts) < 2:
-            for part in parts:
-                self._request(part)
-            return
-        with ThreadPoolExecutor(self.offer.rate.at_once) as pool:
-            for done in [pool.submit(self._request, part) for part in parts]:
-                done.result()
+        each_once(self._request, parts, self.offer.rate.at_once)
 
     def _request(self, part: dict[str, bytes], again: bool = True) -> None:
         """One request. Inputs for which the service had no answer are asked once more, by themselves."""
@@ -96,7 +90,10 @@ class Remote(nn.Module):
             body = self.client.post(wire.question(data, self.task.shape, self.offer), lost=lambda: self._lost(count))
             return wire.read(body, count, self.offer, self.task.class_names, self.task.classes)
         except TeacherError as fault:
-            self._keep({}, count)
+            if isinstance(fault, NotSent):
+                self.meter.take_back(count)
+            else:
+                self._keep({}, count)
             text = str(fault).removeprefix(f"{self.offer.source}: ")
             raise TeacherError(
                 f"{self.offer.source}: {self.client.without_key(text)}. What came before is kept in {self.journal.path}"
@@ -109,17 +106,20 @@ class Remote(nn.Module):
 
     def _lost(self, count: int) -> None:
         """An answer did not come: the service may have counted it, so we do, and ask again."""
-        self.meter.spend(count)
         self._keep({}, count)
+        self.meter.spend(count)
 
     def _compare(self, known: list[tuple[str, bytes]]) -> None:
         """Once in a process, on the first inputs that were answered in an earlier one. Raises TeacherError where the
         model has changed meanwhile."""
         if self._compared or not known:
             return
+        now: list[wire.Answer | wire.Failed] = []
+        for start in range(0, len(known), self.offer.batch):
+            part = [one for _, one in known[start : start + self.offer.batch]]
+            now += self._answers(part)
+            self._keep({}, len(part))
         self._compared = True
-        now = self._answers([one for _, one in known])
-        self._keep({}, len(known))
         pairs = [(one, self.journal.answers[key]) for (key, _), one in zip(known, now)]
         both = [pair for pair in pairs if not isinstance(pair[0], wire.Failed)]
         if not both:

@@ -14,7 +14,6 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from torch import Generator, Tensor
 from ...errors import BudgetSpent, TeacherError
 from ..service.http import Address, Client, address_of_url
 from ..service.journal import Journal, journal_path, key_of
+from ..service.several import each_once
 from .base import Debias, Decoding
 
 PREFIX = "openai:"
@@ -48,7 +48,7 @@ class Model:
 
     @property
     def chat(self) -> bool:
-        return self.address.path.endswith(CHAT)
+        return self.address.path.rstrip("/").endswith(CHAT)
 
     @property
     def journal(self) -> Path:
@@ -69,7 +69,7 @@ def model_of(spec: str) -> Model:
             "openai:my-model@https://host/v1"
         )
     address = address_of_url(url, f"'{PREFIX}{name[:60]}'", KEYS[0])
-    if not address.path.endswith(TEXT):
+    if not address.path.rstrip("/").endswith(TEXT):
         address = replace(address, path=address.path.rstrip("/") + CHAT)
     return Model(name, address, **_limits(limits))
 
@@ -114,8 +114,10 @@ class Endpoint:
         service refuses or does not answer, BudgetSpent at the limits of the spec."""
         seeds = torch.randint(2**31, (len(prompts),), generator=stream).tolist()
         questions = [self._question(prompt, seed, how) for prompt, seed in zip(prompts, seeds)]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(self._answer, questions))
+        keys = [key_of(question) for question in questions]
+        unknown = {key: one for key, one in zip(keys, questions) if key not in self.journal.answers}
+        each_once(self._ask_once, unknown.items(), AT_ONCE)
+        return [self._text(key) for key in keys]
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         raise TeacherError(f"{self.source}: shows no probabilities")
@@ -131,12 +133,14 @@ class Endpoint:
         }  # fmt: skip
         return fields | ({"top_k": how.top_k} if how.top_k > 1 else {})
 
-    def _answer(self, question: dict[str, Any]) -> str:
-        key = key_of(question)
-        if key not in self.journal.answers:
-            with self._within_limits():
-                text, tokens = self._read(self._ask(json.dumps(question).encode()))
-                self.journal.add({key: text}, {"tokens": tokens})
+    def _ask_once(self, unknown: tuple[str, dict[str, Any]]) -> None:
+        """Puts the answer to a question, which comes with its key, into the journal."""
+        key, question = unknown
+        with self._within_limits():
+            text, tokens = self._read(self._ask(json.dumps(question).encode()))
+            self.journal.add({key: text}, {"tokens": tokens})
+
+    def _text(self, key: str) -> str:
         text = str(self.journal.answers[key])
         return text.lstrip().removeprefix('"') if self.model.chat else text
 
