@@ -105,6 +105,10 @@ def test_an_export_of_ours_is_asked_with_images_as_they_travel(tmp_path: Path) -
         torch.testing.assert_close(teacher(images).logits, module((images - 0.5) / 0.25), atol=1e-4, rtol=1e-4)
     with pytest.raises(TeacherError, match="Choose the other task"):
         load_teacher(str(tmp_path / "student.onnx"), load_task("digits"))
+    named = [TASK.model_copy(update={"class_names": tuple(names)}) for names in ("abcd", "bacd")]
+    export(module, named[0], tmp_path / "named.onnx")
+    with pytest.raises(TeacherError, match="the order of its classes"):
+        load_teacher(str(tmp_path / "named.onnx"), named[1])
 
 
 # -- what is wrong

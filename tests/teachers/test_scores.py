@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingCla
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from tiny import ENGINE, make_table_task
 
 import sansdata
@@ -110,11 +111,43 @@ def test_a_data_frame_with_names_and_levels_is_given_to_whoever_learnt_from_one(
         (lambda rows: np.full((len(rows), 3), np.nan), "no probabilities"),
         (lambda rows: np.zeros(3), "3 labels"),
         (lambda rows: np.zeros((len(rows), 3, 1)), "3 axes"),
+        (
+            lambda rows: np.where(rows[:, 0] > rows[0, 0], 1.7, 0.9),
+            "1.7 where a class belongs|0.9 where a class belongs",
+        ),
+        (lambda rows: np.full(len(rows), Fraction(1, 2)), "where a class belongs"),
+        (lambda rows: np.full(len(rows), np.inf), "named the class inf"),
+        (lambda rows: np.full(len(rows), 7), "none of 3"),
     ],
 )
 def test_what_is_no_teacher_is_said_to_be_none(predict: Any, words: str) -> None:
     with pytest.raises(TeacherError, match=words):
         Teacher.from_scores(predict, TASK)
+
+
+def test_a_regressor_is_no_classifier(tmp_path: Path) -> None:
+    skops = pytest.importorskip("skops.io")
+    regressor = learnt(DecisionTreeRegressor(max_leaf_nodes=5, random_state=0))
+    skops.dump(regressor, tmp_path / "model.skops")
+    for load in (lambda: Teacher.from_scores(regressor, TASK), lambda: load_skops(tmp_path / "model.skops", TASK)):
+        with pytest.raises(TeacherError, match="A regressor is no classifier"):
+            load()
+
+
+def test_labels_are_those_of_the_task_however_they_are_written() -> None:
+    """A label 1.0 is the class of the name '1', wherever the task has it."""
+    named = TASK.outputs.model_copy(update={"class_names": ("1", "2", "0")})
+    teacher = Teacher.from_scores(lambda rows: np.arange(len(rows)) % 3.0, TASK.model_copy(update={"outputs": named}))
+    assert teacher.module._numbers(np.array([0.0, 1.0, 2.0])).tolist() == [2, 0, 1]  # type: ignore[operator]
+
+    class Shifted:
+        classes_ = np.array([1, 2, 3])
+
+        def predict(self, rows: np.ndarray) -> np.ndarray:
+            return np.ones(len(rows), int)
+
+    with pytest.raises(TeacherError, match=r"classes are 1, 2, 3"):
+        Teacher.from_scores(Shifted(), TASK)
 
 
 def test_other_classes_are_refused_with_both_names() -> None:

@@ -55,6 +55,17 @@ def test_teachers(here, spec):
     assert not teacher.module.training
 
 
+@pytest.mark.parametrize("spec", ["run/student.safetensors", "run", "resnet8@run"])
+def test_a_file_whose_classes_have_another_order_is_refused(here, spec):
+    first, second, *others = CIFAR.class_names
+    swapped = CIFAR.model_copy(update={"class_names": (second, first, *others)})
+    for ask in (load_teacher, lambda spec, task: sansdata.evaluate(spec, "nowhere", task)):
+        with pytest.raises(TeacherError, match=rf"class 0 is '{first}' there and '{second}' in the task"):
+            ask(spec, swapped)
+    unnamed = CIFAR.model_copy(update={"class_names": ()})
+    assert load_teacher(spec, unnamed).task.classes == 10
+
+
 def test_half_precision_files_are_converted(here):
     teacher = load_teacher("resnet8@half.pt", CIFAR)
     assert {p.dtype for p in teacher.module.parameters()} == {torch.float32}

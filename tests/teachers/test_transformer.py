@@ -75,8 +75,18 @@ def test_classes_that_are_named_in_another_order_are_put_right(folder: Path) -> 
     task = load_task(folder / "task.yaml")
     change_config(folder, id2label={"0": "GOOD", "1": "BAD"}, label2id={"GOOD": 0, "BAD": 1})
     inputs: Any = input_kind(task).draw(6, torch.Generator().manual_seed(0))
-    answers = load_teacher(str(folder / "bert"), task)(inputs).logits
+    teacher = load_teacher(str(folder / "bert"), task)
+    assert teacher.notes == ()
+    answers = teacher(inputs).logits
     assert torch.allclose(answers, direct(folder, inputs["tokens"], inputs["mask"]).flip(1), atol=1e-5)
+
+
+def test_classes_of_other_names_are_said_to_be_taken_in_their_order(folder: Path) -> None:
+    change_config(folder, id2label={"0": "POSITIVE", "1": "NEGATIVE"}, label2id={"POSITIVE": 0, "NEGATIVE": 1})
+    (note,) = load_teacher(str(folder / "bert"), load_task(folder / "task.yaml")).notes
+    assert "calls its classes POSITIVE, NEGATIVE, and the task bad, good: they are taken in their order" in note
+    change_config(folder, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
+    assert load_teacher(str(folder / "bert"), load_task(folder / "task.yaml")).notes == ()
 
 
 def test_another_vocabulary_is_read_anew_at_its_door(folder: Path) -> None:

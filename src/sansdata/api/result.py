@@ -28,7 +28,7 @@ from ..teachers.bundle import is_bundle, task_of_bundle
 from ..teachers.fill import fill
 from ..teachers.formats import format_of
 from ..teachers.specs import STUDENT_FILE, load_teacher, resolve
-from ..teachers.student_file import restore
+from ..teachers.student_file import restore, same_job
 from ..teachers.students import materialised
 
 BEST_FILE = "student.best.safetensors"
@@ -171,15 +171,23 @@ def is_student_file(model: str | Path) -> bool:
     return Path(model).suffix == ".safetensors" and os.path.isfile(model)  # a text too long for a path is none
 
 
+def _require_its_job(run: Result, task: TaskLike) -> None:
+    """Raises TeacherError where a task is given beside a run that is of another job."""
+    if task is not None:
+        same_job(run.task, load_task(task_field(task)), run.run_dir, "Leave --task out: a run names its own")
+
+
 def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
     """model: a run directory, 'package.module:function@DIR' of one whose student is made by code, a Result, a student
     file, a bundle, a SPEC with its task, or a module that takes normalised images (with a task)."""
     if isinstance(model, (str, Path)) and os.path.lexists(split_run(model)[0] / "run.json"):
         run = load(model)
+        _require_its_job(run, task)
         return Asked(run.student, run.task, run.run_dir)
     if isinstance(model, (str, Path)) and task is None and is_student_file(model):
         return Asked(*read_student(Path(model)))
     if isinstance(model, Result):
+        _require_its_job(model, task)
         return Asked(model.student, model.task, model.run_dir if _is_the_last(model) else None)
     if task is None and not isinstance(model, nn.Module) and is_bundle(str(model)):
         task = task_of_bundle(str(model))

@@ -81,6 +81,8 @@ class Asked(nn.Module):
             ) from None
         self.probabilities = answer.ndim == 2
         self._check(answer, PROBES)
+        if not self.probabilities:
+            self._numbers(answer)
 
     def _check(self, answer: np.ndarray, count: int) -> None:
         classes = self.task.classes
@@ -108,7 +110,7 @@ class Asked(nn.Module):
     def _numbers(self, labels: np.ndarray) -> np.ndarray:
         """Class numbers (B,) of the labels that came."""
         places = {str(name): place for place, name in enumerate(self.task.class_names)}
-        numbers = [places[str(one)] if str(one) in places else _whole(one) for one in labels.tolist()]
+        numbers = [places[_text(one)] if _text(one) in places else _whole(one) for one in labels.tolist()]
         if min(numbers) < 0 or max(numbers) >= self.task.classes:
             raise TeacherError(f"the teacher named a class that is none of {self.task.classes}: {labels[:3]!r:.80}")
         return np.array(numbers)
@@ -119,11 +121,22 @@ class Asked(nn.Module):
         return hashlib.sha256(answers.numpy().tobytes()).hexdigest()
 
 
+def _text(label: Any) -> str:
+    """A label as a task writes it: a whole number without its point."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
 def _whole(label: Any) -> int:
     try:
-        return int(label)
-    except (TypeError, ValueError):
+        number = int(label)
+    except (TypeError, ValueError, OverflowError):
         raise TeacherError(f"the teacher named the class {label!r:.40}, which the task does not know") from None
+    if not isinstance(label, str) and label != number:
+        raise TeacherError(
+            f"the teacher answered {label!r:.40} where a class belongs. A regressor is no classifier: give one that "
+            "answers with classes or with a probability for each"
+        )
+    return number
 
 
 def _question(predict: Any) -> Predict:
@@ -138,12 +151,14 @@ def _question(predict: Any) -> Predict:
 def _order_of(predict: Any, task: Task) -> list[int]:
     """Place of each class of the task among the estimator's own."""
     classes = getattr(predict, "classes_", None)
-    if classes is None or not hasattr(predict, "predict_proba"):
+    if classes is None:
         return list(range(task.classes))
-    theirs = [str(one) for one in np.asarray(classes).tolist()]
+    theirs, labels = [_text(one) for one in np.asarray(classes).tolist()], not hasattr(predict, "predict_proba")
     for ours in (list(task.class_names), [str(number) for number in range(task.classes)]):
         if ours and sorted(ours) == sorted(theirs):
             return [theirs.index(name) for name in ours]
+        if labels and set(theirs) <= set(ours):  # it names what it answers; some classes it may never have seen
+            return list(range(task.classes))
     raise TeacherError(
         f"the teacher's classes are {', '.join(theirs[:10])}, the task's "
         f"{', '.join(task.class_names) or task.classes}; name them alike (class_names in the task)"

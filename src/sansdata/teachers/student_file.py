@@ -40,20 +40,33 @@ def restore(saved: SavedModel, file: Path, spec: str = "") -> nn.Module:
     return module
 
 
-def same_job(saved: Task, task: Task, file: Path) -> Task:
-    """The run's task with the file's preprocessing."""
+def same_job(saved: Task, task: Task, file: Path | str, mend: str = "Choose the other task") -> Task:
+    """The run's task with the file's preprocessing. file: what is of the job `saved`, for messages; mend: what to do
+    where it is another, or names its classes in another order. Raises TeacherError."""
     if saved.pair != task.pair:
-        raise TeacherError(f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}")
+        raise TeacherError(
+            f"{file}: was made for {' x '.join(saved.pair)}, the task is {' x '.join(task.pair)}. {mend}"
+        )
     for side in ("inputs", "outputs"):
         theirs, expected = (getattr(one, side).model_dump() for one in (saved, task))
         may_differ = ("class_names", "column", "answers", *getattr(saved, side).files)
         for field in theirs:
             if theirs[field] != expected.get(field) and field not in may_differ:
                 shown, required = (str(one[field])[:80] for one in (theirs, expected))
-                raise TeacherError(
-                    f"{file}: was made for {field} {shown}, the task has {required}. Choose the other task"
-                )
+                raise TeacherError(f"{file}: was made for {field} {shown}, the task has {required}. {mend}")
+    _require_one_order(saved, task, file, mend)
     return task.seen_through(saved.own_preprocessing)
+
+
+def _require_one_order(own: Task, asked: Task, file: Path | str, mend: str) -> None:
+    """Raises TeacherError where both name their classes, and not alike: a label would be another's."""
+    names, others = (getattr(task.outputs, "class_names", ()) for task in (own, asked))
+    if names and others and tuple(names) != tuple(others):
+        first = next(place for place, pair in enumerate(zip(names, others)) if pair[0] != pair[1])
+        raise TeacherError(
+            f"{file}: the order of its classes is another than the task's: class {first} is {names[first]!r:.60} there "
+            f"and {others[first]!r:.60} in the task. {mend}"
+        )
 
 
 def root_name(architecture: Mapping[str, Any]) -> str:

@@ -70,11 +70,12 @@ def load_transformer(folder: Path, task: Task) -> Teacher:
         raise TeacherError(f"{folder}: gives {labels} classes and the task has {task.classes}")
     order = _order(module.config, task)
     wrapped = plain_copy(module if order is None else Reordered(module, order))
-    own, notes = (
-        _seen_by(folder, module.config, task)
-        if isinstance(task, ImageTask)
-        else (task.seen_through(_door(folder, module.config, task.inputs)), [])
-    )
+    notes = _named_otherwise(folder, module.config, task)
+    if isinstance(task, ImageTask):
+        own, more = _seen_by(folder, module.config, task)
+        notes += more
+    else:
+        own = task.seen_through(_door(folder, module.config, task.inputs))
     return Teacher(wrapped, own, None, str(folder), folders.fingerprint(files), notes=notes)
 
 
@@ -156,25 +157,28 @@ def _order(config: Any, task: Task) -> list[int] | None:
     return None if order == sorted(order) else order
 
 
+def _named_otherwise(folder: Path, config: Any, task: Task) -> list[str]:
+    """What to say where both sides name the classes, and not by the same names."""
+    theirs, ours = _names(config), task.class_names
+    if not theirs or not ours or sorted(map(str.lower, theirs)) == sorted(map(str.lower, ours)):
+        return []
+    named, asked = (", ".join(names[:3]) + (", ..." if len(names) > 3 else "") for names in (theirs, ours))
+    return [f"{folder}: calls its classes {named}, and the task {asked}: they are taken in their order"]
+
+
 def _seen_by(folder: Path, config: Any, task: ImageTask) -> tuple[Task, list[str]]:
     """(the task as this network of images sees it, with its names of the classes where the task has none; notes)"""
     channels = getattr(config, "num_channels", task.channels)
     if channels != task.channels:
         raise TeacherError(f"{folder}: takes {channels} channel(s) and the task has {task.channels}")
-    names, notes = _names(config), []
+    names = _names(config)
     if names and not task.class_names:
         task = task.model_copy(update={"class_names": names})
-    elif names and sorted(map(str.lower, names)) != sorted(map(str.lower, task.class_names)):
-        notes.append(
-            f"{folder}: calls its classes {', '.join(names[:3])}, ..., and the task {', '.join(task.class_names[:3])}, "
-            "...: they are taken in their order"
-        )
     fields = folders.read_json(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
     training = of_processor(f"{folder}/{PROCESSOR}", fields) if fields else None
     if training is None:
-        return task, [*notes, f"{folder}: no {PROCESSOR} that says mean and std: the task's are used"]
-    own, more = training.applied_to(task)
-    return own, notes + more
+        return task, [f"{folder}: no {PROCESSOR} that says mean and std: the task's are used"]
+    return training.applied_to(task)
 
 
 def _door(folder: Path, config: Any, spec: TokensSpec) -> dict[str, Any]:

@@ -18,10 +18,9 @@ def load_bundle(path: Path, task: Task, key: Key | None = None) -> Teacher:
     """The teacher in a bundle that passed every check; that of the signature where its maker's public key is given. Its
     preprocessing and the names of its classes are its own. Raises BundleError, TeacherError for another job."""
     bundle = verify(path, key)
-    _require_one_order(bundle.task, task, path)
     if path.is_file() and bundle.task.files():
         raise TeacherError(f"{path}: its model needs files beside it (a tokenizer): unpack it, and name the folder")
-    job = same_job(bundle.task, task, path)
+    job = same_job(bundle.task, task, path, "Leave --task out: a bundle names its own")
     module = plain_copy(bundle.module)
     teacher = Teacher(module, job, bundle.architecture, str(path), bundle.digest, notes=notes_of(bundle, path))
     teacher.allowed_methods = bundle.description.vendor.allowed_methods
@@ -33,17 +32,6 @@ def load_signed(spec: str, task: Task, key_file: str) -> Teacher:
     if not is_bundle(spec):
         raise ConfigError(f"--teacher-key {key_file}: only a bundle is signed, and '{spec[:100]}' is none")
     return load_bundle(Path(spec), task, public_key(key_file))
-
-
-def _require_one_order(own: Task, asked: Task, path: Path) -> None:
-    """Raises TeacherError where both name their classes, and not alike: a label would be another's."""
-    names, others = (getattr(task.outputs, "class_names", ()) for task in (own, asked))
-    if names and others and tuple(names) != tuple(others):
-        first = next(place for place, pair in enumerate(zip(names, others)) if pair[0] != pair[1])
-        raise TeacherError(
-            f"{path}: the order of its classes is another than the task's: class {first} is {names[first]!r:.60} "
-            f"in the bundle and {others[first]!r:.60} in the task. Leave --task out: a bundle names its own"
-        )
 
 
 def bundle_files(path: Path) -> list[Path]:
