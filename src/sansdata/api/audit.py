@@ -38,12 +38,11 @@ from ..models.modes import borrowed, single_precision
 from ..report.tree import Tree
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher
-from ..teachers.specs import load_teacher
 from ..validation.aggregates import require_aggregates
 from ..validation.cases import Cases, load_cases
 from ..validation.manifest import Salted, read_manifest
 from ..validation.subgroups import fairness_library
-from .result import Asked, asked, generator_kept
+from .result import Asked, asked, generator_kept, teacher_of
 
 
 @single_precision()
@@ -168,7 +167,7 @@ def _teacher(about: Asked, teacher: str | Teacher | None) -> Teacher:
                 f"{about.run_dir} names no teacher that can be read without code; give it with --teacher"
             )
     with generator_kept():
-        loaded = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
+        loaded = teacher_of(teacher, about.task)
     known = Tree(directory.manifest()).at("teacher")
     print_of, alone = known.at("fingerprint").text(), not known.at("helpers").items()
     if print_of and alone and loaded.fingerprint() != print_of:

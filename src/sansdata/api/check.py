@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -19,16 +20,19 @@ from ..teachers.base import Teacher
 from ..teachers.preflight import why_not
 from ..teachers.specs import load_teacher, task_of
 from ..teachers.students import load_student
-from .result import TaskLike, generator_kept, task_field
+from .result import TaskLike, generator_kept, task_field, teacher_or_spec
 
 
 @single_precision()
-def check(teacher: str | Teacher, task: TaskLike = None, student: str | nn.Module | None = None) -> dict[str, Any]:
+def check(
+    teacher: str | Path | Teacher, task: TaskLike = None, student: str | nn.Module | None = None
+) -> dict[str, Any]:
     """The preflight verdict: what the teacher takes and gives, its faults, and which methods can work.
 
     The dict has 'teacher', 'student', 'notes', 'faults', 'warnings' and 'methods' {name: [reasons why not]}. Notes say
     what was decided: which of several sets of weights, whose preprocessing, what a run on this machine would leave off.
     """
+    teacher = teacher_or_spec(teacher, task)
     lent = contextlib.ExitStack()
     with lent, generator_kept():
         if isinstance(teacher, str):
@@ -53,7 +57,7 @@ def _methods(teacher: Teacher, on_cpu: bool) -> tuple[dict[str, list[str]], str]
     for name in method_names():
         try:
             cls = find_method(name)
-            reasons[name] = why_not(cls.requires(cls.Config()), teacher)
+            reasons[name] = why_not(name, cls.requires(cls.Config()), teacher)
         except MethodError as fault:  # of a third party: no reason to say nothing about the others
             reasons[name] = [str(fault)]
     try:

@@ -28,12 +28,12 @@ from ..signing import ED25519, Key, private_key
 from ..streams import Streams
 from ..teachers.base import Teacher
 from ..teachers.students import load_student
-from .result import Result, TaskLike, load, task_field
+from .result import Result, TaskLike, load, task_field, teacher_or_spec
 
 
 @single_precision()
 def distill(
-    teacher: Teacher | str,
+    teacher: Teacher | str | Path,
     student: nn.Module | str = "shrink:0.5",
     method: str | type[Method] = "auto",
     budget: str | None = None,
@@ -54,9 +54,10 @@ def distill(
 ) -> Result:
     """Distils `teacher` into `student` without data, into the directory `out`.
 
-    teacher: a Teacher, or a SPEC (then `task` is needed). student: a module, which is left as it is and copied, or a
-    SPEC. method: a name, or a subclass of Method; a run of one is resumed by giving it again. budget: '10m',
-    '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called after each student step.
+    teacher: a Teacher, or a SPEC as a text or a path (then `task` is needed). student: a module, which is left as it is
+    and copied, or a SPEC. method: a name, or a subclass of Method; a run of one is resumed by giving it again. budget:
+    '10m', '2000steps', '1e5queries'; None is the method's own size. on_step(step, losses) is called after each student
+    step.
     options: the method's own settings. pool: a folder of unrelated images, or an .npz file, for methods that choose
     from one. sealed: strict, without any connection, and on a record that cannot be changed unseen; sign: the file of
     the private key that signs its end. force: resume although machine or settings differ. settings: every other setting
@@ -69,6 +70,7 @@ def distill(
         "method": name_of(method), "preset": preset, "budget": budget, "seed": seed, "strict": strict,
         "sealed": sealed, "options": dict(options or {}), "pool": None if pool is None else str(pool),
     }  # fmt: skip
+    teacher = teacher_or_spec(teacher, task)
     if isinstance(teacher, str):
         named |= {"teacher": teacher, "task": task_field(task)}
     if isinstance(student, str):

@@ -18,8 +18,7 @@ from ..teachers.autoencoder import ENCODES, PictureAutoEncoder
 from ..teachers.autoencoder.decoding import rule_of
 from ..teachers.autoencoder.pictures import MadePictures, decoded_pictures
 from ..teachers.base import Teacher
-from ..teachers.specs import load_teacher
-from .result import Result, TaskLike, asked
+from .result import Result, TaskLike, asked, teacher_of
 from .rows import require_own
 
 AT_ONCE, MOST = 1000, 1_000_000
@@ -60,7 +59,7 @@ def write_pictures(
     if not 1 <= count <= MOST:
         raise ConfigError(f"count={count}: expected 1 to {MOST:,} pictures")
     about = asked(model, task)
-    loaded = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
+    loaded = teacher_of(teacher, about.task)
     source = loaded.capabilities.get(ENCODES)
     if not isinstance(source, PictureAutoEncoder):
         raise TeacherError(f"{loaded.source}: is no autoencoder of pictures; rows are written as a .csv file")

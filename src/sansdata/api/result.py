@@ -24,6 +24,7 @@ from ..models.modes import single_precision
 from ..models.saved import read_model
 from ..network import Network
 from ..tasks import Task, load_task
+from ..teachers.base import Teacher
 from ..teachers.bundle import is_bundle, task_of_bundle
 from ..teachers.fill import fill
 from ..teachers.formats import format_of
@@ -140,6 +141,31 @@ def task_field(task: TaskLike) -> Any:
     if isinstance(task, Task):
         return task.model_dump(mode="json")
     return "" if task is None else task if isinstance(task, str) else dict(task)
+
+
+def teacher_or_spec(teacher: Any, task: TaskLike) -> Teacher | str:
+    """A Teacher, or the SPEC that a text or a path is. Raises TeacherError for anything else, and for a task beside a
+    Teacher that is another than its own."""
+    if isinstance(teacher, (str, Path)):
+        return str(teacher)
+    if not isinstance(teacher, Teacher):
+        raise TeacherError(
+            f"expected a Teacher or its SPEC as a text or a path, got {type(teacher).__name__}. Of a module make one: "
+            "sansdata.Teacher.from_module(module, task)"
+        )
+    if task is not None:
+        own, asked = teacher.task, load_task(task_field(task))
+        mend = "Leave task out: a Teacher has its own"
+        same_job(own, asked, f"the teacher '{teacher.source}'", mend)
+        if asked.own_preprocessing != own.own_preprocessing:
+            raise TeacherError(f"the teacher '{teacher.source}' has another preprocessing than the task. {mend}")
+    return teacher
+
+
+def teacher_of(teacher: Any, job: Task) -> Teacher:
+    """A Teacher, or the one of a SPEC for this job. Raises what `teacher_or_spec` and reading it raise."""
+    named = teacher_or_spec(teacher, None)
+    return load_teacher(named, job) if isinstance(named, str) else named
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from ..evaluate.snapshots import predictor
 from ..models.modes import borrowed, single_precision
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher, fingerprint
-from ..teachers.specs import load_teacher
 from ..validation import record
 from ..validation.aggregates import require_aggregates
 from ..validation.answers import Who
@@ -34,7 +33,7 @@ from ..validation.recalibration import Recalibration, set_apart
 from ..validation.resampling import COUNT
 from ..validation.subgroups import fairness_library
 from ..validation.summary import Validation, summarise
-from .result import Result, TaskLike, asked, generator_kept
+from .result import Result, TaskLike, asked, generator_kept, teacher_of
 
 
 @single_precision()
@@ -73,7 +72,7 @@ def validate(
         raise ConfigError(f"validation is of classifiers, and this task is {' x '.join(about.task.pair)}")
     declared = Declaration.now(measure, margin, resamples, threshold, recalibrate, about.task.classes)
     with generator_kept():
-        beside = load_teacher(teacher, about.task) if isinstance(teacher, str) else teacher
+        beside = teacher_of(teacher, about.task)
     if beside.task.inputs != about.task.inputs or beside.task.classes != about.task.classes:
         raise TeacherError("teacher and student are of different tasks; both must answer the same cases")
     _require_there(data, manifest)

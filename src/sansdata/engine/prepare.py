@@ -292,7 +292,6 @@ def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool, given: type[Me
         decided = {"method": choice.method, "preset": preset, "options": {**choice.options, **settings.options}}
         settings = settings.model_copy(update=decided)
     name = settings.method
-    _require_allowed(name, teacher)
     method = find_method(given or name)
     config = method_config(method, settings.preset, settings.options)
     if settings.images_of is not None:
@@ -302,7 +301,7 @@ def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool, given: type[Me
             )
         config = method.continuing(config)
     needs = method.requires(config)
-    reasons = why_not(needs, teacher, settings.pool is not None)
+    reasons = why_not(name, needs, teacher, settings.pool is not None)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with what it was given: " + "; ".join(reasons))
     for part, section in settings.parts.items():
@@ -360,16 +359,6 @@ def _untrained(model: Model) -> Model:
     if model.sha256 is not None:
         raise ConfigError(f"inherit=true would overwrite the weights of '{model.source}'; leave one of the two out")
     return model
-
-
-def _require_allowed(method: str, teacher: Teacher) -> None:
-    """Raises MethodError where the maker of a model allows other methods only."""
-    for member in teacher.members:
-        if member.allowed_methods and method not in member.allowed_methods:
-            raise MethodError(
-                f"method '{method}': whoever made '{member.source}' allows {', '.join(member.allowed_methods)[:300]} "
-                "alone. Take one of these, or ask for a bundle that allows yours"
-            )
 
 
 def _require_distinct(teacher: Teacher, student: Model) -> None:

@@ -226,7 +226,7 @@ def choose_method(teacher: Teacher, on_cpu: bool) -> Choice:
         preset, of_preset = (
             (preset, "") if preset else ("small", "on a CPU: preset small") if on_cpu else ("default", "")
         )
-        if not why_not(find_method(name).requires(method_config(name, preset, options)), teacher):
+        if not why_not(name, find_method(name).requires(method_config(name, preset, options)), teacher):
             why, why_options = reasons
             return Choice(name, preset, options, "; ".join(filter(None, (why, of_preset, why_options))))
     return Choice("noise", "default", {}, f"a task of {' x '.join(pair)}: noise, which works on every kind")

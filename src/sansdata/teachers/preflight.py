@@ -106,13 +106,24 @@ def unmet(requirements: Requirements, teacher: Teacher, pool: bool = False) -> l
     return reasons
 
 
-def why_not(requirements: Requirements, teacher: Teacher, pool: bool = False) -> list[str]:
-    """As `unmet`, of a teacher with its helpers: what a run, `check` and `--method auto` ask alike."""
-    reasons = unmet(requirements, teacher, pool)
+def why_not(method: str, requirements: Requirements, teacher: Teacher, pool: bool = False) -> list[str]:
+    """As `unmet`, of a method by its name and a teacher with its helpers, and by what their makers allow: what a run,
+    `check` and `--method auto` ask alike."""
+    reasons = [*_forbidden(method, teacher), *unmet(requirements, teacher, pool)]
     if teacher.helpers and not requirements.helpers:
         return [*reasons, "it asks one teacher only; leave the helpers out, or take a method that asks them (mixmix)"]
     of_helpers = [(helper, unmet(requirements, helper, pool)) for helper in teacher.helpers]
     return reasons + [f"helper '{helper.source}': {reason}" for helper, theirs in of_helpers for reason in theirs]
+
+
+def _forbidden(method: str, teacher: Teacher) -> list[str]:
+    """Of each member whose maker allows other methods only."""
+    return [
+        f"whoever made '{member.source}' allows {', '.join(member.allowed_methods)[:300]} alone. Take one of these, or "
+        "ask for a bundle that allows yours"
+        for member in teacher.members
+        if member.allowed_methods and method not in member.allowed_methods
+    ]
 
 
 def _too_little(needed: Access, teacher: Teacher) -> str:
