@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from sansdata.errors import TeacherError
 from sansdata.models.build import architecture_of, build
 from sansdata.tasks import KNOWN_TASKS, ImageTask, load_task
 from sansdata.teachers import specs
@@ -63,6 +64,28 @@ def test_processors_come_to_a_mean_and_a_std(fields: dict[str, Any]):
 
 def test_a_processor_that_says_nothing():
     assert of_processor("p", {"do_normalize": True}) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        *(({"rescale_factor": wrong}, "rescale_factor") for wrong in (None, 0, -1, "1/255", 1e-320, [], 10**400)),
+        ({"image_mean": [10**400] * 3}, "image_mean"), ({"image_std": [float("nan")] * 3}, "image_std"),
+        ({"image_std": float("inf")}, "image_std"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_is_named_with_its_file(fields: dict[str, Any], field: str):
+    with pytest.raises(TeacherError, match=f"there/preprocessor.json: '{field}' must be"):
+        of_processor("there/preprocessor.json", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, **fields})
+
+
+@pytest.mark.parametrize("wrong", [[3, float("nan"), 8], [3, 10**400, 8]])
+def test_a_size_that_is_none_is_named_with_its_file(wrong: list[float]):
+    with pytest.raises(TeacherError, match=r"config\.json: 'input_size' must be"):
+        of_timm("config.json", {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": wrong})
+    training = of_processor("p", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 10**400})
+    assert training is not None
+    assert training.size is None
 
 
 @pytest.mark.usefixtures("vision")

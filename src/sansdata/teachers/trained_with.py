@@ -10,11 +10,18 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import TeacherError
 from ..tasks import ImageTask, Task
 from ..tasks.base import check_scale
 
 NEAR = 1e-3
 """Figures that differ less are the same, rounded otherwise."""
+LARGEST = 1e30
+"""Of a figure that is read."""
+LONGEST_EDGE = 100_000
+"""Pixels."""
+SMALLEST_FACTOR = 1e-9
+"""What pixels of 0..255 are multiplied with."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,12 @@ def _shown(values: tuple[float, ...]) -> str:
 
 
 def of_timm(origin: str, config: Any) -> TrainedWith | None:
-    """From a `pretrained_cfg`, a dict or an object of timm's; None where it names no mean and std."""
+    """From a `pretrained_cfg`, a dict or an object of timm's; None where it names no mean and std. Raises TeacherError
+    for a number that is none."""
     fields = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
-    mean, std = _numbers(fields.get("mean")), _numbers(fields.get("std"))
+    mean, std, size = (_numbers(origin, name, fields.get(name)) for name in ("mean", "std", "input_size"))
     if not mean or not std:
         return None
-    size = _numbers(fields.get("input_size"))
     height_width = (int(size[1]), int(size[2])) if len(size) == 3 else None
     return TrainedWith(origin, mean, std, height_width, str(fields.get("interpolation") or ""))
 
@@ -76,17 +83,16 @@ def of_library(architecture: Mapping[str, Any], module: nn.Module) -> TrainedWit
         return of_timm(name, getattr(module, "pretrained_cfg", None))
     weights = import_module("torchvision").models.get_model_weights(architecture["name"]).DEFAULT
     transform = weights.transforms()
-    mean, std = (_numbers(getattr(transform, field, None)) for field in ("mean", "std"))
-    crop = _numbers(getattr(transform, "crop_size", None))
+    mean, std, crop = (_numbers(name, field, getattr(transform, field, None)) for field in ("mean", "std", "crop_size"))
     return TrainedWith(name, mean, std, (int(crop[0]), int(crop[-1])) if crop else None) if mean and std else None
 
 
 def of_processor(origin: str, fields: Mapping[str, Any]) -> TrainedWith | None:
     """From a `preprocessor_config.json`: pixels of 0..255 are rescaled, then normalised, either of which may be off.
-    None where it normalises without saying by what."""
-    factor = float(fields.get("rescale_factor", 1 / 255)) if fields.get("do_rescale", True) else 1.0
-    scale, offset = 255 * factor, 1.0 if fields.get("rescale_offset") else 0.0
-    mean, std = _numbers(fields.get("image_mean")), _numbers(fields.get("image_std"))
+    None where it normalises without saying by what. Raises TeacherError for a number that is none."""
+    scale = 255 * _factor(origin, fields) if fields.get("do_rescale", True) else 255.0
+    offset = 1.0 if fields.get("rescale_offset") else 0.0
+    mean, std = (_numbers(origin, name, fields.get(name)) for name in ("image_mean", "image_std"))
     if not fields.get("do_normalize", True):
         channels = len(mean) or 3
         mean, std = (0.0,) * channels, (1.0,) * channels
@@ -105,12 +111,26 @@ def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
         edges = [size.get("height", size.get("shortest_edge")), size.get("width", size.get("shortest_edge"))]
     else:
         edges = [size, size]
-    whole = [edge for edge in edges if isinstance(edge, int)]
+    whole = [edge for edge in edges if isinstance(edge, int) and 0 < edge <= LONGEST_EDGE]
     return (whole[0], whole[1]) if len(whole) == 2 else None
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
-    """A list of numbers, or one alone; empty for anything else."""
+def _factor(origin: str, fields: Mapping[str, Any]) -> float:
+    """What pixels are multiplied with."""
+    name = "rescale_factor"
+    given = fields.get(name, 1 / 255)
+    factor = _numbers(origin, name, given)
+    if len(factor) != 1 or not SMALLEST_FACTOR <= factor[0] <= 1 / SMALLEST_FACTOR:
+        raise TeacherError(f"{origin}: '{name}' must be a number above 0, got {str(given)[:40]!r}")
+    return factor[0]
+
+
+def _numbers(origin: str, name: str, values: Any) -> tuple[float, ...]:
+    """A list of numbers, or one alone; empty for anything else. Raises TeacherError for a number that is not finite, or
+    larger than any that a network computes with."""
     listed = values if isinstance(values, (list, tuple)) else [values]
-    good = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in listed)
-    return tuple(float(value) for value in listed) if good else ()
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in listed):
+        return ()
+    if wrong := [value for value in listed if not abs(value) <= LARGEST]:
+        raise TeacherError(f"{origin}: '{name}' must be numbers, got {str(wrong[0])[:40]!r}")
+    return tuple(float(value) for value in listed)

@@ -38,6 +38,35 @@ def test_any_json_is_read_or_refused(offer, answers, version):
         assert torch.isfinite(wire.logits_of(json.loads(json.dumps(good)), offer, 3)).all()
 
 
+@pytest.mark.parametrize(
+    ("offer", "answer", "message"),
+    [
+        (1, '{"logits": [1%s, 0, 0]}' % ("0" * 400), "where a number belongs"),
+        (1, '{"logits": [1e39, 0, 0]}', "where a number belongs"),
+        (2, '{"top": [[0, 1%s]]}' % ("0" * 400), "where a number belongs"),
+        (1, '{"logits": {"cat": -9.0, "dog": -7.5}}', "name 2 of the 3 classes"),
+        (1, '{"logits": {"cat": -9.0, "dog": -7.5, "0": 1.0}}', "name a class twice"),
+        (0, '{"probabilities": {"cat": 0.5, "0": 0.5}}', "name a class twice"),
+        (2, '{"top": [[0, 0.605], [1, 0.4]]}', "no distribution.*decimals:"),
+        (2, '{"top": [[0, -0.1], [1, 0.4]]}', "no distribution"),
+        (0, '{"probabilities": [0.6, 0.405, 0]}', "decimals:"),
+    ],
+)  # fmt: skip
+def test_what_is_misread_is_refused_before_it_is_kept(offer: int, answer: str, message: str) -> None:
+    with pytest.raises(TeacherError, match=message):
+        wire.read(f'{{"answers": [{answer}]}}'.encode(), 1, OFFERS[offer], ("cat", "dog", "cow"), 3)
+
+
+def test_rounding_that_is_named_is_allowed_for() -> None:
+    rounded, body = (
+        Offer(model="m", answers="top-k", top=2, decimals=2),
+        b'{"answers": [{"top": [[0, 0.61], [1, 0.4]]}]}',
+    )
+    assert wire.read(body, 1, rounded, (), 3) == [[0.0, 0.61, 1.0, 0.4]]
+    whole = Offer(model="m", answers="logits")
+    assert wire.read(b'{"answers": [{"logits": {"2": 3, "0": 1, "1": -2}}]}', 1, whole, (), 3) == [[1.0, -2.0, 3.0]]
+
+
 @given(body=st.binary(max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_are_read_or_refused(body):

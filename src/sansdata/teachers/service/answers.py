@@ -25,7 +25,10 @@ def of_probabilities(shares: Tensor, decimals: int | None = None) -> Tensor:
     if not bool(torch.isfinite(shares).all()):
         raise TeacherError("a probability of the answer is no finite number")
     if bool((shares < -1e-6).any()) or bool((shares.sum(1) - 1).abs().max() > 1e-3 + classes * unit):
-        raise TeacherError("the answer is no distribution: a probability is below 0, or a row does not sum to 1")
+        raise TeacherError(
+            "the answer is no distribution: a probability is below 0, or a row does not sum to 1. Where the service "
+            "rounds, say to how many places: decimals: in its file"
+        )
     logs = shares.clamp_min(max(SMALLEST, unit / 4)).log()
     return (logs - logs.mean(1, keepdim=True)).float()
 

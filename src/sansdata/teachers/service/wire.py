@@ -3,7 +3,8 @@
 A request is {"format", "shape", "inputs": [{"id", "data"}]}, data in base64: a PNG, or float32 numbers (C, H, W) in
 0..1, little-endian. The answer is {"answers": [...], "version": text}, in order, or in any where each has its "id". One
 answer is {"probabilities": [...]}, {"logits": [...]}, {"top": [[class, probability], ...]}, {"label": class}, or
-{"error": text}. Probabilities and logits may also be {class: number}; a class is its number, or its name in the task.
+{"error": text}. Probabilities and logits may also be {class: number}, logits of all classes; a class is its number, or its name in the
+task.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +28,10 @@ from .offer import Offer
 Answer = list[float]
 """One answer as it is kept: the numbers of all classes, or a class; of the likeliest ones classes and probabilities in
 turn. Plain data, so that the first answer and the one out of the journal are the same."""
+
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Of a number that is read: logits are kept in float32."""
 
 
 class Failed(Exception):
@@ -111,22 +115,25 @@ def _answer(one: Any, offer: Offer, known: Callable[[Any], int], classes: int) -
     if field == "top":
         return _likeliest(value, offer, known, classes)
     if isinstance(value, dict):
-        value = _by_class(value, known, classes)
+        value = _by_class(value, field, known, classes)
     if not isinstance(value, list) or len(value) != classes:
         actual = len(value) if isinstance(value, list) else type(value).__name__
         raise TeacherError(f"its '{field}' are {actual} and not {classes}, the classes of the task")
     numbers = [_number(part) for part in value]
     if field == "probabilities":
-        answers.of_probabilities(torch.tensor([numbers], dtype=torch.float64), offer.decimals)  # raises
+        logits_of([numbers], offer, classes)  # raises
     return numbers
 
 
-def _by_class(value: Mapping[Any, Any], known: Callable[[Any], int], classes: int) -> list[Any]:
-    """Of a mapping of all classes; one that is missing has probability 0, as services leave out what is rare."""
-    whole: list[Any] = [0.0] * classes
-    for named, number in value.items():
-        whole[known(named)] = number
-    return whole
+def _by_class(value: Mapping[Any, Any], field: str, known: Callable[[Any], int], classes: int) -> list[Any]:
+    """Of a mapping of classes. One that is missing has probability 0, as services leave out what is rare; logits are of
+    all of them, for 0 is as good as any other there."""
+    numbers = {known(named): number for named, number in value.items()}
+    if len(numbers) < len(value):
+        raise TeacherError(f"its '{field}' name a class twice")
+    if field == "logits" and len(numbers) < classes:
+        raise TeacherError(f"its 'logits' name {len(numbers)} of the {classes} classes; all of them are needed")
+    return [numbers.get(place, 0.0) for place in range(classes)]
 
 
 def _likeliest(value: Any, offer: Offer, known: Callable[[Any], int], classes: int) -> Answer:
@@ -135,13 +142,16 @@ def _likeliest(value: Any, offer: Offer, known: Callable[[Any], int], classes: i
         raise TeacherError(f"its 'top' is no list of at most {offer.top} pairs of class and probability")
     named = [known(one[0]) for one in value]
     shares = [_number(one[1]) for one in value]
-    if len(set(named)) < len(named) or min(shares) < 0 or sum(shares) > 1.01:
-        raise TeacherError("its 'top' names a class twice, or its probabilities are none")
-    return [part for pair in zip(map(float, named), shares) for part in pair]
+    if len(set(named)) < len(named):
+        raise TeacherError("its 'top' names a class twice")
+    kept = [part for pair in zip(map(float, named), shares) for part in pair]
+    logits_of([kept], offer, classes)  # raises
+    return kept
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    good = not isinstance(value, bool) and isinstance(value, (int, float))
+    if not good or not abs(value) <= LARGEST:
         raise TeacherError(f"it answered with {str(value)[:20]!r} where a number belongs")
     return float(value)
 
