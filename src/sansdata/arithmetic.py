@@ -12,7 +12,7 @@ def ceil_div(count: int, size: int) -> int:
 
 
 def most(affordable: Callable[[int], bool], limit: int) -> int:
-    """The largest whole number that is affordable, by doubling and halving: 0 where 1 is not, and below twice the limit.
+    """The largest whole number that is affordable, by doubling and halving; 0 where 1 is not; below twice the limit.
 
     affordable: holds up to some number and for none above it.
     """

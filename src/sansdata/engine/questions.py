@@ -3,7 +3,6 @@ the run then meets exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -78,17 +77,6 @@ def steps_of(formula: Formula, budget: Budget | None) -> int:
     )
 
 
-def most_steps(fits: Callable[[int], bool]) -> int:
-    """The largest number of steps that fits, where fewer always fit; 0 where not even one does."""
-    low, high = 0, 1
-    while high < MAX_STEPS and fits(high):
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
 def say_costs(teacher: Teacher, formula: Formula, settings: RunSettings, budget: Budget | None) -> None:
     """Prints what the run will ask of a teacher that costs something, before it is asked at all. Raises ConfigError as
     above, also where the limits of the service do not allow the run."""
@@ -146,7 +134,7 @@ def _require_room(meter: Meter, formula: Formula | None, steps: int, watched: in
     if passed := meter.beyond(*sent(steps)):
         name, after, _ = passed
         scored = meter.ahead(*sent(steps, watched))[name][0]
-        less = 0 if formula is None else most_steps(lambda fewer: meter.beyond(*sent(fewer)) is None)
+        less = 0 if formula is None else most(lambda fewer: meter.beyond(*sent(fewer)) is None, MAX_STEPS)
         raise ConfigError(
             f"{_passes(meter, *passed)}. Raise limits.{name} in the file of the service to {after} or more ({scored} "
             "leaves room to follow and to score the student)"

@@ -3,8 +3,8 @@
 A request is {"format", "shape", "inputs": [{"id", "data"}]}, data in base64: a PNG, or float32 numbers (C, H, W) in
 0..1, little-endian. The answer is {"answers": [...], "version": text}, in order, or in any where each has its "id". One
 answer is {"probabilities": [...]}, {"logits": [...]}, {"top": [[class, probability], ...]}, {"label": class}, or
-{"error": text}. Probabilities and logits may also be {class: number}, logits of all classes; a class is its number, or its name in the
-task.
+{"error": text}. Probabilities and logits may also be {class: number}, logits of all classes; a class is its number, or
+its name in the task.
 """
 
 from __future__ import annotations
