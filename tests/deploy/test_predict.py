@@ -7,6 +7,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from typer.testing import CliRunner
 import sansdata
 from sansdata.api.quantize import to_int8
 from sansdata.cli.main import app
+from sansdata.decoding.images import decode
 from sansdata.deploy import predict
+from sansdata.deploy.export import metadata
 from sansdata.errors import UserError
 from sansdata.models.build import architecture_of
 from sansdata.models.saved import write_model
@@ -85,6 +89,53 @@ def test_a_picture_will_do_and_measuring_is_json(exported: Path, tmp_path: Path)
     cost = json.loads(CliRunner().invoke(app, asked).output)
     assert 0 < cost["p50"] <= cost["p95"] <= cost["p99"]
     assert cost["threads"] == 1
+
+
+def pictures(folder: Path) -> dict[str, Path]:
+    """Of every sort that people have; none is flat, none of the size that is asked for."""
+    random, turned = np.random.default_rng(0), Image.Exif()
+    turned[0x0112] = 6
+    colours, veil = random.integers(0, 256, (64, 40, 3), dtype=np.uint8), random.integers(0, 256, (64, 40), np.uint8)
+    deep = random.integers(0, 4096, (64, 40), dtype=np.uint16)
+    made = {
+        "colours.png": Image.fromarray(colours), "grey.png": Image.fromarray(veil), "deep.png": Image.fromarray(deep),
+        "veiled.png": Image.fromarray(np.dstack([colours, veil])), "palette.png": Image.fromarray(colours).quantize(8),
+        "turned.jpg": Image.fromarray(colours),
+    }  # fmt: skip
+    for name, picture in made.items():
+        picture.save(folder / name, **({"exif": turned} if name == "turned.jpg" else {}))
+    return {name: folder / name for name in made}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_is_read_as_where_a_set_is_evaluated(channels: int, tmp_path: Path) -> None:
+    model: Any = SimpleNamespace(arguments={"images": SimpleNamespace(shape=["B", channels, 28, 24])})
+    for name, path in pictures(tmp_path).items():
+        assert np.array_equal(predict._picture(path, model), decode(path, (channels, 28, 24))[0]), name
+    Image.fromarray(np.dstack([np.zeros((9, 9, 3), np.uint8), np.arange(81, dtype=np.uint8).reshape(9, 9)])).save(
+        tmp_path / "drawn.png"
+    )
+    with pytest.raises(predict.PredictError, match="transparency alone"):
+        predict._picture(tmp_path / "drawn.png", model)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint16, np.int32, bool])
+def test_whole_numbers_without_a_white_are_no_images(exported: Path, kind: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((2, 8, 8), kind))
+    with pytest.raises(predict.PredictError, match="expected uint8"):
+        predict.run(exported / "student.onnx", tmp_path / "x.npy")
+
+
+def test_labels_that_do_not_exclude_each_other_are_named_one_by_one() -> None:
+    answers = np.log([[19, 19, 1 / 9], [1 / 9, 1 / 9, 1 / 9]])
+    model: Any = SimpleNamespace(answers="multilabel", name_of="abc".__getitem__)
+    assert list(predict.lines(answers, model)) == ["0\ta 0.9500, b 0.9500", "1\tnone"]
+    assert list(predict.lines(answers[:, :1], model)) == ["0\ta 0.9500", "1\tnone"]
+    model.answers = "vectors"
+    assert list(predict.lines(np.array([[0.5, -2.0]]), model)) == ["0\t[ 0.5 -2. ]"]
+    about = metadata(WORLDS["tags"].task)
+    assert about["answers"] == "multilabel"
+    assert len(json.loads(about["class_names"])) == WORLDS["tags"].task.outputs.classes  # type: ignore[attr-defined]
 
 
 def test_a_self_test_finds_another_model_and_other_answers(exported: Path, tmp_path: Path) -> None:

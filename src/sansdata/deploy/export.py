@@ -139,8 +139,9 @@ def metadata(task: Task) -> dict[str, str]:
         "sansdata.task": task.model_dump_json(),
         "input": "; ".join(arguments),
         "output": f"{output}: float32 (B, {', '.join(map(str, sizes))})",
+        "answers": task.pair[1],
     }
-    if task.pair[1] == "classes":
+    if task.pair[1] in ("classes", "multilabel"):
         described["class_names"] = json.dumps([task.name_of(label) for label in range(task.classes)])
     return described
 

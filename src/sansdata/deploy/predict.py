@@ -30,6 +30,8 @@ MAX_HEADER = 10_000
 """Bytes of text before an array's numbers, as many as numpy reads."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """Decoders of pictures that are used, whatever a file is named: those of EPS and its kin start other programs."""
+MAX_PIXELS = 64_000_000
+"""Of a picture, as where its kind is read from a folder."""
 FAULTS = (
     OSError, ValueError, EOFError, RuntimeError, MemoryError, KeyError, TypeError, OverflowError, SyntaxError,
     zlib.error, struct.error, lzma.LZMAError, tokenize.TokenError, zipfile.BadZipFile,
@@ -75,6 +77,8 @@ class Model:
         except (ValueError, RecursionError) as fault:
             raise PredictError(f"{self.path}: its class names are no list in JSON ({_first_line(fault)})") from None
         self.class_names = [str(name) for name in names] if isinstance(names, list) else []
+        self.answers = described.get("answers", "classes")
+        """What it answers with, by the name of its kind: classes exclude each other, labels of a multilabel do not."""
         self.images = described.get("input", "").startswith("images:")
         """Whether it is one of sansdata's that takes images in 0..1."""
 
@@ -150,6 +154,9 @@ def fitted(arrays: Mapping[str, np.ndarray], model: Model) -> dict[str, np.ndarr
 
 
 def _images(images: np.ndarray) -> np.ndarray:
+    """Raises PredictError for whole numbers of which nobody knows what is white."""
+    if images.dtype.kind in "biu" and images.dtype != np.uint8:
+        raise PredictError(f"the images are of type {images.dtype}; expected uint8 (0..255) or floats in 0..1")
     if images.dtype == np.uint8:
         images = images[..., None] if images.ndim == 3 else images
         return (
@@ -191,9 +198,9 @@ def _require_array(start: bytes) -> None:
 
 
 def _picture(path: Path, model: Model) -> np.ndarray:
-    """uint8 (H, W, C), of the size that the model takes."""
+    """uint8 (H, W, C), of the size that the model takes, as `sansdata evaluate` reads it."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError:
         raise PredictError(f"{path}: reading pictures needs Pillow; without it give an array (.npy)") from None
     shape = next(iter(model.arguments.values())).shape
@@ -201,10 +208,35 @@ def _picture(path: Path, model: Model) -> np.ndarray:
         raise PredictError(f"{path}: the model takes {shape} and no pictures")
     try:
         with Image.open(path, formats=FORMATS) as opened:
-            picture = opened.convert("L" if shape[1] == 1 else "RGB").resize((shape[3], shape[2]))
+            if opened.width * opened.height > MAX_PIXELS:
+                raise PredictError(f"{path}: {opened.width}x{opened.height} pixels; at most {MAX_PIXELS:,} are read")
+            upright = _eight_bit(ImageOps.exif_transpose(opened), path)
+            sized = upright.convert("L" if shape[1] == 1 else "RGB")
+            picture = sized.resize((shape[3], shape[2]), Image.Resampling.BILINEAR)
+    except PredictError:
+        raise
     except Exception as fault:
         raise PredictError(f"{path}: no picture that can be read ({_first_line(fault)})") from None
     return np.asarray(picture).reshape(shape[2], shape[3], shape[1])
+
+
+def _eight_bit(image: Any, path: Path) -> Any:
+    """The upper 8 of 16 bits; without transparency. Raises PredictError for what lies deeper, and for a picture that is
+    drawn by its transparency alone."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65_535:
+            raise PredictError(f"{path}: 32-bit pixels; save it with 8 bits a channel")
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image
+    *colours, alpha = image.convert("RGBA").split()
+    flat = [low == high for low, high in (band.getextrema() for band in (*colours, alpha))]
+    if all(flat[:3]) and not flat[3]:
+        raise PredictError(f"{path}: is drawn by its transparency alone; compose it on white or black")
+    return Image.merge("RGB", colours)
 
 
 # -- the self-test
@@ -281,8 +313,14 @@ def peak_memory_mb() -> float:
 
 
 def lines(answers: np.ndarray, model: Model) -> Iterator[str]:
-    """One for each input: its number, the class and how surely."""
-    if answers.ndim != 2:
+    """One for each input: its number, the class and how surely; of labels that do not exclude each other those above
+    one half, with their probabilities; of what names no classes the numbers."""
+    if answers.ndim == 2 and model.answers == "multilabel":
+        for number, shares in enumerate(1 / (1 + np.exp(-answers.astype(np.float64)))):
+            named = [f"{model.name_of(label)} {share:.4f}" for label, share in enumerate(shares) if share > 0.5]
+            yield f"{number}\t{', '.join(named) or 'none'}"
+        return
+    if answers.ndim != 2 or model.answers != "classes":
         yield from (f"{number}\t{np.array2string(answer, threshold=8)}" for number, answer in enumerate(answers))
         return
     for number, shares in enumerate(probabilities(answers)):
