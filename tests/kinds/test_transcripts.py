@@ -155,3 +155,18 @@ def test_a_tokenizer_of_whisper_says_how_a_transcript_begins_and_ends(tmp_path: 
         (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"a": 0}}, "added_tokens": added}))
         spec = TranscriptSpec(tokenizer=str(tmp_path / "tokenizer.json"), length=4)  # type: ignore[call-arg]
         assert (list(spec.prompt), spec.end, spec.vocabulary) == (prompt, first, 56 + 1501)
+
+
+def test_what_is_said_behind_the_length_counts_as_unheard_and_what_cannot_be_written_is_noted(tmp_path: Path) -> None:
+    """Word error rates were 0 against references that were cut like the answers."""
+    for name, samples in (("a", 400), ("b", 900)):
+        (tmp_path / f"{name}.wav").write_bytes(wav_bytes(np.full(samples, 100, np.int16), 8000))
+    (tmp_path / "m.tsv").write_text("a.wav\tone one one one one\nb.wav\tone 911\n")
+    data = load_set(tmp_path / "m.tsv", task())
+    assert data.notes == (
+        "1 of 2 sounds were cut to 0.1 s", "3 letters of the texts are not in the alphabet and were left out of them",
+    )  # fmt: skip
+    heard = saying(["one one", "one"]).numpy()
+    assert values(kind().evaluate(heard, data.labels))["wer"] == 3 / 6
+    with pytest.raises(TaskError, match="lower case"):
+        task(alphabet=" ABC")

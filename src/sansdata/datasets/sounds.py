@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -53,9 +54,8 @@ def load_sounds(spec: str | Path, task: Task, split: str = "test") -> KindSet:
         raise DataError(f"{spec}: no sounds")
     labels = np.array([_class_of(label, names, str(spec)) for _, label in pairs], dtype=np.int64)
     check_labels(labels, task.classes, str(spec))
-    long = sum(len(sound) > task.inputs.length for sound, _ in pairs)
-    notes = (f"{long:,} of {len(pairs):,} sounds were cut to {task.inputs.seconds:g} s",) if long else ()
-    return KindSet(task, Waveforms(task.inputs).read([sound for sound, _ in pairs]), labels, names, str(spec), notes)
+    sounds = [sound for sound, _ in pairs]
+    return KindSet(task, Waveforms(task.inputs).read(sounds), labels, names, str(spec), _cut(sounds, task))
 
 
 def load_transcribed(spec: str | Path, task: Task, split: str = "test") -> KindSet:
@@ -75,7 +75,16 @@ def load_transcribed(spec: str | Path, task: Task, split: str = "test") -> KindS
         )
     if not sounds:
         raise DataError(f"{spec}: no sounds")
-    return KindSet(task, Waveforms(task.inputs).read(sounds), kind.ids(texts).numpy(), (), str(spec))
+    notes = _cut(sounds, task)
+    if unwritable := kind.unwritable(texts):
+        notes += (f"{unwritable:,} letters of the texts are not in the alphabet and were left out of them",)
+    return KindSet(task, Waveforms(task.inputs).read(sounds), kind.references(texts).numpy(), (), str(spec), notes)
+
+
+def _cut(sounds: Sequence[np.ndarray], task: Task) -> tuple[str, ...]:
+    """What to say of sounds that are longer than the task's."""
+    long = sum(len(sound) > task.inputs.length for sound in sounds)
+    return (f"{long:,} of {len(sounds):,} sounds were cut to {task.inputs.seconds:g} s",) if long else ()
 
 
 class Clips:

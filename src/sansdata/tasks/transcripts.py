@@ -72,6 +72,8 @@ class TranscriptSpec(Side):
     def _sensible(self) -> TranscriptSpec:
         if bool(self.alphabet) == bool(self.tokenizer):
             raise ValueError("a transcript is read by an alphabet or by a tokenizer; give one of the two")
+        if self.alphabet != self.alphabet.lower():
+            raise ValueError("texts are read in lower case, and the alphabet has capitals: write it in lower case")
         letters = 2 + len(self.alphabet)
         if self.alphabet and (len(set(self.alphabet)) < len(self.alphabet) or self.vocabulary != letters):
             raise ValueError(f"an alphabet has each letter once, and a vocabulary of two more: {letters}")

@@ -65,9 +65,23 @@ class Transcripts(OutputKind):
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """(B, L) int64 of texts, ended, IGNORED behind; what is longer is cut, and letters that are none left out."""
-        rows = torch.full((len(texts), self.spec.length), IGNORED)
-        for row, text in zip(rows, texts):
-            known = self._encoded(text)[: self.spec.length - 1]
+        return self._rows([self._encoded(text)[: self.spec.length - 1] for text in texts], self.spec.length)
+
+    def references(self, texts: Sequence[str]) -> Tensor:
+        """(B, M) int64 of whole texts, M as the longest needs: what transcripts are measured against. A text that was
+        cut would forgive whatever is not heard behind the cut."""
+        known = [self._encoded(text) for text in texts]
+        return self._rows(known, max(self.spec.length, 1 + max(map(len, known), default=0)))
+
+    def unwritable(self, texts: Sequence[str]) -> int:
+        """How many letters of texts, but for spaces and signs, the alphabet lacks; 0 where there is none."""
+        if not self.spec.alphabet:
+            return 0
+        return sum(one not in self.spec.alphabet for text in texts for one in normalised(text) if not one.isspace())
+
+    def _rows(self, several: Sequence[Sequence[int]], length: int) -> Tensor:
+        rows = torch.full((len(several), length), IGNORED)
+        for row, known in zip(rows, several):
             row[: len(known) + 1] = torch.tensor([*known, self.spec.end])
         return rows
 
@@ -142,7 +156,7 @@ class Transcripts(OutputKind):
                        "samples, so the student learns to say it")]  # fmt: skip
 
     def evaluate(self, answers: np.ndarray, truth: np.ndarray, teacher: np.ndarray | None = None) -> list[Finding]:
-        """answers (N, V, L), truth int64 (N, L) as `ids` gives it. Error rates are those of the whole set."""
+        """answers (N, V, L), truth int64 (N, M) as `references` gives it. Error rates are those of the whole set."""
         references = self.texts(torch.from_numpy(truth))
         transcripts = self.texts(self.tokens(torch.from_numpy(answers)))
         findings = error_rates(references, transcripts)
