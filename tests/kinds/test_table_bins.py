@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -52,6 +54,16 @@ def test_bins_come_back_as_the_bins_that_they_were() -> None:
     assert counts[codes[:, 1] == 1].unique().tolist() == [4, 5, 6, 7, 8, 9]
     sizes = rows["numbers"][codes[:, 0] == 1, 0]
     assert sizes.unique().tolist() == [0.0]
+
+
+def test_the_value_before_a_point_of_its_own_is_drawn_too() -> None:
+    """The bin that ends there is followed by none that begins there."""
+    values = torch.cat([torch.arange(20.0, 40), torch.full((60,), 40.0)])
+    bins = fit_bins(WHOLE, values, 3)
+    assert bins[-2:] == ((29.5, 39.0), (40.0, 40.0))
+    coded = dataclasses.replace(make_autoencoder().bins, bins={"w": bins})
+    drawn = [coded._inside(WHOLE, torch.full((400,), place), torch.Generator().manual_seed(0)) for place in range(3)]
+    assert [one.unique().tolist() for one in drawn] == [list(range(20, 30)), list(range(30, 40)), [40]]
 
 
 def test_values_are_spread_evenly_inside_a_bin() -> None:

@@ -124,8 +124,9 @@ class TableBins:
         share = torch.rand(len(code), generator=stream, dtype=torch.float64)
         if not column.whole:
             return (low + share * (high - low)).float()
-        # The last of a bin is the first of the next, but for the very last bin, and for bins of a single point.
-        first, last = low.ceil(), torch.where((high == ends[:, 1].max()) | (high == low), high.floor(), high.ceil() - 1)
+        # Where the next bin begins at the end of this one, the end is the next one's; bins of a single point keep it.
+        open_end = torch.isin(high, ends[:, 0]) & (high > low)
+        first, last = low.ceil(), torch.where(open_end, high.ceil() - 1, high.floor())
         return (first + (share * (last - first + 1).clamp_min(1)).floor()).minimum(last.maximum(first)).float()
 
     def _place(self, column: Column) -> int:
