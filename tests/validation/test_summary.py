@@ -11,7 +11,7 @@ import pytest
 from sansdata.datasets.imageset import ImageSet
 from sansdata.errors import ConfigError, DisclosureError
 from sansdata.validation.aggregates import require_aggregates
-from sansdata.validation.answers import Answers, Who
+from sansdata.validation.answers import Answers, Who, figures_of
 from sansdata.validation.cases import Cases
 from sansdata.validation.manifest import Salted
 from sansdata.validation.noninferiority import Declaration, declared_before, judge
@@ -209,3 +209,11 @@ def test_a_measure_that_does_not_exist_here_gives_no_verdict_and_says_so(cases: 
     assert found.to_dict()["verdict"]["difference"] is None
     assert [(one.column, one.level) for one in found.suppressed] == [("class", "well")]
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_cases_are_ranked_where_every_probability_is_one() -> None:
+    labels = np.repeat([0, 1], 10)
+    logits = np.stack([np.zeros(20), np.where(labels, 60.0, 45.0)], axis=1)
+    answers = Answers.of(logits)
+    assert (answers.probabilities[:, 1] == 1).all()
+    assert figures_of(answers, labels, np.ones((1, 20)), ("a", "b"))["auroc", ""].tolist() == [1]

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..kinds.outputs.class_metrics import log_softmax
+from ..kinds.outputs.class_metrics import log_odds, log_softmax
 from . import calibration, performance
 
 Who = Literal["student", "teacher", "difference"]
@@ -29,9 +29,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """probabilities (N, K) float64; decided (N,) int64, the class that is named."""
+    """probabilities (N, K) float64; odds (N, K) of each class in logarithms, by which cases are ranked also where every
+    probability is 1; decided (N,) int64, the class that is named."""
 
     probabilities: np.ndarray
+    odds: np.ndarray
     decided: np.ndarray
 
     @classmethod
@@ -40,7 +42,7 @@ class Answers:
         with the highest."""
         probabilities = np.exp(log_softmax(logits))
         decided = logits.argmax(1) if threshold is None else (probabilities[:, 1] >= threshold).astype(np.int64)
-        return cls(probabilities, decided)
+        return cls(probabilities, log_odds(logits), decided)
 
     @property
     def likeliest(self) -> np.ndarray:
@@ -54,7 +56,7 @@ class Answers:
 
     def at(self, index: np.ndarray) -> Answers:
         """Those at `index`, numbers or bool."""
-        return Answers(self.probabilities[index], self.decided[index])
+        return Answers(self.probabilities[index], self.odds[index], self.decided[index])
 
 
 def figures_of(answers: Answers, labels: np.ndarray, weights: np.ndarray, names: tuple[str, ...]) -> dict:
@@ -71,7 +73,7 @@ def figures_of(answers: Answers, labels: np.ndarray, weights: np.ndarray, names:
     ranked = [1] if classes == 2 else range(classes) if classes <= RANKED else ()
     for place in ranked:
         label = "" if classes == 2 else names[place]
-        positive, scores = labels == place, answers.probabilities[:, place]
+        positive, scores = labels == place, answers.odds[:, place]
         figures["auroc", label] = performance.auroc(positive, scores, weights)
         figures["auprc", label] = performance.auprc(positive, scores, weights)
         for name, value in performance.decisions(positive, answers.decided == place, weights).items():

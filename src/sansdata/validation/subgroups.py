@@ -91,7 +91,7 @@ def rates(answers: Answers, labels: np.ndarray, weights: np.ndarray) -> dict[str
     }
     classes = answers.probabilities.shape[1]
     if 2 < classes <= RANKED:
-        each = [performance.auroc(labels == c, answers.probabilities[:, c], weights) for c in range(classes)]
+        each = [performance.auroc(labels == c, answers.odds[:, c], weights) for c in range(classes)]
         figures[AREA] = np.mean(each, axis=0)
     if classes == 2:
         positive, chosen = labels == 1, answers.decided == 1
@@ -100,8 +100,8 @@ def rates(answers: Answers, labels: np.ndarray, weights: np.ndarray) -> dict[str
         figures["true_positive_rate"] = decided["sensitivity"]
         figures["false_positive_rate"] = 1 - decided["specificity"]
         figures |= {name: decided[name] for name in ("ppv", "npv")}
-        figures[AREA] = performance.auroc(positive, answers.probabilities[:, 1], weights)
-        figures["auprc"] = performance.auprc(positive, answers.probabilities[:, 1], weights)
+        figures[AREA] = performance.auroc(positive, answers.odds[:, 1], weights)
+        figures["auprc"] = performance.auprc(positive, answers.odds[:, 1], weights)
     return figures
 
 
