@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import sansdata
 from sansdata.cli.main import app
-from sansdata.errors import TeacherError, UnsafeFileError
+from sansdata.errors import ConfigError, TeacherError, UnsafeFileError
 from sansdata.models.limits import MAX_TENSORS
 
 
@@ -68,8 +68,32 @@ def test_one_key_alone(tmp_path: Path):
         assert same(done.file, {name: value * 2 for name, value in STATE.items()})
     with pytest.raises(TeacherError, match=r"0 sets of weights under 'best'.*a\.net \(\d+\)"):
         sansdata.convert(tmp_path / "w.pt", "best", tmp_path / "o.safetensors")
-    with pytest.raises(TeacherError, match="there already"):
+    with pytest.raises(ConfigError, match="there already"):
         sansdata.convert(tmp_path / "w.pt", "ema", tmp_path / "ema.safetensors")
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one, many = torch.zeros(100_000), {f"w{place}": torch.zeros(1) for place in range(MAX_TENSORS + 1)}
+    torch.save({f"w{place}": one for place in range(4)}, tmp_path / "tied.pt")
+    assert sansdata.convert(tmp_path / "tied.pt").sets == {"": 4}
+    torch.save({f"w{place}": one for place in range(5)}, tmp_path / "shared.pt")
+    torch.save({"w": one[:1].expand(500_000)}, tmp_path / "spread.pt")
+    torch.save(dict.fromkeys(many, torch.zeros(1)), tmp_path / "many.pt")
+    torch.save({"n" * 2**20 + str(place): one for place in range(9)}, tmp_path / "names.pt")
+    before = set(tmp_path.iterdir())
+    for name, words in (
+        ("shared", "2,000,000 bytes and share 400,000"), ("spread", "claims more"), ("many", "20,001 tensors"),
+        ("names", "bytes"),
+    ):  # fmt: skip
+        with pytest.raises((TeacherError, UnsafeFileError), match=words):
+            sansdata.convert(tmp_path / f"{name}.pt")
+    for out, error, words in (
+        (tmp_path / "missing" / "x.safetensors", ConfigError, r"missing/x\.safetensors: its folder"),
+        (tmp_path / ("x" * 250 + ".st"), TeacherError, "xxx.* cannot be written"),
+    ):
+        with pytest.raises(error, match=words):
+            sansdata.convert(tmp_path / "tied.pt", out=out)
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_what_has_no_weights_is_refused(tmp_path: Path):

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from sansdata.api.pictures import write_pictures
+from sansdata.api.rows import write_rows
 from sansdata.cli.main import app
 from sansdata.config import dump_yaml
 from sansdata.datasets.load import load_set
-from sansdata.errors import SansdataError
+from sansdata.errors import ConfigError, SansdataError
 from sansdata.evaluate import generated_rows
 from sansdata.tasks import load_task
 from sansdata.teachers.autoencoder import save_autoencoder
@@ -126,6 +128,17 @@ def test_wrong_words_get_one_answer_each(owner: Path, tmp_path: Path) -> None:
     ):
         assert answer in refused("autoencoder", *words)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("there", ["adult.csv", "adult.yaml", "adult.npz"])
+def test_a_file_of_the_users_is_not_replaced_and_nothing_is_drawn(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).write_text("mine")
+    write, out = (write_pictures, "adult.npz") if there.endswith(".npz") else (write_rows, "adult.csv")
+    with pytest.raises(ConfigError, match=f"{there}: is there already"):
+        write(tmp_path / "no run", "no teacher", tmp_path / out)
+    with pytest.raises(ConfigError, match="its folder is not there"):
+        write(tmp_path / "no run", "no teacher", tmp_path / "missing" / out)
+    assert (tmp_path / there).read_text() == "mine"
 
 
 def test_rows_of_another_decoder_are_refused(owner: Path, tmp_path: Path) -> None:

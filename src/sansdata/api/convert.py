@@ -10,17 +10,23 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..errors import TeacherError
-from ..files import write_atomic
+from ..errors import TeacherError, UnsafeFileError
+from ..files import reason, write_atomic
+from ..models.limits import MAX_ELEMENTS, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS
 from ..models.tensor_file import read_safetensors
 from ..models.torch_file import read_plain
 from ..teachers.foreign import refuse_foreign
 from ..teachers.weights import states_in
+from .outputs import require_free
 
 ENDINGS = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".pkl", ".pickle", ".model")
 MODULES = ("torch.", "__torch__.")
 """Beginnings of classes whose tensors are what is written."""
 SHOWN = 12
+MAX_SHARING = 4
+"""Names under which the bytes of a file may be written on the whole: weights that are tied have two or three."""
+SMALL_BYTES = 2**20
+"""A file of so few bytes may be written whatever it shares."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,13 @@ def convert(file: str | Path, key: str | None = None, out: str | Path | None = N
     key: of several sets of weights only this one ('state_dict_ema'); without it all are written, each with its key
     before its names, and ARCH@FILE#KEY chooses. out: default is the file's name with .safetensors.
 
-    Raises TeacherError for a file without weights, a key that it has not, or an output that is there; UnsafeFileError
-    for a file that lies about its contents.
+    Raises ConfigError for an output that is there, or whose folder is not; TeacherError for a file without weights, a
+    key that it has not, more than is ever read again, or an output that cannot be written; UnsafeFileError for a file
+    that lies about its contents.
     """
     source = Path(file)
     target = Path(out) if out is not None else _default(source)
-    if target.exists():
-        raise TeacherError(f"{target}: is there already; name another file with --out")
+    require_free(target)
     contents, left_out = _contents(source)
     states = states_in(contents)
     if key is not None:
@@ -61,7 +67,14 @@ def convert(file: str | Path, key: str | None = None, out: str | Path | None = N
         raise TeacherError(f"{source}: two of its sets of weights have the same names; choose one with --key")
     if not tensors:
         raise TeacherError(f"{source}: holds no weights: no tensor in it has a name")
-    write_atomic(target, safetensors.torch.save(_own(tensors), {"format": "pt"}))
+    _require_size(tensors, source)
+    data = safetensors.torch.save(_own(tensors), {"format": "pt"})
+    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
+        raise TeacherError(f"{source}: the names of its tensors take more than {MAX_HEADER_BYTES:,} bytes")
+    try:
+        write_atomic(target, data)
+    except OSError as fault:
+        raise TeacherError(f"{target}: cannot be written ({reason(fault)})") from None
     counted = {key or place: len(state) for place, state in states.items()}
     return Converted(target, counted, (*left_out, *_others(contents)))
 
@@ -90,6 +103,24 @@ def _chosen(states: dict[str, dict[str, Tensor]], key: str, source: Path) -> dic
         return states[matches[0]]
     known = ", ".join(f"{place or 'the file itself'} ({len(state)})" for place, state in list(states.items())[:SHOWN])
     raise TeacherError(f"{source}: {len(matches)} sets of weights under '{key}'. With their tensors: {known or 'none'}")
+
+
+def _require_size(tensors: dict[str, Tensor], source: Path) -> None:
+    """What is to be written must be readable again, and no more than a few times what the file holds: one tensor may
+    stand there under thousands of names. Raises TeacherError, UnsafeFileError."""
+    elements = sum(value.numel() for value in tensors.values())
+    if len(tensors) > MAX_TENSORS or elements > MAX_ELEMENTS:
+        raise TeacherError(
+            f"{source}: {len(tensors):,} tensors of {elements:,} elements; at most {MAX_TENSORS:,} of {MAX_ELEMENTS:,} "
+            "are read again. Choose one set of weights with --key"
+        )
+    held = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors.values()}
+    need, there = sum(value.numel() * value.element_size() for value in tensors.values()), sum(held.values())
+    if need > max(SMALL_BYTES, MAX_SHARING * there) or need > MAX_FILE_BYTES:
+        raise UnsafeFileError(
+            f"{source}: its {len(tensors):,} names would take {need:,} bytes and share {there:,}; expected at most "
+            f"{MAX_SHARING} names for each. Choose one set of weights with --key"
+        )
 
 
 def _own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from ..teachers.autoencoder import ENCODES, PictureAutoEncoder
 from ..teachers.autoencoder.decoding import rule_of
 from ..teachers.autoencoder.pictures import MadePictures, decoded_pictures
 from ..teachers.base import Teacher
+from .outputs import require_free
 from .result import Result, TaskLike, asked, teacher_of
 from .rows import require_own
 
@@ -50,14 +51,15 @@ def write_pictures(
     pictures `x`, classes `y` and groups `s`.
 
     model: a run directory or a Result of fair4free. teacher: the autoencoder whose latents it learnt. rule: which group
-    a picture is decoded for, one of teachers.autoencoder.decoding.RULES. Raises ConfigError, TeacherError,
-    StudentError.
+    a picture is decoded for, one of teachers.autoencoder.decoding.RULES. Raises ConfigError, also where the file is
+    there already; TeacherError, StudentError.
     """
     file = Path(out)
     if file.suffix.lower() != ".npz":
         raise ConfigError(f"--out {file}: pictures are written as an .npz file")
     if not 1 <= count <= MOST:
         raise ConfigError(f"count={count}: expected 1 to {MOST:,} pictures")
+    require_free(file)
     about = asked(model, task)
     loaded = teacher_of(teacher, about.task)
     source = loaded.capabilities.get(ENCODES)

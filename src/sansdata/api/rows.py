@@ -23,6 +23,7 @@ from ..teachers.autoencoder import ENCODES, AutoEncoder
 from ..teachers.autoencoder.decoding import Made, decoded, rule_of
 from ..teachers.base import Teacher
 from ..teachers.specs import load_teacher
+from .outputs import require_free
 from .result import Result, TaskLike, asked
 
 AT_ONCE = 10_000
@@ -64,13 +65,16 @@ def write_rows(
 
     model: a run directory or a Result of fair4free. teacher: the autoencoder whose latents it learnt. rule: which
     group a row is decoded for, one of teachers.autoencoder.decoding.RULES. proxies: columns that must not see the
-    group, for the rule neutral; 'all' is every column. Raises ConfigError, TeacherError.
+    group, for the rule neutral; 'all' is every column. Raises ConfigError, also where either file is there already;
+    TeacherError.
     """
     file = Path(out)
     if file.suffix.lower() != ".csv":
         raise ConfigError(f"--out {file}: rows are written as a .csv file")
     if not 1 <= count <= MOST:
         raise ConfigError(f"count={count}: expected 1 to {MOST:,} rows")
+    schema = file.with_suffix(".yaml")
+    require_free(file, schema)
     about = asked(model, task)
     encoder = encoder_of(teacher, about.task, about.run_dir)
     chosen, stream = rule_of(rule, proxies, encoder), torch.Generator().manual_seed(seed)
@@ -78,7 +82,6 @@ def write_rows(
         latents = draw_latents(about.network, about.task, count, stream)
     made = decoded(encoder, latents, chosen, stream)
     table = encoder.bins.task
-    schema = file.with_suffix(".yaml")
     try:
         write_atomic(file, as_csv(table, made).encode())
         write_atomic(schema, dump_yaml(table.model_dump(mode="json")).encode())
