@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..config import dump_yaml
-from ..errors import ConfigError, RunDirectoryError
+from ..errors import ConfigError, RunDirectoryError, SansdataError, first_line
 from ..files import exists
 from ..settings import RunSettings, parse_budget, resolve_settings
 from ..tasks import load_task
@@ -76,7 +76,8 @@ def distill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, write nothing")] = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="print the settings in full and leave")] = False,
 ) -> None:
-    """Distil a teacher into a student without data; exit code 0 also when the budget is spent."""
+    """Distil a teacher into a student without data; exit code 0 also when the budget is spent. Where an export fails
+    after the run, the others are made, and the exit code is that of `sansdata export` for the first that failed."""
     flags = {
         "teacher": teacher, "task": task, "student": student, "method": method, "budget": budget, "seed": seed,
         "preset": preset, "device": device, "precision": precision, "threads": threads, "strict": strict or None,
@@ -92,6 +93,8 @@ def distill(
 
         print(dump_yaml(resolve_options(settings)), end="")
         return
+    if export:
+        _require_possible(settings, export)
     if dry_run:
         from ..api.distill import plan_only
 
@@ -131,10 +134,11 @@ def distill(
     if many := undeclared(ledger):
         first_path = ledger["violations"][0]["path"]
         print(f"warning   {many} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
-    if export:
-        _export(out, export)
+    failed = _export(out, export) if export else 0
     if (out / "report.html").is_file():
         print(f"report    {out / 'report.html'}")
+    if failed:
+        raise typer.Exit(failed)
 
 
 def _sealed_how(out: Path) -> str:
@@ -153,15 +157,32 @@ def _cut_off() -> None:
         leave_networks()
 
 
-def _export(out: Path, targets: Sequence[Target]) -> None:
-    """Files for other runtimes, after the run: what was measured of them joins its report."""
+def _require_possible(settings: RunSettings, targets: Sequence[Target]) -> None:
+    """What can be known of exports before the budget is spent."""
+    from ..deploy.possible import require_possible
+
+    task = load_task(settings.task) if settings.task else None
+    require_possible((target.value for target in targets), task, str(settings.student))
+
+
+def _export(out: Path, targets: Sequence[Target]) -> int:
+    """Files for other runtimes, after the run: what was measured of them joins its report. The run is done, so one that
+    cannot be written is told and the others follow. Gives the exit code of the first that failed, else 0."""
     from ..api.export import export as write
     from ..api.report import report
 
+    failed = 0
     for target in dict.fromkeys(targets):
-        for line in lines_of(write(out, target.value)):
-            print(line)
+        try:
+            for line in lines_of(write(out, target.value)):
+                print(line)
+        except Exception as fault:  # of the exporters' own, too
+            said = str(fault) if isinstance(fault, SansdataError) else first_line(fault)
+            again = f"the student is there; try again: sansdata export {out} --to {target.value}"
+            print(f"warning   no {target.value} was written: {said}. {again}", file=sys.stderr)
+            failed = failed or getattr(fault, "exit_code", 1)
     report(out)
+    return failed
 
 
 def _names_its_own_task(teacher: str) -> bool:
