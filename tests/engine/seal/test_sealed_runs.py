@@ -19,14 +19,16 @@ from sansdata.api.verify import verify_run
 from sansdata.cli.main import app
 from sansdata.contracts import Batch
 from sansdata.engine.run import run
-from sansdata.engine.seal import chain
+from sansdata.engine.seal import chain, phases
 from sansdata.engine.seal.check import check
-from sansdata.engine.seal.phases import record_phase
+from sansdata.engine.seal.phases import Phase, record_phase
+from sansdata.engine.seal.sealing import BOUND, sign_end
 from sansdata.errors import ConfigError, NoDataViolation, ResumeError, SealError
 from sansdata.files import sha256
 from sansdata.methods import index
 from sansdata.methods.noise import Noise
 from sansdata.settings import RunSettings
+from sansdata.signing import private_key
 
 OPTIONS = {"transfer": {"batch": 8}}
 
@@ -231,6 +233,47 @@ def test_a_record_that_was_written_anew_has_no_signature(
         chain.append(own, record.phase, record.event, record.facts, record.files)
     with pytest.raises(SealError, match="not signed, and a key was given"):
         verify_run(own, keys[1])
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "ledger.json", "run.json"])
+@pytest.mark.parametrize("phase", ["SEALED", "LOCAL", "REPORT"])
+def test_a_later_record_does_not_move_what_was_signed(
+    name: str, phase: Phase, own: Path, keys: tuple[Path, Path]
+) -> None:
+    """Anybody who can write in the directory can add a record, and needs no key for it."""
+    (own / name).write_bytes((own / name).read_bytes() + b" ")
+    chain.append(own, phase, "carded", {}, [name])
+    with pytest.raises(SealError, match=f"{name} was changed after it was recorded"):
+        verify_run(own, keys[1])
+
+
+def test_a_student_that_is_added_beside_what_was_signed_is_seen(own: Path, keys: tuple[Path, Path]) -> None:
+    (own / "tokenizer.json").write_text("{}")
+    chain.append(own, "REPORT", "carded", {}, ["tokenizer.json"])
+    with pytest.raises(SealError, match=r"tokenizer\.json was not there at the end that is signed"):
+        verify_run(own, keys[1])
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_that_goes_on_after_the_signature_needs_another(again: bool, own: Path, keys: tuple[Path, Path]) -> None:
+    """again: the old signature is put below the new end, as somebody without the key can."""
+    old = next(one for one in chain.read(own) if one.event == phases.SIGNED)
+    chain.append(own, "SEALED", phases.RESUMED, {})
+    end = chain.append(own, "SEALED", phases.ENDED, {"status": "done"}, BOUND)
+    if again:
+        chain.append(own, "SEALED", phases.SIGNED, old.facts)
+    with pytest.raises(SealError, match="the run went on after the end that is signed"):
+        verify_run(own, keys[1])
+    sign_end(own, private_key(keys[0]), end)
+    assert verify_run(own, keys[1]).signed
+
+
+@pytest.mark.parametrize("name", ["audit.json", "exports.json", "validation.json"])
+def test_what_a_later_verb_made_is_in_a_record(name: str, own: Path) -> None:
+    (own / name).write_text("{}")
+    assert any(fault.startswith(f"{name} is in no record") for fault in check(own).faults)
+    record_phase(own, "LOCAL", "audited", files=[name])
+    assert check(own).faults == ()
 
 
 def test_another_key_is_refused(own: Path, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from ...errors import SealError
 from ...signing import Key, verified
 from . import chain, phases
 from .chain import Record
-from .sealing import MESSAGE
+from .sealing import BOUND, MESSAGE
 
-LOCAL_FILES = ("evaluation.json", "validation.json")
-"""Files of a run that are made of the house's data."""
+LATER_FILES = ("evaluation.json", "validation.json", "audit.json", "exports.json")
+"""Files of a run that later verbs make, each of which records them."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,19 @@ def check(run_dir: Path, key: Key | None = None) -> Checked:
     if not phases.has_ended(records):
         faults.append("the phase SEALED has not ended")
     faults += chain.changed_files(run_dir, records)
-    for name in LOCAL_FILES:
+    for name in LATER_FILES:
         if os.path.lexists(run_dir / name) and not any(name in one.files for one in records):
-            faults.append(f"{name} is in no record: data was met, and the record of it is gone or was never made")
+            faults.append(f"{name} is in no record: the record of the step that made it is gone or was never made")
     signed = [record for record in records if record.event == phases.SIGNED]
     if key is not None:
-        faults += _signature_faults(records, signed, key)
+        faults += _signature_faults(run_dir, records, signed, key)
+    faults = list(dict.fromkeys(faults))
     return Checked(tuple(records), tuple(faults), bool(signed), None if key is None else key.fingerprint)
 
 
-def _signature_faults(records: list[Record], signed: list[Record], key: Key) -> list[str]:
+def _signature_faults(run_dir: Path, records: list[Record], signed: list[Record], key: Key) -> list[str]:
+    """What is not as the key signed it. Whoever can write in the directory can add records, but not this one: so the
+    files are held against the end that is signed, and not against what a later record says of them."""
     if not signed:
         return ["its end is not signed, and a key was given"]
     last = signed[-1]
@@ -86,4 +89,11 @@ def _signature_faults(records: list[Record], signed: list[Record], key: Key) -> 
         signature = b""
     if not verified(key, MESSAGE + of.hash.encode(), signature):
         return [f"the signature is not by the key {key.file}"]
-    return []
+    faults = chain.changed_files(run_dir, [of])
+    for name in BOUND:
+        if name not in of.files and os.path.lexists(run_dir / name):
+            faults.append(f"{name} was not there at the end that is signed")
+    for record in records[of.n + 1 :]:
+        if record.event in (phases.BEGUN, phases.RESUMED, phases.ENDED):
+            faults.append(f"the run went on after the end that is signed (record {record.n}: {record.event})")
+    return faults
