@@ -10,8 +10,8 @@ from tiny_clients import BATCH, SIZES, make_net, make_run, model_of
 from torch import nn
 
 from sansdata.contracts import Losses
-from sansdata.errors import ConfigError, StudentError
-from sansdata.federated.fedd2s import OWN, blocks_of
+from sansdata.errors import ClientLost, ConfigError, StudentError
+from sansdata.federated.fedd2s import OWN, UPLOADS, blocks_of
 from sansdata.federated.in_process import InProcess
 from sansdata.federated.payload import Payload
 from sansdata.federated.round import client_streams
@@ -57,8 +57,8 @@ def test_the_distillation_loss_against_float64():
     run.client.context.model.eval()
     losses = Losses()
     run.client.distil(losses, message, data, memory, streams)
-    drawn = torch.randint(len(memory["ids"]), (BATCH,), generator=client_streams(0, 1, 1)("answered"))
-    ids = memory["ids"][drawn]
+    drawn = torch.randint(len(memory["ids/0"]), (BATCH,), generator=client_streams(0, 1, 1)("answered"))
+    ids = memory["ids/0"][drawn]
     images = (data.images[ids].double() / 255 - 0.5) / 0.25
     net, head = make_net().double().eval(), message.parts["head"]
     net.load_state_dict({name.removeprefix("model/"): v.double() for name, v in memory.items() if "model/" in name})
@@ -124,6 +124,40 @@ def test_a_predictor_without_a_bias_is_refused():
     with pytest.raises(StudentError, match="personal=own"):
         make_run("fedd2s", make=make)
     make_run("fedd2s", {"personal": "own"}, make=make)
+
+
+@pytest.mark.parametrize("how", ["lost", "refused"])
+def test_answers_are_of_the_images_that_the_server_took(how):
+    """The specimen: a reply that does not arrive, and the answers of the round before beside other images."""
+
+    def wire(round: int, client: int, data: bytes) -> bytes:
+        if (round, client) != (1, 0):
+            return data
+        if how == "lost":
+            raise ClientLost("too late")
+        return b"no message"
+
+    run = make_run("fedd2s", {"cuts": [2], "upload": 3}, active=4, wire=wire)
+    run.run_round()
+    shown = run.memories[0]["ids/0"]
+    assert [one["client"] for one in run.run_round()[how]] == [0]
+    message, other = (run.server.configure(2, [0, 1])[client] for client in (0, 1))
+    assert (message.facts["upload"], other.facts["upload"]) == (0, 1)
+    assert torch.equal(run.client.answered(message, run.memories[0]), shown)
+    assert not torch.equal(run.memories[0]["ids/1"], shown)
+
+
+def test_uploads_long_ago_are_forgotten_and_answers_to_them_are_dropped():
+    run = make_run("fedd2s", {"cuts": [2]}, active=4, rounds=20)
+    for _ in range(UPLOADS + 2):
+        run.run_round()
+    memory = run.memories[1]
+    assert sorted(name for name in memory if "ids" in name) == sorted(f"ids/{n}" for n in range(2, UPLOADS + 2))
+    message = run.server.configure(UPLOADS + 2, [1])[1]
+    message.facts["upload"] = 1
+    assert run.client.answered(message, memory) is None
+    message.facts["round"] = UPLOADS + 2
+    run.client.answer(message, run.data[1], memory, client_streams(0, 1, UPLOADS + 2))
 
 
 def test_answers_of_an_earlier_cut_are_dropped():

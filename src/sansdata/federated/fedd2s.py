@@ -9,7 +9,8 @@ Shapes: n images of one upload, K classes, h the map after `cut` blocks. Blocks 
 predictor.
 
 Ours: one message each way per round. A client is answered, in the round after, on what it uploaded; answers that belong
-to an earlier cut are dropped, so the first round after each move is one of local training.
+to an earlier cut are dropped, so the first round after each move is one of local training. The server may have missed
+uploads, so answers name the round of theirs, and the client remembers of several rounds which images it showed.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ from .personal_head import predictor_bias, put_head
 FEATURES, HEAD, ANSWERS = "features", "head", "answers"
 OWN = "model/"
 """Before the names, in a client's memory, of the tensors of its own network."""
+IDS = "ids/"
+"""Before the round, in a client's memory, of which of its images (n,) it showed then."""
+UPLOADS = 8
+"""Of which a client remembers the images: so many replies in a row may be lost or refused."""
 FEATURES_RATIO = 30.0
 """As `checks.HARMLESS_RATIO`; personal blocks grow apart, to some ten times the median."""
 
@@ -122,7 +127,7 @@ class FedD2SClient(ClientAlgo):
         training = LocalTraining(
             context.model, context.task, context.runtime, self.config.local, context.batch_norm != "frozen"
         )
-        answered = ANSWERS in payload.parts and self.config.client_weight > 0
+        answered = self.answered(payload, memory) is not None and self.config.client_weight > 0
 
         def add_terms(losses: Losses, images: Tensor, targets: Tensor, outputs: Outputs) -> None:
             if answered:
@@ -130,7 +135,12 @@ class FedD2SClient(ClientAlgo):
 
         training.run(data, facts["round"], streams, add_terms)
         memory |= {f"{OWN}{name}": value for name, value in state_of(context.model).items()}
-        return Payload({FEATURES: self.upload(facts["cut"], data, memory, streams)})
+        return Payload({FEATURES: self.upload(facts["round"], facts["cut"], data, memory, streams)})
+
+    def answered(self, payload: Payload, memory: Memory) -> Tensor | None:
+        """The images (n,) that the server's answers are of; None where there are no answers, or they are of an upload
+        that is not remembered."""
+        return memory.get(f"{IDS}{payload.facts['upload']}") if ANSWERS in payload.parts else None
 
     def distil(self, losses: Losses, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> None:
         """Adds T^2 KL(q || .), and CE where the head is there, on some of the images that were uploaded.
@@ -138,7 +148,8 @@ class FedD2SClient(ClientAlgo):
         The gradient reaches the blocks below the cut only.
         """
         config, context, cut = self.config, self.context, payload.facts["cut"]
-        ids, answers = memory["ids"], payload.parts[ANSWERS]["q"]
+        ids, answers = self.answered(payload, memory), payload.parts[ANSWERS]["q"]
+        assert ids is not None
         drawn = torch.randint(len(ids), (config.local.batch,), generator=streams("answered"))
         place = context.runtime.place
         images, labels = place(pixels.unpack(data.images[ids[drawn]])), place(data.labels[ids[drawn]])
@@ -156,7 +167,7 @@ class FedD2SClient(ClientAlgo):
             losses.add("answer_ce", config.client_weight, lambda: cross_entropy(logits, labels))
 
     @torch.no_grad()
-    def upload(self, cut: int, data: ClientData, memory: Memory, streams: Streams) -> dict[str, Tensor]:
+    def upload(self, round: int, cut: int, data: ClientData, memory: Memory, streams: Streams) -> dict[str, Tensor]:
         """Features (n, ...), labels (n,) and soft labels (n, K) of some of the client's images; remembers which."""
         config, context = self.config, self.context
         count = len(data) if config.upload is None else min(config.upload, len(data))
@@ -170,7 +181,10 @@ class FedD2SClient(ClientAlgo):
             h = h * (config.feature_clip / norms).clamp_max(1.0)
             noise = torch.randn(h.shape, generator=streams("feature-noise")).to(h.device)
             h = h + config.feature_noise * config.feature_clip * noise
-        memory["ids"] = ids
+        memory[f"{IDS}{round}"] = ids
+        uploads = sorted((name for name in memory if name.startswith(IDS)), key=lambda name: int(name[len(IDS) :]))
+        for name in uploads[:-UPLOADS]:
+            del memory[name]
         return {"h": h.cpu().contiguous(), "y": data.labels[ids].to(torch.int32), "p": soft.cpu()}
 
     def recall(self, memory: Memory) -> None:
@@ -231,7 +245,7 @@ class FedD2S(ServerAlgo):
         self.every = config.every or max(1, context.rounds // (2 * len(self.cuts)))
         self.first = state_of(context.model)
         self.answers = Slot()
-        """client (as text) -> {'cut': int, 'q': (n, K)} of what it uploaded last."""
+        """client (as text) -> {'cut': int, 'round': int, 'q': (n, K)} of the last upload that was taken."""
         self.at = Slot(cut=self.cuts[0])
         """'cut' of the present round; 'head', the cut above which the head was trained last, and 'labels' (K,), of how
         many images of each class."""
@@ -252,6 +266,7 @@ class FedD2S(ServerAlgo):
             kept = self.answers.values.get(str(client))
             if kept is not None and kept["cut"] == cut:
                 message.parts[ANSWERS] = {"q": kept["q"]}
+                message.facts["upload"] = kept["round"]
                 if self.config.exchange == "head":
                     self.send_head(message, cut)
             elif self.config.shares_head and "head" in self.at.values:
@@ -321,7 +336,7 @@ class FedD2S(ServerAlgo):
         with torch.no_grad(), fixed(head):
             for client, one in uploads.items():
                 q = F.softmax(head(place(one["h"])) / self.config.temperature, dim=1)
-                self.answers[str(client)] = {"cut": cut, "q": q.cpu()}
+                self.answers[str(client)] = {"cut": cut, "round": round, "q": q.cpu()}
         return last | {"cut": cut}
 
     def train_head(self, cut: int, union: Mapping[str, Tensor]) -> dict[str, float]:
