@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from tiny import WORLDS, differing
 from tiny_clients import OPTIONS, make_data, make_net, make_run, model_of
@@ -25,9 +26,11 @@ from flwr.supercore.task_identity import TaskIdentity  # noqa: E402  # pyright: 
 from sansdata.errors import ClientLost, MethodError, ReplyRefused, ResumeError  # noqa: E402
 from sansdata.federated.algo import ServerContext  # noqa: E402
 from sansdata.federated.flower.client import Node, make_client_app  # noqa: E402
+from sansdata.federated.flower.home import Home  # noqa: E402
 from sansdata.federated.flower.nodes import count_nodes  # noqa: E402
 from sansdata.federated.flower.records import from_records, to_records  # noqa: E402
 from sansdata.federated.flower.strategy import make_strategy  # noqa: E402
+from sansdata.federated.in_process import InProcess  # noqa: E402
 from sansdata.federated.index import FEDERATED, federated_config, find_server  # noqa: E402
 from sansdata.federated.payload import Payload  # noqa: E402
 from sansdata.federated.scores import TestSet  # noqa: E402
@@ -365,6 +368,67 @@ def test_stopped_and_resumed_in_a_new_flower_run_is_bitwise_the_same(method, tmp
     strategy = make_strategy(fresh.server, fresh.active, fresh.seed)
     strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), ROUNDS)
     assert not differing(model_of(whole), model_of(fresh))
+
+
+def flower_rounds(method: str, folder, start: int | None, rounds: int, every: int = 3, **options) -> InProcess:
+    """A new process that begins, or goes on at round `start`: only what lies on disks is left."""
+    run = make_run(method, rounds=8, **options)
+    app = make_client_app(node_of(run, folder=lambda client: folder / f"node-{client}"))
+    strategy = make_strategy(
+        run.server, run.active, run.seed, checkpoints=folder / "server", checkpoint_every=every,
+        resume=start is not None,
+    )  # fmt: skip
+    assert strategy.done == (start or 0)
+    strategy.start(DirectGrid(app, 4), strategy.initial_arrays(), rounds)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("scaffold", {}), ("feddyn", {}), ("fedd2s", {}), ("fedavg", {"batch_norm": "local"})],
+)
+def test_a_server_that_dies_between_checkpoints_is_resumed_bitwise(method, options, tmp_path):
+    """Nodes are then ahead of the server: they know rounds that it has forgotten, and are asked for them again."""
+    whole = make_run(method, rounds=8, **options)
+    for _ in range(7):
+        whole.run_round()
+    flower_rounds(method, tmp_path, None, 5, **options)
+    flower_rounds(method, tmp_path, 3, 2, **options)  # dies again before its first checkpoint
+    run = flower_rounds(method, tmp_path, 3, 4, **options)
+    assert not differing(model_of(whole), model_of(run))
+    for client, memory in whole.memories.items():
+        assert not differing(memory, Home(tmp_path / f"node-{client}").memory(run_name(tmp_path, client), 7))
+
+
+def run_name(folder, client: int) -> str:
+    file = max((folder / f"node-{client}" / "memory").iterdir())
+    with safetensors.safe_open(file, "pt") as kept:
+        return kept.metadata()["run"]
+
+
+def test_nodes_keep_what_the_oldest_checkpoint_needs_and_no_more(tmp_path):
+    flower_rounds("scaffold", tmp_path, None, 8, every=2, active=4)  # checkpoints 6 and 8; in the last round 4 and 6
+    kept = sorted(int(path.stem.split("-")[1]) for path in (tmp_path / "node-0/memory").iterdir())
+    assert kept == [3, 4, 5, 6, 7]
+    home, run = Home(tmp_path / "node-0"), run_name(tmp_path, 0)
+    assert home.memory(run, 4)
+    with pytest.raises(ResumeError, match="before round 3 is gone, since the server had saved 4 rounds"):
+        home.memory(run, 3)
+    assert home.memory("another run", 3) == {}
+    (tmp_path / "node-0/memory/step-000000007.safetensors").write_bytes(b"x" * 20)
+    with pytest.raises(ResumeError, match="cannot be read"):
+        home.memory(run, 8)
+
+
+def test_a_node_without_a_folder_refuses_a_round_that_it_has_made():
+    run = make_run("scaffold", active=4)
+    grid = DirectGrid(make_client_app(node_of(run)), 4)
+    first, second, other = (make_strategy(make_run("scaffold", active=4).server, 4, 0) for _ in range(3))
+    first.start(grid, first.initial_arrays(), 1)
+    second.nodes.run = first.nodes.run  # the same run, at nodes that remember more than they should
+    with pytest.raises(ResumeError, match="give the node a folder"):
+        second.start(grid, second.initial_arrays(), 1)
+    other.start(grid, other.initial_arrays(), 1)
 
 
 def test_nothing_to_resume(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...errors import ResumeError
 from ..algo import ClientAlgo, Memory
 from ..data import ClientData
 from ..fedavg import MODEL
@@ -18,8 +19,10 @@ from .home import Home
 from .mods import shielded
 from .records import flower, from_records, to_records
 
-MEMORY, CLIENT, RUN, TIMING = "memory", "client", "run", "timing"
-LAST = "last"
+MEMORY, KEPT, CLIENT, TIMING = "memory", "kept", "client", "timing"
+RUN, SINCE, LAST = "run", "since", "last"
+"""Facts that the server adds to a message: the name of the run; how many rounds it has saved and cannot lose; whether
+this was the last round."""
 
 
 @dataclass
@@ -28,7 +31,8 @@ class Node:
 
     algorithm: the client half. data: its images. seed: of the run, the same at every node. test: images that it is
     measured on; None takes part in no evaluation. folder: on its own disk, where it keeps what a resumed run needs and,
-    after the last round, its model; None keeps nothing. architecture: as models.build writes it, for that model's file.
+    after the last round, its model; None remembers only as long as the process lives. architecture: as models.build
+    writes it, for that model's file.
     """
 
     algorithm: ClientAlgo
@@ -43,10 +47,11 @@ def make_client_app(load: Callable[[Any], Node], mods: Sequence[Any] = ()) -> An
     """The ClientApp. load(context) gives the node; it may keep it. mods: of Flower's kind, around training, such as
     LocalDpMod; they see the floating tensors of the messages, and none of the counters.
 
-    The client id is the node's `partition-id`. What a client keeps from round to round lies in context.state, and in
-    the node's folder, from where a resumed run takes it.
+    The client id is the node's `partition-id`. What a client keeps from round to round lies in the node's folder, by
+    round, since a server that is resumed asks again for rounds that the node has already made; without a folder in
+    context.state.
     """
-    from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord  # pyright: ignore
+    from flwr.app import Context, Message, MetricRecord  # pyright: ignore
     from flwr.clientapp import ClientApp  # pyright: ignore[reportMissingImports]
 
     flower()
@@ -54,22 +59,17 @@ def make_client_app(load: Callable[[Any], Node], mods: Sequence[Any] = ()) -> An
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
-        """Which client this node is, and which run that is."""
-        run = from_records(message.content).facts.get(RUN)
-        context.state[RUN] = ConfigRecord({"id": str(run)})
+        """Which client this node is."""
         return Message(to_records(Payload(facts={CLIENT: _id(context)})), reply_to=message)
 
     @app.train(mods=[shielded(mods)] if mods else None)
     def train(message: Message, context: Context) -> Message:
         node, payload = load(context), from_records(message.content)
-        memory, start = _memory(node, context), time.perf_counter()
+        memory, start = _memory(node, context, payload), time.perf_counter()
         streams = client_streams(node.seed, _id(context), payload.facts["round"])
         reply = node.algorithm.answer(payload, node.data, memory, streams)
         seconds = time.perf_counter() - start
-        if memory:
-            context.state[MEMORY] = ArrayRecord(memory)
-            if node.folder is not None:
-                Home(node.folder).keep(_run(context), memory)
+        _keep(node, context, payload, memory)
         records = to_records(reply)
         records[TIMING] = MetricRecord({"seconds": seconds})
         return Message(records, reply_to=message)
@@ -79,9 +79,9 @@ def make_client_app(load: Callable[[Any], Node], mods: Sequence[Any] = ()) -> An
         """Accuracies on the node's own test images; nothing of the run changes. After the last round the node keeps
         the model that it would use."""
         node, payload = load(context), from_records(message.content)
-        facts = measure(node, payload, _memory(node, context), _id(context))
+        facts = measure(node, payload, _memory(node, context, payload), _id(context))
         if payload.facts.get(LAST) and node.folder is not None:
-            about = {"client": _id(context), "rounds": payload.facts["round"], "run": _run(context)}
+            about = {"client": _id(context), "rounds": payload.facts["round"], "run": payload.facts.get(RUN, "")}
             Home(node.folder).keep_model(node.algorithm.context, node.architecture, about)
         return Message(to_records(Payload(facts=facts)), reply_to=message)
 
@@ -111,14 +111,31 @@ def measure(node: Node, payload: Payload, memory: Memory, client: int) -> dict[s
     return facts | ({"personal": accuracy()} if tests is not None else {})
 
 
-def _memory(node: Node, context: Any) -> Memory:
-    if MEMORY in context.state:
-        return dict(context.state.array_records[MEMORY].to_torch_state_dict())
-    return {} if node.folder is None else Home(node.folder).memory(_run(context))
+def _memory(node: Node, context: Any, payload: Payload) -> Memory:
+    """What the client knew before the round that it is asked for. Raises ResumeError where that is gone."""
+    run, round = payload.facts.get(RUN, ""), payload.facts["round"]
+    if node.folder is not None:
+        return Home(node.folder).memory(run, round)
+    if MEMORY not in context.state or context.state.config_records[KEPT]["run"] != run:
+        return {}
+    if context.state.config_records[KEPT]["round"] >= round:
+        raise ResumeError(
+            f"round {round} was made already, and what was known before it is gone: give the node a folder"
+        )
+    return dict(context.state.array_records[MEMORY].to_torch_state_dict())
 
 
-def _run(context: Any) -> str:
-    return str(context.state.config_records[RUN]["id"]) if RUN in context.state else ""
+def _keep(node: Node, context: Any, payload: Payload, memory: Memory) -> None:
+    from flwr.app import ArrayRecord, ConfigRecord  # pyright: ignore[reportMissingImports]
+
+    if not memory:
+        return
+    run, round = payload.facts.get(RUN, ""), payload.facts["round"]
+    if node.folder is not None:
+        Home(node.folder).keep(run, round, payload.facts.get(SINCE, round), memory)
+    else:
+        context.state[MEMORY] = ArrayRecord(memory)
+        context.state[KEPT] = ConfigRecord({"run": run, "round": round})
 
 
 def _id(context: Any) -> int:

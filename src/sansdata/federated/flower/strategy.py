@@ -10,12 +10,13 @@ from typing import Any
 
 from ...engine.checkpoint import Checkpoints
 from ...errors import ClientLost, ReplyRefused, ResumeError
+from ...files import by_step
 from ..aggregate import state_of
 from ..algo import ServerAlgo
 from ..payload import MAX_FACTS_BYTES, Payload
 from ..round import Round, plain, select
 from .answers import accuracies, client_of, payload_of, seconds_of
-from .client import LAST, RUN
+from .client import LAST, RUN, SINCE
 from .nodes import Nodes
 from .records import flower, to_records
 
@@ -87,6 +88,8 @@ def make_strategy(
             chosen = select(seed, number, clients, active)
             self.round = Round(server, number)
             messages = self.round.ask(chosen)
+            for message in messages.values():
+                message.facts |= {RUN: self.nodes.run, SINCE: self._since(number)}
             self.sent_at = time.monotonic()
             # A list: Flower's grid goes through the messages twice.
             return [
@@ -94,12 +97,17 @@ def make_strategy(
                 for client, node in self.nodes.reachable(grid, chosen)
             ]
 
+        def _since(self, number: int) -> int:
+            """Rounds of the oldest checkpoint that this server may be resumed from: nodes keep what they knew then."""
+            if self.keep is None:
+                return number
+            return min(number, next((step for step, _ in by_step(self.keep.directory)), 0))
+
         def meet(self, grid: Grid, wanted: int) -> None:
-            """Asks new nodes which client they are, and tells them which run this is."""
+            """Asks new nodes which client they are."""
 
             def ask(new: list[int]) -> Iterable[tuple[int, Callable[[], int]]]:
-                hello = Payload(facts={RUN: self.nodes.run})
-                queries = [Message(to_records(hello), node, MessageType.QUERY) for node in new]
+                queries = [Message(to_records(Payload()), node, MessageType.QUERY) for node in new]
                 for reply in grid.send_and_receive(queries, timeout=wait) if queries else ():
                     yield reply.metadata.src_node_id, lambda reply=reply: client_of(reply, server.context.clients)
 
@@ -134,7 +142,7 @@ def make_strategy(
             reachable = self.nodes.reachable(grid, range(server.context.clients))
             messages = server.configure(self.nodes.done, [client for client, _ in reachable])
             for message in messages.values():
-                message.facts[LAST] = self._is_last()
+                message.facts |= {RUN: self.nodes.run, LAST: self._is_last()}
             return [Message(to_records(messages[client]), node, MessageType.EVALUATE) for client, node in reachable]
 
         def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
