@@ -11,7 +11,7 @@ from tiny import CLASSES, differing, make_task
 from tiny_clients import LOCAL, make_net, make_run, model_of
 
 from sansdata.engine.session import Session
-from sansdata.errors import ConfigError
+from sansdata.errors import ClientLost, ConfigError
 from sansdata.federated.fedftg_distil import ServerDistillation
 from sansdata.federated.fedftg_settings import Distillation
 from sansdata.federated.payload import Payload
@@ -74,7 +74,24 @@ def test_the_ensemble_judges_each_class_by_who_has_it():
         expected += shares[client] * F.softmax(net(x).double(), 1)
     answer = run.server.other_models()["ensemble"](x).double()
     assert torch.allclose(answer.exp(), expected, atol=1e-4)
-    assert {"accuracy_averaged", "accuracy_ensemble"} <= run.measure(TestSet(*whole_set(run))).keys()
+    assert set(run.measure_round(TestSet(*whole_set(run)))) == {"accuracy_averaged", "accuracy_ensemble"}
+
+
+@pytest.mark.parametrize("how", ["all lost", "undone"])
+def test_a_round_that_came_to_nothing_has_no_figures_of_an_earlier_one(how, monkeypatch):
+    def wire(round: int, client: int, data: bytes) -> bytes:
+        if round and how == "all lost":
+            raise ClientLost("too late")
+        return data
+
+    run = make_run("fedftg", wire=wire)
+    run.run_round()
+    assert run.server.other_models()
+    if how == "undone":
+        monkeypatch.setattr("sansdata.federated.round.is_finite", lambda value: False)
+    line = run.run_round()
+    assert line["taken"] == 0
+    assert run.measure_round(TestSet(*whole_set(run))) == {}
 
 
 def test_a_warm_up_is_the_host_alone():

@@ -106,10 +106,36 @@ def test_other_images_or_weights_are_no_resume(tmp_path):
     (tmp_path / "run/run.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
     with pytest.raises(ResumeError, match="partition was"):
         federate(tmp_path / "run", [arrays(0), arrays(3)], resume=True)
+    with pytest.raises(ResumeError, match="data was"):  # the same training images, and others to test on
+        federate(tmp_path / "run", [arrays(0), sansdata.Client(arrays(1), arrays(4))], resume=True)
     with pytest.raises(ResumeError, match="start was"):
         federate(tmp_path / "run", [arrays(0), arrays(1)], network=make_net(1), resume=True)
     done = federate(tmp_path / "run", [arrays(0), arrays(1)], resume=True)
     assert torch.isfinite(torch.tensor(done.summary["accuracy"]))
+
+
+@pytest.mark.parametrize("part", ["x", "y"])
+def test_a_set_with_other_images_under_the_same_labels_is_no_resume(part, tmp_path):
+    """The specimen: what was dealt out was hashed by places and counts of classes, and not by what stands there."""
+    images, labels = arrays(0, 60)
+
+    def go(resume: bool):
+        np.savez(tmp_path / "set.npz", x=images, y=labels)
+        return sansdata.federate(
+            tmp_path / "set.npz", out=tmp_path / "run", clients=2, task=make_task(), network=make_net(),
+            partition={"scheme": "iid", "smallest": 1}, resume=resume, **HOW,
+        )  # fmt: skip
+
+    go(False)
+    manifest = json.loads((tmp_path / "run/run.json").read_text())
+    (tmp_path / "run/run.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    if part == "x":
+        images[7, 0, 0] ^= 1
+    else:
+        first, second = np.flatnonzero(labels == labels[0])[0], np.flatnonzero(labels != labels[0])[0]
+        labels[[first, second]], images[[first, second]] = labels[[second, first]], images[[second, first]]
+    with pytest.raises(ResumeError, match="data was"):
+        go(True)
 
 
 def test_owners_keep_their_names(tmp_path):

@@ -129,8 +129,12 @@ class ServerAlgo(ABC):
         """Takes the replies that passed, at least one, in the order of the client ids; gives figures for the log."""
 
     def other_models(self) -> dict[str, nn.Module]:
-        """Further models worth measuring beside the global one, by name: (B, ...) prepared inputs -> logits."""
+        """Further models of the last round that are worth measuring beside the global one, by name: (B, ...) prepared
+        inputs -> logits."""
         return {}
+
+    def forget_round(self) -> None:  # noqa: B027 - most have nothing to drop
+        """Drops what `other_models` gives. Called before a round, and after one that was undone."""
 
     @abstractmethod
     def state(self) -> Mapping[str, Stateful]:

@@ -61,7 +61,8 @@ class FedFTG(ServerAlgo):
         self.counts = Slot()
         """client (as text) -> its label counts, asked for once."""
         self.judges: dict[str, nn.Module] = {}
-        """Of the last round: 'averaged', the model before it was fine-tuned, and 'ensemble', who teaches it."""
+        """Of the last round, where replies were taken: 'averaged', the model before it was fine-tuned, and 'ensemble',
+        who teaches it."""
 
     @classmethod
     def client(cls, config: FedFTGConfig, context: ClientContext) -> ClientAlgo:
@@ -143,6 +144,9 @@ class FedFTG(ServerAlgo):
 
     def other_models(self) -> dict[str, nn.Module]:
         return self.judges
+
+    def forget_round(self) -> None:
+        self.judges = {}
 
     def state(self) -> Mapping[str, Stateful]:
         host = {f"host.{name}": part for name, part in self.host.state().items()}

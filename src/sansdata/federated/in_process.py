@@ -68,6 +68,15 @@ class InProcess:
         sent = self.client.answer(received, self.data[client], memory, streams).to_bytes()
         return Payload.from_bytes(sent if self.wire is None else self.wire(round, client, sent))
 
+    def measure_round(self, tests: TestSet) -> dict[str, float]:
+        """'accuracy_NAME' of the server's further models, which are those of the round that was just made: no
+        checkpoint holds them."""
+        context = self.server.context
+        return {
+            f"accuracy_{name}": float(tests.correct(model, context.task, context.runtime).mean())
+            for name, model in self.server.other_models().items()
+        }
+
     def measure(
         self,
         tests: TestSet,
@@ -86,10 +95,6 @@ class InProcess:
             right = tests.correct(context.model, context.task, context.runtime)
             figures["accuracy"] = float(right.mean())
             figures |= _spread("clients_accuracy", [right[ids].mean() for ids in tests.per_client if len(ids)])
-            figures |= {
-                f"accuracy_{name}": float(tests.correct(model, context.task, context.runtime).mean())
-                for name, model in self.server.other_models().items()
-            }
         if not personal and self.server.has_global_model:
             return figures
         unmeasured: list[dict[str, Any]] = []

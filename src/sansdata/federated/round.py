@@ -50,6 +50,7 @@ class Round:
         start = time.perf_counter()
         self.chosen = list(clients)
         self.server.context.streams.begin(self.number)
+        self.server.forget_round()
         messages = self.server.configure(self.number, clients)
         for message in messages.values():
             self.down = added(self.down, message.nbytes())
@@ -103,6 +104,7 @@ class Round:
         if undone:
             for name, part in self.server.state().items():
                 part.load_state_dict(before[name])
+            self.server.forget_round()
             figures, replies = {}, {}
         self.server_seconds += time.perf_counter() - start
         line = {

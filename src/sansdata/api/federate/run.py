@@ -86,7 +86,8 @@ def _close(directory: RunDirectory, fault: BaseException) -> None:
 
 
 class _Rounds:
-    """The rounds of a run. What a round led to is saved before it is measured, and no measurement ends a run."""
+    """The rounds of a run. What a round led to is saved before it is measured, and no measurement ends a run. Models
+    that do not outlive their round are measured first, and their figures saved with it."""
 
     def __init__(self, world: World, directory: RunDirectory, request: StopRequest) -> None:
         self.world, self.directory, self.request = world, directory, request
@@ -102,9 +103,10 @@ class _Rounds:
                 line = run.run_round()
                 for text in _faults(line):
                     self.directory.event(f"round {line['round']}, {text}")
+                others = self._others()
                 if run.round == settings.rounds or self.request.name or run.round % settings.checkpoint_every == 0:
-                    self.checkpoints.save(run.round, run.state(), {"round": run.round, "line": line})
-                line = self._measured(line)
+                    self.checkpoints.save(run.round, run.state(), {"round": run.round, "line": line, "others": others})
+                line = self._measured(line, others)
                 log.write((json.dumps(line) + "\n").encode())
                 if self.request.name and run.round < settings.rounds:
                     raise self._interrupted()
@@ -128,14 +130,31 @@ class _Rounds:
         self.directory.event(at)
         self.directory.write_json("run.json", manifest)
         if len(lines) < run.round and "line" in facts:
-            lines.append(self._measured(facts["line"]))
+            lines.append(self._measured(facts["line"], facts.get("others", {})))
         return lines
 
-    def _measured(self, line: dict[str, Any]) -> dict[str, Any]:
-        """The line with figures where they are due. Raises Interrupted where a signal comes during the last ones."""
+    def _is_due(self) -> bool:
+        """Whether the round that was just made is measured."""
+        settings, run = self.world.settings, self.world.run
+        return run.round == settings.rounds or run.round % settings.evaluate_every == 0
+
+    def _others(self) -> dict[str, float]:
+        """Figures, where they are due, of the server's models that are of this round alone."""
+        run = self.world.run
+        try:
+            return run.measure_round(self.world.tests) if self._is_due() else {}
+        except Exception as fault:
+            self.directory.event(
+                f"round {run.round - 1}, models beside the global one not measured: {first_line(fault)}"
+            )
+            return {}
+
+    def _measured(self, line: dict[str, Any], others: Mapping[str, float]) -> dict[str, Any]:
+        """The line with figures where they are due, `others` among them. Raises Interrupted where a signal comes during
+        the last ones."""
         settings, run = self.world.settings, self.world.run
         last = run.round == settings.rounds
-        if not last and run.round % settings.evaluate_every:
+        if not self._is_due():
             return line
 
         def listen() -> None:
@@ -144,7 +163,7 @@ class _Rounds:
 
         alone = local_only_model(run, settings.batch_norm != "frozen") if last and settings.local_only else None
         try:
-            figures = run.measure(self.world.tests, personal=last, alone=alone, listen=listen)
+            figures = run.measure(self.world.tests, personal=last, alone=alone, listen=listen) | others
         except Interrupted:
             raise
         except Exception as fault:
@@ -180,17 +199,29 @@ def _manifest(world: World, command: str | None) -> dict[str, Any]:
         "command": command or shlex.join(["sansdata", *sys.argv[1:]]), "seed": world.settings.seed,
         "started": utc_now(), "ended": None, "torch": torch.__version__, "threads": torch.get_num_threads(),
         "device": str(world.runtime.device), "processor": processor(), "cores": os.cpu_count(),
-        "partition": hashlib.sha256(dealt).hexdigest(), "start": world.run.fingerprint,
+        "partition": hashlib.sha256(dealt).hexdigest(), "data": _fingerprint(world), "start": world.run.fingerprint,
         "notes": list(world.notes), "resumed": [],
         "parameters": sum(p.numel() for p in world.run.server.context.model.parameters()),
         "reveals": world.run.server.reveals,
     }  # fmt: skip
 
 
+def _fingerprint(world: World) -> str:
+    """SHA-256 of all images and labels, those of the clients and those that are tested on."""
+    digest = hashlib.sha256()
+    for part in (*world.run.data, world.tests):
+        for values in (part.images, part.labels):
+            digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
+            digest.update(values.contiguous().numpy())
+    for ids in world.tests.per_client:
+        digest.update(ids.astype("<i8").tobytes() + b"|")
+    return digest.hexdigest()
+
+
 def _require_same(directory: RunDirectory, world: World, new: Mapping[str, Any]) -> None:
     """Raises ResumeError where the continued run would not be bitwise the uninterrupted one."""
     old = directory.manifest()
-    exact = ("torch", "threads", "device", "processor", "partition", "start")
+    exact = ("torch", "threads", "device", "processor", "partition", "data", "start")
     differences = [f"{name} was {old.get(name)}, is {new[name]}" for name in exact if old.get(name) != new[name]]
     differences += changed_settings(directory.settings(), _resolved(world))
     if differences:
