@@ -69,6 +69,16 @@ def test_every_level_and_nothing_is_replaced(run: Path, cases: tuple[Path, Path]
         assert {"name", "value", "interval", "n", "level", "caveat"} <= one.keys()
 
 
+@pytest.mark.parametrize("name", ["data", "inputs", "training"])
+def test_a_handful_of_inputs_is_nothing_to_measure(name: str, run: Path, cases: tuple[Path, Path]) -> None:
+    random = np.random.default_rng(0)
+    few = run.parent / "few.npz"
+    np.savez(few, x=random.integers(0, 256, (3, 8, 8), dtype=np.uint8), y=np.arange(3))
+    with pytest.raises(DataError, match=r"^3 .*: fewer than 10"):
+        sansdata.audit(run, **({"data": cases[0]} | {name: few}))
+    assert not (run / NAME).exists()
+
+
 def test_a_run_of_another_seed_gives_the_gap(run: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(real_run.finished(real_run.IMAGE), tmp_path / "other"))
     found = sansdata.audit(run, held_out=other)

@@ -9,6 +9,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sansdata.audit.privacy import attack, nearest_neighbours
 
 COUNT = 400
+ALONE = np.arange(COUNT)
+"""Each row a patient of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def near(values: np.ndarray) -> np.ndarray:
 
 def test_near_copies_of_training_rows_are_found(rows) -> None:
     training, held_out, _ = rows
-    found = nearest_neighbours(near(training), training, held_out)
+    found = nearest_neighbours(near(training), training, held_out, ALONE)
     assert found["nearer"].value > 0.95
     assert found["copies"].value > 0.95
     assert found["ratio"].value < 0.1
@@ -32,8 +34,8 @@ def test_near_copies_of_training_rows_are_found(rows) -> None:
 
 def test_near_copies_of_held_out_rows_and_an_honest_generator_are_not(rows) -> None:
     training, held_out, honest = rows
-    assert nearest_neighbours(near(held_out), training, held_out)["nearer"].value < 0.05
-    found = nearest_neighbours(honest, training, held_out)
+    assert nearest_neighbours(near(held_out), training, held_out, ALONE)["nearer"].value < 0.05
+    found = nearest_neighbours(honest, training, held_out, ALONE)
     assert found["nearer"].interval is not None
     assert found["nearer"].interval[0] < 0.5 < found["nearer"].interval[1]
     assert found["copies"].value < 0.05
@@ -41,14 +43,14 @@ def test_near_copies_of_held_out_rows_and_an_honest_generator_are_not(rows) -> N
 
 def test_sets_of_unlike_size_are_made_alike(rows) -> None:
     training, held_out, honest = rows
-    found = nearest_neighbours(honest, np.r_[training, near(training)], held_out[:300])
+    found = nearest_neighbours(honest, np.r_[training, near(training)], held_out[:300], ALONE[:300])
     assert found["nearer"].value == pytest.approx(0.5, abs=0.1)
 
 
 def test_rows_far_from_all_data_have_a_wide_interval_since_few_records_decide_for_them(rows) -> None:
     training, held_out, honest = rows
-    far = nearest_neighbours(40 + honest, training, held_out)["nearer"]
-    near_by = nearest_neighbours(honest, training, held_out)["nearer"]
+    far = nearest_neighbours(40 + honest, training, held_out, ALONE)["nearer"]
+    near_by = nearest_neighbours(honest, training, held_out, ALONE)["nearer"]
     assert far.interval is not None
     assert near_by.interval is not None
     assert far.interval[1] - far.interval[0] > 3 * (near_by.interval[1] - near_by.interval[0])
@@ -58,7 +60,7 @@ def test_rows_far_from_all_data_have_a_wide_interval_since_few_records_decide_fo
 def test_membership_is_that_of_the_roc_curve() -> None:
     random = np.random.default_rng(0)
     inside, outside = random.normal(0.5, 1, 900), random.normal(0, 1, 1100)
-    found = attack(inside, outside, 60)
+    found = attack(inside, outside, np.arange(1100), 60)
     truth, scores = np.r_[np.ones(900), np.zeros(1100)], np.r_[inside, outside]
     assert found["AUC"][0] == pytest.approx(roc_auc_score(truth, scores))
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
@@ -69,5 +71,21 @@ def test_membership_is_that_of_the_roc_curve() -> None:
 
 
 def test_scores_that_tell_nothing_are_a_half_also_where_all_are_equal() -> None:
-    assert attack(np.zeros(50), np.zeros(50), 10)["AUC"][0] == 0.5
-    assert attack(np.zeros(50), np.zeros(50), 10)["TPR at 1.0% FPR"][0] == 0
+    assert attack(np.zeros(50), np.zeros(50), np.arange(50), 10)["AUC"][0] == 0.5
+    assert attack(np.zeros(50), np.zeros(50), np.arange(50), 10)["TPR at 1.0% FPR"][0] == 0
+
+
+def test_cases_of_one_patient_are_drawn_together() -> None:
+    """The specimen: as many cases, and far fewer persons. Nothing but the intervals changes."""
+    random = np.random.default_rng(0)
+    outside = np.repeat(random.normal(0, 1, 20), 20)
+    alone, together = (attack(random.normal(0.5, 1, 400), outside, ids, 100)["AUC"] for ids in (ALONE, ALONE // 20))
+    assert together[1:].std() > 2 * alone[1:].std()
+
+
+def test_one_patient_who_is_near_to_many_rows_is_one_record(rows) -> None:
+    training, held_out, honest = rows
+    alone, together = (nearest_neighbours(honest, training, held_out, ids) for ids in (ALONE, ALONE // 100))
+    assert alone["nearer"].value == together["nearer"].value
+    widths = [one["nearer"].interval[1] - one["nearer"].interval[0] for one in (alone, together)]
+    assert widths[1] > 1.2 * widths[0]

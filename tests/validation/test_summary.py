@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sansdata.audit.groups import class_change
+from sansdata.audit.levels import Entry, Unmeasured
 from sansdata.datasets.imageset import ImageSet
-from sansdata.errors import ConfigError, DisclosureError
+from sansdata.errors import ConfigError, DataError, DisclosureError
+from sansdata.finetuning.comparison import compare
 from sansdata.validation.aggregates import require_aggregates
 from sansdata.validation.answers import Answers, Who, figures_of
-from sansdata.validation.cases import Cases
+from sansdata.validation.cases import Cases, cases_of_set
 from sansdata.validation.manifest import Salted
 from sansdata.validation.noninferiority import Declaration, declared_before, judge
 from sansdata.validation.resampling import Estimate
@@ -124,6 +129,69 @@ def test_small_cells_are_suppressed_and_listed(cases: Cases) -> None:
     assert not any("tiny" in one.name or "well only" in one.name for one in found.figures)
 
 
+def cases_with(counts: list[int]) -> Cases:
+    """A patient a case, so many of each class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images, names = np.zeros((len(labels), 2, 2, 1), np.uint8), tuple("abcdef"[: len(counts)])
+    return Cases(ImageSet(images, labels, names, "local"), np.arange(len(labels)), {}, Salted())
+
+
+def both_on(few: Cases, measure: str = "accuracy"):
+    """The validation of two rankers that differ."""
+    classes, random = len(few.data.class_names), np.random.default_rng(0)
+    logits = [2 * np.eye(classes)[few.labels] + random.normal(size=(len(few), classes)) for _ in range(2)]
+    of_two = {} if classes == 2 else {"classes": classes}
+    return summarise({"student": logits[0], "teacher": logits[1]}, few, declared(measure=measure, **of_two)), logits
+
+
+def test_of_two_classes_the_other_does_not_tell_of_the_rare_one() -> None:
+    """The specimen: 98 % of 100 cases, and balanced accuracy beside accuracy, which give its number and sensitivity."""
+    found, _ = both_on(cases_with([98, 2]))
+    assert found.prevalence == (None, None)
+    assert [(one.column, one.level) for one in found.suppressed] == [("class", "b")]
+    shown = {one.name.split(" ", 1)[1] for one in found.figures}
+    assert shown == {"accuracy", "ece", "brier", "agreement", "kappa", "reliability"}
+
+
+@pytest.mark.parametrize("measure", ["balanced_accuracy", "auroc", "sensitivity"])
+def test_a_verdict_says_no_more_than_the_figures(measure: str) -> None:
+    found, _ = both_on(cases_with([98, 2]), measure)
+    assert found.verdict.outcome == "inconclusive"
+    assert (found.verdict.interval, found.to_dict()["verdict"]["difference"]) == (None, None)
+    assert found.warnings[0].name == "no verdict"
+    assert both_on(cases_with([92, 8]), measure)[0].verdict.interval is not None
+
+
+@pytest.mark.parametrize(
+    ("counts", "hidden"),
+    [([50, 40, 30, 20], ""), ([50, 40, 30, 4], "cd"), ([50, 40, 2, 4], "cd"), ([50, 40, 1, 2], "bcd"),
+     ([90, 4, 0, 0], "abcd"), ([4, 60, 30, 20], "ad")],
+)  # fmt: skip
+def test_what_the_shown_classes_leave_over_is_of_two_classes_and_five_patients(counts: list[int], hidden: str) -> None:
+    found, _ = both_on(cases_with(counts))
+    names = found.class_names
+    assert "".join(name for name, share in zip(names, found.prevalence) if share is None) == hidden
+    assert "".join(sorted(one.level for one in found.suppressed)) == hidden
+    assert {one.name[-1] for one in found.figures if " of " in one.name} == set(names) - set(hidden)
+    over = {one.name for one in found.figures} & {"student balanced_accuracy", "student auroc", "difference auprc"}
+    assert len(over) == (0 if hidden else 3)
+
+
+def test_rare_classes_are_hidden_in_every_record_of_cases() -> None:
+    few = cases_with([98, 2])
+    _, logits = both_on(few)
+    student, teacher = (Answers.of(one) for one in logits)
+    compared = compare(teacher, student, few, [], None)
+    assert {one.name.split()[-1] for one in compared.figures} == {"accuracy", "ece", "brier"}
+    assert [one.level for one in compared.suppressed] == ["b"]
+    evidence: Any = SimpleNamespace(cases=few, of_cases=SimpleNamespace(student=logits[0], teacher=logits[1]))
+    several = list(class_change(evidence))
+    assert {one.name for one in several if isinstance(one, Entry)} == {
+        f"{who} {name}" for who in ("student", "teacher", "difference") for name in ("accuracy", "ece")
+    }
+    assert "class: b" in {one.name for one in several if isinstance(one, Unmeasured)}
+
+
 def test_a_threshold_moves_decisions_and_nothing_else(cases: Cases) -> None:
     logits = logits_for(cases.labels)
     assert Answers.of(logits, 0.8).decided.sum() < Answers.of(logits).decided.sum()
@@ -163,6 +231,7 @@ def test_a_whole_validation_is_of_aggregates(cases: Cases) -> None:
         {"deep": [{"rows": list(range(COUNT // 2))}]},
         {"figures": [[n, 0.5] for n in range(COUNT)]},
         {"cells": [{"level": "x", "count": 9}]},
+        {"entries": [{"name": "x", "text": "y", "n": 3}]},
         {"note": "the worst is patient-0007, by far"},
         {"patient-0007": 1},
     ],
@@ -170,6 +239,19 @@ def test_a_whole_validation_is_of_aggregates(cases: Cases) -> None:
 def test_rows_of_single_cases_do_not_leave(cases: Cases, row: dict) -> None:
     with pytest.raises(DisclosureError, match="nothing was written"):
         require_aggregates({"fine": 1, **row}, cases)
+
+
+@pytest.mark.parametrize("patients", [1, 9])
+def test_many_cases_of_few_patients_do_not_leave(cases: Cases, patients: int) -> None:
+    few = replace(cases, patients=np.arange(COUNT) % patients)
+    with pytest.raises(DisclosureError, match=f"are of {patients} patient"):
+        require_aggregates({"entries": [{"n": COUNT}]}, few)
+
+
+def test_a_set_without_a_manifest_has_the_same_floor() -> None:
+    assert cases_of_set(cases_with([5, 5]).data, {}).patient_count == 10
+    with pytest.raises(DataError, match="9 cases: fewer than 10"):
+        cases_of_set(cases_with([5, 4]).data, {})
 
 
 # -- the verdict

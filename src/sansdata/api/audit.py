@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..audit import findings
 from ..audit.evidence import (
     Evidence,
@@ -39,8 +37,8 @@ from ..report.tree import Tree
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher
 from ..validation.aggregates import require_aggregates
-from ..validation.cases import Cases, load_cases
-from ..validation.manifest import Salted, read_manifest
+from ..validation.cases import cases_of_set, load_cases, require_enough
+from ..validation.manifest import read_manifest
 from ..validation.subgroups import fairness_library
 from .result import Asked, asked, generator_kept, teacher_of
 
@@ -116,11 +114,14 @@ def _evidence(about: Asked, teacher: Teacher, ask: Any, held_out: Any, inputs: A
     def both(data: Any) -> Any:
         return answered(data, teacher, ask, task)
 
+    natural = None if inputs is None else natural_inputs(inputs, task)
+    if natural is not None:
+        require_enough(len(natural), "inputs of --inputs")
     selection = Tree(RunDirectory(about.run_dir).read_json("summary.json")).at("selection")
     return Evidence(
         task, teacher, ask, both(synthetic_inputs(about.run_dir, task)),
         held_out=None if held_out is None else both(_of_another(about, Path(held_out))),
-        natural=None if inputs is None else both(natural_inputs(inputs, task)),
+        natural=None if natural is None else both(natural),
         chosen_by="" if not selection.fields() else "agreement with the teacher on the run's own samples and probes",
         forward=lambda x: about.network(x).value,
     )  # fmt: skip
@@ -136,12 +137,13 @@ def _with_labels(evidence: Evidence, data: Any, manifest: Any, groups: tuple[str
     elif data is not None:
         known = some(as_kind_set(load_set(data, task), task))
         known.require_fit(task)
-        cases = Cases(known, np.arange(len(known)), groups_of_table(known, groups), Salted(), known.notes)
+        cases = cases_of_set(known, groups_of_table(known, groups))
     if cases is not None and cases.groups:
         fairness_library()
     if training is not None:
         learnt = some(as_kind_set(load_set(training, task, "train"), task))
         learnt.require_fit(task)
+        require_enough(len(learnt), "inputs of --training")
     both = [
         None if one is None else answered(as_kind_set(one, task), evidence.teacher, evidence.ask, task)
         for one in (None if cases is None else cases.data, learnt)

@@ -10,8 +10,9 @@ from ..figures import Drawing, Warned
 from ..kinds.outputs.class_metrics import wilson_interval
 from ..validation.answers import Answers, Key, Who, beside
 from ..validation.changes import changed_classes
+from ..validation.rare import rare_classes
 from ..validation.resampling import Estimate, estimates
-from ..validation.subgroups import Column, columns_of, fairlearn_figures, group_figures
+from ..validation.subgroups import LEAST_CASES, Column, columns_of, fairlearn_figures, group_figures
 from ..validation.summary import NUMBERS
 from .evidence import Evidence
 from .levels import Entry, Level, Unmeasured, entry
@@ -85,16 +86,20 @@ def group_fairness(evidence: Evidence) -> Iterator[Found]:
 
 
 def class_change(evidence: Evidence) -> Iterator[Found]:
-    """E15: accuracy and calibration beside the teacher's, and which classes changed, by McNemar's exact test for each,
-    after Holm."""
+    """E15: accuracy and calibration beside the teacher's, and which classes changed, by an exact test over the patients
+    of each, after Holm."""
     cases = evidence.cases
     if cases is None:
         yield Unmeasured("E15", "accuracy, and change of each class", "labelled cases (--data)")
         return
     both, labels, names = both_of(evidence), cases.labels, cases.data.class_names
     measured = estimates(lambda weights: beside(both, labels, weights, names), cases.patients)
+    rare = rare_classes(cases)
+    for one in rare.suppressed:
+        yield Unmeasured("E15", f"{one.column}: {one.level}", f"more cases: {one.reason}")
     for key, estimate in measured.items():
-        if key.name in ("accuracy", "balanced_accuracy", "ece", "auroc") and not key.label:
+        shown = key.name in ("accuracy", "balanced_accuracy", "ece", "auroc") and not key.label
+        if shown and not rare.hides(key):
             caveat = "student less teacher" if key.who == "difference" else "on these labelled cases"
             unit = "number" if key.who == "difference" or key.name in ("ece", "auroc") else "share"
             better = "lower" if key.name == "ece" else "higher"
@@ -106,7 +111,7 @@ def class_change(evidence: Evidence) -> Iterator[Found]:
         return
     sure = [place for place, chance in chances.items() if chance < SURELY]
     estimate = Estimate(len(sure) / len(chances), None)
-    caveat = f"of {len(chances)} classes, by McNemar's test after Holm; few cases find few changes"
+    caveat = f"of {len(chances)} classes, by a sign-flip test over patients after Holm; few cases find few changes"
     yield entry("E15", "classes that changed", estimate, len(cases), Level.L2, caveat, "share")
     drawn = [moves.get(place) for place in range(len(names))]
     yield Drawing("change of each class", "bars", drawn, "accuracy of the student less the teacher's", names)
@@ -130,9 +135,13 @@ def hidden_groups(evidence: Evidence) -> Iterator[Found]:
         return
     clusters = clustered(inside)
     same = data.student.argmax(1) == data.teacher.argmax(1)
-    shares = [float(same[clusters == place].mean()) for place in range(clusters.max() + 1)]
+    large = np.flatnonzero(np.bincount(clusters) >= LEAST_CASES)
+    if not len(large):
+        yield Unmeasured("E16", "agreement by cluster", f"a cluster of at least {LEAST_CASES} natural inputs")
+        return
+    shares = [float(same[clusters == place].mean()) for place in large]
     worst = int(np.argmin(shares))
-    where = clusters == worst
+    where = clusters == large[worst]
     estimate = Estimate(shares[worst], wilson_interval(int(same[where].sum()), int(where.sum())))
     text = f"lowest of {len(shares)} clusters, chosen for being the lowest: a place to look, no figure of fairness"
     yield entry("E16", "agreement in the worst cluster", estimate, int(where.sum()), Level.L1, text, "share", "higher")

@@ -10,6 +10,7 @@ from ..figures import Warned
 from ..kinds.outputs.class_metrics import log_softmax
 from ..validation import performance
 from ..validation.resampling import Estimate, estimates, interval_of, resamples
+from ..validation.subgroups import LEAST_CASES
 from .evidence import Evidence, flat
 from .levels import Entry, Level, Unmeasured, entry
 
@@ -42,14 +43,18 @@ def nearness(evidence: Evidence) -> Iterator[Found]:
     """F17: whether synthetic inputs are nearer to training data than to data that were held out, of equal number; in
     plain numbers and in the teacher's features."""
     assert evidence.of_training is not None
+    assert evidence.cases is not None
     assert evidence.of_cases is not None
     sets = (evidence.synthetic.packed, evidence.of_training.packed, evidence.of_cases.packed)
     spaces = {"plain numbers": [flat(packed) for packed in sets]}
     inside = [evidence.features(packed) for packed in sets]
     if all(part is not None for part in inside):
         spaces["the teacher's features"] = [part for part in inside if part is not None]
+    if len(evidence.synthetic) < LEAST_CASES:
+        yield Unmeasured("F17", "nearness to training data", f"at least {LEAST_CASES} synthetic inputs")
+        return
     for space, (made, learnt, other) in spaces.items():
-        neighbours = nearest_neighbours(made, learnt, other)
+        neighbours = nearest_neighbours(made, learnt, other, evidence.cases.patients)
         count = len(made)
         half = f"in {space}: a half is what a generator has that copies nobody; {NO_PROOF}"
         yield entry("F17", f"nearer to training, {space}", neighbours["nearer"], count, Level.L4, half, "share")
@@ -66,17 +71,21 @@ def nearness(evidence: Evidence) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def nearest_neighbours(made: np.ndarray, learnt: np.ndarray, other: np.ndarray) -> dict[str, Estimate]:
-    """nearer, ratio, copies of rows `made` (N, D), beside as many training rows as rows that were held out.
+def nearest_neighbours(
+    made: np.ndarray, learnt: np.ndarray, other: np.ndarray, patients: np.ndarray
+) -> dict[str, Estimate]:
+    """nearer, ratio, copies of rows `made` (N, D), beside as many training rows as rows that were held out, of which
+    `patients` (M,) says whose each is.
 
     Rows far from all data share their nearest record, so that one record decides for many of them: intervals draw the
-    records again with all rows that are nearest to each, not single rows.
+    records again with all rows that are nearest to each, not single rows; those that were held out patient by patient.
     """
     from sklearn.neighbors import NearestNeighbors
 
     count = min(len(learnt), len(other))
     random = np.random.RandomState(SEED)
-    learnt, other = (rows[random.permutation(len(rows))[:count]] for rows in (learnt, other))
+    learnt, index_of_other = learnt[random.permutation(len(learnt))[:count]], random.permutation(len(other))[:count]
+    other, patients = other[index_of_other], patients[index_of_other]
     index = NearestNeighbors(n_neighbors=2).fit(learnt)
     to_learnt, which = index.kneighbors(made)
     to_other, which_other = (pair[:, 0] for pair in NearestNeighbors(n_neighbors=1).fit(other).kneighbors(made))
@@ -85,7 +94,7 @@ def nearest_neighbours(made: np.ndarray, learnt: np.ndarray, other: np.ndarray) 
     closer = (first < to_other) + 0.5 * (first == to_other)
     copies = first < np.quantile(own, QUANTILE)
     ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0)
-    records = np.where(first <= to_other, which[:, 0], count + which_other)
+    records = np.where(first <= to_other, which[:, 0], count + patients[which_other])
     shares = estimates(
         lambda weights: {
             "nearer": weights @ closer / weights.sum(1),
@@ -116,7 +125,7 @@ def membership(evidence: Evidence) -> Iterator[Found]:
             -log_losses(getattr(part, who), known)
             for part, known in zip((evidence.of_training, evidence.of_cases), labels)
         )
-        drawn[who] = attack(inside, outside)
+        drawn[who] = attack(inside, outside, evidence.cases.patients)
         for name, values in drawn[who].items():
             estimate = Estimate(float(values[0]), interval_of(values[1:]))
             text = "0.5: cannot be told" if name == "AUC" else "share of the training cases that are told"
@@ -134,13 +143,14 @@ def log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -log_softmax(logits)[np.arange(len(labels)), labels]
 
 
-def attack(inside: np.ndarray, outside: np.ndarray, count: int = 1000) -> dict[str, np.ndarray]:
+def attack(inside: np.ndarray, outside: np.ndarray, patients: np.ndarray, count: int = 1000) -> dict[str, np.ndarray]:
     """AUC, and the share of members (M,) found where 1 % and 0.1 % of the others (N,) are taken for members: each
-    (1 + count,), first on the scores as they are, then resampled, members and others apart."""
+    (1 + count,), first on the scores as they are, then resampled, members and others apart. patients (N,): whose each
+    of the others is; they are drawn as a whole. Of members nobody says whose they are."""
     positive = np.r_[np.ones(len(inside), bool), np.zeros(len(outside), bool)]
     scores = np.r_[inside, outside]
     figures: dict[str, list[np.ndarray]] = {}
-    for weights in (np.ones((1, len(scores))), *_both_drawn(len(inside), len(outside), count)):
+    for weights in (np.ones((1, len(scores))), *_both_drawn(np.arange(len(inside)), patients, count)):
         figures.setdefault("AUC", []).append(performance.auroc(positive, scores, weights))
         for rate in RATES:
             name = f"TPR at {rate:.1%} FPR"
@@ -148,11 +158,11 @@ def attack(inside: np.ndarray, outside: np.ndarray, count: int = 1000) -> dict[s
     return {name: np.concatenate(parts) for name, parts in figures.items()}
 
 
-def _both_drawn(one: int, other: int, count: int) -> Iterator[np.ndarray]:
-    """Weights (R, one + other), a few rows at a time: both parts drawn again, each by itself."""
+def _both_drawn(one: np.ndarray, other: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    """Weights (R, M + N), a few rows at a time: both parts, whose each is (M,) and (N,), drawn again by themselves."""
     for part in range(0, count, AT_ONCE):
         rows = min(AT_ONCE, count - part)
-        drawn = [list(resamples(np.arange(many), rows, 2 * part + side)) for side, many in enumerate((one, other))]
+        drawn = [list(resamples(whose, rows, 2 * part + side)) for side, whose in enumerate((one, other))]
         yield np.concatenate([np.concatenate(weights) for weights in drawn], axis=1)
 
 

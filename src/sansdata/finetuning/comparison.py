@@ -12,7 +12,8 @@ import numpy as np
 from ..figures import Figure, Warned
 from ..validation.answers import Answers, Key, Who, beside
 from ..validation.cases import Cases
-from ..validation.changes import mcnemar
+from ..validation.changes import sign_flip
+from ..validation.rare import RareClasses, rare_classes
 from ..validation.resampling import COUNT, Estimate, estimates
 from ..validation.subgroups import Suppressed, columns_of, group_figures
 from ..validation.summary import MEANINGS
@@ -26,7 +27,7 @@ FORGOT = 0.02
 
 @dataclass(frozen=True)
 class Comparison:
-    """On `cases` cases of `patients` patients of the test fold. chance: McNemar's, that so uneven a change is none.
+    """On `cases` cases of `patients` patients of the test fold. chance: that so uneven a change is none, by patient.
     kept: share of the synthetic inputs on which the network names the teacher's class, before and after; None where
     none were given."""
 
@@ -76,16 +77,17 @@ def compare(
         return figures
 
     measured = estimates(statistics, cases.patients, COUNT)
+    rare = rare_classes(cases)
     return Comparison(
-        len(cases), cases.patient_count, tuple(_figures(measured)),
-        mcnemar(before.decided == labels, after.decided == labels), kept, tuple(stages),
-        tuple(one for column in columns for one in column.suppressed), tuple(_warnings(measured, kept)),
+        len(cases), cases.patient_count, tuple(_figures(measured, rare)),
+        sign_flip(before.decided == labels, after.decided == labels, cases.patients), kept, tuple(stages),
+        (*(one for column in columns for one in column.suppressed), *rare.suppressed), tuple(_warnings(measured, kept)),
     )  # fmt: skip
 
 
-def _figures(measured: Mapping[Key, Estimate]) -> Iterator[Figure]:
+def _figures(measured: Mapping[Key, Estimate], rare: RareClasses) -> Iterator[Figure]:
     for key, one in measured.items():
-        if key.label or not math.isfinite(one.value):
+        if key.label or not math.isfinite(one.value) or rare.hides(key):
             continue
         group = f", {key.group}" if key.group else ""
         unit = "number" if key.who == "difference" or key.name in ("auroc", "auprc", "ece", "brier") else "share"

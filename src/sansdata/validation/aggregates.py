@@ -9,14 +9,20 @@ from ..errors import DisclosureError
 from .cases import Cases
 from .subgroups import LEAST_CASES
 
-COUNTS = ("count", "cases", "patients")
+COUNTS = ("count", "n", "cases", "patients")
 SAYING = {"meaning", "caveat", "needs", "text"}
 """What a finding says of itself, and a row of numbers does not."""
 
 
 def require_aggregates(record: Any, cases: Cases) -> None:
     """Raises DisclosureError where `record`, plain data on its way into a file, holds a list with a number for each
-    case or patient, a cell of fewer than 10 cases, or the name of a patient or of a file."""
+    case or patient, a cell of fewer than 10 cases, or the name of a patient or of a file; and where all of it is of
+    fewer than 10 patients."""
+    if cases.patient_count < LEAST_CASES:
+        raise DisclosureError(
+            f"the cases are of {cases.patient_count} patient(s), and figures of fewer than {LEAST_CASES} are about "
+            "persons; nothing was written"
+        )
     _look(record, "", cases, min(len(cases), cases.patient_count))
 
 

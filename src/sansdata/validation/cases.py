@@ -64,8 +64,7 @@ def load_cases(data: str | Path, task: Task, manifest: Manifest, background: Bac
     """
     if task.pair[1] != "classes":
         raise DataError(f"local cases are of classifiers, and this is a task of {' x '.join(task.pair)}")
-    if len(manifest) < LEAST:
-        raise DataError(f"{len(manifest)} cases: fewer than {LEAST}, of which any figure would be about persons")
+    require_enough(len(manifest), "cases")
     notes: list[str] = []
     if manifest.paths is not None:
         inputs, notes = _from_folder(Path(data).expanduser(), task, manifest, background)
@@ -76,6 +75,18 @@ def load_cases(data: str | Path, task: Task, manifest: Manifest, background: Bac
         notes.append("the manifest names no patients: each case is taken for a patient of its own")
     groups = {name: np.array(values) for name, values in manifest.groups.items()}
     return Cases(inputs, manifest.patients, groups, manifest.identities, (*inputs.notes, *notes))
+
+
+def cases_of_set(data: ImageSet | KindSet, groups: dict[str, np.ndarray]) -> Cases:
+    """A whole set without a manifest: each input is taken for a patient of its own. Raises DataError."""
+    require_enough(len(data), "cases")
+    return Cases(data, np.arange(len(data)), groups, Salted(), data.notes)
+
+
+def require_enough(count: int, what: str) -> None:
+    """Raises DataError for fewer than LEAST."""
+    if count < LEAST:
+        raise DataError(f"{count} {what}: fewer than {LEAST}, of which any figure would be about persons")
 
 
 def _from_folder(

@@ -1,4 +1,4 @@
-"""Whether a second model answers otherwise than a first, case by case: McNemar's exact test, and Holm for several."""
+"""Whether a second model answers otherwise than a first, patient by patient: an exact test, and Holm for several."""
 
 from __future__ import annotations
 
@@ -7,18 +7,32 @@ from typing import TypeVar
 
 import numpy as np
 
-from .subgroups import LEAST_OF_CLASS
+from .rare import rare_places
 
 Key = TypeVar("Key")
 
 
-def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
-    """The chance of so uneven a change between two rows of right answers (N,) bool if neither model were better: exact,
-    by the cases on which just one of them is right; 1 where there are none."""
-    from scipy.stats import binomtest
+def sign_flip(before: np.ndarray, after: np.ndarray, patients: np.ndarray) -> float:
+    """The chance of so uneven a change between two rows of right answers (N,) bool if neither model were better: exact;
+    1 where nothing changed.
 
-    lost, won = int((before & ~after).sum()), int((~before & after).sum())
-    return 1.0 if lost + won == 0 else float(binomtest(lost, lost + won).pvalue)
+    Cases of one patient (N,) int64 are alike, so that what a patient's cases won less what they lost counts as one sum,
+    whose sign would be as likely the other one. Where each patient has one case this is McNemar's exact test.
+    """
+    from scipy.signal import convolve
+    from scipy.stats import binom
+
+    whose = np.unique(patients, return_inverse=True)[1]
+    won = np.bincount(whose, weights=after.astype(np.float64) - before).astype(np.int64)
+    sizes, counts = np.unique(np.abs(won[won != 0]), return_counts=True)
+    chances = np.ones(1)  # of each sum, from the lowest to the highest
+    for size, many in zip(sizes.tolist(), counts.tolist()):
+        own = np.zeros(2 * size * many + 1)
+        own[:: 2 * size] = binom.pmf(np.arange(many + 1), many, 0.5)
+        chances = convolve(chances, own)
+    highest = len(chances) // 2
+    as_uneven = np.abs(np.arange(-highest, highest + 1)) >= abs(int(won.sum()))
+    return min(1.0, max(0.0, float(chances[as_uneven].sum())))  # long convolutions round to some 1e-16
 
 
 def holm(chances: Mapping[Key, float]) -> dict[Key, float]:
@@ -33,12 +47,13 @@ def holm(chances: Mapping[Key, float]) -> dict[Key, float]:
 def changed_classes(
     before: np.ndarray, after: np.ndarray, labels: np.ndarray, classes: int, patients: np.ndarray
 ) -> tuple[dict[int, float], dict[int, float]]:
-    """(class -> chance of so uneven a change after Holm; class -> change in accuracy), of the classes that at least
-    five patients have. before, after (N,) bool: answered right; labels, patients (N,) int64."""
+    """(class -> chance of so uneven a change after Holm; class -> change in accuracy), of the classes that are neither
+    rare nor hidden with those. before, after (N,) bool: answered right; labels, patients (N,) int64."""
     raw, moves = {}, {}
+    rare, beside = rare_places(labels, patients, classes)
     for place in range(classes):
         own = labels == place
-        if len(np.unique(patients[own])) >= LEAST_OF_CLASS:
-            raw[place] = mcnemar(before[own], after[own])
+        if place not in (*rare, *beside):
+            raw[place] = sign_flip(before[own], after[own], patients[own])
             moves[place] = float(after[own].mean() - before[own].mean())
     return holm(raw), moves

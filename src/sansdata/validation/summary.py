@@ -14,6 +14,7 @@ from . import calibration, performance
 from .answers import RECALIBRATED, Answers, Key, Who, beside
 from .cases import Cases
 from .noninferiority import Declaration, Verdict, judge
+from .rare import RareClasses, rare_classes
 from .recalibration import Recalibration
 from .resampling import Estimate, estimates
 from .subgroups import LEAST_CASES, LEAST_OF_CLASS, Suppressed, columns_of, fairlearn_figures, group_figures
@@ -52,7 +53,7 @@ class Validation:
     cases: int
     patients: int
     prevalence: tuple[float | None, ...]
-    """Share of each class, None where so few patients have it that it is not said."""
+    """Share of each class, None where so few patients have it that it is not said, or where it would tell of such."""
     class_names: tuple[str, ...]
     declaration: Declaration
     verdict: Verdict
@@ -118,34 +119,24 @@ def summarise(
 
     measured = estimates(statistics, cases.patients, declared.resamples, SEED)
     measured = {key: Estimate(points.get(key, one.value), one.interval) for key, one in measured.items()}
-    rare = _rare_classes(cases)
-    suppressed = [*(one for column in columns for one in column.suppressed), *rare.values()]
-    verdict = judge(declared, measured[Key(declared.measure, "difference", group=RECALIBRATED if recalibrated else "")])
-    counts = np.bincount(labels, minlength=len(names))
+    rare = rare_classes(cases)
+    suppressed = [*(one for column in columns for one in column.suppressed), *rare.suppressed]
+    decisive = Key(declared.measure, "difference", group=RECALIBRATED if recalibrated else "")
+    verdict = judge(declared, Estimate(math.nan, None) if rare.hides(decisive) else measured[decisive])
+    shares = np.bincount(labels, minlength=len(names)) / len(cases)
     return Validation(
         len(cases), cases.patient_count,
-        tuple(None if name in rare else float(n / len(cases)) for name, n in zip(names, counts)), names, declared,
+        tuple(None if name in rare.hidden else float(one) for name, one in zip(names, shares)), names, declared,
         verdict, (*_figures(measured, rare), *_drawings(both, labels)),
         (*_of_verdict(verdict), *_warnings(measured)), tuple(suppressed), cases.notes,
         dict(recalibrations or {}),
     )  # fmt: skip
 
 
-def _rare_classes(cases: Cases) -> dict[str, Suppressed]:
-    """Classes of so few patients that their figures are not shown."""
-    few = {}
-    for place, name in enumerate(cases.data.class_names):
-        if len(np.unique(cases.patients[cases.labels == place])) < LEAST_OF_CLASS:
-            few[name] = Suppressed("class", name, f"fewer than {LEAST_OF_CLASS} patients")
-    return few
-
-
-def _figures(measured: Mapping[Key, Estimate], rare: Mapping[str, Suppressed]) -> Iterator[Figure]:
-    two_classes_rare = bool(rare) and not any(key.label for key in measured)
+def _figures(measured: Mapping[Key, Estimate], rare: RareClasses) -> Iterator[Figure]:
     for key, one in measured.items():
         base = key.name.removesuffix(" against the rest").removesuffix(" gap")
-        of_class_one = base in ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv")
-        if not math.isfinite(one.value) or key.label in rare or (two_classes_rare and of_class_one):
+        if not math.isfinite(one.value) or rare.hides(key):
             continue
         what = f"{key.name} of {key.label}" if key.label else key.name
         group = f", {key.group}" if key.group else ""
@@ -176,8 +167,8 @@ def _of_verdict(verdict: Verdict) -> Iterator[Warned]:
     if not math.isfinite(verdict.difference):
         yield Warned(
             "no verdict", None,
-            f"{verdict.measure} does not exist on these cases, such as where no case is of some class: declare another "
-            "measure, or bring cases of every class.",
+            f"{verdict.measure} does not exist on these cases, or is not said, such as where fewer than "
+            f"{LEAST_OF_CLASS} patients have some class: declare another measure, or bring cases of every class.",
         )  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def _fingerprint(world: World) -> str:
     for part in (*world.run.data, world.tests):
         for values in (part.images, part.labels):
             digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
-            digest.update(values.contiguous().numpy())
+            digest.update(values.contiguous().numpy().tobytes())
     for ids in world.tests.per_client:
         digest.update(ids.astype("<i8").tobytes() + b"|")
     return digest.hexdigest()
