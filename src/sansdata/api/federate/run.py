@@ -163,7 +163,8 @@ class _Rounds:
 
         alone = local_only_model(run, settings.batch_norm != "frozen") if last and settings.local_only else None
         try:
-            figures = run.measure(self.world.tests, personal=last, alone=alone, listen=listen) | others
+            measured = run.measure(self.world.tests, personal=last, alone=alone, listen=listen)
+            figures = {**measured, **others}
         except Interrupted:
             raise
         except Exception as fault:
