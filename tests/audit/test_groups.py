@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 from small_evidence import digits, drawn, evidence
 
+from sansdata.audit import groups
 from sansdata.audit.evidence import Evidence
 from sansdata.audit.groups import class_change, group_fairness, hidden_groups
 from sansdata.audit.levels import Entry, Level, Unmeasured
@@ -100,3 +101,18 @@ def test_clusters_are_a_place_to_look_and_need_natural_inputs() -> None:
     found = entries(hidden_groups(replace(with_natural, natural=natural)))
     assert found["agreement in the worst cluster"].value == 1
     assert found["agreement in the worst cluster"].level == Level.L1
+
+
+def test_a_cluster_of_few_persons_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 60 natural inputs a cluster of 3 on which both never agree, and one of 57 on which they do."""
+    images, _ = digits()
+    clusters = np.repeat([0, 1], [57, 3])
+    monkeypatch.setattr(groups, "clustered", lambda inside: clusters)
+    logits = np.eye(10)[np.zeros(60, np.int64)]
+    natural = replace(drawn(logits, np.where(clusters[:, None] == 1, -logits, logits)), packed=images[:60])
+    several = list(hidden_groups(replace(evidence(images[:20]), natural=natural)))
+    assert entries(several)["agreement in the worst cluster"].count == 57
+    assert entries(several)["agreement in the worst cluster"].value == 1
+    monkeypatch.setattr(groups, "clustered", lambda inside: np.arange(60) % 8)
+    (missing,) = hidden_groups(replace(evidence(images[:20]), natural=natural))
+    assert isinstance(missing, Unmeasured)

@@ -149,7 +149,7 @@ class _Rounds:
             )
             return {}
 
-    def _measured(self, line: dict[str, Any], others: Mapping[str, float]) -> dict[str, Any]:
+    def _measured(self, line: dict[str, Any], others: dict[str, float]) -> dict[str, Any]:
         """The line with figures where they are due, `others` among them. Raises Interrupted where a signal comes during
         the last ones."""
         settings, run = self.world.settings, self.world.run
