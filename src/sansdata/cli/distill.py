@@ -132,8 +132,8 @@ def distill(
     if settings.sealed:
         print(f"sealed    {out / 'chain.jsonl'}: {_sealed_how(out)}; check it: sansdata verify {out}")
     if many := undeclared(ledger):
-        first_path = ledger["violations"][0]["path"]
-        print(f"warning   {many} undeclared read(s), first {first_path}: see {out / 'ledger.json'}")
+        first = next(iter(ledger["violations"]), {}).get("path", "not listed")
+        print(f"warning   {many} undeclared read(s), first {first}: see {out / 'ledger.json'}")
     failed = _export(out, export) if export else 0
     if (out / "report.html").is_file():
         print(f"report    {out / 'report.html'}")

@@ -95,4 +95,5 @@ def _summary(directory: Path) -> dict[str, Any]:
     ledger = read_ledger(directory)
     if not ledger:
         return {}
-    return {"files": len(ledger["files"]), "violations": undeclared(ledger), "unwatched": len(ledger["unwatched"])}
+    counted = {name: len(ledger.get(name) or ()) for name in ("files", "unwatched")}
+    return {"files": counted["files"], "violations": undeclared(ledger), "unwatched": counted["unwatched"]}
