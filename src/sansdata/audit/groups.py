@@ -114,7 +114,7 @@ def class_change(evidence: Evidence) -> Iterator[Found]:
     caveat = f"of {len(chances)} classes, by a sign-flip test over patients after Holm; few cases find few changes"
     yield entry("E15", "classes that changed", estimate, len(cases), Level.L2, caveat, "share")
     drawn = [moves.get(place) for place in range(len(names))]
-    yield Drawing("change of each class", "bars", drawn, "accuracy of the student less the teacher's", names)
+    yield Drawing("change of each class", "bars", drawn, "accuracy of the student less the teacher's", names, "share")
     worse = [place for place in sure if moves[place] < 0]
     if worse:
         yield Warned(
