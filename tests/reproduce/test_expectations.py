@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sansdata.reproduce.expectations import Judgement, Seed, judgements
-from sansdata.reproduce.page import write_page
+from sansdata.reproduce.page import _by_seed, _row, write_page
 from sansdata.reproduce.recipes import RECIPES
 from sansdata.reproduce.recipes.model import Arm, Expectation, Recipe
 
@@ -209,3 +209,16 @@ def test_a_seed_on_two_processors_counts_once():
     values = {"ours": {"accuracy": ours}, "host": {"accuracy": by_seed((1.0, 1.0)) | by_seed((1.0, 1.0), "q")}}
     ((_, judgement),) = judgements(recipe(Expectation(better="ours", worse="host")), values)
     assert judgement.measured == "+3.50 ± 1.00, 2 seeds"
+
+
+def test_a_measure_without_a_value_is_left_out_and_the_row_says_of_how_many() -> None:
+    """Masks that are all empty have no ejection fraction."""
+    runs = [
+        {"arm": "noise", "seed": seed, "processor": "here", "accuracy": 0.5, "measures": {"r": r, "gap": float("nan")},
+         "cpu_seconds": 1, "cost": {}}
+        for seed, r in enumerate((0.25, 0.75, float("nan")))
+    ]  # fmt: skip
+    arm = {"name": "noise", "role": "floor", "paper": "", "steps": 10}
+    assert "| 50.00 ± 0.00 | 0.50 ± 0.35 (2 of 3) | - | 3 | 10 |" in _row(arm, runs, ["r", "gap"])
+    assert set(_by_seed(runs)["noise"]) == {"accuracy", "r"}
+    assert len(_by_seed(runs)["noise"]["r"]) == 2

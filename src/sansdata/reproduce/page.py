@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -140,8 +140,7 @@ def _picture(value: dict[str, Any]) -> bytes | None:
     pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in roles}
     for run in value["runs"]:
         if "failed" not in run:
-            known = {"accuracy": None if run["accuracy"] is None else 100 * run["accuracy"], **run.get("measures", {})}
-            across, up = (known.get(name) for name in recipe.plane)
+            across, up = (_measured(run).get(name) for name in recipe.plane)
             if across is not None and up is not None:
                 pairs[run["arm"]].append((across, up))
     papers = {
@@ -163,11 +162,17 @@ def _by_seed(runs: list[dict[str, Any]]) -> BySeed:
     values: dict[str, dict[str, dict[Seed, float]]] = {}
     for run in runs:
         if "failed" not in run:
-            own = {} if run["accuracy"] is None else {"accuracy": 100 * run["accuracy"]}  # samples have none
             bed = run["processor"] + run.get("teacher", {}).get("sha256", "")
-            for name, value in {**own, **run.get("measures", {})}.items():
+            for name, value in _measured(run).items():
                 values.setdefault(run["arm"], {}).setdefault(name, {})[run["seed"], bed] = value
     return values
+
+
+def _measured(run: dict[str, Any]) -> dict[str, float]:
+    """The accuracy in per cent and every measure of a run, but for those without a value: samples have no accuracy, and
+    masks that are empty no ejection fraction, which its file says by nan."""
+    several = {"accuracy": None if run["accuracy"] is None else 100 * run["accuracy"], **run.get("measures", {})}
+    return {name: value for name, value in several.items() if value is not None and isfinite(value)}
 
 
 def _networks(recipe: Recipe, teacher: dict[str, Any]) -> str:
@@ -180,11 +185,11 @@ def _networks(recipe: Recipe, teacher: dict[str, Any]) -> str:
     )
 
 
-def _by_number(rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]) -> list[float]:
-    """One value a seed: where it was run on several processors, the mean of them."""
+def _by_number(rows: list[dict[str, Any]], name: str) -> list[float]:
+    """One value of a measure a seed: where it was run on several processors, the mean of them."""
     by_number: dict[int, list[float]] = {}
     for row in rows:
-        if (own := value(row)) is not None:
+        if (own := _measured(row).get(name)) is not None:
             by_number.setdefault(row["seed"], []).append(own)
     return [mean(values) for values in by_number.values()]
 
@@ -197,12 +202,12 @@ def _row(arm: dict[str, Any], rows: list[dict[str, Any]], names: list[str]) -> s
             + " | ".join([*cells_of_arm, "not run", *("-" for _ in names), "0", str(arm["steps"]), "- | - | -"])
             + " |"
         )
+    seeds = len({row["seed"] for row in rows})
     agreed = [row["agreement"] for row in rows if row.get("agreement") is not None]
     cells = [
         *cells_of_arm,
-        _spread(_by_number(rows, lambda row: None if row["accuracy"] is None else 100 * row["accuracy"])),
-        *(_spread(_by_number(rows, lambda row, name=name: row.get("measures", {}).get(name))) for name in names),
-        str(len({row["seed"] for row in rows})),
+        *(_spread(_by_number(rows, name), seeds) for name in ("accuracy", *names)),
+        str(seeds),
         str(arm["steps"]),
         f"{mean(row['cpu_seconds'] for row in rows):.0f}",
         f"{mean(row['cost'].get('samples', 0) for row in rows):,.0f}",
@@ -211,11 +216,12 @@ def _row(arm: dict[str, Any], rows: list[dict[str, Any]], names: list[str]) -> s
     return "| " + " | ".join(cells) + " |"
 
 
-def _spread(values: list[float]) -> str:
-    """Mean and standard deviation over the seeds."""
+def _spread(values: list[float], seeds: int) -> str:
+    """Mean and standard deviation over the seeds, and how many of them have a value where not all have."""
     if not values:
         return "-"
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+    spread = f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+    return spread if len(values) == seeds else f"{spread} ({len(values)} of {seeds})"
 
 
 def _where(runs: list[dict[str, Any]]) -> str:
