@@ -114,11 +114,11 @@ def _require_size(tensors: dict[str, Tensor], source: Path) -> None:
             f"{source}: {len(tensors):,} tensors of {elements:,} elements; at most {MAX_TENSORS:,} of {MAX_ELEMENTS:,} "
             "are read again. Choose one set of weights with --key"
         )
-    held = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors.values()}
-    need, there = sum(value.numel() * value.element_size() for value in tensors.values()), sum(held.values())
-    if need > max(SMALL_BYTES, MAX_SHARING * there) or need > MAX_FILE_BYTES:
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors.values()}
+    need, size = sum(value.numel() * value.element_size() for value in tensors.values()), sum(storages.values())
+    if need > max(SMALL_BYTES, MAX_SHARING * size) or need > MAX_FILE_BYTES:
         raise UnsafeFileError(
-            f"{source}: its {len(tensors):,} names would take {need:,} bytes and share {there:,}; expected at most "
+            f"{source}: its {len(tensors):,} names would take {need:,} bytes and share {size:,}; expected at most "
             f"{MAX_SHARING} names for each. Choose one set of weights with --key"
         )
 

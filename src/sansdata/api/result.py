@@ -154,18 +154,18 @@ def teacher_or_spec(teacher: Any, task: TaskLike) -> Teacher | str:
             "sansdata.Teacher.from_module(module, task)"
         )
     if task is not None:
-        own, asked = teacher.task, load_task(task_field(task))
+        own, given = teacher.task, load_task(task_field(task))
         mend = "Leave task out: a Teacher has its own"
-        same_job(own, asked, f"the teacher '{teacher.source}'", mend)
-        if asked.own_preprocessing != own.own_preprocessing:
+        same_job(own, given, f"the teacher '{teacher.source}'", mend)
+        if given.own_preprocessing != own.own_preprocessing:
             raise TeacherError(f"the teacher '{teacher.source}' has another preprocessing than the task. {mend}")
     return teacher
 
 
 def teacher_of(teacher: Any, job: Task) -> Teacher:
     """A Teacher, or the one of a SPEC for this job. Raises what `teacher_or_spec` and reading it raise."""
-    named = teacher_or_spec(teacher, None)
-    return load_teacher(named, job) if isinstance(named, str) else named
+    source = teacher_or_spec(teacher, None)
+    return load_teacher(source, job) if isinstance(source, str) else source
 
 
 @dataclass(frozen=True)

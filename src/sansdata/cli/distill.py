@@ -177,9 +177,9 @@ def _export(out: Path, targets: Sequence[Target]) -> int:
             for line in lines_of(write(out, target.value)):
                 print(line)
         except Exception as fault:  # of the exporters' own, too
-            said = str(fault) if isinstance(fault, SansdataError) else first_line(fault)
+            reason = str(fault) if isinstance(fault, SansdataError) else first_line(fault)
             again = f"the student is there; try again: sansdata export {out} --to {target.value}"
-            print(f"warning   no {target.value} was written: {said}. {again}", file=sys.stderr)
+            print(f"warning   no {target.value} was written: {reason}. {again}", file=sys.stderr)
             failed = failed or getattr(fault, "exit_code", 1)
     report(out)
     return failed

@@ -317,8 +317,8 @@ def lines(answers: np.ndarray, model: Model) -> Iterator[str]:
     one half, with their probabilities; of what names no classes the numbers."""
     if answers.ndim == 2 and model.answers == "multilabel":
         for number, shares in enumerate(1 / (1 + np.exp(-answers.astype(np.float64)))):
-            named = [f"{model.name_of(label)} {share:.4f}" for label, share in enumerate(shares) if share > 0.5]
-            yield f"{number}\t{', '.join(named) or 'none'}"
+            labels = [f"{model.name_of(label)} {share:.4f}" for label, share in enumerate(shares) if share > 0.5]
+            yield f"{number}\t{', '.join(labels) or 'none'}"
         return
     if answers.ndim != 2 or model.answers != "classes":
         yield from (f"{number}\t{np.array2string(answer, threshold=8)}" for number, answer in enumerate(answers))

@@ -86,33 +86,33 @@ def say_costs(teacher: Teacher, formula: Formula, settings: RunSettings, budget:
     for meter in meters:
         meter.warn = announce
     steps, watching = steps_of(formula, budget), most_watched(settings)
-    asked = formula.calls(steps)
-    if asked is None:
+    calls = formula.calls(steps)
+    if calls is None:
         announce(
             f"queries   unknown: '{settings.method}' gives no formula of what it asks; the limits of the service hold"
         )
     else:
-        _say_price(asked, steps, watching, [meter.offer for meter in meters])
+        _say_price(calls, steps, watching, [meter.offer for meter in meters])
     watched = watching - _samples(CHECKS)
     if len(meters) == 1:
         _require_room(meters[0], formula, steps, watched)
         return
     for meter in meters:  # nobody knows before how often each of them will be asked
         _require_room(meter, None, steps, watched)
-        share = ceil_div(_samples(asked or Questions()), len(meters))
+        share = ceil_div(_samples(calls or Questions()), len(meters))
         if passed := meter.beyond(share, ceil_div(share, meter.offer.batch)):
             announce(f"warning   {_passes(meter, *passed)}, if all of its services are asked equally often")
 
 
-def _say_price(asked: Questions, steps: int, watching: int, offers: list[Offer]) -> None:
+def _say_price(calls: Questions, steps: int, watching: int, offers: list[Offer]) -> None:
     """Of several services the dearest answers everything, at most."""
-    requests = max(_requests(asked, offer.batch) for offer in offers)
-    dearest = {rows: max(offer.costs(rows, ceil_div(rows, offer.batch)) for offer in offers) for rows in asked}
-    money = sum((dearest[rows] * times for rows, times in asked.items()), Decimal(0))
+    requests = max(_requests(calls, offer.batch) for offer in offers)
+    dearest = {rows: max(offer.costs(rows, ceil_div(rows, offer.batch)) for offer in offers) for rows in calls}
+    money = sum((dearest[rows] * times for rows, times in calls.items()), Decimal(0))
     several = len(offers) > 1
     bound, each = ("at most ", f" for each of {len(offers)} services") if several else ("", "")
     price = f", {bound}{money} in money" if money else ""
-    announce(f"queries   {_samples(asked):,} in {bound}{requests:,} requests for {steps:,} student steps{price}")
+    announce(f"queries   {_samples(calls):,} in {bound}{requests:,} requests for {steps:,} student steps{price}")
     more = watching + (_samples(CHECKS) if several else 0)  # a part of a teacher is checked by itself, too
     announce(f"          at most {more:,} more to check the teacher and to score the student{each}")
 

@@ -266,8 +266,8 @@ def of_service(run: Run) -> list[Row]:
     several = run.summary.at("service").items()[:ROWS]
     if not several:
         return _of_one_service(run.summary.at("service"))
-    named = [(f"{number}. {clip(one.at('source').text(), 40)}", one) for number, one in enumerate(several, 1)]
-    return [(f"{text}, {name}", value) for name, one in named for text, value in _of_one_service(one)]
+    services = [(f"{number}. {clip(one.at('source').text(), 40)}", one) for number, one in enumerate(several, 1)]
+    return [(f"{text}, {name}", value) for name, one in services for text, value in _of_one_service(one)]
 
 
 def _of_one_service(tree: Tree) -> list[Row]:

@@ -162,8 +162,8 @@ def _named_otherwise(folder: Path, config: Any, task: Task) -> list[str]:
     theirs, ours = _names(config), task.class_names
     if not theirs or not ours or sorted(map(str.lower, theirs)) == sorted(map(str.lower, ours)):
         return []
-    named, asked = (", ".join(names[:3]) + (", ..." if len(names) > 3 else "") for names in (theirs, ours))
-    return [f"{folder}: calls its classes {named}, and the task {asked}: they are taken in their order"]
+    first, second = (", ".join(names[:3]) + (", ..." if len(names) > 3 else "") for names in (theirs, ours))
+    return [f"{folder}: calls its classes {first}, and the task {second}: they are taken in their order"]
 
 
 def _seen_by(folder: Path, config: Any, task: ImageTask) -> tuple[Task, list[str]]:

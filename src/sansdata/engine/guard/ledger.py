@@ -111,8 +111,8 @@ def ledger_of(value: Any) -> dict[str, Any]:
 
 def undeclared(ledger: Mapping[str, Any]) -> int:
     """How many undeclared reads a record tells of: the number that it gives, and no fewer than it lists."""
-    listed, told = ledger.get("violations"), ledger.get("undeclared")
-    return max(len(listed) if isinstance(listed, list) else 0, told if isinstance(told, int) else 0)
+    entries, count = ledger.get("violations"), ledger.get("undeclared")
+    return max(len(entries) if isinstance(entries, list) else 0, count if isinstance(count, int) else 0)
 
 
 def _distinct(records: list[Mapping[str, Any]], kind: str, names: tuple[str, ...]) -> list[Any]:

@@ -70,8 +70,8 @@ class Transcripts(OutputKind):
     def references(self, texts: Sequence[str]) -> Tensor:
         """(B, M) int64 of whole texts, M as the longest needs: what transcripts are measured against. A text that was
         cut would forgive whatever is not heard behind the cut."""
-        known = [self._encoded(text) for text in texts]
-        return self._rows(known, max(self.spec.length, 1 + max(map(len, known), default=0)))
+        several = [self._encoded(text) for text in texts]
+        return self._rows(several, max(self.spec.length, 1 + max(map(len, several), default=0)))
 
     def unwritable(self, texts: Sequence[str]) -> int:
         """How many letters of texts, but for spaces and signs, the alphabet lacks; 0 where there is none."""
@@ -81,8 +81,8 @@ class Transcripts(OutputKind):
 
     def _rows(self, several: Sequence[Sequence[int]], length: int) -> Tensor:
         rows = torch.full((len(several), length), IGNORED)
-        for row, known in zip(rows, several):
-            row[: len(known) + 1] = torch.tensor([*known, self.spec.end])
+        for row, ids in zip(rows, several):
+            row[: len(ids) + 1] = torch.tensor([*ids, self.spec.end])
         return rows
 
     def _encoded(self, text: str) -> list[int]:

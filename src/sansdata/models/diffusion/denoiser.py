@@ -116,16 +116,16 @@ class Denoiser(nn.Module):
         start = noise * self.schedule.scale
         shares = torch.linspace(1, 0, count + 1, dtype=torch.float64, device=noise.device)
         times = self.schedule.at(shares)
-        signal = seen = torch.zeros_like(noise)
+        signal = clean = torch.zeros_like(noise)
         signals = []
         for number in range(count):
             now, then = (times[number + one].expand(noise.shape[0]) for one in (0, 1))
             state = path.state(start, signal, now)
-            seen = self.clean(state, now.to(noise.dtype), label, guidance)
+            clean = self.clean(state, now.to(noise.dtype), label, guidance)
             kept = beside(path.kept(now, then), signal)
-            signals.append(seen if number == 0 else signal)
-            signal = kept * signal + (1 - kept) * seen
-        return seen, [*signals, signal]
+            signals.append(clean if number == 0 else signal)
+            signal = kept * signal + (1 - kept) * clean
+        return clean, [*signals, signal]
 
 
 def _formula(name: str) -> Schedule:

@@ -207,8 +207,8 @@ class Client:
 
     def _named_key(self) -> tuple[str, str]:
         """(name of the variable, key) of the first that is set."""
-        found = ((name, os.environ.get(name, "").strip()) for name in self.keys)
-        return next(((name, key) for name, key in found if key), ("", ""))
+        variables = ((name, os.environ.get(name, "").strip()) for name in self.keys)
+        return next(((name, key) for name, key in variables if key), ("", ""))
 
     def without_key(self, text: str) -> str:
         """In one line, and without the key where the service repeats it."""
