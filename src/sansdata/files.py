@@ -79,9 +79,14 @@ def write_json(path: Path, value: Any) -> None:
     not read again: the old file stands then."""
     text = NUMBERS.sub(lambda found: "".join(found[0].split()), json.dumps(value, indent=1)) + "\n"
     data = text.encode()
+    require_readable(path, data)
+    write_atomic(path, data)
+
+
+def require_readable(path: Path, data: bytes) -> None:
+    """Raises OSError where `read_json` would not read `data` of JSON again: it must not be written at `path` then."""
     if fault := _too_large(data):
         raise OSError(errno.EFBIG, f"it would hold {fault}, which is not read again", str(path))
-    write_atomic(path, data)
 
 
 def open_in_place(path: Path) -> FileIO:

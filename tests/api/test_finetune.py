@@ -198,5 +198,6 @@ def test_the_command(hospital: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, argv)
     assert done.exit_code == 0, f"{done.output}{done.exception!r}"
     assert "change in accuracy, scanner: two" in done.output
-    assert "McNemar" in done.output
+    assert "of so uneven a change, by patient" in done.output
+    assert 0 <= json.loads((tmp_path / "new" / "finetune.json").read_text())["test"]["chance"] <= 1
     assert "its parent is" in done.output

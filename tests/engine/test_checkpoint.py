@@ -155,6 +155,14 @@ def test_state_that_cannot_be_kept_leaves_what_stands(tmp_path):
     assert loaded_step(tmp_path) == 1
 
 
+def test_a_state_that_would_not_be_read_again_is_not_saved_over_one_that_is(tmp_path):
+    save(tmp_path, 1)
+    with pytest.raises(OSError, match="more than 1,000,000 lists, mappings and texts, which is not read again"):
+        checkpoints(tmp_path).save(2, state_at(2), {"names": ["one"] * 500_001})
+    assert names(tmp_path) == ["LATEST", "step-000000001"]
+    assert loaded_step(tmp_path) == 1
+
+
 def test_too_little_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
     save(tmp_path, 1)
     usage = type("Usage", (), {"free": 10})

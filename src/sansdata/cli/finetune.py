@@ -51,7 +51,7 @@ def finetune(
         )
     for one in comparison.figures:
         print(f"{one.name:<44} {one.value:8.4f}{words.between(one.interval)}")
-    print(f"McNemar   {comparison.chance:.4g}: the chance of so uneven a change, by patient, if there were none")
+    print(f"chance    {comparison.chance:.4g} of so uneven a change, by patient, if there were none")
     if comparison.kept is not None:
         before, after = (words.percent(share) for share in comparison.kept)
         print(f"synthetic the teacher's class is named for {before} before, for {after} after")

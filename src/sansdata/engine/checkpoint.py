@@ -31,6 +31,7 @@ from ..files import (
     read_regular,
     reason,
     remove,
+    require_readable,
     sha256,
     sync_directory,
     temporary_name,
@@ -73,8 +74,9 @@ class Checkpoints:
             self._require_numbers(tensors, step)
             with self.together():
                 write_synced(work / f"rank-{rank}.safetensors", safetensors_parts(tensors))
-                text = json.dumps({"schema": SCHEMA, "step": step, "facts": dict(facts), "state": tree})
-                write_synced(work / f"rank-{rank}.json", text.encode())
+                text = json.dumps({"schema": SCHEMA, "step": step, "facts": dict(facts), "state": tree}).encode()
+                require_readable(final / f"rank-{rank}.json", text)
+                write_synced(work / f"rank-{rank}.json", text)
             with self.together():
                 if rank == 0:
                     self._commit(work, final)

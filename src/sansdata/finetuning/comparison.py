@@ -50,7 +50,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "cases": self.cases, "patients": self.patients, "mcnemar": self.chance,
+            "cases": self.cases, "patients": self.patients, "chance": self.chance,
             "kept": None if self.kept is None else {"before": self.kept[0], "after": self.kept[1]},
             "stages": [{"name": s.name, "epochs": len(s.losses) - 1, "kept": s.kept, "loss before": s.losses[0],
                         "loss after": s.losses[s.kept]} for s in self.stages],
