@@ -51,8 +51,8 @@ def add_accuracy(run_dir: Path, accuracies: dict[str, float], source: str) -> st
 
 
 def drawings(entries: list[dict[str, Any]]) -> list[Drawing]:
-    """Quality against size and against latency, a point for each file as it was exported last. The quality is accuracy
-    on real data where every file has one, else agreement with the student."""
+    """Quality against size and against latency, a point for each of several files as it was exported last. The
+    quality is accuracy on real data where every file has one, else agreement with the student."""
     latest = {str(entry.get("name")): entry for entry in entries}
     quality = "accuracy" if all(_number(entry, "accuracy") is not None for entry in latest.values()) else "agreement"
     of = "accuracy on real data" if quality == "accuracy" else "agreement with the student"
@@ -63,9 +63,9 @@ def drawings(entries: list[dict[str, Any]]) -> list[Drawing]:
             x, y = _number(entry, axis), _number(entry, quality)
             if x is not None and y is not None:
                 points[name] = [[x / 1000 if axis == "size" else x, 100 * y]]
-        if points:
+        if len(points) > 1:  # one alone is against nothing, and stands in the table
             title = f"{quality} against {'size' if axis == 'size' else 'latency'}"
-            made.append(Drawing(title, "curve", points, f"up: {of}, in per cent; right: {unit}"))
+            made.append(Drawing(title, "points", points, f"up: {of}, in per cent; right: {unit}"))
     return made
 
 

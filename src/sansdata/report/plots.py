@@ -237,7 +237,7 @@ def reliability(name: str, label: str, bins: Sequence[Mapping[str, float]]) -> s
     low, high, number, sure, right = (
         [entry[key] for entry in bins] for key in ("lower", "upper", "count", "confidence", "accuracy")
     )
-    with canvas(4.2, 3.9) as (figure, axes):
+    with canvas(4.2, 4.4) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=MARKS["ink"], linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
         axes.bar(low, right, [b - a for a, b in zip(low, high)], align="edge", color=MARKS["blue"],
                  edgecolor=MARKS["paper"], label="accuracy")  # fmt: skip
@@ -246,7 +246,8 @@ def reliability(name: str, label: str, bins: Sequence[Mapping[str, float]]) -> s
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="the student's confidence", ylabel="share that is right")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
-        axes.legend(frameon=False, labelcolor=MARKS["ink"], loc="upper left")
+        # Above the axes: bars stand wherever the student is sure or unsure.
+        figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside upper left")
         return svg(figure, name, label)
 
 

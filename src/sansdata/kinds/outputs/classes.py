@@ -182,7 +182,7 @@ class Classes(OutputKind):
             ),
             Figure(
                 "balanced_accuracy", float(np.nanmean(per_class)), "share",
-                f"mean over the classes; guessing has {1 / classes:.1%}", "higher",
+                f"mean over the classes; guessing has {100 / classes:.1f} %", "higher",
             ),
             *_rankings(metrics.log_odds(answers), truth),
             Figure("ece", metrics.expected_calibration_error(bins), "number",
