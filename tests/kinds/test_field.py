@@ -114,6 +114,8 @@ def test_samples_stand_in_the_place_of_their_noise() -> None:
     assert first.shape == (4, 8, 1)
     assert first[:, :4].max() == 0
     assert first[:, 4:].min() == 255
+    legend = PICTURES.legend(("teacher", "student"))
+    assert legend == "From left to right, of the same noise: the teacher and the student."
     points = POINTS.drawn([Record({}), Record({})], {"teacher": torch.ones(2, 3), "student": torch.zeros(2, 3)})
     assert PICTURES.captions(answers.numpy(), named) == [("", "")] * 2
     assert points[0].fields == {"teacher": "1 1 1", "student": "0 0 0"}  # type: ignore[union-attr]

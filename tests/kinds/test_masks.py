@@ -212,6 +212,17 @@ def test_contours_are_drawn_into_a_picture_in_a_colour_for_each() -> None:
     assert colours[0] & colours[1] == {(90, 90, 90)}
 
 
+def test_the_legend_names_each_one_s_colour() -> None:
+    mask = np.zeros((2, 6, 7), np.uint8)
+    mask[1, 2:4, 2:5] = 1
+    whose = ("teacher", "student")
+    only = {name: torch.from_numpy(logits_of(mask[place][None], 3)) for place, name in enumerate(whose)}
+    (picture,) = kind().drawn([Picture(np.full((6, 7, 1), 90, np.uint8))], only)
+    red, _, blue = max(picture.pixels.reshape(-1, 3).tolist(), key=lambda pixel: max(pixel))  # type: ignore[union-attr]
+    assert blue > red, "the only contour is the student's"
+    assert kind().legend(whose) == "Contours: orange the teacher's, blue the student's."
+
+
 def test_the_world_of_masks_is_one_of_images() -> None:
     task = WORLDS["masks"].task
     assert task.pair == ("image", "masks")

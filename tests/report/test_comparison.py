@@ -191,7 +191,7 @@ def test_runs_of_tables_are_compared_as_rows(tmp_path: Path):
         build(tmp_path / name, seed, settings=settings, row=real_run.TABLE) for seed, name in enumerate(("a", "bb"))
     ]
     done = page(*runs)
-    assert "size count doubt colour shape taken for" in done.text["samples"]
+    assert "size count doubt colour shape the teacher's answer" in done.text["samples"]
     assert "rows teacher queries" in done.text["table"]
     assert "image" not in done.text["table"] + done.text["samples"]
 

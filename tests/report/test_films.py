@@ -37,6 +37,8 @@ def test_a_film_stands_with_its_curves_below() -> None:
     assert row["size"] == "4 frames of 8×8"
     assert "teacher" in row["svg"]
     assert "student" in row["svg"]
+    orange, blue = (row["svg"].index(f"var(--{colour})") for colour in ("orange", "blue"))
+    assert orange < blue, "the teacher's curve has another colour than its contour"
 
 
 def test_a_run_on_clips_ends_with_a_page_of_films(tmp_path: Path) -> None:
@@ -55,4 +57,5 @@ def test_a_run_on_clips_ends_with_a_page_of_films(tmp_path: Path) -> None:
     page = sansdata.report(tmp_path / "run")
     text = Path(page).read_text()
     assert "data:image/webp;base64" in text
+    assert "Contours: orange the teacher&#39;s, blue the student&#39;s." in text
     assert not re.search(r"(src|href)=.https?:", text)

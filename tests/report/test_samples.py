@@ -41,7 +41,7 @@ def test_rows_are_a_table_with_the_columns_of_the_task_and_their_histograms(tmp_
     run = real_run.build(tmp_path / "run", real_run.TABLE)
     done = page(run)
     assert images(run) == 0
-    assert "size count doubt colour shape taken for" in done.text["samples"]
+    assert "size count doubt colour shape the teacher's answer" in done.text["samples"]
     for name in ("size", "count", "doubt", "colour", "shape"):
         assert f"column {name}" in done.labels
     task = read_run(run).task

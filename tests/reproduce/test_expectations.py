@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from sansdata.reproduce.expectations import Judgement, Seed, judgements
 from sansdata.reproduce.page import _by_seed, _row, write_page
+from sansdata.reproduce.pictures import apart
 from sansdata.reproduce.recipes import RECIPES
 from sansdata.reproduce.recipes.model import Arm, Expectation, Recipe
 
@@ -138,6 +140,15 @@ def test_measures_have_columns_with_their_spread(tmp_path: Path):
     total = next(line for line in text.splitlines() if line.startswith("0 holds, 0 fails, 1 undecided."))
     assert " muse," in total  # which nobody ran here
     assert " fm," not in total
+
+
+def test_names_beside_a_plane_keep_their_order_and_do_not_cover_each_other():
+    heights = [0.0, 0.5, 0.51, 0.52, 0.98, 1.0]
+    moved = apart(heights, 0.05)
+    assert all(above - below >= 0.05 - 1e-12 for below, above in pairwise(moved))
+    assert moved[0] == 0.0
+    assert moved[-1] == 1.0
+    assert apart([0.2, 0.8], 0.05) == [0.2, 0.8]
 
 
 def test_a_recipe_with_a_plane_has_a_picture_of_its_arms(tmp_path: Path):

@@ -209,6 +209,10 @@ class OutputKind(ABC):
         """The samples with answers drawn into them. several: whose -> the answers to them. Default: as they are."""
         return previews
 
+    def legend(self, whose: Sequence[str]) -> str:
+        """How to read what `drawn` draws of these, a sentence. Default: there is nothing to say."""
+        return ""
+
     @abstractmethod
     def signature(self) -> tuple[str, tuple[int, ...]]:
         """(name, sizes after the batch axis) of an exported model's output."""

@@ -216,16 +216,17 @@ def _queries(member: Member, series: Series) -> Sequence[float]:
 
 
 def samples(groups: Sequence[Group], total_bytes: int) -> list[Row]:
-    """The last samples of each run, with what the teacher takes each for."""
+    """The last samples of each run, with the teacher's answer to each."""
     shown = [
         (group, place, member, member.run.grids[-1])
         for place, group in enumerate(groups) for member in group.members if member.run.grids
     ]  # fmt: skip
     each = total_bytes // max(1, len(shown) * PER_RUN)
     return [
-        {**_badge(group, place), "name": member.name, "step": grid.step, "shown": rows_of(grid.samples[:PER_RUN], each)}
+        {**_badge(group, place), "name": member.name, "step": grid.step, "legend": grid.legend,
+         "shown": rows_of(grid.samples[:PER_RUN], each)}
         for group, place, member, grid in shown
-    ]
+    ]  # fmt: skip
 
 
 def published(groups: Sequence[Group]) -> list[Row]:

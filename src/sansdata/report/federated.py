@@ -17,7 +17,6 @@ EACH = {
     "personal_accuracy": "personalised", "local_only_accuracy": "alone", "majority_accuracy": "majority class",
 }  # fmt: skip
 """Figures of the last round that each client has, and their columns; in older runs, those with tests only."""
-COLOURS = ("blue", "orange", "green", "purple", "red")
 
 
 def write_federated_report(run_dir: Path, out: Path | None = None) -> Path:
@@ -150,7 +149,7 @@ def _lines(name: str, label: str, series: dict[str, tuple[list[int], list[float]
     if not series:
         return ""
     with plots.canvas(5.6, 2.6) as (figure, axes):
-        for (title, (rounds, values)), colour in zip(series.items(), COLOURS * 4):
+        for (title, (rounds, values)), colour in zip(series.items(), plots.COLOURS * 4):
             axes.plot(rounds, values, "o-", color=plots.MARKS[colour], markersize=3, linewidth=1.4, label=title)
         axes.set_xlabel("rounds")
         axes.set_ylabel(unit)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .plots import MARKS, canvas, svg, thin, tidy, wants_log
+from .plots import COLOURS, MARKS, canvas, svg, thin, tidy, wants_log
 from .words import brief
 
-COLOURS = ("blue", "orange", "green", "purple", "red", "muted")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 MAX_GROUPS = len(COLOURS) * len(DASHES)
 POINTS = 60

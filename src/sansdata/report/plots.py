@@ -36,6 +36,8 @@ _STYLE: Any = {
     "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0, "figure.facecolor": "none",
     "path.simplify": True, "path.simplify_threshold": 0.2, "axes.unicode_minus": True, "image.composite_image": False,
 }  # fmt: skip
+COLOURS = ("blue", "orange", "green", "purple", "red", "muted")
+"""Of things that stand beside each other in a drawing, the first one first."""
 MAX_NAMED = 24  # more classes than this are drawn without their names
 MAX_CELLS = 200
 
@@ -132,12 +134,11 @@ def curve(
 
 def points(name: str, label: str, groups: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Points (x, y) of several names on one pair of axes; each name has a colour and a mark of its own."""
-    colours = ("blue", "orange", "green", "purple", "red", "muted")
     with canvas(5.6, 2.8) as (figure, axes):
         for place, (title, pairs) in enumerate(groups.items()):
             x, y = zip(*pairs)
             mark = "os^Dv"[(place + place // 6) % 5]
-            axes.plot(x, y, mark, color=MARKS[colours[place % 6]], markersize=6, label=clip(title, 40).lstrip("_"))
+            axes.plot(x, y, mark, color=MARKS[COLOURS[place % 6]], markersize=6, label=clip(title, 40).lstrip("_"))
         tidy(axes)
         axes.margins(0.08, 0.1)
         figure.legend(frameon=False, labelcolor=MARKS["ink"], loc="outside right upper")
@@ -251,14 +252,16 @@ def reliability(name: str, label: str, bins: Sequence[Mapping[str, float]]) -> s
         return svg(figure, name, label)
 
 
-def lines(name: str, label: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Several named curves (x, y) on one pair of axes."""
-    colours = ("blue", "orange", "green", "purple", "red", "muted")
-    with canvas(5.6, 2.6) as (figure, axes):
+def lines(
+    name: str, label: str, curves: Mapping[str, Sequence[tuple[float, float]]], size: tuple[float, float] = (5.6, 2.6),
+    colours: Sequence[str] = COLOURS,
+) -> str:  # fmt: skip
+    """Several named curves (x, y) on one pair of axes. size: width and height, inches."""
+    with canvas(*size) as (figure, axes):
         for place, (title, points) in enumerate(curves.items()):
             x, y = zip(*points)
             mark = {"marker": "o", "markersize": 3} if len(x) <= 12 else {}
-            colour, dash = MARKS[colours[place % 6]], "-" if place < 6 else "--"
+            colour, dash = MARKS[colours[place % len(colours)]], "-" if place < len(colours) else "--"
             axes.plot(x, y, dash, color=colour, linewidth=1.4, label=clip(title, 40).lstrip("_"), **mark)
         tidy(axes)
         axes.legend(frameon=False, labelcolor=MARKS["ink"], loc="best")

@@ -19,6 +19,7 @@ from ..figures import Film, Picture, Preview, Record, Sound, Text
 from ..files import by_step, open_regular, reason
 from ..kinds.base import OutputKind
 from ..kinds.index import input_kind, output_kind
+from ..kinds.outputs import mask_drawing
 from ..tasks import Task
 from . import plots
 from .pictures import data_uri, film_uri
@@ -49,11 +50,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Grid:
-    """The first samples that were kept at one step, of `count`."""
+    """The first samples that were kept at one step, of `count`. legend: how to read what is drawn into them, or ''."""
 
     step: int
     samples: tuple[Sample, ...]
     count: int
+    legend: str
 
 
 def read_grids(folder: Path, task: Task | None, wanted: int, faults: list[str]) -> tuple[list[Grid], int]:
@@ -94,8 +96,10 @@ def _read_grid(step: int, path: Path, task: Task) -> Grid:
         and (first := outputs.from_array(np.atleast_1d(arrays[name])[:PER_GRID], min(count, PER_GRID))) is not None
     }  # fmt: skip
     captions = _captions(answers.get("teacher"), outputs, task)
-    previews = outputs.drawn(kind.preview(columns.take(packed, slice(PER_GRID))), answers)
-    return Grid(step, tuple(Sample(preview, *caption) for preview, caption in zip(previews, captions)), count)
+    plain = kind.preview(columns.take(packed, slice(PER_GRID)))
+    drawn = outputs.drawn(plain, answers)
+    legend = outputs.legend(tuple(answers)) if answers and drawn[0] is not plain[0] else ""
+    return Grid(step, tuple(Sample(preview, *caption) for preview, caption in zip(drawn, captions)), count, legend)
 
 
 def _captions(answers: Tensor | None, kind: OutputKind, task: Task) -> list[tuple[str, str]]:
@@ -113,7 +117,7 @@ def rows_of(samples: Sequence[Sample], picture_bytes: int) -> dict[str, Any]:
     """What a page shows of samples: pictures as data URIs of about `picture_bytes` each, films, sounds, texts, and
     records as a table.
 
-    All have 'name' and 'sure'.
+    All have 'name' and 'sure'; 'captioned': whether one of them says anything.
     """
     pictures, films, sounds, texts, records = [], [], [], [], []
     for sample in samples:
@@ -132,7 +136,7 @@ def rows_of(samples: Sequence[Sample], picture_bytes: int) -> dict[str, Any]:
                 records.append((caption, fields))
     return {
         "pictures": pictures, "films": films[:MOST_FILMS], "sounds": sounds[:MOST_SOUNDS], "texts": texts,
-        "records": _table(records),
+        "records": _table(records), "captioned": any(sample.name for sample in samples),
     }  # fmt: skip
 
 
@@ -141,7 +145,8 @@ def _film(film: Film, limit: int) -> dict[str, Any]:
     frames, height, width = film.frames.shape[:3]
     curves = {name: [(frame / film.fps, value) for frame, value in enumerate(row)] for name, row in film.curves.items()}
     key = f"film{zlib.crc32(film.frames.tobytes()):x}"
-    drawn = Markup(plots.lines(key, "area of the mask over time, in seconds", curves)) if curves else ""
+    small = {"size": (2.8, 1.7), "colours": tuple(mask_drawing.COLOURS)}  # the contours' own colours
+    drawn = Markup(plots.lines(key, "area of the mask over time, in seconds", curves, **small)) if curves else ""
     return {"uri": film_uri(film.frames, film.fps, limit), "size": f"{frames} frames of {width}×{height}", "svg": drawn}
 
 

@@ -148,7 +148,7 @@ def _listed(*parts: Tree) -> str:
 
 
 def grids(run: Run, total_bytes: int) -> dict[str, Any]:
-    """Samples by step, each with what the teacher takes it for."""
+    """Samples by step, each with the teacher's answer to it."""
     each = total_bytes // max(1, sum(len(grid.samples) for grid in run.grids))
     rows = []
     for grid in run.grids:
@@ -156,7 +156,10 @@ def grids(run: Run, total_bytes: int) -> dict[str, Any]:
         sizes = dict.fromkeys(picture["size"] for picture in shown["pictures"])
         note = f", {', '.join(sizes)} pixels" if sizes else ""
         rows.append({"step": grid.step, "shown": shown, "number": len(grid.samples), "of": grid.count, "note": note})
-    return {"rows": rows, "files": run.grid_files}
+    return {
+        "rows": rows, "files": run.grid_files, "captioned": any(row["shown"]["captioned"] for row in rows),
+        "legend": next((grid.legend for grid in run.grids if grid.legend), ""),
+    }  # fmt: skip
 
 
 def figure_rows(several: Sequence[Figure], digits: int = 1) -> list[dict[str, str]]:

@@ -15,6 +15,8 @@ from .pictures import plane
 from .recipes import RECIPES
 from .recipes.model import Expectation, Recipe
 
+IN_PERCENT = ("accuracy", "Dice")
+"""Measures of a plane beside which a published share can be drawn."""
 HEAD = """# Reproduction
 
 Written by `sansdata reproduce NAME`; do not edit. Every figure is the **last** step, never the best. Settings were
@@ -145,7 +147,7 @@ def _picture(value: dict[str, Any]) -> bytes | None:
                 pairs[run["arm"]].append((across, up))
     papers = {
         arm["name"]: (mean(x for x, _ in pairs[arm["name"]]), 100 * float(arm["paper"]))
-        for arm in value["arms"] if recipe.plane[1] == "accuracy" and pairs[arm["name"]] and _is_share(arm["paper"])
+        for arm in value["arms"] if recipe.plane[1] in IN_PERCENT and pairs[arm["name"]] and _is_share(arm["paper"])
     }  # fmt: skip
     return plane(*recipe.plane, {name: (roles[name], pairs[name]) for name in roles}, papers)
 

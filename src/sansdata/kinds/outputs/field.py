@@ -149,6 +149,9 @@ class Field(OutputKind):
             made.append(Record({whose: " ".join(f"{value:.3g}" for value in row) for whose, row in rows.items()}))
         return made
 
+    def legend(self, whose: Sequence[str]) -> str:
+        return f"From left to right, of the same noise: {' and '.join(f'the {name}' for name in whose)}."
+
     def pixels(self, answers: Tensor) -> np.ndarray:
         """uint8 (N, H, W, C) of samples (N, C, H, W): the range from black to white."""
         low, _ = self.spec.range

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...figures import Film, Picture, Preview
 
-COLOURS = ((240, 160, 30), (40, 150, 240), (60, 190, 90))
-"""Of the first, second and third whose masks are drawn: orange, blue, green."""
+COLOURS = {"orange": (240, 160, 30), "blue": (40, 150, 240), "green": (60, 190, 90)}
+"""Of the first, second and third whose masks are drawn."""
 
 
 def edges(mask: np.ndarray) -> np.ndarray:
@@ -23,9 +23,14 @@ def edges(mask: np.ndarray) -> np.ndarray:
 def outlined(pixels: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
     """uint8 (..., H, W, 3): the boundaries of each of `masks`, (..., H, W), drawn into `pixels` (..., H, W, 1 or 3)."""
     coloured = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels.copy()
-    for mask, colour in zip(masks, COLOURS):
+    for mask, colour in zip(masks, COLOURS.values()):
         coloured[edges(mask)] = colour
     return coloured
+
+
+def legend(whose: Sequence[str]) -> str:
+    """Such as 'Contours: orange the teacher's, blue the student's.'"""
+    return "Contours: " + ", ".join(f"{colour} the {name}'s" for colour, name in zip(COLOURS, whose)) + "."
 
 
 def drawn(previews: Sequence[Preview], several: Mapping[str, np.ndarray]) -> list[Preview]:

@@ -180,6 +180,9 @@ class Masks(OutputKind):
     def drawn(self, previews: Sequence[Preview], several: Mapping[str, Tensor]) -> Sequence[Preview]:
         return mask_drawing.drawn(previews, {whose: self.targets(answers) for whose, answers in several.items()})
 
+    def legend(self, whose: Sequence[str]) -> str:
+        return mask_drawing.legend(whose)
+
     def signature(self) -> tuple[str, tuple[int, ...]]:
         return "masks", (self.spec.classes, *self.spec.size)
 

@@ -71,7 +71,7 @@ ECHO = Recipe(
         Expectation(better="echo-dfkd", worse="no-memory", measure="aFD ED", lower=True),
         Expectation(better="echo-dfkd", worse="hospital-films", margin=-3),
     ),
-    plane=("parameters", "accuracy"),
+    plane=("parameters", "Dice"),
     tried=(
         "An earlier phantom multiplied sharp edges into soft speckle, 48 pixels wide: its teacher read the outline off "
         "single pixels (Dice 0.95 where an eye sees no heart), and saw nothing on the generator's films, which are "
