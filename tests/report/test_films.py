@@ -57,5 +57,6 @@ def test_a_run_on_clips_ends_with_a_page_of_films(tmp_path: Path) -> None:
     page = sansdata.report(tmp_path / "run")
     text = Path(page).read_text()
     assert "data:image/webp;base64" in text
-    assert "Contours: orange the teacher&#39;s, blue the student&#39;s." in text
+    assert "the mask's share of the frame" in text
+    assert "how sure it is.\nContours: orange the teacher&#39;s, blue the student&#39;s." in text
     assert not re.search(r"(src|href)=.https?:", text)
