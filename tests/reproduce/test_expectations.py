@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sansdata.reproduce.expectations import Judgement, Seed, judgements
-from sansdata.reproduce.page import _by_seed, _row, write_page
+from sansdata.reproduce.page import _by_seed, _row, _where, write_page
 from sansdata.reproduce.pictures import apart
 from sansdata.reproduce.recipes import RECIPES
 from sansdata.reproduce.recipes.model import Arm, Expectation, Recipe
@@ -140,6 +140,12 @@ def test_measures_have_columns_with_their_spread(tmp_path: Path):
     total = next(line for line in text.splitlines() if line.startswith("0 holds, 0 fails, 1 undecided."))
     assert " muse," in total  # which nobody ran here
     assert " fm," not in total
+
+
+def test_every_processor_that_made_a_run_is_named():
+    run = {"processor": "A", "cores": 2, "torch": "2", "date": "2026-01-02"}
+    assert _where([run]).startswith("Machine: A, 2 cores")
+    assert _where([run, run | {"processor": "B", "date": "2026-01-01"}]).startswith("Machines: A and B, 2 cores")
 
 
 def test_names_beside_a_plane_keep_their_order_and_do_not_cover_each_other():

@@ -228,7 +228,7 @@ def _spread(values: list[float], seeds: int) -> str:
 
 def _where(runs: list[dict[str, Any]]) -> str:
     last = max(runs, key=lambda run: run["date"])
-    return (
-        f"Machine: {last['processor']}, {last['cores']} cores, one thread a run, {last['cores']} runs at a time; torch "
-        f"{last['torch']}; {last['date']}."
-    )
+    processors = sorted({run["processor"] for run in runs})
+    machines = f"{'Machine' if len(processors) == 1 else 'Machines'}: {' and '.join(processors)}, {last['cores']} cores"
+    at_a_time = f"one thread a run, {last['cores']} runs at a time"
+    return f"{machines}, {at_a_time}; torch {last['torch']}; {last['date']}."
