@@ -333,9 +333,9 @@ CASES = {
         {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7), like="noise/tokens",
         learns={"optimizer": "adam", "lr": 0.01, "temperature": 1.0},
     ),
-    "noise/spans": Case(
-        {"source": "frequent", "transfer": {"batch": 8}}, stops=(4, 1, 7), like="noise/tokens",
-        learns={"optimizer": "adam", "lr": 0.01, "temperature": 1.0},
+    "noise/spans": Case(  # with the method's own step, which was set for images, such a student diverges
+        {"source": "frequent", "transfer": {"batch": 8, "optimizer": "adam", "lr": 0.01, "temperature": 1.0}},
+        stops=(4, 1, 7), like="noise/tokens",
     ),
     "noise/tags": Case(
         {"source": "notes", "transfer": {"batch": 8, "optimizer": "adam", "lr": 0.01, "temperature": 1.0}},

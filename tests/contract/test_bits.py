@@ -29,10 +29,13 @@ MOST = {1: 2, 2: 3, 4: 15}
 LAST = {"noise/tokens", "noise/clips", "echo-dfkd/clips", "boot/noise", "udistil/transcripts", "fair4free/decoded"}
 """Rows whose student has no weighted layer but the one that answers, or, as cells of a ConvLSTM, none that runs by
 itself; nor activations that are ReLUs."""
+GATED = {"noise/spans", "zerogen-qa/asker"}
+"""Rows whose student has gates besides its ReLUs: only its weights go to few bits."""
 
 
 def bits_of(row: str, bits: str) -> BitsSettings:
-    return BitsSettings.model_validate(bits).model_copy(update={"last": row in LAST})
+    settings = BitsSettings.model_validate(bits).model_copy(update={"last": row in LAST})
+    return settings.model_copy(update={"activations": None}) if row in GATED else settings
 
 
 def session(row: str, bits: str, steps: int = 8, **parts: object) -> Session:
