@@ -207,10 +207,12 @@ MORE_OF_THE_SAME = re.compile(r"convlstm-([34]x1$|.x[2-4]|3x1-skip|2x1-narrow$)|
 """Networks of clips that differ in size alone from one that is tried."""
 PICTURES = ("plain-ddpm", "picture-net", "picture-net-small", "picture-denoiser")
 """Networks of noise in the shape of a picture, where the tiny world has points."""
+RING = ("decoded", "ring")
+"""A network of points of two numbers, and a world where points have more."""
 NETWORKS = [
     (world, name) for world in PAIRS for name in networks_of(WORLDS[world].task.pair)
     if world != "image" and (world != "panel" or name == "conv4")  # the others are those of images
-    and not MORE_OF_THE_SAME.match(name) and name not in PICTURES
+    and not MORE_OF_THE_SAME.match(name) and name not in PICTURES and (world, name) != RING
 ]  # fmt: skip
 OF_COLUMNS = [(world, name) for world, name in NETWORKS if world in ("table", "tokens", "two-texts")]
 
