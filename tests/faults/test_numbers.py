@@ -128,7 +128,10 @@ NEVER_NAN = {
     "tabkd/table",
     "zerogen/writer",
     "noise/two-texts",
+    "noise/spans",
+    "promptdfd/worded",
     "zerogen/writer-of-two",
+    "zerogen-qa/asker",
 }
 """A token is never nan, and so is no step of what is drawn by chance among words, rules or phases of a heart; a row of
 the source 'skewed' has the lowest value where its draw is no number."""

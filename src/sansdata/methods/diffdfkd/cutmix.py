@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+REFUSALS = 64
+"""Of numbers one pair in two is refused at most."""
+
 
 def within_classes(targets: Tensor, generator: torch.Generator) -> Tensor:
     """(B,) for each image another of the same class where there is one, else itself; every image is given once."""
@@ -30,11 +33,15 @@ def random_box(size: tuple[int, int], generator: torch.Generator) -> tuple[slice
 
 
 def _beta(a: float, generator: torch.Generator) -> float:
-    """A draw of Beta(a, a) for a in 0..1 (Joehnk 1964): torch's own draws from the global generator."""
-    while True:
+    """A draw of Beta(a, a) for a in 0..1 (Joehnk 1964): torch's own draws from the global generator.
+
+    One half, its mean, after as many refusals as only draws that are not numbers have: the losses will show those.
+    """
+    for _ in range(REFUSALS):
         one, other = (float(draw) ** (1 / a) for draw in torch.rand(2, generator=generator, dtype=torch.float64))
         if 0 < one + other <= 1:
             return one / (one + other)
+    return 0.5
 
 
 def cutmix(states: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
