@@ -43,3 +43,11 @@ def test_boxes_have_the_areas_of_their_law():
     assert 0.2 < sum(areas) / len(areas) < 0.5
     assert max(areas) > 0.9
     assert min(areas) < 0.01
+
+
+def test_a_box_is_not_looked_for_without_end(monkeypatch):
+    """Draws that are no numbers are in no range; the losses show them later."""
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, float("nan")))
+    rows, columns = random_box((8, 8), torch.Generator().manual_seed(3))
+    assert 0 <= rows.start <= rows.stop <= 8
+    assert 0 <= columns.start <= columns.stop <= 8
