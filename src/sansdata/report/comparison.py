@@ -64,7 +64,7 @@ def render(groups: Sequence[Group]) -> str:
     runs = [member.run for member in members]
     shown = groups[: overlays.MAX_GROUPS]
     known, real = of_runs(runs), on_real_data(runs)
-    columns = [*known, *real[:1]]
+    columns, rows = [*known, *real[:1]], samples(groups, PICTURE_BYTES)
     return environment().get_template("comparison.html.j2").render(
         score_meaning=score_meaning(facts.unit(runs[0])),
         title=f"{len(members)} runs of {words.joined(sorted({group.method for group in groups}))}",
@@ -84,7 +84,8 @@ def render(groups: Sequence[Group]) -> str:
         left_out=len(groups) - len(shown),
         runs=[run_row(group, place, member, columns) for place, group in enumerate(groups)
               for member in group.members],
-        samples=samples(groups, PICTURE_BYTES),
+        samples=rows,
+        legend=next((row["legend"] for row in rows if row["legend"]), ""),
         published=published(groups),
     )  # fmt: skip
 
