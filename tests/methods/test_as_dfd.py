@@ -29,14 +29,15 @@ def words() -> Words:
 def test_a_words_own_vector_comes_nearest_to_it_and_is_all_of_it() -> None:
     table = words()
     ids = torch.tensor([[3, 7, 39], [1, 2, 3]])
-    choices = table.nearest(table.table[ids], 4)
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    choices = table.nearest(table.table[ids], mask, 4)
     assert torch.equal(choices[:, :, 0], ids)
     vectors = table.table[ids] + 0.3 * torch.randn(
         2, 3, table.table.shape[1], generator=torch.Generator().manual_seed(0)
     )
     squares = torch.cdist(vectors.double(), table.plain.double()).square()
     wanted = table.ids[squares.topk(4, largest=False).indices]
-    assert torch.equal(table.nearest(vectors, 4), wanted)
+    assert torch.equal(table.nearest(vectors, mask, 4), wanted)
     shares = table.shares(vectors, wanted)
     near = squares.topk(4, largest=False).values
     assert torch.allclose(shares.double(), (-near / float(table.width)).softmax(2), atol=1e-5)
@@ -66,7 +67,7 @@ def test_difficulty_moves_the_student_further_from_its_teacher() -> None:
         if difficulty:
             return float(-losses["easy"])
         method: Any = made.method
-        inputs = method._mixture(method.guess.pixels.detach(), method.words.nearest(method.guess.pixels, 3))
+        inputs = method._mixture(method.guess.pixels.detach(), method._nearest(method.guess.pixels))
         student, teacher = made.context.student_outputs(inputs).logits, made.context.teacher(inputs).logits
         return float(torch.nn.functional.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="batchmean"))
 

@@ -112,7 +112,7 @@ class ASDFD(InRounds):
         guess, losses = self.guess, Losses()
         if guess.iteration == 0:
             self._begin()
-        choices = self.words.nearest(guess.pixels, self.config.choices)  # hardly others within one move
+        choices = self._nearest(guess.pixels)  # hardly others within one move
         with fixed(self.context.student):
             for _ in range(guess.in_this_move):
                 losses = self._losses(choices)
@@ -138,7 +138,8 @@ class ASDFD(InRounds):
 
     def _losses(self, choices: Tensor) -> Losses:
         """What the networks say of the vectors as they stand; choices (B, L, k): the words that they are means of."""
-        config, context, vectors = self.config, self.context, self.guess.pixels
+        config, context = self.config, self.context
+        vectors = self.words.framed(self.guess.pixels, self.schedule["mask"])
         mixture = self._mixture(vectors, choices)
         free = {**as_text(mixture), "vectors": vectors}
         outputs = context.teacher(free)
@@ -150,6 +151,10 @@ class ASDFD(InRounds):
         losses.add("easy", difficulty, lambda: -kl(context.student_outputs(mixture).logits, outputs.logits))
         losses.add("near", config.near, lambda: self._distance(vectors, choices))
         return losses
+
+    def _nearest(self, vectors: Tensor) -> Tensor:
+        """(B, L, k) the words that the vectors are means of."""
+        return self.words.nearest(vectors, self.schedule["mask"], self.config.choices)
 
     def _mixture(self, vectors: Tensor, choices: Tensor) -> dict[str, Tensor]:
         """As it enters any network of this vocabulary."""
@@ -165,8 +170,8 @@ class ASDFD(InRounds):
 
     def _keep(self) -> None:
         """What was guessed goes into the pool as the student will see it."""
-        vectors = self.guess.pixels.detach()
-        inputs = self._mixture(vectors, self.words.nearest(vectors, self.config.choices))
+        vectors = self.words.framed(self.guess.pixels.detach(), self.schedule["mask"])
+        inputs = self._mixture(vectors, self._nearest(vectors))
         self.pool.add(self._as_seen(inputs), self.guess.targets)
         self.context.counters.add("samples", self.config.batch)
 

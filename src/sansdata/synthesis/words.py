@@ -29,6 +29,7 @@ class Words:
 
     def __init__(self, context: Context, kind: Tokens) -> None:
         """Raises MethodError where the teacher has no table that reads the task's ids."""
+        self.kind = kind
         teacher, probe = context.teacher, context.runtime.place(kind.draw(2, torch.Generator().manual_seed(0)))
         layer = layer_of_words(teacher.inside.module, teacher.network.preprocessor(probe), probe["tokens"])
         if layer is None:
@@ -44,11 +45,18 @@ class Words:
         """(D,) and a scalar, over the table: weights, no data."""
         self.width = WIDTH * self.plain.square().sum(1).mean()
 
-    def nearest(self, vectors: Tensor, count: int) -> Tensor:
-        """(B, L, count) ids of the words that come nearest to vectors (B, L, D), the nearest first."""
+    def framed(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Vectors (B, L, D) with those of the special tokens that frame a text at their places: nothing moves them."""
+        frame = self.kind.frame(mask)
+        return torch.where(frame[:, :, None] < 0, vectors, self.table[frame.clamp_min(0)])
+
+    def nearest(self, vectors: Tensor, mask: Tensor, count: int) -> Tensor:
+        """(B, L, count) ids of the words that come nearest to vectors (B, L, D), the nearest first; special tokens
+        stand where they frame a text."""
         rows, lengths = vectors.detach().flatten(0, 1), self.plain.square().sum(1)
         near = [(lengths - 2 * part @ self.plain.T).topk(count, largest=False).indices for part in rows.split(PART)]
-        return self.ids[torch.cat(near)].view(*vectors.shape[:2], count)
+        frame = self.kind.frame(mask)[:, :, None]
+        return torch.where(frame < 0, self.ids[torch.cat(near)].view(*vectors.shape[:2], count), frame)
 
     def shares(self, vectors: Tensor, choices: Tensor) -> Tensor:
         """(B, L, k) how much of each word in `choices` (B, L, k) a vector (B, L, D) is, summing to 1; with gradient."""

@@ -15,6 +15,9 @@ from torch import Tensor
 from ...errors import MissingLibraryError, TaskError
 from ...tasks.tokens import read_tokenizer
 
+PROBED = 64
+"""Words tried until one is read as more than special tokens: a normaliser may take letters away."""
+
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -54,6 +57,18 @@ class Tokenizer:
         """The id of a word that the vocabulary lacks, where it has one."""
         name = _load(self.path)[1].get("model", {}).get("unk_token")
         return self._loaded.token_to_id(name) if isinstance(name, str) else None
+
+    @cached_property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """(ids that the file puts before every text, ids that it puts behind): [CLS] and [SEP] of a BERT; empty where
+        it has no such template."""
+        self._loaded.no_truncation()
+        for text in ("a", *(self.decoded([place]) for place in self.plain_ids[:PROBED])):
+            encoded = self._loaded.encode(text)
+            places = [place for place, special in enumerate(encoded.special_tokens_mask) if not special]
+            if places:
+                return encoded.ids[: places[0]], encoded.ids[places[-1] + 1 :]
+        return [], []
 
     def id_of(self, word: str) -> int | None:
         """Of a word of the vocabulary as it stands there, special ones too; None where it has none."""

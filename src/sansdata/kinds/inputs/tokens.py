@@ -82,8 +82,18 @@ class Tokens(InputKind):
     def draw(
         self, count: int, generator: Generator, source: str = "", door: Preprocessor | None = None
     ) -> dict[str, Tensor]:
-        """Texts of even lengths from 1 token. uniform: every id alike. frequent: as often as the tokenizer's scores
-        say, or by Zipf's law where it has none, for word lists are sorted by frequency as a rule."""
+        """Texts of even lengths from 1 word, framed as the tokenizer frames what it reads. uniform: every id alike.
+        frequent: as often as the tokenizer's scores say, or by Zipf's law where it has none, for word lists are sorted
+        by frequency as a rule."""
+        spec, shortest = self.spec, 1 + sum(map(len, self._frame))
+        tokens = self.draw_words(count, generator, source)
+        lengths = torch.randint(shortest, spec.length + 1, (count,), generator=generator)
+        lengths[torch.randint(count, (), generator=generator)] = spec.length
+        mask = torch.arange(spec.length)[None] < lengths[:, None]
+        return {"tokens": self.framed(tokens, mask).masked_fill(~mask, spec.padding), "mask": mask}
+
+    def draw_words(self, count: int, generator: Generator, source: str = "") -> Tensor:
+        """(count, L) ids that stand for words, one at every place; source as `draw` has it."""
         spec, tokenizer = self.spec, self.tokenizer
         known = torch.arange(spec.vocabulary) if tokenizer is None else torch.tensor(tokenizer.plain_ids)
         weights = torch.ones(len(known))
@@ -91,11 +101,29 @@ class Tokens(InputKind):
             weights = 1 / (torch.arange(len(known)) + ZIPF_SHIFT)
             if tokenizer is not None and tokenizer.scores is not None:
                 weights = torch.tensor([tokenizer.scores[int(place)] for place in known]).exp()
-        tokens = known[torch.multinomial(weights, count * spec.length, True, generator=generator)]
-        lengths = torch.randint(1, spec.length + 1, (count,), generator=generator)
-        lengths[torch.randint(count, (), generator=generator)] = spec.length
-        mask = torch.arange(spec.length)[None] < lengths[:, None]
-        return {"tokens": tokens.view(count, -1).masked_fill(~mask, spec.padding), "mask": mask}
+        return known[torch.multinomial(weights, count * spec.length, True, generator=generator)].view(count, -1)
+
+    def frame(self, mask: Tensor) -> Tensor:
+        """(B, L) ids of the special tokens around each of the texts that `mask` (B, L) says the lengths of, -1 where
+        words stand: what a reader never moves. All -1 where the tokenizer has none or a text no room for a word."""
+        before, behind = self._frame
+        ids = torch.full(mask.shape, -1, dtype=torch.int64, device=mask.device)
+        last = mask.sum(1, keepdim=True) - 1
+        for place, token in enumerate(before):
+            ids[:, place] = token
+        for place, token in enumerate(reversed(behind)):
+            ids.scatter_(1, last - place, token)
+        return ids
+
+    def framed(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The ids (B, L) with those of the frame at their places."""
+        frame = self.frame(mask)
+        return torch.where(frame < 0, tokens, frame)
+
+    @property
+    def _frame(self) -> tuple[list[int], list[int]]:
+        before, behind = ([], []) if self.tokenizer is None else self.tokenizer.frame
+        return (before, behind) if len(before) + len(behind) < self.spec.length else ([], [])
 
     @property
     def tokenizer(self) -> Tokenizer | None:

@@ -38,8 +38,8 @@ class Source(ABC):
 
     def vectors(self, values: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """values (B, L, D) in the place of words, beside the ids that come nearest."""
-        tokens = self.words.nearest(values, 1)[:, :, 0].masked_fill(~mask, self.kind.spec.padding)
-        return {"tokens": tokens, "mask": mask, "vectors": values}
+        tokens = self.words.nearest(values, mask, 1)[:, :, 0].masked_fill(~mask, self.kind.spec.padding)
+        return {"tokens": tokens, "mask": mask, "vectors": self.words.framed(values, mask)}
 
     def noise(self, shape: torch.Size | tuple[int, ...], stream: torch.Generator) -> Tensor:
         """Standard normal, drawn on the CPU."""
@@ -80,9 +80,9 @@ class Invert(Source):
         values = nn.Parameter(words.table[drawn["tokens"]].clone())
         optimizer = torch.optim.Adam([values], config.vector_lr * float(words.std))
         norms = BatchStatistics(context.teacher.inside.module, context.teacher.inside.batch_norms if config.bn else ())
-        near = words.table[words.nearest(values, 1)[:, :, 0]]
+        near = words.table[words.nearest(values, drawn["mask"], 1)[:, :, 0]]
         for _ in range(config.iterations):
-            inputs = {**drawn, "vectors": values}
+            inputs = {**drawn, "vectors": words.framed(values, drawn["mask"])}
             outputs = context.teacher(inputs, norms.taps)
             losses = context.acquire_losses(inputs, outputs)
             losses.add("ce", 1, lambda: cross_entropy(outputs.logits, targets))  # noqa: B023
@@ -123,9 +123,12 @@ class Resample(Source):
 
     def __call__(self, targets: Tensor, stream: torch.Generator) -> Inputs:
         config, context = self.config, self.context
-        draws = [context.runtime.place(self.kind.draw(len(targets), stream)) for _ in range(config.choices)]
-        choices, mask = torch.stack([drawn["tokens"] for drawn in draws], 2), draws[0]["mask"]
+        drawn = self.kind.draw(len(targets), stream)
+        mask = drawn["mask"]
+        others = (self.kind.draw_words(len(targets), stream) for _ in range(config.choices - 1))
+        choices = torch.stack([drawn["tokens"], *(self.kind.framed(words, mask) for words in others)], 2)
         choices = choices.masked_fill(~mask[..., None], self.kind.spec.padding)
+        choices, mask = context.runtime.place(choices), context.runtime.place(mask)
         scores = nn.Parameter(torch.zeros(choices.shape, device=choices.device))
         optimizer = torch.optim.Adam([scores], config.score_lr)
         for _ in range(config.iterations):
