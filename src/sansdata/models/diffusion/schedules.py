@@ -148,8 +148,8 @@ class Trajectory:
 
     x_t = (sigma_t / sigma_tau) x_tau + (alpha_t - alpha_tau sigma_t / sigma_tau) y_t.
 
-    alpha, sigma: of the anchor, or (B,) of that of each sample. (0, 1) is the paper's form, which takes x_tau for pure
-    noise whatever the schedule leaves of the signal there; it is the same where that is nothing.
+    alpha, sigma: of the anchor, or (B,) of that of each sample. (0, the schedule's scale) is the paper's form, which
+    takes x_tau for pure noise whatever the schedule leaves of the signal there; it is the same where that is nothing.
     """
 
     schedule: Schedule
@@ -161,7 +161,7 @@ class Trajectory:
         """From the last time of a schedule."""
         last = torch.tensor([float(schedule.last)], dtype=torch.float64)
         alpha, sigma = float(schedule.alpha(last)), float(schedule.sigma(last))
-        return cls(schedule, alpha, sigma) if anchored else cls(schedule, 0.0, 1.0)
+        return cls(schedule, alpha, sigma) if anchored else cls(schedule, 0.0, schedule.scale)
 
     @classmethod
     def starting(cls, schedule: Schedule, time: Tensor) -> Trajectory:
