@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
-from sansdata.methods.zerogen.pilot import slopes_along
+import pytest
+import torch
+from framed_texts import framed_task
+
+from sansdata.engine.session import Session
+from sansdata.kinds.index import input_kind
+from sansdata.methods.index import find_method, method_config
+from sansdata.methods.zerogen.pilot import Pilot, slopes_along
 from sansdata.methods.zerogen.weighing import Weighing
+from sansdata.models.build import architecture_of, build
+from sansdata.runtime import Runtime
+from sansdata.teachers.base import Teacher
 
 
 def test_slopes_are_those_of_each_samples_own_gradient() -> None:
@@ -22,6 +32,25 @@ def test_slopes_are_those_of_each_samples_own_gradient() -> None:
     found = slopes_along([way], [weight], values)
     assert torch.allclose(found.detach(), torch.tensor(expected, dtype=torch.float64), rtol=1e-3, atol=1e-4)
     assert torch.equal(weight.detach(), before)
+
+
+def test_a_student_with_dropout_is_one_network_to_both_sides_of_a_slope(tmp_path: Path) -> None:
+    """A reader found two masks in one central difference: two looks at the same slopes agreed at r = 0.6."""
+    pytest.importorskip("tokenizers")
+    task = framed_task(tmp_path)
+    networks = [build(architecture_of("gru", task)) for _ in range(2)]
+    assert any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in networks[1].modules())
+    config = method_config("noise", "default", {"transfer": {"batch": 4}})
+    teacher = Teacher.from_module(networks[0].eval(), task)
+    session = Session(find_method("noise"), config, teacher, networks[1], task, Runtime(), 3, 20)
+    texts = input_kind(task).draw(40, torch.Generator().manual_seed(0))
+    pilot = Pilot.of(session.context, texts, torch.arange(40) % 2)
+    pilot.teach(torch.arange(40), 10, 1e-2)
+    way = torch.autograd.grad(pilot.losses(torch.arange(20)).mean(), pilot.parameters)
+    slopes = pilot.slopes(way)
+    assert torch.equal(pilot.slopes(way), slopes)
+    exact = torch.autograd.grad(pilot.losses(torch.tensor([7]))[0], pilot.parameters)
+    assert float(slopes[7]) == pytest.approx(float(sum((a * b).sum() for a, b in zip(exact, way))), rel=0.2)
 
 
 def test_steps_are_adams_and_later_texts_count_as_the_mean() -> None:

@@ -12,6 +12,7 @@ from ... import columns
 from ...columns import Inputs
 from ...method import Context
 from ...models.copying import duplicate
+from ...models.modes import in_mode
 from ...objectives.logits import cross_entropy
 
 EPSILON = 1e-8
@@ -23,7 +24,10 @@ AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Pilot:
-    """packed: texts as they are stored; labels (N,). student: the copy; parameters: what of it is trained."""
+    """packed: texts as they are stored; labels (N,). student: the copy; parameters: what of it is trained.
+
+    Dropout belongs to its steps alone: losses are compared, and those of two masks differ by more than their slopes.
+    """
 
     context: Context
     packed: Inputs
@@ -33,7 +37,7 @@ class Pilot:
     @classmethod
     def of(cls, context: Context, packed: Inputs, labels: Tensor) -> Pilot:
         """A copy of the student as it is."""
-        return cls(context, packed, labels, duplicate(context.student).train())
+        return cls(context, packed, labels, duplicate(context.student).eval())
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -42,10 +46,11 @@ class Pilot:
     def teach(self, ids: Tensor, batch: int, lr: float, weights: Tensor | None = None) -> torch.optim.Adam:
         """One epoch of Adam on the texts at `ids`, in that order; weights (N,) of all texts."""
         optimizer = torch.optim.Adam(self.parameters, lr=lr)
-        for some in ids.split(batch):
-            losses = self.losses(some) if weights is None else weights[some] * self.losses(some)
-            losses.mean().backward()
-            self.context.runtime.step(optimizer)
+        with in_mode(self.student, train=True):
+            for some in ids.split(batch):
+                losses = self.losses(some) if weights is None else weights[some] * self.losses(some)
+                losses.mean().backward()
+                self.context.runtime.step(optimizer)
         return optimizer
 
     def logits(self, ids: Tensor) -> Tensor:
