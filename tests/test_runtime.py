@@ -50,3 +50,16 @@ def test_nothing_is_rounded_while_full_precision_is_asked_for() -> None:
     with full_precision():
         assert kind() == torch.float32
     assert kind() == torch.bfloat16
+
+
+def test_a_recurrent_network_that_is_asked_gives_a_gradient_on_an_accelerator_too() -> None:
+    """cuDNN's layers refuse it in eval mode, as a teacher or a student that only answers is."""
+    runtime, network = Runtime(), torch.nn.Sequential(torch.nn.GRU(2, 2)).eval()
+    runtime.device = torch.device("cuda")
+    usual = torch.backends.cudnn.enabled
+    with runtime._recurrence(network):
+        assert not torch.backends.cudnn.enabled
+    with torch.no_grad(), runtime._recurrence(network):
+        assert torch.backends.cudnn.enabled == usual
+    with runtime._recurrence(network.train()):
+        assert torch.backends.cudnn.enabled == usual

@@ -102,11 +102,18 @@ class Runtime:
                 counters.add(f"{name}_backwards", columns.count(inputs))
         if self.layout is torch.contiguous_format:  # then a network may ask for it (view), and inputs come as they are
             inputs = self.place(inputs)
-        with self.autocast():
+        with self.autocast(), self._recurrence(network.module):
             outputs = network(inputs, taps)
         if self.world == 1 and self.overdue():
             raise KeyboardInterrupt("the move was too long to be waited for")
         return outputs
+
+    def _recurrence(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """torch's own recurrent layers in place of cuDNN's, which give no gradient in eval mode."""
+        asked = self.device.type == "cuda" and torch.is_grad_enabled()
+        if asked and any(isinstance(part, nn.RNNBase) and not part.training for part in module.modules()):
+            return torch.backends.cudnn.flags(enabled=False)
+        return contextlib.nullcontext()
 
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """The only way to step: gradients averaged over ranks in a fixed order, clipped, applied, cleared."""
