@@ -31,9 +31,9 @@ WORLD: Any = WORLDS["panel"]
 OPTIONS = CASES["bidf-mkd/panel"].options
 
 
-def make_session(panel: Panel | None = None, steps: int = 8, **options: Any) -> Session:
+def make_session(panel: Panel | None = None, steps: int = 8, seed: int = 3, **options: Any) -> Session:
     config = method_config("bidf-mkd", "default", merged(OPTIONS, options))
-    return Session(BiDfMKD, config, panel or WORLD.teacher(), WORLD.student(), WORLD.task, Runtime(), 3, steps)
+    return Session(BiDfMKD, config, panel or WORLD.teacher(), WORLD.student(), WORLD.task, Runtime(), seed, steps)
 
 
 def method_of(session: Session) -> BiDfMKD:
@@ -53,6 +53,18 @@ def bright_panel(most: Access = Access.SCORES) -> Panel:
     task = ImageTask(shape=(1, 8, 8), classes=3, mean=(0.5,), std=(0.25,))
     api = Api("bright", Teacher.from_module(Bright(), task), ("left", "middle", "right"))
     return Panel([api], (1, 8, 8), (0.5,), (0.25,), most)
+
+
+def test_a_generator_is_stepped_by_its_own_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process draws one of its own: the mean of gradients of other generators is none of its gradients."""
+    session = make_session()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a step of all processes")
+
+    monkeypatch.setattr(Runtime, "step", refuse)
+    kind, _ = session.move()
+    assert kind == "acquire"
 
 
 # -- queries
@@ -148,15 +160,18 @@ def test_only_images_on_which_the_student_agrees_are_pushed_to_the_boundary() ->
 
 @pytest.mark.long
 def test_a_boundary_set_leaves_the_outer_level_more_to_learn() -> None:
-    """What it is for: the outer gradient on it is larger than on a plain query set."""
+    """What it is for: the outer gradient on it is larger than on a plain query set, over several recovered sets."""
     norms = []
     for boundary in (0.0, 2.0):
-        session = make_session(
-            boundary=boundary, images=8, iterations=30, chunk=30, directions=20, generator_lr=0.02, held_out=0,
-            view="none", inner_steps=10,
-        )  # fmt: skip
-        session.advance(2)
-        norms.append(method_of(session).measured["slope"])
+        slopes = []
+        for seed in range(3):
+            session = make_session(
+                boundary=boundary, images=8, iterations=30, chunk=30, directions=20, generator_lr=0.02, held_out=0,
+                view="none", inner_steps=10, seed=seed,
+            )  # fmt: skip
+            session.advance(2)
+            slopes.append(method_of(session).measured["slope"])
+        norms.append(sum(slopes))
     assert norms[1] > 1.2 * norms[0]
 
 

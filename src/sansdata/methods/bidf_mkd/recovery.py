@@ -107,7 +107,9 @@ class Recovery:
         if (value := total.item()) < self.place["lowest"] or self.fresh:
             self.place["lowest"], self.place["best"] = value, images.detach().clone()
         total.backward()
-        self.context.runtime.step(self.optimizer)
+        # Not runtime.step: every rank has a generator of its own, there is nothing to average.
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         self.place["iteration"] += 1
         return losses
 
