@@ -73,7 +73,8 @@ class DFMS(InRounds):
     def __init__(self, config: DFMSConfig, context: Context) -> None:
         super().__init__(config, context)
         self.generator = make_generator(context, config.latent, config.width, "unit")
-        # Deviation: MosaicKD's discriminator of patches, where the release has DCGAN's, which is made for one size.
+        # Deviation: MosaicKD's discriminator of patches, where the release has DCGAN's, which is made for one size. An
+        # image is judged by the mean of its patches, so that `even` weighs as much beside it as in the release.
         self.adversary = PatchAdversary(context, config.judge_width, config.generator_lr)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr, betas=BETAS)
         self.schedule = Schedule(self.round_of(config))
@@ -85,7 +86,8 @@ class DFMS(InRounds):
         verdicts = self.adversary.step(self._pooled(len(images), "pool"), images.detach())
         with fixed(context.student):
             logits = context.student_outputs(images).logits
-            losses.add("real", 1.0, lambda: looks_real(self.adversary.patches(images)))
+            patches = self.adversary.patches(images)
+            losses.add("real", 1.0, lambda: looks_real(patches) / patches[0].numel())
             losses.add("even", config.even, lambda: evenness(logits))
             losses.total().backward()
         self.adversary.forget()
