@@ -37,7 +37,11 @@ class Judge(Protocol):
 
 def phase(judge: Judge, frames: np.ndarray) -> np.ndarray:
     """(T,) a curve of the beat that needs no mask: the running sum of how much more closed than open the valve looks,
-    standardised. It rises while the ventricle empties: its peaks are the ends of emptying."""
+    standardised. It rises while the ventricle empties: its peaks are the ends of emptying.
+
+    Deviation: the paper sums the difference as it is; its mean is taken out here, for a judge that leans to one of the
+    two sentences would make a ramp of the sum, in which no beat stands out.
+    """
     closed, open_ = (judge.pictures(frames) @ judge.sentences([CLOSED, OPEN]).T).T
     running = np.cumsum((closed - open_) - (closed - open_).mean())
     return (running - running.mean()) / max(float(running.std()), 1e-12)

@@ -41,7 +41,7 @@ class DAFLConfig(Strict):
     one_hot: float = pydantic.Field(default=0.05, ge=0)  # released --oh
     entropy: float = pydantic.Field(default=5.0, ge=0)  # released --ie
     activation: float = pydantic.Field(default=0.01, ge=0)  # released --a
-    bn: float = pydantic.Field(default=0.0, ge=0)  # off as released; the term that DFQ (Choi et al. 2020) adds
+    bn: float = pydantic.Field(default=0.0, ge=0)  # off as released; DeepInversion's distance
     output: Range = "standard"  # released; "unit" is a sigmoid
     adversarial: float = pydantic.Field(default=0.0, ge=0)  # 1 in PRE-DFKD
     student_steps: int = pydantic.Field(default=1, ge=1)  # 10 in PRE-DFKD, each on a fresh batch
@@ -81,7 +81,8 @@ class DAFL(InRounds):
             },
         },
         # The host of LRA's released configuration (gaurav104/LRA, commit 40a8941); with `update: retain` it is LRA.
-        # Deviation: the released generator has spectral normalisation besides.
+        # Deviation: the released generator has spectral normalisation besides, and begins at weights U(-0.08, 0.08)
+        # and biases of 0.
         "lra": {
             "one_hot": 1.0,
             "activation": 0.1,

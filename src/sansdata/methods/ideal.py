@@ -34,7 +34,8 @@ class IDEALConfig(Strict):
     """Defaults are the released values (SonyResearch/IDEAL at 45bf95c) where it has them, else ours.
 
     images: made and asked about in a round. generator_steps: of the new generator. unsure: weight of the mean of
-    p ln p over images and classes, which asks for answers that are not sure. again: the teacher is asked anew about every batch, as the released loop does with augmented images.
+    p ln p over images and classes, which asks for answers that are not sure. again: the teacher is asked anew about
+    every batch, as the released loop does with augmented images.
     """
 
     latent: int = pydantic.Field(default=256, ge=1)  # released

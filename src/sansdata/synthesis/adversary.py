@@ -21,7 +21,8 @@ class AdversarySettings(Strict):
     """What both methods let one choose of the generator.
 
     output: how its last layer ends; 'unit' is a sigmoid, as in the port of both in VainF's DataFree (from memory). bn:
-    weight of the distance to the teacher's BatchNorm statistics, which DFQ (Choi et al. 2020) adds; 0 asks for none.
+    weight of the distance to the teacher's BatchNorm statistics, DeepInversion's, in the place where DFQ (Choi et al.
+    2020) has a divergence of Gaussians; 0 asks for none.
     """
 
     latent: int = pydantic.Field(ge=1)

@@ -41,6 +41,7 @@ AF_STIP = Recipe(
             _arm("pure-noise", "floor", "pure", one_class="allow", balance=False),
             _arm("shuffled-answers", "floor", "grammar", {"shuffled": True}),
             _arm("without-balance", "ablation", "grammar", balance=False, candidates=1, one_class="allow"),
+            _arm("class-alone", "ablation", "grammar", alpha=0.0),
             _arm("resample", "method", "resample", iterations=8),
             _arm("teacher-raw-split", "ceiling", "grammar", {"teacher": "raw-split"}),
             Arm(
@@ -55,7 +56,7 @@ AF_STIP = Recipe(
         Expectation(better="grammar", measure="agreement", margin=85),
         *(
             Expectation(better="grammar", worse=floor, measure="F1")
-            for floor in ("pure-noise", "shuffled-answers", "majority", "without-balance")
+            for floor in ("pure-noise", "shuffled-answers", "majority", "without-balance", "class-alone")
         ),
     ),
     tried=(

@@ -45,7 +45,7 @@ BLACK_BOX = Recipe(
     experiment="service",
     arms={
         "small": (
-            _arm("dfme", "method", "dfme", 585, **MANY, paper="88.1 of 95.5 on CIFAR-10 at 20 M (DFME)"),
+            _arm("dfme", "method", "dfme", 585, **MANY, paper="88.1 of 95.5 on CIFAR-10 at 20 M (DFME, from memory)"),
             _arm("noise", "floor", "noise", 1171, NOISE),
             _arm("dfme-estimated-student", "ablation", "dfme", 585, {"student_gradient": "estimated"}, **MANY),
             _arm("maze", "method", "maze", 1170, **SMALL),

@@ -12,6 +12,8 @@ _TRANSFER = {"optimizer": "adam", "lr": 5e-3, "weight_decay": 0.0, "temperature"
 
 def _arm(name: str, role: Role, method: str, **options: Any) -> Arm:
     writes = {"writes": True} if method == "promptdfd" else {}
+    if method == "promptdfd":
+        options["steps_per_batch"] = 1
     return Arm(
         name=name, role=role, method=method, steps=STEPS, options={**options, "transfer": _TRANSFER},
         experiment={"data": "sst2", "teacher": {}, **writes},
@@ -42,8 +44,9 @@ PROMPTDFD = Recipe(
             _arm("real-texts", "ceiling", "real-data", view="none"),
         )
     },
-    matched="student steps, their length and batch, student and its first weights; 64 texts are drawn for every two "
-    "steps. The language model is an n-gram model of tweets, and has met no review.",
+    matched="student steps, their length and batch, student and its first weights; 64 texts drawn for every step, of "
+    "which those that were written are kept once and seen again. The language model is an n-gram "
+    "model of tweets, and has met no review.",
     expected=(
         Expectation(better="promptdfd", worse="unsteered", measure="agreement"),
         Expectation(better="promptdfd", worse="uniform-words", measure="agreement"),

@@ -10,7 +10,9 @@ STEPS = 300
 _TRANSFER = {"optimizer": "adam", "lr": 5e-3, "weight_decay": 0.0, "temperature": 1.0, "batch": 64}
 _TEACHERS: dict[str, dict[str, Any]] = {"sst2": {}, "trec": {"length": 20, "epochs": 10}}
 
-_FROM_NOISE = {"start": "noise", "iterations": 10, "chunk": 10, "enters": "mixture", "fresh": 0.0}
+_FROM_NOISE = {
+    "start": "noise", "iterations": 10, "chunk": 10, "enters": "mixture", "fresh": 0.0, "steps_per_batch": 1,
+}  # fmt: skip
 """Near the paper, as far as the steps allow."""
 
 
