@@ -39,7 +39,8 @@ ECHO = Recipe(
     matched=f"{STEPS} steps of 3 clips of 16 frames for every arm, the same rate; students of 174.7 k parameters but "
     "for those named by size. Arms of the method see 800 clips and are taught by cross entropy and a Dice term "
     "(dice=1, where the release has none); hospital-films by the divergence alone, on 150 films. "
-    "The teacher, a U-Net of 118 k parameters, learnt 600 frames of the domain 'hospital'; 40 films of 64 frames of that domain are the test. aFD is one to one and without a reference, a miss counts 15.",
+    "The teacher, a U-Net of 118 k parameters, learnt 600 frames of the domain 'hospital'; 40 films of 64 frames of "
+    "that domain are the test. aFD is one to one and without a reference, a miss counts 15.",
     arms={
         "small": (
             _arm("echo-dfkd", "method"),
