@@ -58,6 +58,8 @@ PROMPTDFD = Recipe(
         "sure texts alone 69.6 %, with half of the texts left to the model 70.4, all texts at a start of 1 71.8, six "
         "words of 4,000 73.5; evenly drawn words 64.1. With the last of these, seeds 0, 1 and 2 gave 73.5, 68.9 and "
         "70.5 %, the model by itself 70.8, 67.9 and 72.3: above evenly drawn words, undecided against the model.",
+        "In an earlier series, whose test figures were seen, texts were written for every other step: half as many as "
+        "random words were drawn. The arms see as many now; nothing else was changed.",
         "Words drawn by frequency agree more than all of these, 76.6 %: they come from the tokenizer's own counts, "
         "which know the domain, and such a teacher hardly needs sentences. The tweets of the language model do not.",
     ),
