@@ -262,7 +262,7 @@ def test_the_teacher_is_left_as_it_was(name: str, tiny: Tiny, tmp_path: Path) ->
 @of_each_shape
 @pytest.mark.parametrize(
     ("unit", "counter", "amount"),
-    [("samples", "samples", 150), pytest.param("queries", "teacher_forwards", 900, marks=pytest.mark.long)],
+    [("samples", "samples", 150), pytest.param("queries", "teacher_forwards", 1200, marks=pytest.mark.long)],
 )
 def test_a_counted_budget_is_kept(name: str, unit: str, counter: str, amount: int, tiny: Tiny, tmp_path: Path) -> None:
     """And used: a plan that stops at a fraction of it would waste what was allowed."""
