@@ -65,3 +65,17 @@ def test_an_unsure_student_is_asked_for() -> None:
             return float(-sureness(session.context.student_outputs(images).logits).mean())
 
     assert mean_entropy(50.0) > mean_entropy(0.0)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_pool_is_seen_anew_only_where_it_is_asked_about_anew(again: bool) -> None:
+    session, pool = kept(again=again)
+    asked = session.context.counters["teacher_forwards"]
+    assert asked == (0 if again else 24)
+    session.move()
+    assert session.last_batch is not None
+    stored = pool.codec.unpack(pool.inputs)[: len(pool)].flatten(1)
+    seen: Any = session.last_batch.inputs
+    whole = torch.cdist(seen.flatten(1), stored).amin(1) < 1e-4
+    assert bool(whole.all()) != again
+    assert session.context.counters["teacher_forwards"] - asked == (8 if again else 0)

@@ -33,13 +33,13 @@ class DFMSConfig(Strict):
     even: weight of the evenness of the student's classes. pooled: share of a student's batch that is of the pool.
     """
 
-    latent: int = pydantic.Field(default=100, ge=1)  # ours
+    latent: int = pydantic.Field(default=100, ge=1)  # released
     width: Width = "auto"  # ours
-    judge_width: int = pydantic.Field(default=64, ge=1)  # ours
-    generator_lr: float = pydantic.Field(default=2e-4, gt=0)  # ours
+    judge_width: int = pydantic.Field(default=64, ge=1)  # released, of DCGAN's
+    generator_lr: float = pydantic.Field(default=2e-4, gt=0)  # released
     even: float = pydantic.Field(default=500.0, ge=0)  # released
     pooled: float = pydantic.Field(default=0.0, ge=0, lt=1)  # ours
-    student_steps: int = pydantic.Field(default=1, ge=1)  # ours
+    student_steps: int = pydantic.Field(default=1, ge=1)  # released
     steps: int = pydantic.Field(default=62_500, ge=1)  # paper: 8 million queries
     transfer: TransferSettings = TransferSettings(lr=0.1, weight_decay=5e-4, batch=128, temperature=1.0)  # ours
 

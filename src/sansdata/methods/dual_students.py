@@ -18,7 +18,7 @@ from ..contracts import Access, Batch, Forward, Losses, OfGradient, Outputs, Que
 from ..method import Context
 from ..models.copying import duplicate
 from ..models.initial_weights import draw_everything
-from ..models.modes import fixed
+from ..models.modes import fixed, in_mode
 from ..models.pair import Pair
 from ..objectives.logits import hard_cross_entropy, l1
 from ..synthesis.generator import Width, images_from, latents, make_generator
@@ -47,7 +47,10 @@ class DualStudentsConfig(Strict):
 
 
 class DualStudents(InRounds):
-    """A step of the generator against both students, then steps of both. The first is the one that is kept."""
+    """A step of the generator against both students, then steps of both. The first is the one that is kept.
+
+    Deviation: as it is; the release scores a moving average of it, stepped every tenth round, and picks the best.
+    """
 
     Config: ClassVar[type] = DualStudentsConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -117,7 +120,8 @@ class DualStudents(InRounds):
         self.schedule.end_step()
         if not asks:
             return self.replay.draw(config.transfer.batch)
-        with torch.no_grad():
+        # What is taught is normalised by the running statistics of the generator's own steps (released).
+        with torch.no_grad(), in_mode(self.generator, train=False):
             images = images_from(self.generator, self.codes(), self.context)
         self.context.counters.add("samples", len(images))
         return self.replay.ask(images) if config.replay_steps else self.context.teach(images)

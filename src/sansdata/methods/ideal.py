@@ -34,8 +34,8 @@ class IDEALConfig(Strict):
     """Defaults are the released values (SonyResearch/IDEAL at 45bf95c) where it has them, else ours.
 
     images: made and asked about in a round. generator_steps: of the new generator. unsure: weight of the mean of
-    p ln p over images and classes, which asks for answers that are not sure. again: the teacher is asked anew about
-    every batch, as the released loop does with augmented images.
+    p ln p over images and classes, which asks for answers that are not sure. again: the student sees images of the pool
+    cut and flipped, and the teacher is asked anew about every batch, as in the released loop.
     """
 
     latent: int = pydantic.Field(default=256, ge=1)  # released
@@ -48,12 +48,14 @@ class IDEALConfig(Strict):
     pool: int = pydantic.Field(default=100_000, ge=1)  # ours
     steps_per_round: int = pydantic.Field(default=40, ge=1)  # ours
     steps: int = pydantic.Field(default=4000, ge=1)  # released: 100 rounds; of 40, ours
-    transfer: TransferSettings = TransferSettings(lr=0.01, weight_decay=5e-4, batch=250, temperature=1.0)  # ours
+    transfer: TransferSettings = TransferSettings(
+        lr=0.01, weight_decay=5e-4, schedule="constant", batch=250, temperature=1.0
+    )  # released
 
     @property
     def view(self) -> str:
-        """How pooled images are seen: as they are stored, so that their answers can be kept."""
-        return "none"
+        """How pooled images are seen: as they are stored, so that their answers can be kept, or each time otherwise."""
+        return "crop+flip" if self.again else "none"
 
 
 class IDEAL(PooledRounds):
@@ -62,7 +64,7 @@ class IDEAL(PooledRounds):
     Config: ClassVar[type] = IDEALConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Minutes on a CPU (ours).
-        "small": {"latent": 100, "steps": 2000, "transfer": {"batch": 128, "lr": 0.02}},
+        "small": {"latent": 100, "steps": 2000, "transfer": {"batch": 128, "lr": 0.02, "schedule": "cosine"}},
     }
     config: IDEALConfig
 
@@ -76,10 +78,9 @@ class IDEAL(PooledRounds):
 
     @classmethod
     def questions(cls, config: IDEALConfig, steps: int, gradient: OfGradient) -> Questions:
-        questions = Questions({config.images: cls.plan(config, steps)["acquire"]})
         if config.again:
-            questions[config.transfer.batch] += steps
-        return questions
+            return Questions({config.transfer.batch: steps})
+        return Questions({config.images: cls.plan(config, steps)["acquire"]})
 
     @classmethod
     def rehearsal(cls, config: IDEALConfig) -> IDEALConfig:
@@ -121,10 +122,6 @@ class IDEAL(PooledRounds):
     def _classes(self) -> Tensor:
         """(n,) class numbers, all alike often."""
         return (torch.arange(self.config.images) % self.context.task.classes).to(self.context.runtime.device)
-
-    def transfer_batch(self) -> Batch:
-        batch = super().transfer_batch()
-        return self.context.teach(batch.images, batch.targets) if self.config.again else batch
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses, teacher = Losses(), batch.answers().logits

@@ -39,7 +39,12 @@ class MAZEConfig(DFMEConfig):
 
 
 class MAZE(DFME):
-    """A step of the generator; student steps, the first on the batch of that step; student steps on old answers."""
+    """A step of the generator; student steps, the first on the batch of that step; student steps on old answers.
+
+    Deviation: DFME's generator and its Adam, where the release (sanjaykariyappa/MAZE at d202ace)
+    learns the scale of the last BatchNorm and steps SGD; and every new batch but the first of a round is kept, where
+    the release keeps the last.
+    """
 
     Config: ClassVar[type] = MAZEConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

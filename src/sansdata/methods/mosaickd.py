@@ -47,7 +47,7 @@ class MosaicKDConfig(Strict):
     student_steps: int = pydantic.Field(default=5, ge=1)  # released
     with_pool: bool = True  # the student also learns as many of the pool's images; released
     view: Augment = "crop+flip"  # of these; released
-    steps: int = pydantic.Field(default=40_000, ge=1)  # released: 200 epochs; of 200 steps, ours
+    steps: int = pydantic.Field(default=196_000, ge=1)  # released: 200 epochs of 196 rounds of 5
     transfer: TransferSettings = TransferSettings(
         lr=0.1, weight_decay=1e-4, schedule="cosine", batch=256, temperature=1.0
     )  # released

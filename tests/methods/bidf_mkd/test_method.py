@@ -55,6 +55,13 @@ def bright_panel(most: Access = Access.SCORES) -> Panel:
     return Panel([api], (1, 8, 8), (0.5,), (0.25,), most)
 
 
+def test_the_released_distance_is_a_sum_over_classes() -> None:
+    session = make_session(distance="l1", boundary=1.0)
+    one, other = torch.tensor([[3.0, 0.5, 0.0]]), torch.tensor([[2.0, 0.0, -1.0]])
+    recovery: Any = method_of(session).recovery
+    assert float(recovery._near_boundary(one, other)) == pytest.approx(-2.5)
+
+
 def test_a_generator_is_stepped_by_its_own_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process draws one of its own: the mean of gradients of other generators is none of its gradients."""
     session = make_session()

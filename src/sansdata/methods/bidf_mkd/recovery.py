@@ -13,7 +13,7 @@ from ...memory import Slot
 from ...method import Context
 from ...models.generators import UpsamplingGenerator
 from ...objectives.estimate import estimated
-from ...objectives.logits import cross_entropy, kl, l1
+from ...objectives.logits import cross_entropy, kl
 from ...synthesis.augment import augment
 from ...teachers.panel import Api
 from .settings import BiDfMKDConfig
@@ -132,9 +132,9 @@ class Recovery:
 
     def _near_boundary(self, api: Tensor, task_model: Tensor) -> Tensor:
         """(B,) minus the distance of the two answers (B, N) where both name the same class: images that the API takes
-        for their class, and the student only just."""
+        for their class, and the student only just. The released l1 is a sum over classes."""
         agree = (api.argmax(1) == task_model.argmax(1)).to(api.dtype)
-        distance = kl(task_model, api) if self.config.distance == "kl" else l1(task_model, api)
+        distance = kl(task_model, api) if self.config.distance == "kl" else (task_model - api).abs().sum(1)
         return -agree * distance
 
     def state(self) -> Mapping[str, Stateful]:
