@@ -53,9 +53,11 @@ def test_every_image_is_dealt_out_but_for_a_rest():
 
 
 def test_the_cap_on_a_class_is_the_mean_client():
-    """20 clients, 4,000 images of ten classes: 200 of each class, half of the set."""
-    counts = histograms(deal("dirichlet-class-capped", clients=20)).sum(0)
-    assert counts.tolist() == [200] * 10
+    """20 clients, half of 4,000 images of ten classes: 100 of each class, half of what is dealt. The whole set has no
+    cap (released)."""
+    counts = histograms(deal("dirichlet-class-capped", clients=20, share=0.5)).sum(0)
+    assert counts.tolist() == [100] * 10
+    assert histograms(deal("dirichlet-class-capped", clients=20)).sum() == len(LABELS)
     assert histograms(deal("dirichlet-class", clients=20)).sum() == len(LABELS)
 
 

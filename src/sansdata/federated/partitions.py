@@ -52,7 +52,9 @@ def _deal(
     if settings.scheme == "natural":
         return _natural(owners, clients)
     if settings.scheme in ("dirichlet-class", "dirichlet-class-capped"):
-        cap = len(labels) // clients if settings.scheme.endswith("capped") else None
+        # The released limit is asked for only where a part of the set is dealt.
+        capped = settings.scheme.endswith("capped") and settings.share < 1
+        cap = len(labels) // clients if capped else None
         return _by_class(labels, clients, settings.alpha, random, cap)
     if settings.scheme == "dirichlet-client":
         return _by_client(labels, clients, settings.alpha, random)

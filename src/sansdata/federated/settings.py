@@ -19,7 +19,8 @@ class PartitionSettings(Strict):
 
     scheme: 'dirichlet-class' cuts each class by proportions ~ Dir(alpha) over clients (Hsu, FedGen, NIID-bench);
     'dirichlet-class-capped' first keeps of every class no more images than a client has on average, as FedGen's
-    released code does, whose limit on a client is one on a class too: what is above it is dealt to nobody.
+    released code does where share is below 1: its limit on a client is one on a class too, and what is above it is
+    dealt to nobody.
     'dirichlet-client' draws each client's own class mix ~ Dir(alpha) and fills equal shares (FedDyn, FedFTG): not the
     same thing at the same alpha. 'shards' sorts by label and gives each client `shards` pieces (McMahan). 'quantity'
     is even in classes, sizes ~ Dir(alpha). 'natural' is one client per speaker, writer or other owner in the set.

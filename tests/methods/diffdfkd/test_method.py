@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 from itertools import pairwise
 from typing import Any
@@ -39,6 +40,21 @@ def to_the_end(at_work: Session, steps: int = 1) -> Any:
     while at_work.context.progress.steps < steps:
         at_work.move()
     return at_work.method
+
+
+def test_boxes_are_exchanged_between_the_parts_of_a_trajectory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the released 50 times behind the 10th, 20th, 30th and 40th: never in pure noise, and not at the end."""
+    module = importlib.import_module("sansdata.methods.diffdfkd.method")
+    at_work = session({"cutmix": True, "times": 50, "chunk": 1})
+    exchanged = []
+
+    def seen(states: torch.Tensor, *_: Any) -> torch.Tensor:
+        exchanged.append(at_work.method.under_way.iteration)
+        return states
+
+    monkeypatch.setattr(module, "cutmix", seen)
+    to_the_end(at_work)
+    assert exchanged == [9, 19, 29, 39]
 
 
 def prior(**settings: Any) -> Prior:

@@ -33,8 +33,8 @@ from .prior import Prior, PriorSettings
 
 BEFORE_ADVERSARIAL = 20
 """Images of each class in the pool before the student is asked (released)."""
-CUTS = 5
-"""Times at which boxes are exchanged in a trajectory, evenly spread (released)."""
+PARTS = 5
+"""Of a trajectory; boxes are exchanged at the last time of each but the last (released)."""
 
 
 class DiffDFKDConfig(Strict):
@@ -166,7 +166,7 @@ class DiffDFKD(PooledRounds):
         # Deviation: the release guides every time but the last one, and draws the last picture from the noise that it
         # saw a step before.
         losses = self._guide(now) if self.guided and not last else Losses()
-        if self.config.cutmix and not last and number % max(1, self.config.times // CUTS) == 0:
+        if self.config.cutmix and not last and (number + 1) % max(1, self.config.times // PARTS) == 0:
             batch.states = cutmix(batch.states, batch.targets, self.context.streams("boxes"))
         with torch.no_grad():
             clean = self._clean(batch.states, now)

@@ -72,6 +72,8 @@ DIFFDFKD = Recipe(
         "of its free draws already teach 97.7 %, of the teacher's 98.9. What guidance does is in the pictures: the "
         "judge names the teacher's class on 78 % of the guided ones and on 45 % of the free ones. A fifth is still "
         "something else to the judge, which is why its rarest class has 4.7 % and not 6.",
+        "The runs of guided-cutmix exchanged boxes in pure noise and four times more; since then it is four times, as "
+        "released. They were not made again.",
     ),
 )  # fmt: skip
 
