@@ -104,6 +104,8 @@ class Method(ABC):
     lends: ClassVar[tuple[str, ...]] = ()
     """Parts of `state()` that know the teacher and nothing of the student: the run of another student of the same
     teacher may begin with them."""
+    match_scale: float = 1.0
+    """What a divergence of answers is multiplied with in its student's loss, beside which a defence adds its own."""
 
     def __init__(self, config: Any, context: Context) -> None:
         self.config, self.context = config, context

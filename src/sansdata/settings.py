@@ -155,11 +155,11 @@ class RetrospectSettings(Strict):
     rate, in the units of normalised images (released: 10 or 20, and 0.1). search: whose answers the trigger is to
     change: the teacher's (released recipes), the student's, or a random one of the same size (the ablation). marked:
     share of a batch that carries it, at least two (released: 0.02). l2: weight of the trigger's square (released:
-    0.001).
+    0.001). search_l2: the same in the search (released: 0.001 for ZSKT, 0 for CMI and fixed images).
     fixed_point, fixed_point_lr: iterations of the hyper-gradient and their rate (released: 5 and 0.1). temperature: of
     the divergences; None is that of the run's matching loss (released). weight: of what is unlearned beside the
-    matching loss (released: 1; for fixed images the release divides the matching loss by classes and by the squared
-    temperature and not the rest, which is a weight of classes * temperature^2, 640 there).
+    matching loss, in the scale of that (released: 1; for fixed images the release divides the matching loss by classes
+    and by the squared temperature and not the rest, which is a weight of classes * temperature^2, 640 there).
     """
 
     share: float = pydantic.Field(default=0.01, gt=0, le=1)
@@ -169,6 +169,7 @@ class RetrospectSettings(Strict):
     search: Literal["teacher", "student", "random"] = "teacher"
     marked: float = pydantic.Field(default=0.02, gt=0, le=1)
     l2: float = pydantic.Field(default=1e-3, ge=0)
+    search_l2: float = pydantic.Field(default=0.0, ge=0)
     fixed_point: int = pydantic.Field(default=5, ge=0)
     fixed_point_lr: float = pydantic.Field(default=0.1, gt=0)
     temperature: float | None = pydantic.Field(default=None, gt=0)

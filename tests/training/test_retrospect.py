@@ -78,7 +78,9 @@ def test_no_iteration_gives_the_first_order_gradient() -> None:
 class World:
     """The tiny teacher and student, and one batch of noise."""
 
-    def __init__(self, student: nn.Module | None = None, host_temperature: float = 1.0, **settings) -> None:
+    def __init__(
+        self, student: nn.Module | None = None, host_temperature: float = 1.0, scale: float = 1.0, **settings
+    ) -> None:
         teacher, self.student = make_teacher(), student or make_student()
         self.context = Context(
             make_task(),
@@ -98,6 +100,7 @@ class World:
             self.student,
             RetrospectSettings(share=0.1, **settings),
             host_temperature,
+            scale,
         )
         images = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         self.batch = self.context.teach(images)
@@ -129,6 +132,19 @@ def test_the_search_finds_what_changes_the_teacher_most() -> None:
     torch.testing.assert_close(random.norm(), long.norm())
     assert few.changed(short) < many.changed(long)
     assert many.changed(random) < 0.5 * many.changed(long)
+
+
+def test_the_trigger_of_a_search_with_a_price_is_smaller() -> None:
+    free, priced = World(rounds=10), World(rounds=10, search_l2=1.0)
+    assert priced.update.search(priced.batch).norm() < 0.8 * free.update.search(free.batch).norm()
+
+
+def test_what_is_unlearned_has_the_scale_of_the_matching_loss() -> None:
+    """A reader found zskt's, a mean over classes, beside divergences that were sums: ten times too heavy."""
+    whole, tenth = World(marked=1.0), World(marked=1.0, scale=0.1)
+    delta = torch.full((1, 1, 8, 8), 0.5)
+    unlearned = [world.update._unlearn(world.batch.inputs, delta) for world in (whole, tenth)]
+    torch.testing.assert_close(unlearned[1], 0.1 * unlearned[0])
 
 
 def test_without_rounds_the_step_is_an_ordinary_one() -> None:

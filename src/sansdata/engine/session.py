@@ -89,8 +89,9 @@ class Session:
         learns = [self.trained] if self.terms is None else [self.trained, self.terms]
         self.optimizer = self.settings.make_optimizer(nn.ModuleList(learns))
         step = StudentStep(
-            self.context, self.trained, self.student_forward, self.student_forward.at, self.optimizer, self.settings
-        )
+            self.context, self.trained, self.student_forward, self.student_forward.at, self.optimizer, self.settings,
+            self.method.match_scale,
+        )  # fmt: skip
         self.updates: list[Update] = [Plain(self.context, step.forward, step.optimizer, self.settings.clip)]
         """The last one that is active takes the step."""
         self.updates += [PARTS[name].build(settings[name], step) for name in self._of_role("update", settings)]

@@ -50,7 +50,7 @@ class CMIConfig(Strict):
     adversarial: float = pydantic.Field(default=0.5, ge=0)  # released
     contrastive: float = pydantic.Field(default=0.8, ge=0)  # released
     contrastive_temperature: float = pydantic.Field(default=0.1, gt=0)  # released
-    feature_layers: tuple[str, ...] = ()  # released: what enters every BatchNorm; a ResNet-34's four stages
+    feature_layers: tuple[str, ...] = ()  # released: what enters every BatchNorm; a ResNet-34's stages
     head: int = pydantic.Field(default=256, ge=1)  # released
     bank: int = pydantic.Field(default=40_960, ge=1)  # released
     negatives: int = pydantic.Field(default=4096, ge=0)  # released

@@ -67,14 +67,18 @@ class ZSKT(InRounds):
         self.adversary = Adversary(context, config)
         # The released KL is a mean over batch and classes, that of `objectives.logits` a sum over classes. Adam does
         # not see the difference, but the clip at 5 and the attention term's weight of 250 are meant for the mean.
-        self.weight = 1 / context.task.classes if config.transfer.match == "kl" else 1.0
+        self.match_scale = 1 / context.task.classes if config.transfer.match == "kl" else 1.0
         self.schedule = Schedule(self.round_of(config))
 
     def acquire(self) -> Losses:
         config, transfer = self.config, self.config.transfer
         codes = self.adversary.codes(transfer.batch)
         losses = self.adversary.step(
-            codes, transfer.matching, self.weight, transfer.decay(self.context.progress.value), config.generator_clip
+            codes,
+            transfer.matching,
+            self.match_scale,
+            transfer.decay(self.context.progress.value),
+            config.generator_clip,
         )
         self._remember(self.adversary.batch(codes))
         return losses
@@ -96,7 +100,7 @@ class ZSKT(InRounds):
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
         losses = Losses()
         outputs = student(batch.images)
-        losses.add("match", self.weight, lambda: self.config.transfer.matching(outputs, batch.answers()))
+        losses.add("match", self.match_scale, lambda: self.config.transfer.matching(outputs, batch.answers()))
         return losses
 
     def state(self) -> Mapping[str, Stateful]:

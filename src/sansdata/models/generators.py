@@ -105,12 +105,13 @@ def squash(points: Tensor) -> Tensor:
 class TransposedGenerator(nn.Module):
     """Linear -> four transposed convolutions that double the size -> images: DFAD's generator B, after DCGAN.
 
-    latents (B, Z) -> images (B, C, H, W) in -1..1, taken as normalised ones. `width` is the channels of the last hidden
-    layer; the first has eight times as many. Weights are drawn from N(0, 0.02), as released. Sizes that are no multiple
-    of 16 are cut out of the next one.
+    latents (B, Z) -> images (B, C, H, W) in 0..1: the released tanh goes from black to white, for images that are
+    normalised by a half and a half. `width` is the channels of the last hidden layer; the first has eight times as
+    many. Weights are drawn from N(0, 0.02), those of BatchNorm from N(1, 0.02), biases are 0, as released. Sizes that
+    are no multiple of 16 are cut out of the next one.
     """
 
-    range: Range = "standard"
+    range: Range = "unit"
 
     def __init__(self, latent: int, shape: Sequence[int], width: int = 64) -> None:
         super().__init__()
@@ -126,12 +127,14 @@ class TransposedGenerator(nn.Module):
         ))  # fmt: skip
         self.to_image = nn.Conv2d(width, channels, 3, padding=1)
         for part in self.modules():
-            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-                nn.init.normal_(part.weight, 0.0, 0.02)
+            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm2d)):
+                nn.init.normal_(part.weight, float(isinstance(part, nn.BatchNorm2d)), 0.02)
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
 
     def forward(self, latents: Tensor) -> Tensor:
         x = self.norm(self.project(latents).unflatten(1, self.start))
-        images = self.to_image(self.doublings(x)).tanh()
+        images = squash(self.to_image(self.doublings(x)))
         return images[:, :, : self.size[0], : self.size[1]]
 
 

@@ -20,7 +20,7 @@ from .generator import Form, Width, images_from, latents, make_generator
 class AdversarySettings(Strict):
     """What both methods let one choose of the generator.
 
-    output: how its last layer ends; 'unit' is a sigmoid, as in the port of both in VainF's DataFree (from memory). bn:
+    output: how its last layer ends; 'unit' is a sigmoid, as in the port of both in zju-vipa/DataFree. bn:
     weight of the distance to the teacher's BatchNorm statistics, DeepInversion's, in the place where DFQ (Choi et al.
     2020) has a divergence of Gaussians; 0 asks for none.
     """

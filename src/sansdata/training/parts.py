@@ -28,7 +28,8 @@ IMAGES = Requirements(Access.LABELS)
 
 @dataclass(frozen=True)
 class StudentStep:
-    """What a part may step with. student: as it is trained. forward_at: the student at other weights."""
+    """What a part may step with. student: as it is trained. forward_at: the student at other weights. scale: of the
+    method's divergence of answers."""
 
     context: Context
     student: nn.Module
@@ -36,6 +37,7 @@ class StudentStep:
     forward_at: ForwardAt
     optimizer: torch.optim.Optimizer
     settings: TransferSettings
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _retain(settings: RetainSettings, step: StudentStep) -> Retain:
 
 def _retrospect(settings: RetrospectSettings, step: StudentStep) -> Retrospect:
     return Retrospect(
-        step.context, step.forward, step.optimizer, step.student, settings, step.settings.temperature
+        step.context, step.forward, step.optimizer, step.student, settings, step.settings.temperature, step.scale
     )  # fmt: skip
 
 

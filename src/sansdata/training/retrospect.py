@@ -46,13 +46,15 @@ class Retrospect:
         student: nn.Module,
         settings: RetrospectSettings,
         temperature: float,
+        scale: float = 1.0,
     ) -> None:
         """optimizer: the run's own; its parameters are those that learn here too. temperature: of the run's matching
-        loss, where the settings name none for the divergences here."""
+        loss, where the settings name none for the divergences here; scale: of that loss, and so of these."""
         self.context, self.forward, self.student, self.settings = context, forward, student, settings
         self.temperature = settings.temperature or temperature
         self.learns = [p for group in optimizer.param_groups for p in group["params"]]
-        # Deviation: Adam whatever the run steps; the release steps SGD here in its CMI, and Adam in its ZSKT.
+        self.scale = scale
+        # Deviation: Adam whatever the run steps; the release steps SGD here in its CMI, Adam elsewhere.
         self.optimizer = torch.optim.Adam(self.learns, lr=settings.lr)
 
     def _begins(self, progress: Progress) -> int:
@@ -79,7 +81,7 @@ class Retrospect:
 
     def search(self, batch: Batch) -> Tensor:
         """delta (1, C, H, W), in units of normalised images: `rounds` steps of Adam up the mean KL between the answers
-        without and with it. Neither bounded nor clipped, as released."""
+        without and with it, less `search_l2` times its square. Neither bounded nor clipped, as released."""
         settings, context, images = self.settings, self.context, batch.images
         stream = context.streams("retrospect")
         delta = START * torch.randn(1, *images.shape[1:], generator=stream)
@@ -89,6 +91,7 @@ class Retrospect:
             network, clean = self._searched(batch)
             for _ in range(settings.rounds):
                 changed = self._apart(network(self._moved(images, delta)), clean).mean()
+                changed = changed - settings.search_l2 * delta.square().sum()
                 # Not runtime.step: every process has images and a delta of its own, there is nothing to average.
                 (delta.grad,) = torch.autograd.grad(changed, [delta])
                 optimizer.step()
@@ -107,8 +110,8 @@ class Retrospect:
         return (lambda images: teacher(images).logits), batch.answers().logits.detach()
 
     def _apart(self, moved: Tensor, clean: Tensor) -> Tensor:
-        """(B,) KL(clean || moved) at the run's temperature, as released."""
-        return kl(moved, clean, self.temperature)
+        """(B,) KL(clean || moved) at the run's temperature and in the scale of its matching loss, as released."""
+        return self.scale * kl(moved, clean, self.temperature)
 
     def _moved(self, images: Tensor, delta: Tensor) -> Tensor:
         """images (B, C, H, W) in unit space, moved by a delta in normalised units."""

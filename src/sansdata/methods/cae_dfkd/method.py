@@ -48,7 +48,7 @@ class CAEDFKDConfig(Strict):
     sources: tuple[Source, ...] = ("normal", "uniform", "laplace", "rademacher")  # paper: four; which ones: ours
     magnitudes: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)  # of the embeddings' root mean square: ours
     learn_magnitudes: bool = False  # ours
-    latent: int = pydantic.Field(default=256, ge=1)  # after NAYER
+    latent: int = pydantic.Field(default=256, ge=1)  # ours
     width: Width = "auto"  # NAYER: 64
     iterations: int = pydantic.Field(default=30, ge=1)  # a call; NAYER, 40 for CIFAR-100
     chunk: int = pydantic.Field(default=10, ge=1)  # iterations a move: ours

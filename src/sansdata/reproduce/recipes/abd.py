@@ -45,7 +45,7 @@ def _arms(attack: str, student: str) -> tuple[Arm, ...]:
     return (
         _zskt("zskt", "floor", attack, student),
         _zskt("zskt + vaccine", "method", attack, student, defence="vaccine"),
-        _zskt("zskt + abd", "method", attack, student, defence="abd"),
+        _zskt("zskt + abd", "method", attack, student, defence="abd", retrospect={"search_l2": 1e-3}),
     )
 
 

@@ -88,6 +88,8 @@ MEMBRANES = Recipe(
         "Settings were chosen on the last fifth of the training tiles, one seed. Mean IoU there: dfad as released for "
         "masks 39, as for classes 39 (every pixel of one class), with BatchNorm statistics 73; fm asked for random "
         "layouts 69, for the statistics alone 70; deepinversion 66; the real images 74.",
+        "The arm dfad was run again after its test figure was seen (40.0): the released generator reaches black and "
+        "white, where ours stayed within a standard deviation of grey. Nothing else was changed.",
     ),
 )
 
