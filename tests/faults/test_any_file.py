@@ -11,6 +11,7 @@ import json
 import os
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +231,20 @@ def test_what_it_once_broke(formats, name, tmp_path):
     with pytest.raises(UserError):
         formats[file].read(tmp_path / file)
     read_or_refuse(formats[file].read, tmp_path / file)
+
+
+def test_no_room_is_made_for_a_part_that_says_it_is_longer_than_its_file(tmp_path):
+    """Python's reader of archives asks for as many stored bytes at once as the table of contents has."""
+    path = tmp_path / "x.skops"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("schema.json", "{}")
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 20 : entry + 24] = (900_000_000).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="longer than the file"):
+        read_skops(path)
+    read_or_refuse(read_skops, path)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -118,7 +118,8 @@ def read_arrays(file: BinaryIO, where: str, most: int) -> dict[str, np.ndarray]:
 
 def archive_of(file: BinaryIO, where: str, members: int = MAX_ARCHIVE_MEMBERS) -> zipfile.ZipFile:
     """An open archive of about so many members at most. Python's reader makes an object of each line of its table of
-    contents before anybody can count them, so the table's length is judged first. Raises DataError."""
+    contents before anybody can count them, so the table's length is judged first; and it makes room for as many stored
+    bytes as a part says that it has, so none may say more than the file has. Raises DataError, BadZipFile."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - END_BYTES))
     tail = file.read(END_BYTES)
@@ -128,7 +129,10 @@ def archive_of(file: BinaryIO, where: str, members: int = MAX_ARCHIVE_MEMBERS) -
     second = end >= 20 and tail[end - 20 : end - 16] == SECOND and size < 2**31  # what larger files need
     if length > members * 1_000 or second:
         raise DataError(f"{where}: its table of contents is far too long for at most {members:,} parts")
-    return zipfile.ZipFile(file)
+    archive = zipfile.ZipFile(file)
+    if any(entry.compress_size > size for entry in archive.infolist()):
+        raise zipfile.BadZipFile("a part of it says that it is longer than the file")
+    return archive
 
 
 def _reason(fault: BaseException) -> str:

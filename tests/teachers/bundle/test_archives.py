@@ -157,7 +157,7 @@ HOSTILE: dict[str, tuple[str, Build]] = {
     "a size that its bytes cannot hold": ("bomb", size_in_the_table(b"docs/README.md", 900_000)),
     "a size that is too large": ("size", size_in_the_table(b"LICENSE", 2**31)),
     "a size that is too small": ("archive", size_in_the_table(b"docs/README.md", 3)),
-    "a size in 64 bits": ("size", edited(lies_in_64_bits)),
+    "a size in 64 bits": ("archive", edited(lies_in_64_bits)),
     "two lines for one file": ("bomb", edited(same_place)),
     "another name in front": ("archive", edited(other_name_in_front)),
     "wrong bytes (CRC)": ("archive", edited(broken_bytes)),
