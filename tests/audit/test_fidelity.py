@@ -66,6 +66,19 @@ def test_disagreement_on_one_class_is_found_with_its_chance(logits: np.ndarray) 
     assert shapes(several).count("heat") == 1
 
 
+@pytest.mark.parametrize("wrong", [slice(297, 300), slice(0, 300), slice(0, 296)], ids=["rare", "all", "all but rare"])
+def test_without_both_agreement_and_disagreement_in_frequent_classes_nothing_is_concentrated(wrong: slice) -> None:
+    """Of 3 classes the last has 4 inputs; chi-square has no value then, and the library ends in an error."""
+    teacher = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [148, 148, 4])]
+    student = teacher.copy()
+    student[wrong] = np.roll(teacher[wrong], 1, axis=1)
+    several = list(fidelity(replace(evidence(digits()[0][:20]), synthetic=drawn(teacher, student))))
+    missing = {one.name for one in several if isinstance(one, Unmeasured)}
+    assert "concentration of disagreement on training synthetic" in missing
+    assert "agreement on training synthetic" in entries(several)
+    assert not shapes(several)
+
+
 def test_of_very_many_classes_there_is_no_matrix() -> None:
     teacher = np.repeat(10 * np.eye(MAX_MATRIX_CLASSES + 1, dtype=np.float32)[:3], 6, axis=0)
     student = np.where(np.arange(18)[:, None] % 4 == 0, np.roll(teacher, 1, axis=1), teacher)

@@ -116,3 +116,14 @@ def test_a_cluster_of_few_persons_is_no_figure(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(groups, "clustered", lambda inside: np.arange(60) % 8)
     (missing,) = hidden_groups(replace(evidence(images[:20]), natural=natural))
     assert isinstance(missing, Unmeasured)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_one_input_far_from_all_is_a_cluster_that_the_judged_ones_need_not_show() -> None:
+    """Of two places; with three of them the silhouette still has a value, with two the library ends in an error."""
+    inside = np.zeros((1500, 2))
+    inside[0] = 100
+    assert set(groups.clustered(inside).tolist()) == {0}
+    inside[1:700, 1] = 1
+    clusters = groups.clustered(inside)
+    assert len({clusters[0], clusters[1], clusters[-1]}) == 3

@@ -86,8 +86,9 @@ def _concentration(data: Answered, where: str, level: Level, names: tuple[str, .
     drawn: list[float | None] = [None] * classes
     for place, rate in zip(known.tolist(), rates.tolist()):
         drawn[place] = rate
-    if len(known) < 2 or not wrong.any():
-        yield Unmeasured("B6", f"concentration of disagreement on {where}", "two classes, and some disagreement")
+    if len(known) < 2 or not 0 < rates.mean() < 1:  # chi-square has no value where all rates are 0, or all are 1
+        needs = f"two classes of at least {LEAST_OF_CLASS} inputs, on which both agree here and disagree there"
+        yield Unmeasured("B6", f"concentration of disagreement on {where}", needs)
         return
     yield Drawing(f"disagreement on {where}", "bars", drawn, "share of each class of the teacher", names)
     if classes <= MAX_MATRIX_CLASSES:

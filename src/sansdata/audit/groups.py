@@ -19,6 +19,8 @@ from .levels import Entry, Level, Unmeasured, entry
 
 SURELY = 0.05
 MOST_CLUSTERS = 8
+MOST_JUDGED = 1000
+"""Inputs by which a number of clusters is judged."""
 LEAST_INPUTS = 50
 """Natural inputs below which no clusters are looked for."""
 GAPS = ("gap", "difference")
@@ -149,15 +151,17 @@ def hidden_groups(evidence: Evidence) -> Iterator[Found]:
 
 
 def clustered(inside: np.ndarray) -> np.ndarray:
-    """(N,) the cluster of each row of features (N, D); as many clusters as the silhouette prefers, 2 to 8."""
+    """(N,) the cluster of each row of features (N, D); as many clusters as the silhouette prefers, 2 to 8, or one where
+    it has no value."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
     best: tuple[float, np.ndarray] | None = None
+    judged = np.random.RandomState(0).permutation(len(inside))[:MOST_JUDGED]
     for count in range(2, MOST_CLUSTERS + 1):
         places = KMeans(count, n_init=4, random_state=0).fit_predict(inside)  # type: ignore[arg-type]
-        if len(np.unique(places)) < 2:
+        if len(np.unique(places[judged])) < 2:  # one far input can be a cluster, and is seldom among the judged
             continue
-        score = float(silhouette_score(inside, places, sample_size=min(1000, len(inside)), random_state=0))
+        score = float(silhouette_score(inside[judged], places[judged]))
         best = (score, places) if best is None or score > best[0] else best
     return np.zeros(len(inside), np.int64) if best is None else best[1]
