@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from sansdata.audit.privacy import attack, nearest_neighbours
+from sansdata.audit.privacy import attack, nearest_neighbours, numbered
 
 COUNT = 400
 ALONE = np.arange(COUNT)
@@ -39,6 +39,49 @@ def test_near_copies_of_held_out_rows_and_an_honest_generator_are_not(rows) -> N
     assert found["nearer"].interval is not None
     assert found["nearer"].interval[0] < 0.5 < found["nearer"].interval[1]
     assert found["copies"].value < 0.05
+
+
+def test_copies_are_seen_also_where_training_rows_stand_twice(rows) -> None:
+    """The specimen: from 1 % on, the 1 % quantile of the distances of all rows to each other is 0."""
+    training, held_out, honest = rows
+    twice = np.r_[training[:-8], training[:8]]
+    found = nearest_neighbours(training[50:250], twice, held_out, ALONE)
+    assert found["copies"].value == 1
+    assert found["ratio"].value == 0
+    assert found["copies of held-out"].value < 0.05
+    assert nearest_neighbours(honest, twice, held_out, ALONE)["copies"].value < 0.05
+
+
+def test_in_a_table_of_few_values_copies_stand_beside_what_is_equal_by_chance() -> None:
+    random = np.random.default_rng(0)
+    kinds = random.integers(0, 3, (120, 6)).astype(float)
+    training = kinds[random.integers(0, 120, COUNT)]
+    held_out, honest = (random.integers(0, 3, (COUNT, 6)).astype(float) for _ in range(2))
+    found = nearest_neighbours(training[:200], training, held_out, ALONE)
+    assert found["copies"].value == 1
+    assert found["ratio"].value == 0
+    by_chance = np.mean([(row == training).all(1).any() for row in held_out])
+    assert found["copies of held-out"].value == pytest.approx(by_chance)
+    assert found["copies of held-out"].interval is not None
+    found = nearest_neighbours(honest, training, held_out, ALONE)
+    assert found["copies"].value == pytest.approx(found["copies of held-out"].value, abs=0.05)
+    assert found["nearer"].value < 0.5
+
+
+def test_the_same_record_is_no_distance_away_where_its_features_differ_by_a_rounding(rows) -> None:
+    training, held_out, _ = rows
+    training = np.r_[training[:-8], training[:8]]
+    same = numbered(training, training, held_out)
+    rounded = training + np.random.default_rng(1).normal(0, 1e-7, training.shape)
+    assert nearest_neighbours(near(training), rounded, held_out, ALONE, same)["copies"].value == 1
+    assert nearest_neighbours(near(training), rounded, held_out, ALONE)["copies"].value < 0.05
+
+
+def test_of_training_rows_that_are_all_one_record_nothing_is_said_of_copies() -> None:
+    found = nearest_neighbours(np.ones((20, 3)), np.zeros((20, 3)), np.ones((20, 3)), np.arange(20))
+    assert found["nearer"].value == 0
+    for name in ("copies", "copies of held-out", "ratio"):
+        assert np.isnan(found[name].value)
 
 
 def test_sets_of_unlike_size_are_made_alike(rows) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 import numpy as np
 
@@ -53,15 +54,19 @@ def nearness(evidence: Evidence) -> Iterator[Found]:
     if len(evidence.synthetic) < LEAST_CASES:
         yield Unmeasured("F17", "nearness to training data", f"at least {LEAST_CASES} synthetic inputs")
         return
+    records = numbered(*spaces["plain numbers"])
+    count, held_out = len(evidence.synthetic), min(len(evidence.of_training), len(evidence.of_cases))
     for space, (made, learnt, other) in spaces.items():
-        neighbours = nearest_neighbours(made, learnt, other, evidence.cases.patients)
-        count = len(made)
+        neighbours = nearest_neighbours(made, learnt, other, evidence.cases.patients, records)
         half = f"in {space}: a half is what a generator has that copies nobody; {NO_PROOF}"
         yield entry("F17", f"nearer to training, {space}", neighbours["nearer"], count, Level.L4, half, "share")
-        ratio = "first over second neighbour, median; near 0: a copy of one record"
+        ratio = "first over second of the training records that differ, median; near 0: a copy of one"
         yield entry("F17", f"neighbour ratio, {space}", neighbours["ratio"], count, Level.L4, ratio, "number")
-        copies = "nearer to a training record than 99 % of these are to each other"
+        copies = "equal to a training record, or nearer to one than 99 % of those that differ are to each other"
         yield entry("F17", f"near copies, {space}", neighbours["copies"], count, Level.L4, copies, "share", "lower")
+        chance = "the same of records that were held out: what is no more than this, nobody copied"
+        name = f"near copies among held-out records, {space}"
+        yield entry("F17", name, neighbours["copies of held-out"], held_out, Level.L4, chance, "share")
         ends = neighbours["nearer"].interval
         if neighbours["nearer"].value > CLOSER and ends is not None and ends[0] > 0.5:
             yield Warned(
@@ -71,38 +76,72 @@ def nearness(evidence: Evidence) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def nearest_neighbours(
-    made: np.ndarray, learnt: np.ndarray, other: np.ndarray, patients: np.ndarray
-) -> dict[str, Estimate]:
-    """nearer, ratio, copies of rows `made` (N, D), beside as many training rows as rows that were held out, of which
-    `patients` (M,) says whose each is.
+def numbered(*sets: np.ndarray) -> list[np.ndarray]:
+    """Of each set of rows (N, D) which record each row is, (N,) int64: rows that are equal have the same number, also
+    in two sets."""
+    numbers: dict[bytes, int] = {}
 
-    Rows far from all data share their nearest record, so that one record decides for many of them: intervals draw the
-    records again with all rows that are nearest to each, not single rows; those that were held out patient by patient.
+    def number(row: np.ndarray) -> int:
+        return numbers.setdefault(blake2b((row + 0.0).tobytes()).digest(), len(numbers))  # + 0.0: -0 is 0
+
+    return [np.array([number(row) for row in rows]) for rows in sets]
+
+
+def nearest_neighbours(
+    made: np.ndarray, learnt: np.ndarray, other: np.ndarray, patients: np.ndarray,
+    records: Sequence[np.ndarray] | None = None,
+) -> dict[str, Estimate]:  # fmt: skip
+    """nearer, ratio, copies of rows `made` (N, D), and copies of held-out, beside as many training rows as rows that
+    were held out, of which `patients` (M,) says whose each is. records: which record each row of the three sets is, as
+    `numbered` has it; None takes rows that are equal for one. ratio and copies are nan where no two training rows
+    differ.
+
+    Rows of tables often repeat, and features of the same input differ by a rounding: what is the same record is 0 away,
+    whatever its distance, and training records are set against each other once each. Rows far from all data share
+    their nearest record, so that one record decides for many of them: intervals draw the records again with all rows
+    that are nearest to each, not single rows; those that were held out patient by patient.
     """
     from sklearn.neighbors import NearestNeighbors
 
+    of_made, of_learnt, of_other = numbered(made, learnt, other) if records is None else records
     count = min(len(learnt), len(other))
     random = np.random.RandomState(SEED)
-    learnt, index_of_other = learnt[random.permutation(len(learnt))[:count]], random.permutation(len(other))[:count]
-    other, patients = other[index_of_other], patients[index_of_other]
-    index = NearestNeighbors(n_neighbors=2).fit(learnt)
+    index_of_learnt, index_of_other = (random.permutation(len(rows))[:count] for rows in (learnt, other))
+    index_of_learnt = index_of_learnt[np.unique(of_learnt[index_of_learnt], return_index=True)[1]]
+    learnt, of_learnt = learnt[index_of_learnt], of_learnt[index_of_learnt]
+    other, of_other, patients = other[index_of_other], of_other[index_of_other], patients[index_of_other]
+
+    several = len(learnt) > 1
+    index = NearestNeighbors(n_neighbors=1 + several).fit(learnt)
     to_learnt, which = index.kneighbors(made)
     to_other, which_other = (pair[:, 0] for pair in NearestNeighbors(n_neighbors=1).fit(other).kneighbors(made))
-    own = index.kneighbors(learnt)[0][:, 1]
-    first, second = to_learnt[:, 0], to_learnt[:, 1]
+    first = np.where(np.isin(of_made, of_learnt), 0, to_learnt[:, 0])
+    to_other = np.where(np.isin(of_made, of_other), 0, to_other)
     closer = (first < to_other) + 0.5 * (first == to_other)
-    copies = first < np.quantile(own, QUANTILE)
-    ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0)
-    records = np.where(first <= to_other, which[:, 0], count + patients[which_other])
-    shares = estimates(
-        lambda weights: {
-            "nearer": weights @ closer / weights.sum(1),
-            "copies": weights @ copies.astype(np.float64) / weights.sum(1),
-        },
-        records,
+
+    own = index.kneighbors(n_neighbors=1)[0][:, 0] if several else np.zeros(1)
+    near = np.quantile(own[own > 0], QUANTILE) if own.any() else np.nan
+    of_held_out = np.where(np.isin(of_other, of_learnt), 0, index.kneighbors(other)[0][:, 0])
+    second = to_learnt[:, 1] if several else np.full(len(made), np.nan)
+    ratios = np.divide(first, second, out=np.ones_like(first), where=second != 0)
+    deciding = np.where(first <= to_other, which[:, 0], count + patients[which_other])
+    return {
+        **_mean_of({"nearer": closer, "copies": _nearer_than(near, first)}, deciding),
+        **_mean_of({"copies of held-out": _nearer_than(near, of_held_out)}, patients),
+        "ratio": Estimate(float(np.median(ratios)), _median_interval(ratios)),
+    }
+
+
+def _nearer_than(limit: float, distances: np.ndarray) -> np.ndarray:
+    """(N,) 1 or 0; nan where there is no limit."""
+    return np.where(np.isnan(limit), np.nan, distances < limit)
+
+
+def _mean_of(columns: dict[str, np.ndarray], whose: np.ndarray) -> dict[str, Estimate]:
+    """Of each column (N,), drawn again by whose each row is."""
+    return estimates(
+        lambda weights: {name: weights @ column / weights.sum(1) for name, column in columns.items()}, whose
     )
-    return shares | {"ratio": Estimate(float(np.median(ratios)), _median_interval(ratios))}
 
 
 def _median_interval(values: np.ndarray) -> tuple[float, float] | None:
