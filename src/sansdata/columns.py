@@ -47,6 +47,16 @@ def some(inputs: Some, most: int) -> Some:
     return take(inputs, ids)  # type: ignore[return-value]
 
 
+def evenly(inputs: Inputs, most: int) -> Inputs:
+    """At most `most` of the samples, in their order, spread evenly over all from the first to the last."""
+    return inputs if count(inputs) <= most else take(inputs, places(count(inputs), most))
+
+
+def places(among: int, most: int) -> Tensor:
+    """(M,) int64: at most `most` of 0..among-1, rising, spread evenly from the first to the last."""
+    return torch.arange(among) if among <= most else torch.linspace(0, among - 1, most).round().long()
+
+
 def split(inputs: Inputs, size: int) -> list[Inputs]:
     """Parts of at most `size` samples, in order."""
     return [take(inputs, slice(start, start + size)) for start in range(0, count(inputs), size)]

@@ -11,10 +11,10 @@ from tiny import Tiny, make_module, make_task
 from typer.testing import CliRunner
 
 import sansdata
+from sansdata import columns
 from sansdata.cli.main import app
 from sansdata.compress.quantize import quantized_parts
 from sansdata.datasets.images import load_images
-from sansdata.engine.kept_samples import evenly
 from sansdata.engine.run import run
 from sansdata.errors import ConfigError, DataError, StudentError, UserError
 
@@ -49,8 +49,8 @@ def test_none_are_kept_where_none_are_asked_for(tiny: Tiny, tmp_path: Path) -> N
 
 
 def test_kept_images_are_spread_evenly() -> None:
-    assert evenly(torch.arange(100), 5).tolist() == [0, 25, 50, 74, 99]
-    assert evenly(torch.arange(3), 5).tolist() == [0, 1, 2]
+    assert columns.evenly(torch.arange(100), 5).tolist() == [0, 25, 50, 74, 99]
+    assert columns.evenly(torch.arange(3), 5).tolist() == [0, 1, 2]
 
 
 def test_a_compressed_student_is_read_back_as_it_was(runs: tuple[Path, Path], tiny: Tiny, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy.stats import chi2_contingency
 from small_evidence import TASK, answers, digits, drawn, evidence, small_cnn, teacher, trained
 from torch import nn
 
+from sansdata.audit import overoptimisation
 from sansdata.audit.fidelity import MAX_MATRIX_CLASSES, alike, fidelity, matching_temperature
 from sansdata.audit.levels import Entry, Unmeasured
 from sansdata.audit.overoptimisation import attacked, corruptions, over_optimisation
@@ -79,6 +80,14 @@ def test_without_both_agreement_and_disagreement_in_frequent_classes_nothing_is_
     assert not shapes(several)
 
 
+def test_rare_classes_are_not_among_the_inputs_of_which_a_concentration_is() -> None:
+    teacher = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [10, 10, 4])]
+    student = teacher.copy()
+    student[:3] = teacher[-1]
+    several = fidelity(replace(evidence(digits()[0][:20]), synthetic=drawn(teacher, student)))
+    assert {one.count for one in entries(several).values() if one.measure == "B6"} == {20}
+
+
 def test_of_very_many_classes_there_is_no_matrix() -> None:
     teacher = np.repeat(10 * np.eye(MAX_MATRIX_CLASSES + 1, dtype=np.float32)[:3], 6, axis=0)
     student = np.where(np.arange(18)[:, None] % 4 == 0, np.roll(teacher, 1, axis=1), teacher)
@@ -142,6 +151,21 @@ def test_corruptions_grow_and_stay_of_the_same_shape() -> None:
         assert moved == sorted(moved)
         assert moved[0] > 0
         assert worsen(images, 3).shape == images.shape
+
+
+def test_what_is_attacked_is_spread_over_a_set_that_lies_class_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = digits()
+    own = Network.of(teacher().module, TASK)
+    attacked_classes = []
+
+    def watched(ask, unit, classes):
+        attacked_classes.append(set(classes.tolist()))
+        return unit
+
+    monkeypatch.setattr(overoptimisation, "attacked", watched)
+    asked = evidence(images[:50], natural=answers(images[labels.argsort()], own))
+    assert entries(over_optimisation(asked))["student under PGD"].count == 256
+    assert attacked_classes == [set(range(10))] * 2
 
 
 def test_an_attack_stays_near_and_turns_answers() -> None:

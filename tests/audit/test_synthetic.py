@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_evidence import digits, evidence, teacher
+from small_evidence import digits, drawn, evidence, teacher
 
 from sansdata.audit.levels import Entry, Level, Unmeasured
-from sansdata.audit.synthetic import mean_distance, synthetic_bias, vendi
+from sansdata.audit.synthetic import diversity, mean_distance, synthetic_bias, vendi
 from sansdata.figures import Warned
 
 
@@ -51,6 +51,28 @@ def test_diversity_sees_the_collapse_that_balance_does_not(sets) -> None:
             < sets["even"][f"effective samples of {place}"].value
         )
     assert sets["collapsed"]["near duplicates"].interval[0] > sets["even"]["near duplicates"].interval[1]
+
+
+def test_of_a_large_class_the_samples_that_were_compared_are_counted_and_spread_evenly() -> None:
+    """The specimen: 1,000 samples of a class in order, the first half all alike, the others all unlike."""
+    logits = np.eye(2, dtype=np.float32)[[0] * 1000 + [1]]
+    inside = np.r_[np.tile(np.eye(501)[0], (500, 1)), np.eye(501)[1:], np.eye(501)[:1]]
+    several = {one.name: one for one in diversity(drawn(logits, logits), inside, ()) if isinstance(one, Entry)}
+    assert several["near duplicates"].value == 0.5
+    assert several["effective samples of 0"].value > 25
+    assert {one.count for one in several.values()} == {400}
+    logits = np.eye(2, dtype=np.float32)[np.arange(5000) % 2]
+    several = {
+        one.name: one for one in diversity(drawn(logits, logits), np.ones((5000, 8)), ()) if isinstance(one, Entry)
+    }
+    assert several["near duplicates"].value == 1
+    assert several["near duplicates"].count == 800
+
+
+def test_where_no_class_has_two_samples_nothing_is_said_of_duplicates() -> None:
+    logits = np.eye(3, dtype=np.float32)
+    (missing,) = diversity(drawn(logits, logits), np.ones((3, 4)), ())
+    assert isinstance(missing, Unmeasured)
 
 
 def test_a_class_that_alone_collapsed_is_an_alarm() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import __version__
+from .. import __version__, columns
 from ..compress import calibrate
 from ..compress import prune as pruning
 from ..compress import quantize as few_bits
@@ -20,7 +20,6 @@ from ..compress.few_bits import released
 from ..compress.packable import packable
 from ..datasets.images import load_images
 from ..decoding import pixels
-from ..engine.kept_samples import evenly
 from ..errors import ConfigError, DataError, StudentError
 from ..files import is_regular
 from ..kinds.index import input_kind
@@ -150,7 +149,7 @@ class _Job:
 
     def inputs(self, count: int | None) -> Tensor:
         """(N, C, H, W) normalised, on the device."""
-        images: Any = self.images if count is None else evenly(self.images, count)
+        images: Any = self.images if count is None else columns.evenly(self.images, count)
         prepared = self.network.preprocessor(self.runtime.place(pixels.unpack(images)))
         assert isinstance(prepared, Tensor)
         return prepared

@@ -10,11 +10,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from .. import columns
 from ..compress.correct import Per
 from ..compress.dfq import INPUTS, Ready, make_ready
 from ..deploy.int8 import load_int8, write_int8
 from ..deploy.int8_torchao import write_pt2
-from ..engine.kept_samples import evenly
 from ..engine.long_steps import long_step
 from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import temporary_name
@@ -136,7 +136,7 @@ def calibration_inputs(
         images = _of_a_method(calibrate, network, task, budget, seed)
     else:
         images = images_for(calibrate, task)
-    chosen: Any = evenly(images, INPUTS)
+    chosen: Any = columns.evenly(images, INPUTS)
     prepared = network.preprocessor(chosen.float() / 255)
     assert isinstance(prepared, Tensor)
     return prepared, [f"{len(chosen)} images calibrated it"]

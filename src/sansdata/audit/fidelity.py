@@ -104,17 +104,17 @@ def _concentration(data: Answered, where: str, level: Level, names: tuple[str, .
             "Gini of disagreement": _gini(each),
         }
 
+    count = int(counts[known].sum())
     for name, estimate in estimates(statistics, np.arange(len(data))).items():
         text = caveat if name.startswith("highest") else "0: all classes alike, towards 1: one class has it all"
-        yield entry("B6", f"{name} on {where}", estimate, len(data), level, text, "number", "lower")
+        yield entry("B6", f"{name} on {where}", estimate, count, level, text, "number", "lower")
     from scipy.stats import chi2_contingency
 
     table = np.stack([[wrong[labels == p].sum(), (~wrong)[labels == p].sum()] for p in known])
     chance = float(chi2_contingency(table)[1])  # type: ignore[arg-type]
     text = "chi-square: how likely so uneven rates are if all classes were alike; small: they are not"
-    yield entry(
-        "B6", f"p of equal disagreement on {where}", Estimate(chance, None), len(data), level, text, "number", "higher"
-    )
+    p = Estimate(chance, None)
+    yield entry("B6", f"p of equal disagreement on {where}", p, count, level, text, "number", "higher")
     if chance < SURELY:
         worst = int(known[rates.argmax()])
         yield Warned(

@@ -21,8 +21,8 @@ from .levels import Entry, Level, Unmeasured, entry
 
 WIDE = 0.1
 """A gap of agreement from which a student is over-fitted to its synthetic inputs: the methods card's."""
-FEW = 1000
-"""Inputs that are corrupted or attacked."""
+FEW, ATTACKED = 1000, 256
+"""Inputs that are corrupted, and those that are attacked, spread evenly over their set."""
 SEVERITIES = (1, 2, 3)
 EPSILON, STEPS = 4 / 255, 10
 """Of PGD, in units of the pixel range; each step is a quarter of epsilon (Madry et al. 2018)."""
@@ -93,7 +93,7 @@ def robustness(evidence: Evidence) -> Iterator[Found]:
         return
     level = Level.L0 if evidence.natural is None else Level.L1
     data = evidence.natural or evidence.held_out or evidence.synthetic
-    few = columns.take(data.packed, torch.linspace(0, len(data) - 1, min(FEW, len(data))).round().long())
+    few = columns.evenly(data.packed, FEW)
     images = evidence.unpacked(few)
     assert isinstance(images, Tensor)
     curves: dict[str, list[list[float]]] = {}
@@ -114,7 +114,7 @@ def _attacked(evidence: Evidence) -> Iterator[Found]:
     if evidence.natural is None or evidence.forward is None or evidence.teacher.access < Access.GRADIENTS:
         yield Unmeasured("C10", "adversarial gap", "natural images (--inputs) and a teacher that gives gradients")
         return
-    few = columns.take(evidence.natural.packed, slice(0, 256))
+    few = columns.evenly(evidence.natural.packed, ATTACKED)
     images = evidence.unpacked(few)
     assert isinstance(images, Tensor)
     for who, ask in (("teacher", lambda x: evidence.teacher(x).value), ("student", evidence.forward)):

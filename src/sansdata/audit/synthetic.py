@@ -26,7 +26,7 @@ COLLAPSED = 0.2
 """Of the most varied class's diversity: a class below it is one picture again and again."""
 DUPLICATE = 0.99
 MOST_OF_CLASS = 400
-"""Samples of a class between which all distances are taken."""
+"""Samples of a class between which all distances are taken, spread evenly over it."""
 BATCH = 256
 Found = Entry | Unmeasured | Drawing | Warned
 
@@ -84,9 +84,10 @@ def diversity(data: Answered, inside: np.ndarray | None, names: tuple[str, ...])
     labels = data.teacher.argmax(1)
     each: dict[int, Estimate] = {}
     spans: dict[int, float] = {}
-    copies = np.zeros(len(data), bool)
+    copies: dict[int, np.ndarray] = {}
     for place in range(data.teacher.shape[1]):
-        where = np.flatnonzero(labels == place)[:MOST_OF_CLASS]
+        own = np.flatnonzero(labels == place)
+        where = own[columns.places(len(own), MOST_OF_CLASS).numpy()]
         if len(where) < 2:
             continue
         units = inside[where] / np.maximum(np.linalg.norm(inside[where], axis=1, keepdims=True), 1e-12)
@@ -94,15 +95,19 @@ def diversity(data: Answered, inside: np.ndarray | None, names: tuple[str, ...])
         spans[place] = vendi(units)
         alike = units @ units.T
         np.fill_diagonal(alike, -1)
-        copies[where] = alike.max(1) > DUPLICATE
+        copies[place] = alike.max(1) > DUPLICATE
     for place, estimate in each.items():
-        name, count = _name(names, place), int((labels == place).sum())
+        name, count = _name(names, place), len(copies[place])
         caveat = "mean cosine distance of two samples in the teacher's features; 0: all the same"
         yield entry("A2", f"diversity of {name}", estimate, count, Level.L0, caveat, "number", "higher")
         span = Estimate(spans[place], None)
         caveat = "Vendi score: as many samples as would be wholly unlike; without an interval, and never above n"
         yield entry("A2", f"effective samples of {name}", span, count, Level.L0, caveat, "number", "higher")
-    yield _share("A2", "near duplicates", copies, "has another of its class within cosine .99", "lower")
+    if copies:
+        near = "has another of its class within cosine .99, among those that were compared"
+        yield _share("A2", "near duplicates", np.concatenate(list(copies.values())), near, "lower")
+    else:
+        yield Unmeasured("A2", "near duplicates", "a class of at least two samples")
     most = max((estimate.value for estimate in each.values()), default=0.0)
     poor = [place for place, estimate in each.items() if estimate.value < COLLAPSED * most]
     if poor:

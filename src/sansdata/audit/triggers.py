@@ -73,7 +73,7 @@ def backdoor_scan(evidence: Evidence, steps: int = STEPS) -> Iterator[Found]:
     natural = evidence.natural is not None
     level = Level.L1 if natural else Level.L0
     data = evidence.natural or evidence.synthetic
-    few = columns.take(data.packed, torch.linspace(0, len(data) - 1, min(CARRIERS, len(data))).round().long().unique())
+    few = columns.evenly(data.packed, CARRIERS)
     images = evidence.unpacked(few)
     assert isinstance(images, Tensor)
     suspects: dict[str, set[int]] = {}

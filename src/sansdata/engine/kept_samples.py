@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .. import columns
@@ -27,7 +26,7 @@ def keep_samples(directory: RunDirectory, session: Session, reservoir: Reservoir
         return
     kind, context = input_kind(session.context.task), session.context
     made, targets = synthesised(session, reservoir)
-    packed = kind.pack(kind.fitted(kind.unpack(evenly(made, count))))  # no more than its file can hold
+    packed = kind.pack(kind.fitted(kind.unpack(columns.evenly(made, count))))  # no more than its file can hold
     arrays = kind.to_arrays(packed)
     if "images" in arrays:
         arrays["x"] = arrays.pop("images")
@@ -36,7 +35,7 @@ def keep_samples(directory: RunDirectory, session: Session, reservoir: Reservoir
         answers = selection.answers(context.teacher.network, packed, context)
         arrays |= {"y": outputs.targets(answers), "logits": outputs.pack(answers).numpy()}
     elif targets is not None:
-        arrays["y"] = columns.parts(evenly(targets, count))[0].numpy()
+        arrays["y"] = columns.parts(columns.evenly(targets, count))[0].numpy()
     write_atomic(directory.path / kind.samples_file, archive(arrays))
 
 
@@ -57,11 +56,3 @@ def synthesised(session: Session, reservoir: Reservoir) -> tuple[Inputs, Tensor 
     packed, targets = pools[0].packed(), pools[0].targets[: len(pools[0])]
     assert packed is not None
     return packed, targets
-
-
-def evenly(packed: Inputs, count: int) -> Inputs:
-    """At most `count` of stored inputs, spread evenly over them."""
-    many = columns.count(packed)
-    if many <= count:
-        return packed
-    return columns.take(packed, torch.linspace(0, many - 1, count).round().long())
