@@ -17,6 +17,7 @@ from sansdata.audit.triggers import Trigger, anomaly_index, backdoor_scan, inver
 from sansdata.contracts import Access
 from sansdata.datasets.imageset import ImageSet
 from sansdata.figures import Warned
+from sansdata.kinds.outputs.class_metrics import wilson_interval
 from sansdata.validation.cases import Cases
 from sansdata.validation.manifest import Salted
 
@@ -65,7 +66,7 @@ def test_the_index_is_that_of_the_median_deviation() -> None:
 
 
 def sized(*sizes: float) -> list[Trigger]:
-    return [Trigger(place, size, 1.0, lambda x: x) for place, size in enumerate(sizes)]
+    return [Trigger(place, size, 1.0, 32, lambda x: x) for place, size in enumerate(sizes)]
 
 
 def test_who_is_suspect() -> None:
@@ -92,6 +93,18 @@ def test_a_scan_speaks_of_both_models_and_never_calls_one_clean() -> None:
     )
     assert "clean" not in said
     assert any("no anomaly found" in note or "suspect" in note for note in asked.notes)
+
+
+def test_the_success_of_a_trigger_is_of_the_carriers_of_other_classes() -> None:
+    """A trigger is tried on carriers that are not of its class already, which are fewer than all."""
+    asked = evidence(digits()[0][:96])
+    named = asked.synthetic.teacher.argmax(1)
+    several = {one.name: one for one in backdoor_scan(asked, STEPS) if isinstance(one, Entry)}
+    success, ratio = (several[f"patch {what} of the teacher"] for what in ("success", "ratio"))
+    target = int(ratio.caveat.split("towards ")[1].split(",")[0])
+    assert ratio.count == 96
+    assert success.count == (named != target).sum() < 96
+    assert success.interval == wilson_interval(round(success.value * success.count), success.count)
 
 
 def test_what_cannot_be_scanned_has_no_number() -> None:

@@ -53,11 +53,13 @@ NO_PROOF = "a scan finds what it looks for: other triggers may be there"
 @dataclass(frozen=True, eq=False)
 class Trigger:
     """What was found for one class. size: of a patch the sum of its mask in pixels, of an overlay its length. success:
-    share of all carriers of other classes that it turns. apply: images (B, C, H, W) -> with it."""
+    share of the carriers of other classes that it turns; carriers: how many these are. apply: images (B, C, H, W) ->
+    with it."""
 
     target: int
     size: float
     success: float
+    carriers: int
     apply: Callable[[Tensor], Tensor]
 
 
@@ -160,7 +162,7 @@ def inverted(ask: Ask, carriers: Tensor, target: int, form: Form, steps: int) ->
 
     with torch.no_grad():
         turned = torch.cat([ask(apply(part)).argmax(1).cpu() == target for part in carriers.split(256)])
-    return Trigger(target, size_of, float(turned.float().mean()), apply)
+    return Trigger(target, size_of, float(turned.float().mean()), len(carriers), apply)
 
 
 def _put(images: Tensor, mask: Tensor, pattern: Tensor, form: Form) -> Tensor:
@@ -212,10 +214,10 @@ def _said(
         text = f"deviations of {name} below the median; above 2 is suspect on natural carriers alone. {NO_PROOF}"
         index = Estimate(anomaly_index(sizes), None)
         yield entry("D11", f"{form} anomaly index of the {who}", index, count, level, text, "number")
-    turned = Estimate(least.success, wilson_interval(round(least.success * count), count))
-    yield entry(
-        "D11", f"{form} success of the {who}", turned, count, level, "carriers that the smallest turns", "share"
-    )
+    among = least.carriers
+    turned = Estimate(least.success, wilson_interval(round(least.success * among), among))
+    text = "carriers of other classes that the smallest turns"
+    yield entry("D11", f"{form} success of the {who}", turned, among, level, text, "share")
     labels = tuple(names[one.target] if names else str(one.target) for one in triggers)
     yield Drawing(f"{form} of each class, {who}", "bars", sizes.tolist(), SIZES[form], labels)
     if suspected(triggers, form, natural):
