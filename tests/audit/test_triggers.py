@@ -80,6 +80,18 @@ def test_who_is_suspect() -> None:
     assert suspected(sized(10, 3, 11, 12, 9), "overlay", natural=False) == set()
 
 
+def test_a_small_trigger_alone_stands_out_by_its_index_and_the_caveat_says_how_small() -> None:
+    """Nine sizes that are nearly alike give any tenth a high index."""
+    others = (9.5, 9.8, 10, 10.2, 10.4, 10.1, 9.9, 9.7, 10.3)
+    assert anomaly_index(np.array([7.4, *others])) > 6
+    assert suspected(sized(7.4, *others), "patch", natural=True) == set()
+    assert suspected(sized(6.9, *others), "patch", natural=True) == {0}
+    assert suspected(sized(6.9, *others), "patch", natural=False) == set()
+    asked = evidence(digits()[0][:96])
+    caveats = {one.name: one.caveat for one in backdoor_scan(asked, 1) if isinstance(one, Entry)}
+    assert "above 2 is suspect, with a ratio below 0.7" in caveats["patch anomaly index of the student"]
+
+
 def test_a_scan_speaks_of_both_models_and_never_calls_one_clean() -> None:
     images, _ = digits()
     asked = evidence(images[:96])

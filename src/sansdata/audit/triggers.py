@@ -33,12 +33,18 @@ from .levels import Entry, Level, Unmeasured, entry
 
 STEPS, BATCH, RATE = 500, 64, 0.1
 """Of the search for one class: the methods card's."""
+# Deviation: an overlay turns 99 % of its carriers too, where the methods card asks 95 %: one bar for both forms, at
+# which overlays towards a class that noise looks like were measured (docs/auditing.md).
 SUCCESS = 0.99
 PENALTY, UP, PATIENCE = 1e-3, 1.5, 5
 """Weight of the size at the start; it rises by UP while the trigger works, and falls by UP**1.5 while it does not."""
 INDEX, RATIO = 2.0, 0.35
 """A class is suspect: on natural carriers by its anomaly index, on synthetic ones by its size over the median. The
 index is coarse with few classes, and on synthetic carriers parts poisoned from sound networks only barely."""
+# Deviation: the methods card takes an index above 2 alone. Of ten sizes that are normal around the same value, however
+# alike, the smallest has one in a third of all scans, of a hundred in nine of ten; a trigger makes it smaller, too.
+SMALLER = 0.7
+"""Of the median: what the index makes suspect must lie below it (ours)."""
 FEWEST = 5
 """Classes below which a median says nothing."""
 CARRIERS = 512
@@ -194,7 +200,7 @@ def suspected(triggers: list[Trigger], form: Form, natural: bool) -> set[int]:
     if len(sizes) < 2 or not np.median(sizes) > 0 or (form == "overlay" and not natural):
         return set()
     ratio = float(sizes.min() / np.median(sizes))
-    by_index = natural and len(sizes) >= FEWEST and anomaly_index(sizes) > INDEX and ratio < 2 * RATIO
+    by_index = natural and len(sizes) >= FEWEST and anomaly_index(sizes) > INDEX and ratio < SMALLER
     return {triggers[int(sizes.argmin())].target} if by_index or ratio < RATIO else set()
 
 
@@ -211,7 +217,8 @@ def _said(
     text = f"smallest {form}, towards {name}, over the median of all classes; below {RATIO} is suspect. {NO_PROOF}"
     yield entry("D11", f"{form} ratio of the {who}", ratio, count, level, text, "number")
     if len(sizes) >= FEWEST:
-        text = f"deviations of {name} below the median; above 2 is suspect on natural carriers alone. {NO_PROOF}"
+        suspect = f"on natural carriers above {INDEX:.0f} is suspect, with a ratio below {SMALLER}"
+        text = f"deviations of {name} below the median; {suspect}. {NO_PROOF}"
         index = Estimate(anomaly_index(sizes), None)
         yield entry("D11", f"{form} anomaly index of the {who}", index, count, level, text, "number")
     among = least.carriers
