@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny import WORLDS
+from torch import nn
 from typer.testing import CliRunner
 
 import sansdata
@@ -78,6 +79,18 @@ def test_a_random_start_is_another_network_each_seed_and_the_same_each_time() ->
     drawn = [fingerprint(random_start(module, seed)) for seed in (0, 1, 0)]
     assert drawn[0] == drawn[2] != drawn[1]
     assert fingerprint(module) not in drawn
+
+
+def test_a_random_start_keeps_no_weights_of_attention_and_no_token() -> None:
+    """Neither has a `reset_parameters` of its own."""
+    learnt = nn.Sequential(nn.MultiheadAttention(8, 2), nn.Linear(8, 5), nn.BatchNorm1d(5))
+    learnt.register_parameter("token", nn.Parameter(torch.empty(1, 8)))
+    with torch.no_grad():
+        for parameter in (*learnt.parameters(), *(part for part in learnt.buffers() if part.is_floating_point())):
+            parameter.fill_(7)
+    fresh = random_start(learnt, 0)
+    assert not any((part == 7).any() for part in (*fresh.parameters(), *fresh.buffers()))
+    assert (learnt.token == 7).all()
 
 
 def test_the_interval_is_that_of_the_mean() -> None:

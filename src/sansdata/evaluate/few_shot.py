@@ -18,6 +18,7 @@ from ..errors import ConfigError, DataError, did_you_mean
 from ..figures import Figure
 from ..models.at_weights import StudentAt
 from ..models.copying import duplicate
+from ..models.initial_weights import draw_everything
 from ..models.modes import in_mode
 from ..network import Network
 from ..runtime import Runtime
@@ -130,13 +131,10 @@ def accuracies(network: Network, episodes: Episodes, runtime: Runtime) -> np.nda
 
 
 def random_start(module: nn.Module, seed: int) -> nn.Module:
-    """A copy with fresh weights, as each layer draws its own."""
+    """A copy with fresh weights, as each layer draws its own; of what was learnt nothing stays."""
     copied = duplicate(module)
     with Streams(seed).as_global("random start"):
-        for part in copied.modules():
-            reset = getattr(part, "reset_parameters", None)
-            if callable(reset):
-                reset()
+        draw_everything(copied)
     return copied
 
 
