@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from sansdata.audit.privacy import attack, nearest_neighbours, numbered
+from sansdata.audit.privacy import attack, nearest_neighbours, numbered, odds_of_truth
 
 COUNT = 400
 ALONE = np.arange(COUNT)
@@ -111,6 +112,20 @@ def test_membership_is_that_of_the_roc_curve() -> None:
         assert found[name][0] == pytest.approx(true[false <= rate].max())
     assert found["AUC"].shape == (61,)
     assert found["AUC"][1:].std() == pytest.approx(0.0126, rel=0.3)
+
+
+def test_members_are_told_also_where_every_loss_is_0() -> None:
+    """From 37 nats on the loss is 0 to the last digit, and the logits say who is a member all the same."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 600)
+    inside, outside = (
+        np.eye(3, dtype=np.float32)[labels[:300]] * random.uniform(*ends, (300, 1)) for ends in ((60, 90), (40, 60))
+    )
+    scores = odds_of_truth(inside, labels[:300]), odds_of_truth(outside, labels[:300])
+    assert attack(*scores, np.arange(300), 10)["AUC"][0] == 1
+    logits = random.normal(0, 3, (600, 3))
+    losses = -log_softmax(logits, 1)[np.arange(600), labels]
+    assert (np.argsort(-odds_of_truth(logits, labels)) == np.argsort(losses)).all()
 
 
 def test_scores_that_tell_nothing_are_a_half_also_where_all_are_equal() -> None:

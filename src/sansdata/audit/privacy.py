@@ -8,7 +8,7 @@ from hashlib import blake2b
 import numpy as np
 
 from ..figures import Warned
-from ..kinds.outputs.class_metrics import log_softmax
+from ..kinds.outputs.class_metrics import log_odds
 from ..validation import performance
 from ..validation.resampling import Estimate, estimates, interval_of, resamples
 from ..validation.subgroups import LEAST_CASES
@@ -161,7 +161,7 @@ def membership(evidence: Evidence) -> Iterator[Found]:
     count = len(labels[0]) + len(labels[1])
     for who in ("teacher", "student"):
         inside, outside = (
-            -log_losses(getattr(part, who), known)
+            odds_of_truth(getattr(part, who), known)
             for part, known in zip((evidence.of_training, evidence.of_cases), labels)
         )
         drawn[who] = attack(inside, outside, evidence.cases.patients)
@@ -177,9 +177,10 @@ def membership(evidence: Evidence) -> Iterator[Found]:
                 "below 0: the student gives away less than its teacher", "number", "lower")  # fmt: skip
 
 
-def log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) nats of the true class."""
-    return -log_softmax(logits)[np.arange(len(labels)), labels]
+def odds_of_truth(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) log-odds of the true class, which rank as the loss does, from high to low, and also where that is 0 to the
+    last digit."""
+    return log_odds(logits)[np.arange(len(labels)), labels]
 
 
 def attack(inside: np.ndarray, outside: np.ndarray, patients: np.ndarray, count: int = 1000) -> dict[str, np.ndarray]:
