@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_evidence import digits, drawn, evidence, teacher
+from small_evidence import answers, digits, drawn, evidence, teacher
 
 from sansdata.audit.levels import Entry, Level, Unmeasured
 from sansdata.audit.synthetic import diversity, mean_distance, synthetic_bias, vendi
-from sansdata.figures import Warned
+from sansdata.figures import Drawing, Warned
 
 
 def found(packed: torch.Tensor) -> dict[str, Entry | Warned]:
@@ -96,6 +96,27 @@ def test_everything_here_is_of_level_0_and_a_teacher_that_is_only_asked_has_no_d
     blind = teacher().__class__(asked.teacher.module, asked.task, most=Access.SCORES)
     missing = [one for one in synthetic_bias(replace(asked, teacher=blind)) if isinstance(one, Unmeasured)]
     assert [one.measure for one in missing] == ["A2", "A4"]
+
+
+def test_the_statistics_gap_is_beside_as_much_noise_and_of_its_own_inputs() -> None:
+    """The statistics of fewer inputs lie further off by chance, of noise as of others."""
+    images, _ = digits()
+    own = teacher().network
+    several = list(synthetic_bias(evidence(images[:300], natural=answers(images[:60], own))))
+    made, natural = (entry_of(several, f"statistics gap {name}") for name in ("over noise's", "of natural inputs"))
+    assert (made.count, natural.count) == (256, 60)
+    (lines,) = [one.data for one in several if isinstance(one, Drawing) and one.name == "statistics gap by layer"]
+    assert lines.keys() == {"synthetic", "noise, 256 inputs", "natural", "noise, 60 inputs"}
+    for one, where, noise in ((made, "synthetic", "noise, 256 inputs"), (natural, "natural", "noise, 60 inputs")):
+        sums = [sum(distance for _, distance in lines[line]) for line in (where, noise)]
+        assert one.value == pytest.approx(sums[0] / sums[1])
+    few = entry_of(list(synthetic_bias(evidence(images[:60]))), "statistics gap over noise's")
+    assert few.value == pytest.approx(natural.value)
+
+
+def entry_of(several, name: str) -> Entry:
+    (one,) = [one for one in several if isinstance(one, Entry) and one.name == name]
+    return one
 
 
 def test_distances_and_effective_samples_are_what_they_say() -> None:

@@ -153,24 +153,23 @@ def statistics_gap(evidence: Evidence) -> Iterator[Found]:
     if not norms:
         yield Unmeasured("A4", "statistics gap", "a teacher with BatchNorm that may be looked into")
         return
-    kind = input_kind(evidence.task)
-    noise = kind.draw(BATCH, Streams(0)("audit"), kind.sources[0], teacher.network.preprocessor)
-    sets = {"synthetic": evidence.synthetic.packed, "noise": kind.pack(noise)}
+    kind, curves = input_kind(evidence.task), {}
+    sets = [("synthetic", "statistics gap over noise's", evidence.synthetic.packed, Level.L0)]
     if evidence.natural is not None:
-        sets["natural"] = evidence.natural.packed
-    totals, curves = {}, {}
-    for name, packed in sets.items():
-        few = columns.take(packed, torch.linspace(0, columns.count(packed) - 1, BATCH).round().long().unique())
-        distances = _layer_distances(evidence, norms, few)
-        totals[name] = sum(distances)
-        curves[name] = [[place + 1, distance] for place, distance in enumerate(distances)]
-    count = min(BATCH, len(evidence.synthetic))
-    caveat = "distance to the teacher's BatchNorm statistics over that of noise; inversion makes it small by design"
-    beside_noise = Estimate(totals["synthetic"] / totals["noise"], None)
-    yield entry("A4", "statistics gap over noise's", beside_noise, count, Level.L0, caveat, "number", "lower")
-    if "natural" in totals:
-        near = Estimate(totals["natural"] / totals["noise"], None)
-        yield entry("A4", "statistics gap of natural inputs", near, count, Level.L1, caveat, "number", "lower")
+        sets.append(("natural", "statistics gap of natural inputs", evidence.natural.packed, Level.L1))
+    caveat = (
+        "distance to the teacher's BatchNorm statistics over that of as many inputs of noise; inversion makes it small "
+        "by design"
+    )
+    for where, name, packed, level in sets:
+        few = columns.evenly(packed, BATCH)
+        count = columns.count(few)  # of fewer inputs, the statistics lie further off by chance
+        noise = kind.draw(count, Streams(0)("audit"), kind.sources[0], teacher.network.preprocessor)
+        own, of_noise = (_layer_distances(evidence, norms, part) for part in (few, kind.pack(noise)))
+        for line, distances in ((where, own), (f"noise, {count} inputs", of_noise)):
+            curves[line] = [[place + 1, distance] for place, distance in enumerate(distances)]
+        gap = Estimate(sum(own) / sum(of_noise), None)
+        yield entry("A4", name, gap, count, level, caveat, "number", "lower")
     yield Drawing(
         "statistics gap by layer", "curve", curves, "up: distance to BatchNorm's statistics; right: the layer"
     )
