@@ -279,6 +279,22 @@ def test_a_run_keeps_what_every_export_measured(tiny: Tiny, tmp_path: Path) -> N
     assert "student.int8.onnx" in page
 
 
+def test_the_agreement_of_integers_is_of_the_inputs_that_a_float_file_is_measured_on(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of those that calibrated them, which they name as the float network does."""
+    monkeypatch.setattr("sansdata.api.quantize.FEW_STEPS", 20)
+    done = sansdata.export(str(exported / "student.safetensors"), "onnx-int8")
+    with np.load(exported / "student.int8.selftest.npz") as kept:
+        samples, integers = kept["images"], kept["answers"]
+    floats = predict.Model(exported / "student.onnx").all({"images": samples})
+    same = float((floats.argmax(1) == integers.argmax(1)).mean())
+    assert done.inputs == len(samples)
+    assert done.argmax_agreement == pytest.approx(same)
+    assert json.loads((exported / "student.int8.onnx.json").read_text())["agreement"] == done.argmax_agreement
+    assert same < 1
+
+
 def test_the_example_answers_a_stream(exported: Path) -> None:
     """Without torch, as on the machine that has the camera."""
     folder = Path(__file__).parents[2] / "examples" / "stream"

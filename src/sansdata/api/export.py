@@ -46,8 +46,9 @@ INT8_AGREEMENT = 0.95
 class Exported:
     """A file that was written, how close it is to the student, and what it costs here.
 
-    argmax_agreement: share of inputs with the same class, 0..1, or None where the answers are no classes. float_size,
-    float_p50: of the same student as ONNX in float32, measured in turns; None where the file is that.
+    inputs: how many were compared; argmax_agreement: share of these with the same class, 0..1, or None where the
+    answers are no classes. float_size, float_p50: of the same student as ONNX in float32, measured in turns; None where
+    the file is that.
     """
 
     file: str
@@ -168,12 +169,12 @@ def _integers(model: Deployable, file: Path, run: Path | None) -> Exported:
         size = export_model(model, task, beside, "onnx").size
         cost, of_float = costs([_loaded(file, "onnx", task), _loaded(beside, "onnx", task)], task)
     ours, theirs, count = _answers(model, _loaded(file, "onnx", task), task)
-    gap = float((ours - theirs).abs().max())
+    gap, agreement = float((ours - theirs).abs().max()), float((ours.argmax(1) == theirs.argmax(1)).float().mean())
     warned = () if made.agreement >= MIN_AGREEMENT else (
         f"INT8 names the float network's class on {made.agreement:.1%} of what calibrated it",
     )  # fmt: skip
     return Exported(
-        str(file), "onnx-int8", made.size, gap, INT8_DRIFT * float(ours.abs().max()), made.agreement, count, cost,
+        str(file), "onnx-int8", made.size, gap, INT8_DRIFT * float(ours.abs().max()), agreement, count, cost,
         float_size=size, float_p50=of_float.p50, notes=(*made.notes, *warned),
     )  # fmt: skip
 
