@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from sansdata.api.monitor import monitor
 from sansdata.cli.main import app
 from sansdata.errors import ConfigError, DataError
 from sansdata.evaluate.aggregates import Aggregates, Histogram, aggregate, plain, read_aggregates
-from sansdata.evaluate.drift import drifts, psi
+from sansdata.evaluate.drift import Drift, drifts, psi
 from sansdata.kinds.index import input_kind
 from sansdata.tasks import ImageTask
 
@@ -72,6 +73,67 @@ def test_one_population_is_not_flagged_and_another_is() -> None:
     assert moved["scores: yes"].flagged
     assert moved["alerts: yes"].psi > 0.2
     assert not moved["inputs: spread"].flagged
+
+
+TABLE = make_table_task()
+
+
+def column(values: Sequence[float] | np.ndarray, reference: Aggregates | None = None) -> Aggregates:
+    """Rows of a table of which one number has these values."""
+    rows = input_kind(TABLE).draw(len(values), torch.Generator().manual_seed(0))
+    rows["numbers"][:, 0] = torch.as_tensor(np.asarray(values, np.float32))
+    rows["missing"] = torch.zeros_like(rows["missing"])
+    return aggregate(lambda one: torch.zeros(len(one["numbers"]), TABLE.classes), [rows], TABLE, reference)
+
+
+def move(before: Sequence[float] | np.ndarray, after: Sequence[float] | np.ndarray) -> Drift:
+    reference = column(before)
+    (own,) = (one for one in drifts(reference, column(after, reference)) if one.what == f"inputs: {NUMBER}")
+    return own
+
+
+NUMBER = TABLE.inputs.numbers[0].name
+FEW_ONES, MANY_ONES = np.arange(1000) < 50, np.arange(1000) < 950
+GAIN = np.where(np.arange(1000) % 12 == 0, np.arange(1000) + 114.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (FEW_ONES, MANY_ONES),
+        (MANY_ONES, FEW_ONES),
+        (GAIN, np.full(1000, 99999.0)),
+        (GAIN, np.full(1000, -1.0)),
+        (GAIN, np.full(1000, 1.0)),
+        (-GAIN, np.full(1000, -99999.0)),
+        (np.zeros(1000), np.full(1000, 5.0)),
+        (np.zeros(1000), np.full(1000, -5.0)),
+        (np.r_[np.linspace(0.2, 0.9, 50), np.ones(950)], np.linspace(0.2, 0.9, 100)),
+    ],
+)
+def test_a_column_that_crowds_at_one_value_is_seen_to_move(before: np.ndarray, after: np.ndarray) -> None:
+    assert move(before, after).flagged
+    same = move(before, np.roll(before, 7))
+    assert (same.psi, same.flagged) == (0, False)
+
+
+def test_a_flag_moves_as_far_either_way() -> None:
+    assert move(FEW_ONES, MANY_ONES).psi == pytest.approx(move(MANY_ONES, FEW_ONES).psi)
+
+
+def test_a_reference_in_a_bin_without_end_is_not_compared() -> None:
+    """Such as one that was counted elsewhere: whatever lies beyond the edge would be the same to it."""
+    single = {"schema_version": 1, "count": 500}
+    for edges, counts in (((), (500,)), ((0.0,), (0, 500)), ((0.0,), (400, 0, 100))):
+        one = Aggregates(inputs={"x": Histogram(edges=edges, counts=counts)}, **single)
+        (found,) = drifts(one, one)
+        assert math.isnan(found.psi)
+        assert found.flagged
+        assert "cannot be compared" in found.note
+
+
+def test_bins_that_are_empty_in_both_add_nothing() -> None:
+    assert psi([10, 0, 0, 10], [1000, 0, 0, 1000]) == 0
 
 
 def test_few_samples_are_not_taken_for_a_move() -> None:

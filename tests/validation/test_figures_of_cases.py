@@ -73,6 +73,16 @@ def test_the_calibration_line_is_that_of_an_unpenalised_regression(cases) -> Non
         assert intercepts[place] == pytest.approx(line.intercept_[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("tied", [1.0, 0.9])
+def test_what_is_wrong_at_a_crowded_confidence_is_not_cancelled_by_the_others(tied: float) -> None:
+    """1,900 cases at one confidence that are right less often, and 100 at 0.5 that are right more often."""
+    confidence = np.r_[np.full(1900, tied), np.full(100, 0.5)]
+    right = np.r_[np.arange(1900) % 5 != 0, np.ones(100)].astype(np.float64)
+    error = calibration.expected_error(confidence, right, np.ones((1, 2000)))
+    assert error == pytest.approx([0.95 * (tied - 0.8) + 0.05 * 0.5])
+    assert [one["count"] for one in calibration.bins_of(confidence, right, 10)] == [100, 1900]
+
+
 def test_brier_is_that_of_scikit_learn_for_both_classes_together(cases) -> None:
     labels, scores, weights = cases
     probabilities = np.stack([1 - scores, scores], 1)

@@ -23,10 +23,11 @@ from ..config import Strict, validate
 from ..errors import DataError
 from ..files import read_json, reason
 from ..tasks import Task
+from .equal_mass import equal_mass_edges
 from .labelled import Predict
 
 BINS = 10
-"""Of equal mass in the reference."""
+"""Of equal mass in the reference; a value that fills bins there has one of its own."""
 FEWEST = 10
 """Inputs below which counts say too much of single cases."""
 MAX_BYTES = 16_000_000
@@ -169,8 +170,7 @@ def _histograms(
         if reference is not None and name in reference:
             edges = np.asarray(reference[name].edges)
         else:
-            inner = np.quantile(there, np.linspace(0, 1, BINS + 1)[1:-1]) if len(there) else np.empty(0)
-            edges = np.unique(inner.astype(np.float64))
+            edges = equal_mass_edges(there, BINS) if len(there) else np.empty(0)
         counts = np.bincount(np.searchsorted(edges, there, side="right"), minlength=len(edges) + 1)
         lost = [len(values) - len(there)] if len(there) < len(values) else []
         made[name] = Histogram(edges=tuple(map(float, edges)), counts=(*map(int, counts), *lost))

@@ -40,14 +40,16 @@ class Drift:
 
 
 def psi(reference: Sequence[float], now: Sequence[float]) -> float:
-    """The index of two rows of counts in the same bins, each with a sum above 0."""
-    q, p = (np.maximum(np.asarray(counts, np.float64), EMPTY) / np.sum(counts) for counts in (reference, now))
+    """The index of two rows of counts in the same bins, each with a sum above 0. A bin that is empty in both says
+    nothing, whatever an empty one is taken for."""
+    filled = np.asarray([pair for pair in zip(reference, now) if any(pair)], np.float64)
+    q, p = (np.maximum(counts, EMPTY) / counts.sum() for counts in filled.T)
     return float(np.sum((p - q) * np.log(p / q)))
 
 
 def drifts(reference: Aggregates, now: Aggregates) -> list[Drift]:
-    """An entry for everything that both know. Histograms of other bins than the reference's cannot be compared, which
-    the entry says."""
+    """An entry for everything that both know. Histograms of other bins than the reference's cannot be compared, nor any
+    where all of the reference lies in its first bin or in its last, which reach without end: the entry says so."""
     drifts = []
     for section, before, after in (
         ("inputs", reference.inputs, now.inputs), ("scores", reference.scores, now.scores),
@@ -72,6 +74,9 @@ def drifts(reference: Aggregates, now: Aggregates) -> list[Drift]:
 def _of_histograms(what: str, before: Histogram, after: Histogram) -> Drift:
     if before.edges != after.edges:
         return Drift(what, float("nan"), 0.0, True, "was counted in other bins; count it with this reference")
+    filled = np.flatnonzero(before.counts[: len(before.edges) + 1])
+    if len(filled) == 1 and filled[0] in (0, len(before.edges)):
+        return Drift(what, float("nan"), 0.0, True, "cannot be compared: all of the reference is in a bin without end")
     bins = len(before.edges) + 2
     rows = [[*one.counts, *[0] * (bins - len(one.counts))] for one in (before, after)]
     if not rows[0][-1] and not rows[1][-1]:  # nothing is missing

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..evaluate.equal_mass import equal_mass_edges
 from .performance import ratio
 
 BINS = 15
@@ -16,9 +17,9 @@ SURE = 1e-12
 
 
 def equal_mass_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
-    """(N,) the bin of each of N confidences; bins hold about as many cases each, and equal confidences share one."""
-    edges = np.unique(np.quantile(confidence, np.linspace(0, 1, count + 1)[1:-1]))
-    return np.searchsorted(edges, confidence, side="left")
+    """(N,) the bin of each of N confidences; bins hold about as many cases each, equal confidences share one, and one
+    that fills bins has it for itself, or those beside it would cancel what is wrong with it."""
+    return np.searchsorted(equal_mass_edges(confidence, count), confidence, side="left")
 
 
 def expected_error(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
