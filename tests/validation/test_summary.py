@@ -73,6 +73,39 @@ def test_a_faithful_student_passes_and_a_much_worse_one_fails(cases: Cases) -> N
     assert unsure.verdict.outcome == "inconclusive"
 
 
+@pytest.mark.parametrize("measure", ["accuracy", "auroc", "sensitivity", "auprc"])
+def test_a_handful_of_cases_on_which_both_are_right_is_too_few(measure: str) -> None:
+    """The specimen: 12 cases, 6 of them ill, on which student and teacher make no mistake."""
+    few = cases_with([6, 6])
+    right = np.eye(2)[few.labels]
+    found = summarise({"student": right, "teacher": right}, few, declared(measure=measure))
+    assert found.verdict.outcome == "inconclusive"
+    own = found.figure(f"student {measure}")
+    assert own.value == 1
+    if measure == "auprc":
+        assert (own.interval, found.verdict.interval) == (None, None)
+    else:
+        count = 12 if measure == "accuracy" else 6
+        assert own.interval == pytest.approx((0.025 ** (1 / count), 1))
+        assert found.verdict.interval == pytest.approx((0.025 ** (1 / count) - 1, 1 - 0.025 ** (1 / count)))
+
+
+def test_a_student_that_misses_cases_does_not_pass_by_luck() -> None:
+    """Its teacher finds every case and it 94 of 100; of ten, it finds all on every second day."""
+    random, outcomes = np.random.default_rng(0), []
+    few = cases_with([10, 10])
+    teacher = 4.0 * np.eye(2)[few.labels]
+    for _ in range(20):
+        missed = (few.labels == 1) & (random.random(20) > 0.94)
+        both: dict[Who, np.ndarray] = {"student": np.where(missed[:, None], -teacher, teacher), "teacher": teacher}
+        outcomes.append(summarise(both, few, declared(measure="sensitivity", resamples=200)).verdict.outcome)
+    assert "pass" not in outcomes
+    many = cases_with([130, 130])
+    same = np.eye(2)[many.labels]
+    whole = summarise({"student": same, "teacher": same}, many, declared(measure="sensitivity"))
+    assert whole.verdict.outcome == "pass"
+
+
 def test_a_planted_defect_of_one_scanner_is_found(cases: Cases) -> None:
     teacher = logits_for(cases.labels, 2.5)
     broken = np.random.default_rng(3).random(COUNT) < 0.35

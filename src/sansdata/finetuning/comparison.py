@@ -15,6 +15,7 @@ from ..validation.cases import Cases
 from ..validation.changes import sign_flip
 from ..validation.rare import RareClasses, rare_classes
 from ..validation.resampling import COUNT, Estimate, estimates
+from ..validation.shares import share_of
 from ..validation.subgroups import Suppressed, columns_of, group_figures
 from ..validation.summary import MEANINGS
 from .loop import Stage
@@ -76,7 +77,9 @@ def compare(
                     figures[key] = value
         return figures
 
-    measured = estimates(statistics, cases.patients, COUNT)
+    measured = estimates(
+        statistics, cases.patients, COUNT, share=lambda key: share_of(key, both, labels, cases.patients, names, shown)
+    )
     rare = rare_classes(cases)
     return Comparison(
         len(cases), cases.patient_count, tuple(_figures(measured, rare)),

@@ -26,6 +26,14 @@ class Key(NamedTuple):
     label: str = ""
     group: str = ""
 
+    @property
+    def base(self) -> str:
+        """The figure that is set against the rest, or whose gap it is."""
+        return self.name.removesuffix(" against the rest").removesuffix(" gap")
+
+
+OUTSIDE = Key("unlike the synthetic inputs", "student")
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:

@@ -6,6 +6,7 @@ draws, so that the difference of two models is one of pairs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,6 +19,8 @@ AT_ONCE = 2**22
 """Weights held at a time."""
 LEAST_DEFINED = 0.9
 """Share of the resamples in which a figure must exist for it to have an interval."""
+FLAT = 1e-12
+"""Width of an interval that is none, but for rounding."""
 Key = TypeVar("Key")
 Statistics = Callable[[np.ndarray], Mapping[Key, np.ndarray]]
 """weights (R, N), how often each case counts -> a value for each R, nan where there is none."""
@@ -25,21 +28,44 @@ Statistics = Callable[[np.ndarray], Mapping[Key, np.ndarray]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """value: on the cases as they are; nan where it does not exist. interval: 95 %, the percentiles of the resamples,
-    None where too few of them have a value."""
+    """value: on the cases as they are; nan where it does not exist. interval: 95 %, see `interval_of`; None where there
+    is none."""
 
     value: float
     interval: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class Share:
+    """A share of the cases of `patients` patients, above 0, or a difference of such shares, from `low` to `high`."""
+
+    patients: int
+    low: float = 0.0
+    high: float = 1.0
+
+    def interval(self, value: float) -> tuple[float, float]:
+        """95 %, exact, of a share that is `value` in every patient alike: were more than `most` of all patients
+        otherwise, none of these would be by a chance below 2.5 % (Clopper & Pearson 1934)."""
+        most = 1 - 0.025 ** (1 / self.patients)
+        return value + most * (self.low - value), value + most * (self.high - value)
+
+
 def estimates(
-    statistics: Statistics[Key], patients: np.ndarray, count: int = COUNT, seed: int = 0
+    statistics: Statistics[Key],
+    patients: np.ndarray,
+    count: int = COUNT,
+    seed: int = 0,
+    share: Callable[[Key], Share | None] = lambda key: None,
 ) -> dict[Key, Estimate]:
-    """Every figure of `statistics` with its interval. patients (N,) int64: whose each case is, 0..P-1."""
+    """Every figure of `statistics` with its interval. patients (N,) int64: whose each case is, 0..P-1. share: what of a
+    figure is known where no resample differs from another; None where it is no share."""
     ones = statistics(np.ones((1, len(patients))))
     parts = [statistics(weights) for weights in resamples(patients, count, seed)]
-    drawn = {key: np.concatenate([part[key] for part in parts]) for key in ones}
-    return {key: Estimate(float(ones[key][0]), interval_of(drawn[key])) for key in ones}
+    estimated = {}
+    for key, (value,) in ones.items():
+        drawn, point = np.concatenate([part[key] for part in parts]), float(value)
+        estimated[key] = Estimate(point, interval_of(drawn, point, lambda key=key: share(key)))
+    return estimated
 
 
 def resamples(patients: np.ndarray, count: int = COUNT, seed: int = 0) -> Iterator[np.ndarray]:
@@ -52,10 +78,16 @@ def resamples(patients: np.ndarray, count: int = COUNT, seed: int = 0) -> Iterat
         yield np.stack(drawn)[:, patients].astype(np.float64)
 
 
-def interval_of(drawn: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of values (R,), those that exist."""
+def interval_of(
+    drawn: np.ndarray, point: float = math.nan, share: Callable[[], Share | None] = lambda: None
+) -> tuple[float, float] | None:
+    """The middle 95 % of values (R,), those that exist. A few cases that are all alike give values without width, which
+    is no certainty: then that of their `share`, which has the value `point`, or None."""
     there = drawn[np.isfinite(drawn)]
     if len(there) < LEAST_DEFINED * len(drawn) or not len(there):
         return None
     low, high = np.percentile(there, [2.5, 97.5])
-    return float(low), float(high)
+    if high - low > FLAT:
+        return float(low), float(high)
+    known = share()
+    return None if known is None or math.isnan(point) else known.interval(point)

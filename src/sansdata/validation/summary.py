@@ -11,12 +11,13 @@ import numpy as np
 
 from ..figures import Drawing, Figure, Finding, Unit, Warned
 from . import calibration, performance
-from .answers import RECALIBRATED, Answers, Key, Who, beside
+from .answers import OUTSIDE, RECALIBRATED, Answers, Key, Who, beside
 from .cases import Cases
 from .noninferiority import Declaration, Verdict, judge
 from .rare import RareClasses, rare_classes
 from .recalibration import Recalibration
-from .resampling import Estimate, estimates
+from .resampling import Estimate, Share, estimates
+from .shares import share_of
 from .subgroups import LEAST_CASES, LEAST_OF_CLASS, Suppressed, columns_of, fairlearn_figures, group_figures
 
 SEED = 0
@@ -34,11 +35,10 @@ MEANINGS = {
     "kappa": "agreement beyond chance",
     "selection_rate": "share that is named class 1", "true_positive_rate": "share of class 1 that is found",
     "false_positive_rate": "share of class 0 that is named class 1",
-    "unlike the synthetic inputs": "of synthetic inputs 5 % lie as far from the others, in the teacher's features",
+    OUTSIDE.name: "of synthetic inputs 5 % lie as far from the others, in the teacher's features",
     "demographic_parity_difference": "largest difference of two levels in selection_rate",
     "equalized_odds_difference": "larger of the differences in true and false positive rate",
 }  # fmt: skip
-OUTSIDE = Key("unlike the synthetic inputs", "student")
 MOSTLY = 0.5
 """Share of the cases outside, from which it is worth a warning where its interval lies above."""
 LOWER = (OUTSIDE.name, "ece", "brier", "demographic_parity_difference", "equalized_odds_difference")
@@ -117,7 +117,11 @@ def summarise(
             figures |= group_figures(both, labels, column, weights)
         return figures
 
-    measured = estimates(statistics, cases.patients, declared.resamples, SEED)
+    def share(key: Key) -> Share | None:
+        whose = recalibrated if key.group == RECALIBRATED else both
+        return share_of(key, whose, labels, cases.patients, names, shown)
+
+    measured = estimates(statistics, cases.patients, declared.resamples, SEED, share)
     measured = {key: Estimate(points.get(key, one.value), one.interval) for key, one in measured.items()}
     rare = rare_classes(cases)
     suppressed = [*(one for column in columns for one in column.suppressed), *rare.suppressed]
@@ -135,7 +139,7 @@ def summarise(
 
 def _figures(measured: Mapping[Key, Estimate], rare: RareClasses) -> Iterator[Figure]:
     for key, one in measured.items():
-        base = key.name.removesuffix(" against the rest").removesuffix(" gap")
+        base = key.base
         if not math.isfinite(one.value) or rare.hides(key):
             continue
         what = f"{key.name} of {key.label}" if key.label else key.name

@@ -1,0 +1,70 @@
+"""Which figures are shares of cases, and of how many patients: what an interval rests on where resampling finds none
+that differ from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .answers import OUTSIDE, RECALIBRATED, Answers, Key, Who
+from .resampling import Share
+from .subgroups import Column
+
+OF_ALL = ("accuracy", "agreement", "selection_rate", OUTSIDE.name, "demographic_parity_difference")
+
+
+def share_of(
+    key: Key,
+    both: Mapping[Who, Answers],
+    labels: np.ndarray,
+    patients: np.ndarray,
+    names: tuple[str, ...],
+    columns: Sequence[Column] = (),
+) -> Share | None:
+    """None for what is no share, such as an error of calibration or the area under a precision-recall curve; that under
+    the ROC curve is one, of pairs of a positive and a negative case, of which as many have no patient in common as the
+    rarer of both has patients.
+
+    A figure of several shares, such as a mean over the classes or a difference of two groups, has the patients of the
+    smallest: none of its parts is surer than that one. labels, patients (N,) of the cases that `both` answered.
+    """
+    whose: tuple[Who, ...] = ("student", "teacher") if key.who == "difference" else (key.who,)
+    classes = [names.index(key.label)] if key.label else [1] if len(names) == 2 else range(len(names))
+    parts = [part for who in whose for part in _below_the_line(key.base, both[who].decided, labels, classes)]
+    sides = _sides(key, len(labels), columns)
+    several = [len(np.unique(patients[side & part])) for side in sides for part in parts]
+    if not several or not min(several):
+        return None
+    signed = key.who == "difference" or key.name.endswith("against the rest")
+    return Share(min(several), -1.0 if signed else 0.0)
+
+
+def _below_the_line(name: str, decided: np.ndarray, labels: np.ndarray, classes: Sequence[int]) -> list[np.ndarray]:
+    """(N,) bool each: the cases that a share is of; several where the figure is made of several, none where it is
+    no share."""
+    if name in OF_ALL:
+        return [np.ones(len(labels), bool)]
+    if name == "balanced_accuracy":
+        return [labels == place for place in np.unique(labels)]
+    if name in ("auroc", "equalized_odds_difference"):
+        return [side for place in classes for side in (labels == place, labels != place)]
+    of_one = {
+        "sensitivity": lambda place: labels == place, "true_positive_rate": lambda place: labels == place,
+        "specificity": lambda place: labels != place, "false_positive_rate": lambda place: labels != place,
+        "ppv": lambda place: decided == place, "npv": lambda place: decided != place,
+    }  # fmt: skip
+    return [of_one[name](place) for place in classes] if name in of_one else []
+
+
+def _sides(key: Key, count: int, columns: Sequence[Column]) -> list[np.ndarray]:
+    """(N,) bool each: all cases, those of a level, those of a level and of the others, or of each level of a gap."""
+    if key.group in ("", RECALIBRATED):
+        return [np.ones(count, bool)]
+    for column in columns:
+        if key.group == column.name:
+            return list(column.levels.values())
+        for level, inside in column.levels.items():
+            if key.group == f"{column.name}: {level}":
+                return [inside, column.shown & ~inside] if key.name.endswith("against the rest") else [inside]
+    return []
