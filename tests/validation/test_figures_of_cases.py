@@ -83,6 +83,36 @@ def test_what_is_wrong_at_a_crowded_confidence_is_not_cancelled_by_the_others(ti
     assert [one["count"] for one in calibration.bins_of(confidence, right, 10)] == [100, 1900]
 
 
+@pytest.mark.parametrize("count", [50, 400])
+def test_the_error_by_chance_is_that_of_calibrated_cases(count: int) -> None:
+    random = np.random.default_rng(0)
+    sure = random.uniform(0.5, 1, count)
+    drawn = [(random.random(count) < sure).astype(np.float64) for _ in range(400)]
+    errors = [calibration.expected_error(sure, right, np.ones((1, count)))[0] for right in drawn]
+    by_chance = calibration.error_by_chance(sure, np.arange(count))
+    assert by_chance == calibration.error_by_chance(sure, np.arange(count) + 7)
+    assert 0.01 < np.mean(np.array(errors) > by_chance) < 0.1
+    assert calibration.error_by_chance(sure, np.arange(count) // 5) > by_chance
+
+
+@pytest.mark.parametrize("count", [50, 100, 400])
+def test_an_interval_holds_its_own_point(count: int) -> None:
+    random = np.random.default_rng(count)
+    sure = random.uniform(0.5, 1, count)
+    right, even = (random.random(count) < sure).astype(np.float64), np.eye(10)[np.arange(count) % 10]
+
+    def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
+        shares = weights @ even / weights.sum(1)[:, None]
+        return {
+            "ece": calibration.expected_error(sure, right, weights),
+            "entropy": -(shares * np.log(np.maximum(shares, 1e-300))).sum(1),
+        }
+
+    for one in estimates(statistics, np.arange(count)).values():
+        assert one.interval is not None
+        assert one.interval[0] <= one.value <= one.interval[1]
+
+
 def test_brier_is_that_of_scikit_learn_for_both_classes_together(cases) -> None:
     labels, scores, weights = cases
     probabilities = np.stack([1 - scores, scores], 1)

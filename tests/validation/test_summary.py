@@ -137,6 +137,22 @@ def test_planted_miscalibration_is_flagged(cases: Cases) -> None:
     assert not any(one.name == "miscalibration" for one in fine.warnings)
 
 
+def test_a_calibrated_student_is_seldom_called_miscalibrated_on_few_cases() -> None:
+    """One in twenty may be, by construction; each of them was, whose ECE on so few cases is 0.1 and more."""
+    warned, random = [], np.random.default_rng(0)
+    for _ in range(20):
+        odds = 1.5 * random.normal(size=100)
+        labels = (random.random(100) < 1 / (1 + np.exp(-odds))).astype(np.int64)
+        few = replace(cases_with([50, 50]), data=ImageSet(np.zeros((100, 2, 2, 1), np.uint8), labels, ("a", "b"), "x"))
+        logits = np.stack([-odds, odds], 1) / 2
+        surer: dict[Who, np.ndarray] = {"student": logits, "teacher": np.eye(2)[labels] * 9}
+        for both in ({"student": logits, "teacher": logits}, surer):
+            found = summarise(both, few, declared(resamples=200))
+            assert found.figure("student ece").value > 0.05
+            warned.append("miscalibration" in {one.name for one in found.warnings})
+    assert sum(warned) <= 6
+
+
 def test_points_of_groups_are_those_of_fairlearn(cases: Cases) -> None:
     answers = Answers.of(logits_for(cases.labels, 1.0))
     (column,) = columns_of(cases, 2)

@@ -11,6 +11,8 @@ from ..evaluate.equal_mass import equal_mass_edges
 from .performance import ratio
 
 BINS = 15
+COUNT = 1000
+"""Models that are drawn to say what an ECE is by chance."""
 STEPS = 25
 FLAT = 1e-9
 SURE = 1e-12
@@ -25,10 +27,26 @@ def equal_mass_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
 def expected_error(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """ECE over 15 bins of equal mass: mean gap between confidence and accuracy, 0 to 1. The bins are those of the cases
     as they are, whatever the weights."""
-    places = equal_mass_bins(confidence)
-    within = (places[:, None] == np.arange(places.max() + 1)).astype(np.float64)
-    gap = weights @ (within * (confidence - correct)[:, None])
+    gap = weights @ (_within(confidence) * (confidence - correct)[:, None])
     return ratio(np.abs(gap).sum(1), weights.sum(1))
+
+
+def error_by_chance(confidence: np.ndarray, patients: np.ndarray, seed: int = 0) -> float:
+    """The ECE that 95 of 100 models stay below whose cases are as often right as they say; it is above 0, and the
+    further the fewer the cases. Cases of one patient (N,) are right together, as far as their confidences let them."""
+    random, within = np.random.RandomState(seed), _within(confidence)
+    _, whose = np.unique(patients, return_inverse=True)
+    errors = []
+    for _ in range(COUNT):
+        right = random.random_sample(whose.max() + 1)[whose] < confidence
+        errors.append(np.abs((confidence - right) @ within).sum() / len(confidence))
+    return float(np.percentile(errors, 95))
+
+
+def _within(confidence: np.ndarray) -> np.ndarray:
+    """(N, B) float64: 1 where a case is in a bin."""
+    places = equal_mass_bins(confidence)
+    return (places[:, None] == np.arange(places.max() + 1)).astype(np.float64)
 
 
 def bins_of(confidence: np.ndarray, correct: np.ndarray, least: int) -> list[dict[str, float]]:

@@ -81,13 +81,14 @@ def resamples(patients: np.ndarray, count: int = COUNT, seed: int = 0) -> Iterat
 def interval_of(
     drawn: np.ndarray, point: float = math.nan, share: Callable[[], Share | None] = lambda: None
 ) -> tuple[float, float] | None:
-    """The middle 95 % of values (R,), those that exist. A few cases that are all alike give values without width, which
-    is no certainty: then that of their `share`, which has the value `point`, or None."""
+    """The middle 95 % of values (R,), those that exist, and on to the `point`, which lies beside them where resamples
+    are biased, as those of an ECE or an entropy are. A few cases that are all alike give values without width, which is
+    no certainty: then that of their `share`, or None."""
     there = drawn[np.isfinite(drawn)]
     if len(there) < LEAST_DEFINED * len(drawn) or not len(there):
         return None
     low, high = np.percentile(there, [2.5, 97.5])
     if high - low > FLAT:
-        return float(low), float(high)
+        return float(np.fmin(low, point)), float(np.fmax(high, point))
     known = share()
     return None if known is None or math.isnan(point) else known.interval(point)

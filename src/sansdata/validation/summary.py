@@ -123,6 +123,7 @@ def summarise(
 
     measured = estimates(statistics, cases.patients, declared.resamples, SEED, share)
     measured = {key: Estimate(points.get(key, one.value), one.interval) for key, one in measured.items()}
+    by_chance = calibration.error_by_chance(both["student"].confidence, cases.patients, SEED)
     rare = rare_classes(cases)
     suppressed = [*(one for column in columns for one in column.suppressed), *rare.suppressed]
     decisive = Key(declared.measure, "difference", group=RECALIBRATED if recalibrated else "")
@@ -132,7 +133,7 @@ def summarise(
         len(cases), cases.patient_count,
         tuple(None if name in rare.hidden else float(one) for name, one in zip(names, shares)), names, declared,
         verdict, (*_figures(measured, rare), *_drawings(both, labels)),
-        (*_of_verdict(verdict), *_warnings(measured)), tuple(suppressed), cases.notes,
+        (*_of_verdict(verdict), *_warnings(measured, by_chance)), tuple(suppressed), cases.notes,
         dict(recalibrations or {}),
     )  # fmt: skip
 
@@ -176,10 +177,11 @@ def _of_verdict(verdict: Verdict) -> Iterator[Warned]:
         )  # fmt: skip
 
 
-def _warnings(measured: Mapping[Key, Estimate]) -> Iterator[Warned]:
-    """What a reader must not miss."""
+def _of_calibration(measured: Mapping[Key, Estimate], by_chance: float) -> Iterator[Warned]:
     gap = measured.get(Key("ece", "difference"))
     own = measured[Key("ece", "student")]
+    if own.value <= by_chance:
+        return
     if gap is not None and gap.value > MISCALIBRATED and gap.interval is not None and gap.interval[0] > 0:
         yield Warned(
             "miscalibration", gap.value,
@@ -192,6 +194,11 @@ def _warnings(measured: Mapping[Key, Estimate]) -> Iterator[Warned]:
             "the student's probabilities are far from what happens here (the value is its calibration error), as may "
             "be the teacher's: prevalence and cases of this place differ from where it was trained.",
         )  # fmt: skip
+
+
+def _warnings(measured: Mapping[Key, Estimate], by_chance: float) -> Iterator[Warned]:
+    """What a reader must not miss. by_chance: the ECE that a calibrated student may have."""
+    yield from _of_calibration(measured, by_chance)
     far = measured.get(OUTSIDE)
     if far is not None and far.interval is not None and far.interval[0] > MOSTLY:
         yield Warned(
