@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import sansdata
 from sansdata.api.judge import seen_by
 from sansdata.cli.main import app
-from sansdata.errors import ConfigError
+from sansdata.errors import ConfigError, StudentError
 from sansdata.models.diffusion.steerable import Steerable
 from sansdata.tasks import ImageTask, PairTask
 
@@ -52,6 +52,18 @@ def test_the_nearer_generator_has_the_smaller_distance(real: Path) -> None:
     assert good.kernel_distance < bad.kernel_distance
     assert good.coverage > bad.coverage
     assert "judged by a module in Python (150 real images, 150 samples of 1x8x8)" in good.notes[0]
+
+
+class Broken(Shown):
+    """A picture of no numbers for one noise in forty."""
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return torch.where((noise[:, :, :1, :1] > 2), torch.nan, self.scale * noise)
+
+
+def test_samples_that_are_no_numbers_are_refused(real: Path) -> None:
+    with pytest.raises(StudentError, match="the generator gives nan or infinite answers"):
+        sansdata.judge(Broken(0.5), real, judge(), task=TASK, count=150)
 
 
 def test_samples_are_seen_as_the_judge_takes_them() -> None:

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from sansdata.api.pictures import write_pictures
-from sansdata.api.rows import write_rows
+from sansdata.api.pictures import draw_picture_latents, write_pictures
+from sansdata.api.rows import draw_latents, write_rows
 from sansdata.cli.main import app
 from sansdata.config import dump_yaml
 from sansdata.datasets.load import load_set
-from sansdata.errors import ConfigError, SansdataError
+from sansdata.errors import ConfigError, SansdataError, StudentError
 from sansdata.evaluate import generated_rows
-from sansdata.tasks import load_task
+from sansdata.models.fair_image_vae import LatentPictures
+from sansdata.network import Network
+from sansdata.tasks import PairTask, load_task
 from sansdata.teachers.autoencoder import save_autoencoder
 from sansdata.testing.worlds import make_autoencoder
 
@@ -139,6 +143,22 @@ def test_a_file_of_the_users_is_not_replaced_and_nothing_is_drawn(tmp_path: Path
     with pytest.raises(ConfigError, match="its folder is not there"):
         write(tmp_path / "no run", "no teacher", tmp_path / "missing" / out)
     assert (tmp_path / there).read_text() == "mine"
+
+
+class Broken(nn.Module):
+    """Latents of no numbers for one noise in forty."""
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return torch.where(noise[:, :1] > 2, torch.nan, noise)
+
+
+def test_latents_that_are_no_numbers_make_no_rows_and_no_pictures() -> None:
+    task = PairTask(inputs={"kind": "noise", "shape": [4]}, outputs={"kind": "vectors", "size": 4})
+    with pytest.raises(StudentError, match="the generator gives nan"):
+        draw_latents(Network.of(Broken(), task), task, 300, torch.Generator().manual_seed(0))
+    pictures = LatentPictures(Broken(), nn.Identity())  # type: ignore[arg-type]
+    with pytest.raises(StudentError, match="the generator gives nan"):
+        draw_picture_latents(pictures, 4, 300, torch.Generator().manual_seed(0))
 
 
 def test_rows_of_another_decoder_are_refused(owner: Path, tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ def test_frechet_against_the_matrix_root_of_scipy() -> None:
     assert frechet(flat, flat) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_samples_that_are_no_numbers_have_no_distance_and_not_the_best(bad: float) -> None:
+    broken = vectors(200, 1)
+    broken[3, 2] = bad
+    assert np.isnan(frechet(vectors(300, 0), broken))
+
+
 def test_kernel_distance_is_without_bias() -> None:
     real, made = vectors(40, 0), vectors(30, 1, 0.5)
     own, theirs, across = (

@@ -43,6 +43,15 @@ def test_kl_from_its_definition(seed):
     assert metrics.mean_kl(np.log(teacher), np.log(teacher)) == 0
 
 
+def test_what_is_no_number_is_no_perfect_figure():
+    broken, even, labels = np.full((3, 2), np.nan), np.log(np.full((3, 2), 0.5)), np.array([0, 1, 1])
+    assert math.isnan(metrics.negative_log_likelihood(broken, labels))
+    assert math.isnan(metrics.brier_score(broken, labels))
+    assert math.isnan(metrics.mean_kl(broken, even))
+    sure = metrics.log_softmax(900 * np.eye(2)[labels])
+    assert str(metrics.negative_log_likelihood(sure, labels)) == "0.0"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_confusion_is_scikit_learns(seed):
     logits, labels = sample(seed, n=40)

@@ -17,10 +17,10 @@ from .. import columns
 from ..columns import Inputs
 from ..datasets.images import load_images
 from ..decoding.shape import to_channels
-from ..errors import ConfigError
+from ..errors import ConfigError, StudentError
 from ..evaluate.generators import class_shares, features, frechet, measured
 from ..evaluate.kept import keep_figures
-from ..evaluate.labelled import Evaluation
+from ..evaluate.labelled import Evaluation, finite
 from ..evaluate.snapshots import predictor
 from ..figures import Drawing
 from ..files import is_regular
@@ -60,7 +60,8 @@ def judge(
     another network than any that taught the generator, and every figure names it. The features are what enters its last
     linear layer. Samples and real images are resized to what it takes. A generator of several calls is also compared in
     fewer; teacher: its denoiser, which then stands beside it in as many steps. The figures of a run are added to its
-    evaluation.json. Raises ConfigError, DataError, TeacherError, TaskError.
+    evaluation.json. Raises ConfigError, DataError, TeacherError, TaskError, and StudentError for samples that are not
+    finite.
     """
     about, runtime = asked(model, task), Runtime(resolve_device(device))
     shape = _require_pictures(about.task)
@@ -80,7 +81,8 @@ def judge(
     noise = input_kind(about.task).draw(count, torch.Generator().manual_seed(SEED))
 
     def seen(draw: Callable[[Inputs], Tensor]) -> tuple[Tensor, Tensor]:
-        made = torch.cat([torch.as_tensor(draw(part)).cpu() for part in columns.split(noise, BATCH)])
+        parts = [torch.as_tensor(draw(part)).cpu() for part in columns.split(noise, BATCH)]
+        made = torch.cat([finite(part, "the generator", StudentError) for part in parts])
         return features(judging.network, head, seen_by(job, made, about.task.outputs.range))
 
     real, logits = features(judging.network, head, images.float().div(255))

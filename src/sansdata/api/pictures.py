@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..errors import ConfigError, StudentError, TeacherError
+from ..evaluate.labelled import finite
 from ..files import write_atomic
 from ..models.fair_image_vae import LatentPictures
 from ..models.modes import borrowed, fixed, single_precision
@@ -81,9 +82,10 @@ def write_pictures(
 
 
 def draw_picture_latents(student: nn.Module, latent: int, count: int, stream: Generator) -> Tensor:
-    """(count, Z) on the CPU. Raises StudentError for a generator that draws none."""
+    """(count, Z) on the CPU. Raises StudentError for a generator that draws none, or some that are not finite."""
     if not isinstance(student, LatentPictures):
         raise StudentError("this generator draws no latents: distil it with --student latents:latent-mlp")
     with torch.no_grad(), fixed(student):
         parts = [min(AT_ONCE, count - start) for start in range(0, count, AT_ONCE)]
-        return torch.cat([student(torch.randn(part, latent, generator=stream)).cpu() for part in parts])
+        drawn = [student(torch.randn(part, latent, generator=stream)).cpu() for part in parts]
+        return torch.cat([finite(latents, "the generator", StudentError) for latents in drawn])

@@ -13,7 +13,8 @@ from torch import Generator, Tensor
 
 from ..config import dump_yaml
 from ..engine.run_directory import RunDirectory, at
-from ..errors import ConfigError, TeacherError
+from ..errors import ConfigError, StudentError, TeacherError
+from ..evaluate.labelled import finite
 from ..files import write_atomic
 from ..kinds.index import input_kind
 from ..models.modes import borrowed, fixed, single_precision
@@ -66,7 +67,7 @@ def write_rows(
     model: a run directory or a Result of fair4free. teacher: the autoencoder whose latents it learnt. rule: which
     group a row is decoded for, one of teachers.autoencoder.decoding.RULES. proxies: columns that must not see the
     group, for the rule neutral; 'all' is every column. Raises ConfigError, also where either file is there already;
-    TeacherError.
+    StudentError, TeacherError.
     """
     file = Path(out)
     if file.suffix.lower() != ".csv":
@@ -91,11 +92,12 @@ def write_rows(
 
 
 def draw_latents(network: Network, task: Task, count: int, stream: Generator) -> Tensor:
-    """(count, Z) on the CPU."""
+    """(count, Z) on the CPU. Raises StudentError where some are not finite."""
     kind, parts = input_kind(task), []
     with torch.no_grad(), fixed(network.module):
         for start in range(0, count, AT_ONCE):
-            parts.append(network(kind.draw(min(AT_ONCE, count - start), stream)).value.cpu())
+            latents = network(kind.draw(min(AT_ONCE, count - start), stream)).value.cpu()
+            parts.append(finite(latents, "the generator", StudentError))
     return torch.cat(parts)
 
 

@@ -17,12 +17,13 @@ MOST = 10_000
 
 
 def frechet(real: Tensor, made: Tensor) -> float:
-    """The Frechet distance of two Gaussians with the means and covariances of both sets (Heusel et al. 2017)."""
+    """The Frechet distance of two Gaussians with the means and covariances of both sets (Heusel et al. 2017), at least
+    0; nan where a vector is."""
     means = real.mean(0) - made.mean(0)
     one, other = torch.cov(real.T), torch.cov(made.T)
     values = torch.linalg.eigvals(one @ other).real.clamp_min(0)
     distance = means.square().sum() + one.trace() + other.trace() - 2 * values.sqrt().sum()
-    return max(0.0, float(distance))
+    return float(distance.clamp_min(0))
 
 
 def kernel_distance(real: Tensor, made: Tensor) -> float:

@@ -126,11 +126,15 @@ def _answer(predict: Predict, inputs: Inputs, kind: OutputKind, who: str, error:
         faults = kind.faults(raw, count(inputs))
         if faults:
             raise error(faults[0].replace("the teacher", who))
-        answers = kind.read(raw).float().cpu()
-    finite = torch.isfinite(answers).flatten(1).all(dim=1)
-    if not finite.all():
+        return finite(kind.read(raw).float().cpu(), who, error).numpy()
+
+
+def finite(answers: Tensor, who: str, error: type[UserError]) -> Tensor:
+    """The same answers (B, ...) of `who`; raises `error` where some are no finite numbers."""
+    broken = ~torch.isfinite(answers).flatten(1).all(dim=1)
+    if broken.any():
         raise error(
-            f"{who} gives nan or infinite answers for {int((~finite).sum())} of {count(inputs)} inputs of a batch; "
+            f"{who} gives nan or infinite answers for {int(broken.sum())} of {len(answers)} inputs of a batch; "
             "its weights or its preprocessing are broken"
         )
-    return answers.numpy()
+    return answers

@@ -112,17 +112,22 @@ def sureness(confidence: float, accuracy: float) -> str:
 
 def negative_log_likelihood(log_probs: np.ndarray, labels: np.ndarray) -> float:
     """Mean of -log p(true class), nats, at least 0 (and never the negative zero)."""
-    return max(0.0, -float(log_probs[np.arange(len(labels)), labels].mean()))
+    return _not_below_0(-log_probs[np.arange(len(labels)), labels].mean())
 
 
 def brier_score(log_probs: np.ndarray, labels: np.ndarray) -> float:
     """Mean squared distance of the probabilities to the one-hot label, summed over classes: 0 to 2."""
     probs = np.exp(log_probs)
     true = probs[np.arange(len(labels)), labels]
-    return max(0.0, float(((probs**2).sum(axis=1) - 2 * true + 1).mean()))
+    return _not_below_0(((probs**2).sum(axis=1) - 2 * true + 1).mean())
 
 
 def mean_kl(teacher_log_probs: np.ndarray, student_log_probs: np.ndarray) -> float:
     """Mean KL(teacher || student) over samples, nats, at temperature 1."""
     difference = teacher_log_probs - student_log_probs
-    return max(0.0, float((np.exp(teacher_log_probs) * difference).sum(axis=1).mean()))
+    return _not_below_0((np.exp(teacher_log_probs) * difference).sum(axis=1).mean())
+
+
+def _not_below_0(value: float) -> float:
+    """0 for what rounding left below it; nan stays, which is no perfect figure."""
+    return 0.0 if value <= 0 else float(value)
