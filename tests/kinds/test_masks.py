@@ -188,6 +188,21 @@ def test_a_perfect_answer_has_perfect_figures_and_frames_count_as_images() -> No
     assert figures["hd95"] == 0
 
 
+def test_a_class_that_is_only_imagined_costs_what_a_missed_one_does() -> None:
+    """Ten images, half of them with a lesion: one student sees one in every healthy image, the other misses all."""
+    truth, imagined = np.zeros((2, 10, 64, 64), np.uint8)
+    truth[:5, 20:30, 20:30] = imagined[:5, 20:30, 20:30] = imagined[5:, 28:36, 28:36] = 1
+    missed = np.zeros_like(truth)
+    two = kind(2, (64, 64))
+    of_imagined, of_missed = (values(two.evaluate(logits_of(guess, 2), truth)) for guess in (imagined, missed))
+    diagonal = np.hypot(64, 64)
+    assert of_imagined["hd95_per_class"][1] == pytest.approx(diagonal / 2)
+    assert of_missed["hd95_per_class"][1] == pytest.approx(diagonal)
+    assert of_imagined["boundary_f1"] < 0.8
+    never = values(two.evaluate(logits_of(imagined[5:], 2), truth[5:]))
+    assert never["hd95_per_class"][1] == pytest.approx(diagonal)
+
+
 def test_samples_without_boundaries_are_warned_of() -> None:
     own, flat = kind(), torch.zeros(50, 3, *SIZE)
     flat[:, 1] = 5

@@ -255,7 +255,7 @@ def _measured(truth: np.ndarray, guesses: np.ndarray, classes: int, names: tuple
     far: list[list[float]] = [[] for _ in range(classes)]
     near: list[list[float]] = [[] for _ in range(classes)]
     for label, true, predicted in metrics.by_mask(truth[some], guesses[some], classes):
-        if true.any():
+        if true.any() or predicted.any():
             far[label].append(metrics.hausdorff95(true, predicted))
             near[label].append(metrics.boundary_f1(true, predicted))
     hd95, f1 = ([float(np.mean(values)) if values else float("nan") for values in by] for by in (far, near))
@@ -263,9 +263,10 @@ def _measured(truth: np.ndarray, guesses: np.ndarray, classes: int, names: tuple
         *_overlap(truth, guesses, classes, names),
         Figure("hd95", float(np.nanmean(hd95)), "number",
                "95th percentile of the distance between boundaries in pixels, mean over masks and classes; a class "
-               "that is missed counts as the image's diagonal", "lower"),
+               "that is missed, or seen where it is not, counts as the image's diagonal", "lower"),
         Figure("boundary_f1", float(np.nanmean(f1)), "share",
-               f"boundaries that lie within {metrics.TOLERANCE} pixels of each other", "higher"),
+               f"boundaries that lie within {metrics.TOLERANCE} pixels of each other, mean over masks and classes; 0 "
+               "for a class that is missed, or seen where it is not", "higher"),
         Drawing("hd95_per_class", "bars", _or_none(np.array(hd95)), "HD95 of each class in pixels", names, "number"),
     ]  # fmt: skip
 
