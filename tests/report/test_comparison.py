@@ -292,6 +292,20 @@ def test_figures_on_real_data_have_columns_of_their_own_and_the_best_is_marked_b
     assert page(runs[0], build(tmp_path / "ccc", 1)).html.count('class="n best"') == 0
 
 
+def test_a_figure_of_one_seed_says_so_and_is_not_marked_best(tmp_path: Path):
+    """Its line names three seeds, two of which were not measured."""
+    one = [build(tmp_path / f"fm{seed}", seed, 0.90 if seed == 0 else None) for seed in range(3)]
+    several = [
+        build(tmp_path / f"{method}{seed}", seed, accuracy, config(method))
+        for method, values in (("dafl", (0.85, 0.89, 0.92)), ("zskt", (0.7, 0.7, 0.7)))
+        for seed, accuracy in enumerate(values)
+    ]
+    done = page(*one, *several)
+    assert "90.0\u00a0%<small>(1 of 3)</small>" in done.html
+    assert "of 3)" not in done.html.replace("(1 of 3)", "")
+    assert set(re.findall(r'<td class="n best">([^<]*)', done.html)) == {"88.7\u00a0%"}
+
+
 def test_hostile_names_are_text(tmp_path: Path):
     settings = config("fm") | {"method": HOSTILE, "precision": HOSTILE}
     one = build(tmp_path / "a", settings=settings, manifest={"method": HOSTILE, "status": HOSTILE})

@@ -100,7 +100,8 @@ def headline(groups: Sequence[Group]) -> str:
 
 
 def group_rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[Row]:
-    """A row per group, with a cell per column: mean, '± deviation', and whether no other group does better."""
+    """A row per group, with a cell per column: mean, '± deviation (2 of 3)', where not all runs have it, and whether no
+    other group of which all have does better."""
     cells = [_column_cells(column, [group.spread(column) for group in groups]) for column in columns]
     rows = []
     for place, group in enumerate(groups):
@@ -116,15 +117,21 @@ def group_rows(groups: Sequence[Group], columns: Sequence[Column]) -> list[Row]:
 
 def _column_cells(column: Column, spreads: Sequence[Spread | None]) -> list[tuple[str, str, bool]]:
     """Of all groups. The best is marked among several on real data; a score ranks runs of one teacher only."""
-    means = [spread.mean for spread in spreads if spread is not None]
+    means = [spread.mean for spread in spreads if spread is not None and spread.whole]
     best = None
     if column.real and column.better and len(set(means)) > 1:
         best = max(means) if column.better == "higher" else min(means)
     return [
         (words.NOTHING, "", False) if spread is None else
-        (write(spread.mean, column.unit), write_deviation(spread.deviation, column.unit), spread.mean == best)
+        (write(spread.mean, column.unit), _beside(spread, column.unit), spread.whole and spread.mean == best)
         for spread in spreads
     ]  # fmt: skip
+
+
+def _beside(spread: Spread, unit: str) -> str:
+    """'± 1.2 (2 of 3)': what there is of it."""
+    count = "" if spread.whole else f"({spread.count} of {spread.runs})"
+    return " ".join(filter(None, [write_deviation(spread.deviation, unit), count]))
 
 
 def _badge(group: Group, place: int) -> Row:

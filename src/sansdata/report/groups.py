@@ -19,11 +19,18 @@ from .table_columns import Column
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of a figure over the runs of a group, and the sample standard deviation (n - 1) where there are several."""
+    """Mean of a figure over the runs of a group that have it, and the sample standard deviation (n - 1) where there are
+    several. count: how many have it, of `runs`."""
 
     mean: float
     deviation: float | None
     count: int
+    runs: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all have it, so that it may be set beside others of all their runs."""
+        return self.count == self.runs
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Group:
         if not values:
             return None
         deviation = statistics.stdev(values) if len(values) > 1 else None
-        return Spread(statistics.fmean(values), deviation, len(values))
+        return Spread(statistics.fmean(values), deviation, len(values), len(self.members))
 
 
 def read_groups(directories: Sequence[Path]) -> list[Group]:
