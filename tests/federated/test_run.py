@@ -35,7 +35,9 @@ from sansdata.federated.index import FEDERATED, federated_config, find_server, r
 from sansdata.federated.local_only import local_only_model
 from sansdata.federated.round import select
 from sansdata.federated.scores import TestSet, majority_share
-from sansdata.report.federated import reached, traffic
+from sansdata.report.federated import clients, reached, traffic
+from sansdata.report.federated_files import FederatedFiles
+from sansdata.report.tree import Tree
 from sansdata.runtime import Runtime
 
 
@@ -103,6 +105,23 @@ def test_measuring_changes_nothing():
             assert len(found["personal_accuracy"]["each"]) == 4
         assert not differing(model_of(watched), model_of(plain)), method
         assert not differing(memories(watched), memories(plain)), method
+
+
+def test_a_client_without_test_images_keeps_its_place_among_the_others(tmp_path: Path):
+    """Nothing of the test set fits client 0, and the share of client 1 is not to stand in its row."""
+    run = make_run(clients=3)
+    images = torch.cat([run.data[1].images, run.data[2].images])
+    labels = torch.cat([run.data[1].labels, run.data[2].labels])
+    tests = TestSet(images, labels, (np.arange(0), np.arange(len(run.data[1].labels)), np.arange(len(labels))))
+    found = run.measure(tests, personal=True)
+    for name in ("clients_accuracy", "personal_accuracy", "majority_accuracy"):
+        assert [value is None for value in found[name]["each"]] == [True, False, False]
+    majority = [majority_share(run.data[n].counts(4), labels[tests.per_client[n]]) for n in (1, 2)]
+    assert found["majority_accuracy"]["each"][1:] == majority
+    files = FederatedFiles(tmp_path, {}, {}, {}, None, ["A", "B", "C"], [found], Tree(None), [])
+    assert [(row[0], row[2][-1]) for row in clients(files)] == [
+        ("A", ""), ("B", f"{100 * majority[0]:.1f}"), ("C", f"{100 * majority[1]:.1f}"),
+    ]  # fmt: skip
 
 
 def test_the_order_of_the_clients_does_not_matter():

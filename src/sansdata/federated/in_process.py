@@ -94,14 +94,16 @@ class InProcess:
         if self.server.has_global_model:
             right = tests.correct(context.model, context.task, context.runtime)
             figures["accuracy"] = float(right.mean())
-            figures |= _spread("clients_accuracy", [right[ids].mean() for ids in tests.per_client if len(ids)])
+            figures |= _spread("clients_accuracy", [
+                right[ids].mean() if len(ids) else None for ids in tests.per_client
+            ])  # fmt: skip
         if not personal and self.server.has_global_model:
             return figures
         unmeasured: list[dict[str, Any]] = []
         figures |= _spread("personal_accuracy", self._each(tests, self.personal_model(), unmeasured, listen))
         figures |= _spread("majority_accuracy", [
-            majority_share(one.counts(context.task.classes), tests.labels[ids])
-            for one, ids in zip(self.data, tests.per_client) if len(ids)
+            majority_share(one.counts(context.task.classes), tests.labels[ids]) if len(ids) else None
+            for one, ids in zip(self.data, tests.per_client)
         ])  # fmt: skip
         if alone is not None:
             figures |= _spread("local_only_accuracy", self._each(tests, alone, unmeasured, listen))
@@ -142,7 +144,7 @@ class InProcess:
 
 
 def _spread(name: str, accuracies: Sequence[float | None]) -> dict[str, Any]:
-    """The figure with its values by client, or nothing where no client has one."""
+    """The figure with its values by client, in their order; None for one that has none. Nothing where none has one."""
     there = [one for one in accuracies if one is not None]
     each = [None if one is None else float(one) for one in accuracies]
     return {name: spread(there) | {"each": each}} if there else {}
