@@ -10,9 +10,11 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from sansdata.evaluate import fair_rows
+from sansdata.datasets.labelled import KindSet
+from sansdata.evaluate import fair_rows, generated_rows
 from sansdata.evaluate.fair_rows import LabelledRows
 from sansdata.figures import Drawing
+from sansdata.kinds.index import input_kind
 from sansdata.testing.worlds import make_autoencoder
 
 pytest.importorskip("fairlearn", reason="figures of fairness are fairlearn's (extra 'fair')")
@@ -48,6 +50,40 @@ def test_one_answer_for_all_is_perfectly_fair_and_useless(positive: bool) -> Non
     assert (figures["dpr"], figures["eor"]) == (1, 1)
     assert (figures["auroc"], figures["balanced_accuracy"]) == (0.5, 0.5)
     assert figures["positive_rate"] == positive
+
+
+def in_groups(positive: np.ndarray, groups: np.ndarray) -> LabelledRows:
+    return LabelledRows(np.zeros((len(groups), 1)), positive, groups, torch.zeros(len(groups), 2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("of_third", [False, True])
+def test_a_group_of_one_class_does_not_make_a_perfect_answer_unfair(of_third: bool) -> None:
+    """Groups 0 and 1 have 50 rows of either class; the 8 of group 2 all deserve the good one, or none does."""
+    positive = np.r_[np.tile(np.repeat([True, False], 50), 2), np.full(8, of_third)]
+    real = in_groups(positive, np.repeat([0, 1, 2], [100, 100, 8]))
+    assert fair_rows.of_both(real) == [0, 1]
+
+    assert fair_rows.served(positive, positive.astype(float), real)["eor"] == 1
+    chosen = positive ^ (np.arange(208) % 5 == 0)
+    assert fair_rows.served(chosen, chosen.astype(float), real)["eor"] == pytest.approx(1)
+    single = real.at(np.flatnonzero(real.groups > 0))
+    assert "eor" not in fair_rows.served(single.positive, single.positive.astype(float), single)
+
+
+def test_an_evaluation_names_the_groups_that_equalized_odds_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_autoencoder()
+    task, stream = model.bins.task, torch.Generator().manual_seed(0)
+    drawn, labels = input_kind(task).draw(120, stream), np.arange(120) % 2
+    place = [column.name for column in task.inputs.categories].index("colour")
+    drawn["categories"][:, place] = torch.from_numpy(np.where(labels == 1, np.arange(120) % 3, 0))
+    monkeypatch.setattr(generated_rows, "ROWS", 200)
+
+    def latents(count: int, stream: torch.Generator) -> torch.Tensor:
+        return torch.randn(count, model.latent, generator=stream)
+
+    found = generated_rows.evaluate_rows(latents, model, KindSet(task, drawn, labels, (), "x"), None)
+    assert "equalized odds leave out others, whose real rows are all of one class; fewer than two" in found.notes[-1]
+    assert not [one.name for one in found.figures if "eor" in one.name]
 
 
 def density_and_coverage(made: np.ndarray, real: np.ndarray, k: int) -> tuple[float, float]:

@@ -82,12 +82,13 @@ def served(chosen: np.ndarray, scores: np.ndarray, real: LabelledRows) -> dict[s
     """What answers do to real rows. chosen (N,) bool: who is given the good class; scores (N,): how surely.
 
     dpr: the lowest share of a group that is chosen over the highest; eor: the lower of the same of those who deserve it
-    and of those who do not. Both are 1 where nobody is chosen: then all are treated alike.
+    and of those who do not, in the groups `of_both`, and not there where these are fewer than two. Both are 1 where
+    nobody is chosen: then all are treated alike.
     """
     fair, sk = _fairlearn(), import_module("sklearn.metrics")
     anybody = bool(chosen.any())
     sides = len(np.unique(real.positive)) == 2
-    return {
+    figures = {
         "auroc": float(sk.roc_auc_score(real.positive, scores)) if sides else 0.5,
         "balanced_accuracy": float(sk.balanced_accuracy_score(real.positive, chosen)),
         "accuracy": float((chosen == real.positive).mean()),
@@ -95,9 +96,21 @@ def served(chosen: np.ndarray, scores: np.ndarray, real: LabelledRows) -> dict[s
         "positive_rate": float(chosen.mean()),
         "dpr": float(fair.demographic_parity_ratio(real.positive, chosen, sensitive_features=real.groups))
         if anybody else 1.0,
-        "eor": _finite(fair.equalized_odds_ratio(real.positive, chosen, sensitive_features=real.groups))
-        if anybody else 1.0,
     }  # fmt: skip
+    compared = of_both(real)
+    if len(compared) > 1:
+        inside = np.isin(real.groups, compared)
+        positive, given, groups = real.positive[inside], chosen[inside], real.groups[inside]
+        odds = fair.equalized_odds_ratio(positive, given, sensitive_features=groups) if given.any() else 1.0
+        figures["eor"] = _finite(odds)
+    return figures
+
+
+def of_both(real: LabelledRows) -> list[int]:
+    """The groups with rows of either class. Of the others one of both rates does not exist, which fairlearn takes for
+    0: it would make the ratio 0 for whoever is never wrong."""
+    sides = ((group, real.positive[real.groups == group]) for group in np.unique(real.groups).tolist())
+    return [group for group, positive in sides if positive.any() and not positive.all()]
 
 
 def downstream(model: AutoEncoder, rows: LabelledRows, real: LabelledRows) -> dict[str, float]:

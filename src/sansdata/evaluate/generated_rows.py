@@ -73,9 +73,15 @@ def evaluate_rows(latents: Any, model: AutoEncoder, data: KindSet, training: Kin
     findings.append(fair_rows.plane(points))
     names = model.bins.task.class_names
     good = names[model.positive] if names else str(model.positive)
-    notes = (*data.notes, f"the good class is '{good}', the groups are those of '{model.sensitive.column}': "
-             f"{', '.join(model.sensitive.names)}")  # fmt: skip
-    return Evaluation(len(data), tuple(findings), data.class_names, data.source, notes)
+    notes = [*data.notes, f"the good class is '{good}', the groups are those of '{model.sensitive.column}': "
+             f"{', '.join(model.sensitive.names)}"]  # fmt: skip
+    compared = fair_rows.of_both(real)
+    if one_sided := [model.sensitive.names[group] for group in set(real.groups.tolist()) if group not in compared]:
+        notes.append(
+            f"equalized odds leave out {', '.join(one_sided)}, whose real rows are all of one class"
+            + ("" if len(compared) > 1 else "; fewer than two groups are left, so that there is no such figure")
+        )
+    return Evaluation(len(data), tuple(findings), data.class_names, data.source, tuple(notes))
 
 
 def of_latents(model: AutoEncoder, real: LabelledRows, data: KindSet) -> dict[str, float]:
