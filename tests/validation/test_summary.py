@@ -90,6 +90,17 @@ def test_a_handful_of_cases_on_which_both_are_right_is_too_few(measure: str) -> 
         assert found.verdict.interval == pytest.approx((0.025 ** (1 / count) - 1, 1 - 0.025 ** (1 / count)))
 
 
+def test_before_and_after_fine_tuning_too() -> None:
+    few = cases_with([6, 6])
+    right = Answers.of(np.eye(2)[few.labels])
+    compared = compare(right, right, few, [], None)
+    for name, count in (("accuracy", 12), ("sensitivity", 6), ("auroc", 6)):
+        low, high = compared.figure(f"change in {name}").interval or (0, 0)
+        assert -low == high == pytest.approx(1 - 0.025 ** (1 / count))
+        assert compared.figure(f"after {name}").interval == pytest.approx((0.025 ** (1 / count), 1))
+    assert compared.figure("after auprc").interval is None
+
+
 def test_a_student_that_misses_cases_does_not_pass_by_luck() -> None:
     """Its teacher finds every case and it 94 of 100; of ten, it finds all on every second day."""
     random, outcomes = np.random.default_rng(0), []
