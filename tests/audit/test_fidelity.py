@@ -15,7 +15,7 @@ from torch import nn
 from sansdata.audit import overoptimisation
 from sansdata.audit.fidelity import MAX_MATRIX_CLASSES, alike, fidelity, matching_temperature
 from sansdata.audit.levels import Entry, Unmeasured
-from sansdata.audit.overoptimisation import attacked, corruptions, over_optimisation
+from sansdata.audit.overoptimisation import attacked, corruptions, difference_of_agreement, over_optimisation
 from sansdata.figures import Drawing, Warned
 from sansdata.network import Network
 
@@ -50,6 +50,15 @@ def test_shuffled_answers_of_the_teacher_agree_by_chance_alone(logits: np.ndarra
     low, high = found["kappa"].interval or (1, 1)
     assert low < 0 < high
     assert found["top-5 overlap"].value == pytest.approx(0.5, abs=0.05)
+
+
+def test_twelve_inputs_that_agree_are_no_certainty() -> None:
+    logits = np.random.default_rng(3).normal(size=(12, 3))
+    whole = drawn(logits, logits)
+    low, high = alike(whole)["agreement"].interval or (1.0, 1.0)
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 12)), 1.0)  # the exact bound of 12 of 12
+    low, high = difference_of_agreement(whole, whole).interval or (0.0, 0.0)
+    assert low < -0.2 < 0.2 < high
 
 
 def test_disagreement_on_one_class_is_found_with_its_chance(logits: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from ..figures import Drawing, Warned
 from ..kinds.outputs.class_metrics import confusion_matrix, log_softmax, reliability
 from ..kinds.outputs.class_metrics import expected_calibration_error as equal_width_error
 from ..validation import calibration, performance
-from ..validation.resampling import Estimate, estimates
+from ..validation.resampling import Estimate, Share, estimates
 from .evidence import Answered, Evidence
 from .levels import Entry, Level, Unmeasured, entry
 
@@ -54,7 +54,10 @@ def alike(data: Answered) -> dict[str, Estimate]:
         }  # fmt: skip
         return figures if overlap is None else figures | {"top-5 overlap": weights @ overlap / total}
 
-    return estimates(statistics, np.arange(len(data)))
+    def share(name: str) -> Share | None:
+        return Share(len(data)) if name in ("agreement", "top-5 overlap") else None
+
+    return estimates(statistics, np.arange(len(data)), share=share)
 
 
 def _alike(data: Answered, where: str, level: Level) -> Iterator[Found]:

@@ -11,7 +11,8 @@ from ..kinds.outputs.class_metrics import wilson_interval
 from ..validation.answers import Answers, Key, Who, beside
 from ..validation.changes import changed_classes
 from ..validation.rare import rare_classes
-from ..validation.resampling import Estimate, estimates
+from ..validation.resampling import Estimate, Share, estimates
+from ..validation.shares import share_of
 from ..validation.subgroups import LEAST_CASES, Column, columns_of, fairlearn_figures, group_figures
 from ..validation.summary import NUMBERS
 from .evidence import Evidence
@@ -49,6 +50,7 @@ def group_fairness(evidence: Evidence) -> Iterator[Found]:
             yield Unmeasured("E14", f"fairness by {name}" if evidence.asked_groups else name, why)
         return
     both, labels, points = both_of(evidence), cases.labels, {}
+    names = cases.data.class_names
     shown: list[Column] = []
     for column in columns_of(cases, evidence.task.classes):
         for one in column.suppressed:
@@ -68,7 +70,10 @@ def group_fairness(evidence: Evidence) -> Iterator[Found]:
             figures |= group_figures(both, labels, column, weights)
         return figures
 
-    for key, estimate in estimates(statistics, cases.patients).items():
+    def share(key: Key) -> Share | None:
+        return share_of(key, both, labels, cases.patients, names, shown)
+
+    for key, estimate in estimates(statistics, cases.patients, share=share).items():
         estimate = Estimate(points.get(key, estimate.value), estimate.interval)
         amplified = key.who == "difference" and key.name.endswith(GAPS)
         name = f"amplification of {key.name}" if amplified else f"{key.who} {key.name}"
@@ -95,7 +100,10 @@ def class_change(evidence: Evidence) -> Iterator[Found]:
         yield Unmeasured("E15", "accuracy, and change of each class", "labelled cases (--data)")
         return
     both, labels, names = both_of(evidence), cases.labels, cases.data.class_names
-    measured = estimates(lambda weights: beside(both, labels, weights, names), cases.patients)
+    measured = estimates(
+        lambda weights: beside(both, labels, weights, names), cases.patients,
+        share=lambda key: share_of(key, both, labels, cases.patients, names),
+    )  # fmt: skip
     rare = rare_classes(cases)
     for one in rare.suppressed:
         yield Unmeasured("E15", f"{one.column}: {one.level}", f"more cases: {one.reason}")

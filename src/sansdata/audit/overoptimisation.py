@@ -15,7 +15,7 @@ from ..evaluate.labelled import Predict
 from ..figures import Drawing, Warned
 from ..kinds.outputs.class_metrics import wilson_interval
 from ..streams import Streams
-from ..validation.resampling import Estimate, resamples
+from ..validation.resampling import Estimate, Share, interval_of, resamples
 from .evidence import Answered, Evidence
 from .levels import Entry, Level, Unmeasured, entry
 
@@ -66,8 +66,8 @@ def difference_of_agreement(one: Answered, other: Answered) -> Estimate:
     for seed, which in enumerate(same):
         parts = [weights @ which / weights.sum(1) for weights in resamples(np.arange(len(which)), seed=seed)]
         drawn.append(np.concatenate(parts))
-    low, high = np.percentile(drawn[0] - drawn[1], [2.5, 97.5])
-    return Estimate(float(same[0].mean() - same[1].mean()), (float(low), float(high)))
+    gap, fewer = float(same[0].mean() - same[1].mean()), min(map(len, same))
+    return Estimate(gap, interval_of(drawn[0] - drawn[1], gap, lambda: Share(fewer, -1.0)))
 
 
 def _selection(evidence: Evidence) -> Iterator[Found]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..figures import Warned
 from ..kinds.outputs.class_metrics import log_odds
 from ..validation import performance
-from ..validation.resampling import Estimate, estimates, interval_of, resamples
+from ..validation.resampling import Estimate, Share, estimates, interval_of, resamples
 from ..validation.subgroups import LEAST_CASES
 from .evidence import Evidence, flat
 from .levels import Entry, Level, Unmeasured, entry
@@ -138,10 +138,12 @@ def _nearer_than(limit: float, distances: np.ndarray) -> np.ndarray:
 
 
 def _mean_of(columns: dict[str, np.ndarray], whose: np.ndarray) -> dict[str, Estimate]:
-    """Of each column (N,), drawn again by whose each row is."""
+    """Of each column (N,) of 0s and 1s, drawn again by whose each row is."""
+    share = Share(len(np.unique(whose)))
     return estimates(
-        lambda weights: {name: weights @ column / weights.sum(1) for name, column in columns.items()}, whose
-    )
+        lambda weights: {name: weights @ column / weights.sum(1) for name, column in columns.items()}, whose,
+        share=lambda name: share,
+    )  # fmt: skip
 
 
 def _median_interval(values: np.ndarray) -> tuple[float, float] | None:
@@ -166,13 +168,13 @@ def membership(evidence: Evidence) -> Iterator[Found]:
         )
         drawn[who] = attack(inside, outside, evidence.cases.patients)
         for name, values in drawn[who].items():
-            estimate = Estimate(float(values[0]), interval_of(values[1:]))
+            estimate = Estimate(float(values[0]), interval_of(values[1:], float(values[0])))
             text = "0.5: cannot be told" if name == "AUC" else "share of the training cases that are told"
             text += f"; by the loss alone, stronger attacks exist, and {NO_PROOF}"
             unit = "number" if name == "AUC" else "share"
             yield entry("F18", f"membership {name} of the {who}", estimate, count, Level.L4, text, unit, "lower")
     apart = drawn["student"]["AUC"] - drawn["teacher"]["AUC"]
-    estimate = Estimate(float(apart[0]), interval_of(apart[1:]))
+    estimate = Estimate(float(apart[0]), interval_of(apart[1:], float(apart[0])))
     yield entry("F18", "membership AUC, student less teacher", estimate, count, Level.L4,
                 "below 0: the student gives away less than its teacher", "number", "lower")  # fmt: skip
 
