@@ -43,7 +43,7 @@ class Pilot:
     def parameters(self) -> list[nn.Parameter]:
         return [one for one in self.student.parameters() if one.requires_grad]
 
-    def teach(self, ids: Tensor, batch: int, lr: float, weights: Tensor | None = None) -> torch.optim.Adam:
+    def teach(self, ids: Tensor, batch: int, lr: float, weights: Tensor | None = None) -> None:
         """One epoch of Adam on the texts at `ids`, in that order; weights (N,) of all texts."""
         optimizer = torch.optim.Adam(self.parameters, lr=lr)
         with in_mode(self.student, train=True):
@@ -51,7 +51,6 @@ class Pilot:
                 losses = self.losses(some) if weights is None else weights[some] * self.losses(some)
                 losses.mean().backward()
                 self.context.runtime.step(optimizer)
-        return optimizer
 
     def logits(self, ids: Tensor) -> Tensor:
         context = self.context

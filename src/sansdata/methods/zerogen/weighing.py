@@ -1,9 +1,13 @@
 """Weights of texts by what they do to the student: SunGen (Gao et al. 2023, arXiv 2205.12679), read in its release.
 
 The inner problem teaches a copy of the student on weighed texts, for about an epoch from where it starts. The outer one
-asks how its reverse cross-entropy on a random part of the same texts would change with each weight: that loss is
-bounded, so wrong labels among these cannot decide it, and no clean data is needed. The outer gradient goes through one
-step, as in the release: that of a weight is minus the slope of the text's own loss along the outer gradient.
+asks how its reverse cross-entropy on a part of the same texts would change with each weight, those of the lowest
+weights left out: that loss is bounded, so wrong labels among these cannot decide it, and no clean data is needed. The
+outer gradient goes through one plain step, as in the release: that of a weight is minus the slope of the text's own
+loss along the outer gradient.
+
+Deviation: the release multiplies it by the rate over the sum of the weights and sums batches where this is a mean: one
+factor for all weights, which Adam takes out again, but for the clipping, which there never bites.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from .pilot import EPSILON, Pilot
 BETAS = (0.9, 0.999)
 CLIP = 3.0
 """Largest norm of the outer gradient (released)."""
+HIGHEST = 0.9
+"""Share of all texts, by their weights, that the outer loss may look at (released)."""
 
 
 class Reweigh(Strict):
     """rounds: outer steps, 0 is off (released: 100). rate: of Adam on the logits of the weights (ours). judged: texts
-    of the outer loss in a round (released: 50,000). batch: of the inner steps (ours)."""
+    of the outer loss, the same in all rounds (released: 50,000). batch: of the inner steps (ours)."""
 
     rounds: int = pydantic.Field(default=0, ge=0)
     rate: float = pydantic.Field(default=0.1, gt=0)
@@ -51,13 +57,11 @@ class Weighing(Slot):
         if self["logits"] is None:
             self.values |= {name: torch.zeros(count) for name in ("logits", "mean", "square")}
         theta = self["logits"].sigmoid()
-        optimizer = pilot.teach(torch.randperm(count, generator=streams("inner")), how.batch, lr, theta)
-        ids = torch.randperm(count, generator=streams("outer"))[: how.judged]
+        pilot.teach(torch.randperm(count, generator=streams("inner")), how.batch, lr, theta)
+        ids = judged(theta, how.judged, streams.seed)
         outer = reverse_cross_entropy(pilot.logits(ids), pilot.labels[ids]).mean()
         gradient = torch.autograd.grad(outer, pilot.parameters)
-        moments = [optimizer.state[one]["exp_avg_sq"] for one in pilot.parameters]
-        direction = [one / (moment.sqrt() + EPSILON) for one, moment in zip(gradient, moments)]
-        self.step(-pilot.slopes(direction) * theta * (1 - theta), how.rate)
+        self.step(-pilot.slopes(gradient) * theta * (1 - theta), how.rate)
         return float(outer.detach())
 
     def step(self, gradient: Tensor, rate: float) -> None:
@@ -68,3 +72,11 @@ class Weighing(Slot):
         self["square"] = BETAS[1] * self["square"] + (1 - BETAS[1]) * gradient.square()
         mean, square = (self[name] / (1 - beta ** self["rounds"]) for name, beta in zip(("mean", "square"), BETAS))
         self["logits"] = self["logits"] - rate * mean / (square.sqrt() + EPSILON)
+
+
+def judged(weights: Tensor, count: int, seed: int) -> Tensor:
+    """Places of the texts of the outer loss: of `count` that the seed decides those among the HIGHEST of all `weights`
+    (N,), at least one."""
+    drawn = torch.randperm(len(weights), generator=torch.Generator().manual_seed(seed))[:count]
+    least = weights.topk(max(1, int(HIGHEST * len(weights)))).values[-1]
+    return drawn[weights[drawn] >= torch.minimum(least, weights[drawn].max())]
