@@ -281,21 +281,26 @@ def test_texts_that_helped_stand_before_the_next_prompts_and_wrong_ones_do_not(t
     def say(prompt: str, number: int) -> str:
         asked.append(prompt)
         own = prompt.rpartition("\n")[2]
-        wrong = own.startswith("A good") and number % 5 == 0
-        return review(own.replace("good", "bad") if wrong else own, number)
+        text = review(own, number)
+        return text.replace("good", "-").replace("bad", "good").replace("-", "bad") if number % 5 == 0 else text
 
     feedback = {"share": 1.0, "first": 60, "helpful": 6, "shots": 2, "held_out": 20, "batch": 8}
     options = {"texts": 160, "chunk": 60, "feedback": feedback, "transfer": {"lr": 0.05}}
     teacher = scripted(tmp_path, say)
     session = session_of(options, teacher=teacher)
-    kinds = []
-    while session.method.next_move() != "transfer":
-        kinds.append(session.move()[0])
-    assert kinds == ["acquire", "feed", "acquire", "feed", "acquire"]
+    kinds, apart = [], []
     method = session.method
     assert isinstance(method, ZeroGen)
+    while session.method.next_move() != "transfer":
+        kinds.append(session.move()[0])
+        apart.append(list(method.fed["held_out"]))
+    assert kinds == ["acquire", "feed", "acquire", "feed", "acquire"]
+    assert apart[1] == apart[3][:15]
+    assert len(apart[3]) == 20
     bad, good = method.fed["helpful"]
     assert len(bad) == len(good) == 6
+    assert all("bad" in text for text in bad)
+    assert not {method.written.texts[place] for place in apart[3]} & {*bad, *good}
     assert all("good" in text for text in good)
     later = [prompt for prompt in asked if prompt.startswith('"')]
     assert later

@@ -32,7 +32,7 @@ from ...teachers.writers.prompted import Prompted, prompts_for
 from .cutting import reason_against
 from .domain import nearness, shown_before
 from .drawing import PATIENCE, Author
-from .feedback import copies, examples_for, helpful
+from .feedback import copies, examples_for, held_out, helpful
 from .findings import findings_of
 from .labels import best_of_each
 from .lesson import Lesson, lesson_of
@@ -96,7 +96,7 @@ class ZeroGen(InRounds):
         self.schedule = Schedule(self.round_of(config), chunks=0, contexts=0)
         self.weighing = Weighing()
         self.feeds = config.feedback.after(config.texts, config.chunk)
-        self.fed = Slot(times=0, helpful=[[] for _ in self.names])
+        self.fed = Slot(times=0, helpful=[[] for _ in self.names], held_out=[])
         self._lesson: tuple[int, Lesson] | None = None
 
     def _require_sense(self) -> None:
@@ -229,9 +229,11 @@ class ZeroGen(InRounds):
 
     def feed(self) -> Losses:
         """ProGen: which of the texts so far helped most; they become examples for the next."""
-        examples = helpful(self._pilot(), self.config.feedback, self.config.transfer.lr)
-        self.fed["times"] += 1
-        self.fed["helpful"] = [[self.written.texts[place] for place in places] for places in examples]
+        how, fed, stream = self.config.feedback, self.fed, self.context.streams("held out")
+        fed["held_out"] = held_out(fed["held_out"], len(self.pool), how, stream)
+        examples = helpful(self._pilot(), fed["held_out"], how, self.config.transfer.lr)
+        fed["times"] += 1
+        fed["helpful"] = [[self.written.texts[place] for place in places] for places in examples]
         return Losses()
 
     def _pilot(self) -> Pilot:

@@ -44,7 +44,7 @@ class Pilot:
         return [one for one in self.student.parameters() if one.requires_grad]
 
     def teach(self, ids: Tensor, batch: int, lr: float, weights: Tensor | None = None) -> None:
-        """One epoch of Adam on the texts at `ids`, in that order; weights (N,) of all texts."""
+        """Adam on the texts at `ids`, in that order; weights (N,) of all texts."""
         optimizer = torch.optim.Adam(self.parameters, lr=lr)
         with in_mode(self.student, train=True):
             for some in ids.split(batch):
