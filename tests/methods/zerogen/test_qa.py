@@ -18,6 +18,7 @@ from sansdata.methods.zerogen.answers import reason_against
 from sansdata.methods.zerogen.qa import ZeroGenQA
 from sansdata.network import Network
 from sansdata.runtime import Runtime
+from sansdata.teachers.writers.asking import AskingNGrams
 from sansdata.testing.worlds import WORLDS, AskerWorld, made_up_questions
 
 WORLD = WORLDS["asker"]
@@ -84,6 +85,19 @@ def test_questions_stand_beside_their_context_and_its_answer(contexts: Path) -> 
     figures = values(method.findings())
     assert figures["first_texts_given"] == 1
     assert figures["written"] == len(method.written) == 40
+
+
+def test_a_question_is_written_to_its_mark_whatever_it_quotes(contexts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def generate(self: AskingNGrams, prompts: list[str], stream: Any, how: Any, *, ends: str) -> list[str]:
+        asked.append(ends)
+        return plain(self, prompts, stream, how, ends=ends)
+
+    plain = AskingNGrams.generate
+    monkeypatch.setattr(AskingNGrams, "generate", generate)
+    written(session_of(contexts))
+    assert set(asked) == {"?"}
 
 
 def test_every_answer_is_asked_for_before_any_is_again(contexts: Path) -> None:

@@ -89,7 +89,7 @@ class Scripted:
         self.say, self.asked = say, 0
 
     def generate(
-        self, prompts: Any, stream: torch.Generator, how: Any, against: Any = (), debias: Any = None
+        self, prompts: Any, stream: torch.Generator, how: Any, against: Any = (), debias: Any = None, ends: str = ""
     ) -> list[str]:
         self.asked += len(prompts)
         numbers = torch.randint(10**6, (len(prompts),), generator=stream).tolist()

@@ -71,12 +71,12 @@ def test_a_folder_of_a_causal_model_is_a_writer(folder: Path, writer: Causal) ->
     assert writer.letters.ends == (1,)
 
 
-@pytest.mark.parametrize("decay", [0.0, 50.0])
-def test_texts_are_those_of_one_row_without_a_cache(writer: Causal, decay: float) -> None:
+@pytest.mark.parametrize(("decay", "ends"), [(0.0, '"'), (50.0, '"'), (0.0, "")])
+def test_texts_are_those_of_one_row_without_a_cache(writer: Causal, decay: float, ends: str) -> None:
     prompts = ["one two", "three", "four five six seven", "the and of"]
     against = [[prompt + " said", "to " + prompt] for prompt in prompts]
     how, debias = Decoding(new_tokens=9, top_p=0.95), Debias(decay=decay)
-    said = writer.generate(prompts, torch.Generator().manual_seed(3), how, against, debias)
+    said = writer.generate(prompts, torch.Generator().manual_seed(3), how, against, debias, ends)
     uniforms = torch.rand(4, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for row, prompt in enumerate(prompts):
         ids = [0, *writer.letters.encode(prompt)]
@@ -92,7 +92,7 @@ def test_texts_are_those_of_one_row_without_a_cache(writer: Causal, decay: float
             if token in writer.letters.ends:
                 break
             written.append(token)
-            if '"' in writer.letters.decode([token]):
+            if ends and ends in writer.letters.decode([token]):
                 break
         assert said[row] == writer.letters.decode(written)
 
@@ -100,7 +100,10 @@ def test_texts_are_those_of_one_row_without_a_cache(writer: Causal, decay: float
 def test_the_end_is_out_of_reach_before_fewest(writer: Causal) -> None:
     how = Decoding(new_tokens=6, fewest=6, top_k=3)
     said = writer.generate(["one"] * 20, torch.Generator().manual_seed(1), how)
-    assert all(len(text.split()) == 6 or '"' in text for text in said)
+    assert all(len(text.split()) == 6 for text in said)
+    assert any('"' in text[:-1] for text in said)
+    said = writer.generate(["one"] * 20, torch.Generator().manual_seed(1), how, ends='"')
+    assert all(('"' in text) == text.endswith('"') and (len(text.split()) == 6 or '"' in text) for text in said)
 
 
 def test_a_score_is_the_sum_over_the_text_behind_its_prompt(writer: Causal) -> None:

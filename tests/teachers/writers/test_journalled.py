@@ -29,11 +29,12 @@ class Dice:
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
         self.asked += len(prompts)
         if self.asked > self.fails_after:
             raise KeyboardInterrupt
-        return [f"{one} {int(torch.randint(10**6, (), generator=stream))}" for one in prompts]
+        return [f"{one} {int(torch.randint(10**6, (), generator=stream))}{ends}" for one in prompts]
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         self.asked += len(texts)
@@ -77,6 +78,14 @@ def test_prompts_that_are_held_against_others_are_part_of_the_question(tmp_path:
     for against, decay in ((["x"], 5.0), (["y"], 5.0), (["y"], 7.0), (["y"], 5.0)):
         writer.generate(["one"], Generator().manual_seed(0), Decoding(), [against], Debias(decay=decay))
     assert dice.asked == 3
+
+
+def test_where_a_text_may_end_is_part_of_the_question(tmp_path: Path) -> None:
+    dice = Dice()
+    writer = Journalled(dice, tmp_path / "j")
+    said = [writer.generate(["one"], Generator().manual_seed(0), Decoding(), ends=end)[0] for end in ("", "?", "?")]
+    assert dice.asked == 2
+    assert [text[-1].isdecimal() for text in said] == [True, False, False]
 
 
 def test_scores_come_back_bit_by_bit(tmp_path: Path) -> None:

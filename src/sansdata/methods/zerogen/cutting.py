@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-QUOTE = '"'
+QUOTE, MARK = '"', "?"
+"""Behind the first of which nothing of a text or a context, and of a question, is read."""
 
 
 def cut(continuation: str) -> str:
-    """What stands before the first closing quote; failing that before the first line feed; failing that up to the last
-    full stop; else ''."""
+    """Of a text or a context what stands before the first quote; failing that before the first line feed; failing that
+    up to the last full stop; else ''."""
     for sign in (QUOTE, "\n"):
         head, mark, _ = continuation.partition(sign)
         if mark:
@@ -17,14 +18,8 @@ def cut(continuation: str) -> str:
 
 def cut_question(continuation: str) -> str:
     """Up to the first question mark and with it; '' without one."""
-    head, mark, _ = continuation.partition("?")
+    head, mark, _ = continuation.partition(MARK)
     return (head + mark).strip() if mark else ""
-
-
-def cut_context(continuation: str) -> str:
-    """What stands before the closing quote; '' without one, or where it runs over a line."""
-    head, mark, _ = continuation.partition(QUOTE)
-    return head.strip() if mark and "\n" not in head else ""
 
 
 def reason_against(text: str, context: str, fewest: int) -> str:

@@ -11,7 +11,7 @@ from ...contracts import Counters
 from ...errors import MethodError
 from ...tasks import Prompts
 from ...teachers.writers.base import Debias, Decoding, Writer
-from .cutting import cut, cut_context
+from .cutting import QUOTE, cut
 
 PATIENCE = 12
 """Rounds of drawing before one does with fewer than were wanted."""
@@ -39,7 +39,7 @@ class Author:
         if before:
             prompts = [first + prompt for first, prompt in zip(before, prompts)]
         against = [self._others(label, about) for label, about in requests] if debias.decay else []
-        continuations = self.writer.generate(prompts, stream, how, against, debias)
+        continuations = self.writer.generate(prompts, stream, how, against, debias, ends=QUOTE)
         self.counters.add("teacher_forwards", len(continuations))
         return [cut(one) for one in continuations] if self.writer.needs_prompts else continuations
 
@@ -50,14 +50,15 @@ class Author:
         """At most `count` distinct ones, at least one. Raises MethodError where the prompt gives none."""
         contexts: dict[str, None] = {}
         for _ in range(PATIENCE):
-            continuations = self.writer.generate([self.prompts.context] * count, stream, how)
+            continuations = self.writer.generate([self.prompts.context] * count, stream, how, ends=QUOTE)
             self.counters.add("teacher_forwards", len(continuations))
-            cut_out = cut_context if self.writer.needs_prompts else str.strip
+            cut_out = cut if self.writer.needs_prompts else str.strip
             contexts |= dict.fromkeys(filter(None, map(cut_out, continuations)))
             if len(contexts) >= count:
                 break
         if not contexts:
             raise MethodError(
-                f"zerogen: the prompt {self.prompts.context[:60]!r} gives no context that ends in a quote"
+                f"zerogen: the prompt {self.prompts.context[:60]!r} gives no context: nothing ends in a quote, a line "
+                "feed or a full stop"
             )
         return list(contexts)[:count]

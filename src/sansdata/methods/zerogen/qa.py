@@ -31,7 +31,7 @@ from ...teachers.writers.base import GENERATES, Decoding, Writer
 from ...teachers.writers.prompted import prompts_for
 from ...training.transfer import TransferSettings
 from .answers import candidates, reason_against
-from .cutting import cut_question
+from .cutting import MARK, cut_question
 from .drawing import PATIENCE
 from .findings import findings_of
 from .reading import Reading
@@ -138,7 +138,8 @@ class ZeroGenQA(InRounds):
         """A question for each of the next answers."""
         places = self._next(missing)
         prompts = [self.prompts.before(self.answers[place].answer, self.answers[place].context) for place in places]
-        continuations = self.writer.generate(prompts, self.context.streams("write"), self.config.decoding)
+        stream, how = self.context.streams("write"), self.config.decoding
+        continuations = self.writer.generate(prompts, stream, how, ends=MARK)
         self.context.counters.add("teacher_forwards", len(continuations))
         self.written.drawn += len(continuations)
         for place, text in zip(places, continuations):

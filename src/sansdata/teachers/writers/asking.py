@@ -42,6 +42,7 @@ class AskingNGrams(CachedNGrams):
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
         return super().generate(list(map(_plain, prompts)), stream, how)
 

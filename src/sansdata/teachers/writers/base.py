@@ -70,9 +70,10 @@ class Writer(Protocol):
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
         """A continuation of each prompt. against: of each prompt those of the other classes, as many for each, for
-        `debias`."""
+        `debias`. ends: letters behind the first of which nothing will be read, so that a writer may stop there."""
         ...
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -75,6 +75,7 @@ class CachedNGrams:
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
         draws = torch.rand(len(prompts), how.new_tokens, 3, generator=stream, dtype=torch.float64).tolist()
         return [self._text(prompt, row, how) for prompt, row in zip(prompts, draws)]

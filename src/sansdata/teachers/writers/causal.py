@@ -19,8 +19,6 @@ from .sampling import debiased, drawn
 
 ROWS = 16
 """Prompts, or texts, that are computed together."""
-ENDS = ('"', "\n")
-"""A text is cut there, so that nothing behind it needs to be written."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class Causal:
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
         uniforms = torch.rand(len(prompts), how.new_tokens, generator=stream, dtype=torch.float64)
         debias = debias if against and debias is not None and debias.decay > 0 else None
@@ -67,7 +66,7 @@ class Causal:
         for at in range(0, len(prompts), ROWS):
             part = slice(at, at + ROWS)
             others = against[part] if debias is not None else ()
-            continuations += self._continued(prompts[part], others, uniforms[part], how, debias)
+            continuations += self._continued(prompts[part], others, uniforms[part], how, debias, ends)
         return continuations
 
     def _continued(
@@ -77,6 +76,7 @@ class Causal:
         uniforms: Tensor,
         how: Decoding,
         debias: Debias | None,
+        ends: str,
     ) -> list[str]:
         """The rows of the other classes are read in lock-step: what a main row chose is forced on them."""
         blocks = 1 + (len(against[0]) if against else 0)
@@ -97,7 +97,7 @@ class Causal:
             for place, (row, token) in enumerate(zip(alive, chosen.tolist())):
                 if token not in self.letters.ends:
                     written[row].append(token)
-                    if not self._closed(written[row]):
+                    if set(ends).isdisjoint(self.letters.decode([token])):
                         going.append(place)
             if not going:
                 break
@@ -108,11 +108,6 @@ class Causal:
             tokens = chosen[going].repeat(blocks)[:, None]
             attended = torch.cat([attended, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
         return [self.letters.decode(ids) for ids in written]
-
-    def _closed(self, ids: list[int]) -> bool:
-        """Whether its last token ends a text: a quote, or a line feed behind something."""
-        last = self.letters.decode(ids[-1:])
-        return ENDS[0] in last or (ENDS[1] in last and bool(self.letters.decode(ids).strip()))
 
     def _next(self, tokens: Tensor, seen: Tensor, cache: Any) -> tuple[Tensor, Any]:
         """(logits (B, V) float32 behind the newest token, the cache with it)."""

@@ -109,9 +109,11 @@ class Endpoint:
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
-        """top_k is sent where it is set, and not every service knows it; `fewest` is not. Raises TeacherError where the
-        service refuses or does not answer, BudgetSpent at the limits of the spec."""
+        """top_k is sent where it is set, and not every service knows it; `fewest` is not, nor `ends`: a service leaves
+        out the letter at which it stops, and its answer would not show how it ended. Raises TeacherError where it
+        refuses or does not answer, BudgetSpent at the limits of the spec."""
         seeds = torch.randint(2**31, (len(prompts),), generator=stream).tolist()
         questions = [self._question(prompt, seed, how) for prompt, seed in zip(prompts, seeds)]
         keys = [key_of(question) for question in questions]

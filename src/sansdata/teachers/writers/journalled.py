@@ -48,6 +48,7 @@ class Journalled:
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
         parts = range(0, len(prompts), AT_ONCE)
         seeds = torch.randint(SEEDS, (len(parts),), generator=stream).tolist()
@@ -56,9 +57,9 @@ class Journalled:
             part, others = prompts[at : at + AT_ONCE], against[at : at + AT_ONCE]
             request = {
                 "prompts": list(part), "against": [list(row) for row in others], "how": how.model_dump(), "seed": seed,
-                "debias": debias.model_dump() if others and debias is not None else None,
+                "debias": debias.model_dump() if others and debias is not None else None, "ends": ends,
             }  # fmt: skip
-            ask = partial(self.writer.generate, part, Generator().manual_seed(seed), how, others, debias)
+            ask = partial(self.writer.generate, part, Generator().manual_seed(seed), how, others, debias, ends)
             answers_of_part = self._answer(request, len(part), ask)
             continuations += map(str, answers_of_part)
         return continuations

@@ -78,6 +78,7 @@ class NGrams:
         how: Decoding,
         against: Sequence[Sequence[str]] = (),
         debias: Debias | None = None,
+        ends: str = "",
     ) -> list[str]:
         draws = torch.rand(len(prompts), how.new_tokens, 2, generator=stream, dtype=torch.float64).tolist()
         return [self._text(prompt, row, how) for prompt, row in zip(prompts, draws)]
