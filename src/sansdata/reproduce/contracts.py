@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..methods.af_stip.cleaner import clean
-from ..methods.af_stip.fragments import fragments
+from ..methods.af_stip.fragments import fragments, parted
 from ..methods.af_stip.vocabulary import write_tokenizer
 from ..tasks import ClassesSpec, PairTask, TokensSpec
 from .teachers import cache as kept
@@ -29,18 +29,12 @@ FOLDS = 5
 @cache
 def raw(weakness: str) -> Texts:
     """Every fragment of the file, cleaned; class 1 is weak. Raises DataError."""
-    path, texts, labels = data_root() / FILES[weakness], [], []
-    part: list[str] = []
-    for line in lines(path):
-        if not line.strip() or line.strip().strip("-"):
-            part.append(line)
-            continue
-        body = [one for one in part if one.strip()]
-        if len(body) < 3 or body[-1] not in ("0", "1"):
-            raise DataError(f"{path}: a fragment without a name, code and a label of 0 or 1")
-        texts.append("\n".join(body[2 if body[1].endswith((".sol", ".c")) else 1 : -1]))
-        labels.append(int(body[-1]))
-        part = []
+    path, texts, labels = data_root() / FILES[weakness], list[str](), list[int]()
+    for code, label in parted(lines(path)):
+        if not code or label not in ("0", "1"):
+            raise DataError(f"{path}: a fragment without code and a label of 0 or 1")
+        texts.append(code)
+        labels.append(int(label))
     cleaned = {text: " ".join(clean(text)) for text in set(texts)}
     return Texts(tuple(cleaned[text] for text in texts), np.array(labels), 2)
 

@@ -1,6 +1,10 @@
 """Solidity code without what is its author's alone: comments, texts and names (the scheme of VulDeePecker and
 ReChecker, which AF-STip's released script follows with more keywords).
 
+Deviation: ReChecker's script goes line by line and by regular expressions alone. It leaves comments, but for lines that
+end one, and numbers the names in them; a name before another, such as a type, it leaves as it is. Neither lexer here
+does.
+
 Functions become FUN1, FUN2, ... and variables VAR1, VAR2, ... in the order in which a fragment first names them; a name
 that stands before a bracket is a function. Words of the language and `KEYWORDS` stay.
 """
@@ -45,8 +49,8 @@ EMPTY = '""'
 def clean(code: str, lexer: Lexer = "tree-sitter") -> list[str]:
     """The tokens of a fragment of Solidity, cleaned.
 
-    lexer: 'tree-sitter' reads the language, also where a fragment is no whole contract; 'regex' is what the released
-    script can do, and takes no library. Raises DataError for more than MAX_CODE_BYTES, MissingLibraryError.
+    lexer: 'tree-sitter' reads the language, also where a fragment is no whole contract; 'regex' is ours and takes no
+    library. Raises DataError for more than MAX_CODE_BYTES, MissingLibraryError.
     """
     if len(code) > MAX_CODE_BYTES:
         raise DataError(f"code of {len(code):,} letters; at most {MAX_CODE_BYTES:,} are read")

@@ -1,8 +1,8 @@
-"""A contract cut into fragments: each function around a risky construct, with those that call it."""
+"""A contract cut into fragments, each function around a risky construct with those that call it; and files of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ CONSTRUCTS = {
 }
 """Type of weakness -> tokens, one behind the other, that may show it."""
 DEFINITIONS = ("function_definition", "constructor_definition", "fallback_receive_definition", "modifier_definition")
+
+
+CONTRACT_FILES = (".sol", ".c")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,32 @@ def fragments(code: str, weakness: str) -> list[Fragment]:
         text = "\n".join(one.text.decode() for one in [*callers, function])
         made.append(Fragment(text, name, (function.start_point[0] + 1, function.end_point[0] + 1)))
     return made
+
+
+def parted(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(code, label) of each fragment of a file of ReChecker's form, which a line of dashes ends.
+
+    Before the code there may stand a line that begins with a number, and one with the name of the contract's file. A
+    line of a number alone is no code either; the last one is the label, '' where there is none.
+    """
+    code, label, header = list[str](), "", True
+    for line in [*lines, "-"]:
+        words = line.split()
+        if words and not line.strip().strip("-"):
+            if code or label:
+                yield "\n".join(code), label
+            code, label, header = [], "", True
+        elif not words or (header and (words[0].isdecimal() or _names_a_file(words))):
+            continue
+        elif len(words) == 1 and words[0].isdecimal():
+            label = words[0]
+        else:
+            code.append(line)
+            header = False
+
+
+def _names_a_file(words: list[str]) -> bool:
+    return len(words) == 1 and words[0].endswith(CONTRACT_FILES)
 
 
 def _functions(root: Any) -> Iterator[Any]:

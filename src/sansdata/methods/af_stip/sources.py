@@ -21,6 +21,7 @@ from ...objectives.batch_stats import BatchStatistics
 from ...objectives.logits import cross_entropy, kl
 from ...synthesis.words import Words
 from .cleaner import clean
+from .fragments import parted
 from .grammar import Author
 
 MAX_FILE_BYTES = 100_000_000
@@ -162,19 +163,12 @@ READS_TEXT = ("perturb", "grammar")
 
 
 def read_fragments(path: Path, lexer: Any) -> list[str]:
-    """The fragments of a file, cleaned: parted by lines of dashes, as ReChecker has them; lines of one number are left
-    out, for the labels of the file are not read. Raises DataError."""
+    """The fragments of a file of ReChecker's form, cleaned; its labels are not read. Raises DataError."""
     try:
         text = read_regular(path, MAX_FILE_BYTES).decode("utf-8", "replace")
     except (OSError, ValueError) as fault:
         raise DataError(f"fragments={path}: cannot be read ({fault})") from None
-    parts: list[list[str]] = [[]]
-    for line in text_lines(text):
-        if line.strip() and not line.strip().strip("-"):
-            parts.append([])
-        elif not line.strip().isdecimal():
-            parts[-1].append(line)
-    cleaned = [" ".join(clean("\n".join(part), lexer)) for part in parts if any(map(str.strip, part))]
+    cleaned = [" ".join(clean(code, lexer)) for code, _ in parted(text_lines(text)) if code]
     if not cleaned:
         raise DataError(f"fragments={path}: holds no code")
     return cleaned
