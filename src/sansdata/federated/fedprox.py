@@ -14,7 +14,11 @@ from .payload import Payload
 
 
 class FedProxConfig(FedAvgConfig):
-    """mu: of the term mu/2 |w - w_t|^2 (FedFTG's experiments: 1e-4)."""
+    """mu: of the term mu/2 |w - w_t|^2 (ours).
+
+    Deviation: what FedFTG's code calls FedProx adds mu to the weight decay, which pulls towards 0 and not towards the
+    model that was sent.
+    """
 
     mu: float = pydantic.Field(default=1e-4, ge=0)
 

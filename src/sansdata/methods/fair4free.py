@@ -45,7 +45,7 @@ class Fair4FreeConfig(Strict):
     steps: int = pydantic.Field(default=2000, ge=1)  # ours
     transfer: TransferSettings = TransferSettings(
         optimizer="adam", lr=2e-3, weight_decay=0.0, batch=256
-    )  # lr: FLDGM's latent GAN; batch: ours
+    )  # ours; FLDGM's latent GAN: lr 2e-4, weight decay 1e-4
 
 
 class Fair4Free(Method):

@@ -1,5 +1,8 @@
 """The variational autoencoder of FairDisCo (Liu et al., KDD 2022) for rows whose columns are one-hot: both halves see
-the group, so that the latent between them need not hold it."""
+the group, so that the latent between them need not hold it.
+
+Deviation: the released code, and that of FLDGM, takes the class out of the rows; here it is their last column.
+"""
 
 from __future__ import annotations
 

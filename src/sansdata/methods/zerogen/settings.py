@@ -32,10 +32,10 @@ class ZeroGenConfig(Strict):
     next. dropout: of the student's words, replaced by the
     unknown one. shuffled: labels drawn at random, the floor."""
 
-    texts: int = pydantic.Field(default=8000, ge=2)  # ours; released: 200,000
+    texts: int = pydantic.Field(default=8000, ge=2)  # ours; ProGen's release: 200,000
     chunk: int = pydantic.Field(default=250, ge=1)  # ours
     more_every: int = pydantic.Field(default=5000, ge=1)  # ours
-    pool: int = pydantic.Field(default=200_000, ge=2)  # released: size of the set
+    pool: int = pydantic.Field(default=200_000, ge=2)  # size of the set in ProGen's release
     contexts: str = GENERATED
     per_context: int = pydantic.Field(default=2, ge=1)  # ProGen; ZeroGen: 32
     context_decoding: Decoding = Decoding(new_tokens=10)  # released
