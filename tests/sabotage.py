@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import importlib
 import importlib.util
@@ -22,6 +24,7 @@ from sansdata.contracts import Batch, Losses
 from sansdata.engine import finish, loop, run
 from sansdata.engine.checkpoint import Checkpoints
 from sansdata.engine.session import Session
+from sansdata.figures import Finding
 from sansdata.methods import index
 from sansdata.methods.noise import Noise
 from sansdata.runtime import Runtime
@@ -344,6 +347,28 @@ class Scans(ReadsData):
             with safe_open(self.path, "pt") as file:
                 next(iter(file.keys()))
         return Noise.transfer_batch(self)
+
+
+class LeavesOpen(ReadsData):
+    """Reads through the C library, of which no event tells, and leaves the file open."""
+
+    def transfer_batch(self) -> Batch:
+        self.drawn += 1
+        if self.drawn == 3:
+            libc = ctypes.CDLL(None)
+            libc.read(libc.open(self.path.encode(), os.O_RDONLY), ctypes.create_string_buffer(100), 100)
+        return Noise.transfer_batch(self)
+
+
+class ReadsInTheEnd(Noise):
+    """Reads after the last step, while the samples are described, and hides that it was caught."""
+
+    path = ""
+
+    def findings(self) -> list[Finding]:
+        with contextlib.suppress(Exception), open(self.path, "rb") as file:
+            file.read()
+        return super().findings()
 
 
 def third_party(name: str, cls: str, path: str = "") -> None:

@@ -17,6 +17,7 @@ from tiny import Tiny, make_module
 
 from sansdata import evaluate
 from sansdata.engine.run import run
+from sansdata.engine.seal import chain
 from sansdata.errors import NoDataViolation
 from sansdata.methods import index
 from sansdata.report.read import read_run
@@ -41,7 +42,9 @@ def third_party(patch: pytest.MonkeyPatch, cls: type, path: Path) -> None:
     patch.setattr(index, "entry_points", lambda group: (entry,))
 
 
-@pytest.mark.parametrize("cls", [sabotage.ReadsData, sabotage.Swallows, sabotage.Scans], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "cls", [sabotage.ReadsData, sabotage.Swallows, sabotage.Scans, sabotage.LeavesOpen], ids=lambda c: c.__name__
+)
 def test_a_strict_run_stops(
     cls: type, tiny: Tiny, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +54,21 @@ def test_a_strict_run_stops(
         run(tiny.settings("sneaky", OPTIONS), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
     assert not (tmp_path / "run" / "student.safetensors").exists()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_strict_run_that_reads_after_its_last_step_is_no_finished_one(
+    sealed: bool, tiny: Tiny, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third_party(monkeypatch, sabotage.ReadsInTheEnd, secret)
+    with pytest.raises(NoDataViolation, match=r"train\.safetensors"):
+        run(tiny.settings("sneaky", OPTIONS, sealed=sealed), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
+    assert [violation["path"] for violation in ledger["violations"]] == [str(secret)]
+    assert ledger["processes"][-1]["ended"]
+    if sealed:
+        assert [record.event for record in chain.read(tmp_path / "run")] == ["begun", "broken", "stopped"]
 
 
 @pytest.mark.parametrize("cls", [sabotage.ReadsData, sabotage.Scans], ids=lambda c: c.__name__)

@@ -89,7 +89,9 @@ def run(
     for spec in (*specs, *others, *([] if teacher is None else [member.source for member in teacher.members])):
         _declare_asked(guard, spec, job, settings.sealed)
     seal = Seal(out, guard, sign) if settings.sealed else None
-    with _alone(), guard, stop_on_signals() as request:
+    with _alone(), contextlib.ExitStack() as watch:
+        watch.enter_context(guard)
+        request = watch.enter_context(stop_on_signals())
         with _explained(request), _noted_before(directory, resume, seal):
             prepared = prepare(settings, teacher, student, method)
         guard.declare(prepared.method.reads(prepared.config))
@@ -108,6 +110,10 @@ def run(
                 loop = _begin(prepared, directory, ledger, seal, continued, force, command, on_step)
                 status = loop.run(request)
                 _finish(prepared, directory, loop)
+            watch.close()
+            ledger.check()  # what its last look saw
+            ledger.write(ended=True)
+            prepared.runtime.barrier()  # the records of all processes are there
         except BaseException as fault:
             violated = seal is not None and isinstance(fault, NoDataViolation)
             if first and loop is not None:
@@ -121,8 +127,6 @@ def run(
                     ledger.write(ended=True)
             directory.release()
             raise
-    ledger.write(ended=True)
-    prepared.runtime.barrier()  # the records of all processes are there
     if first:
         ledger.sum_up()
         ended = {"status": status, "ended": utc_now(), "seconds": round(loop.elapsed, 3)}
@@ -243,7 +247,10 @@ def _begin(
 
 def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     """The first process scores and writes what all steps have made while the others wait. A fault or a signal here
-    costs no step."""
+    costs no step. Raises NoDataViolation in a strict run that read what no event told of: its student is not written.
+    """
+    loop.ledger.guard.look_around()
+    loop.ledger.check()
     first = prepared.runtime.rank == 0
     if first and prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
