@@ -45,6 +45,7 @@ WITHOUT_TORCH = (
     "settings",
     "signing",
     "arithmetic",
+    "process_group",
     "rounding",
     "files",
     "cli",

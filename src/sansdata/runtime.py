@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import timedelta
@@ -23,6 +22,7 @@ from .contracts import Counters, Outputs
 from .errors import ConfigError, PeerLost, first_line
 from .models.sharded import is_sharded
 from .network import Network
+from .process_group import MEND, local_rank, place_in_group
 from .rounding import is_full_precision
 
 Placed = TypeVar("Placed", bound=nn.Module | Tensor | Mapping[str, Tensor])
@@ -209,22 +209,17 @@ class Runtime:
             dist.destroy_process_group()
 
 
-def is_first_process() -> bool:
-    """Whether this process prints and writes for its group; true outside torchrun."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     """The runtime for this process; joins the group where torchrun started several.
 
-    Raises ConfigError for a device or precision that is not there.
+    Raises ConfigError for a device or precision that is not there, or a group that cannot be joined.
     """
-    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    rank, world = place_in_group()
     device = resolve_device(device)
     if device == "cpu":
         keep_freed_memory()
     if device.startswith("cuda") and world > 1:
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        device = f"cuda:{local_rank()}"
         torch.cuda.set_device(device)  # nccl opens its buffers on the present device
     if world > 1 and not dist.is_initialized():
         try:
@@ -232,8 +227,7 @@ def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
         except (ValueError, RuntimeError) as fault:
             raise ConfigError(
-                f"WORLD_SIZE is {world}, and the other processes cannot be joined ({first_line(fault)}). "
-                "Start them with torchrun, or unset WORLD_SIZE for a run in one process."
+                f"WORLD_SIZE is {world}, and the other processes cannot be joined ({first_line(fault)}). {MEND}"
             ) from None
     return Runtime(device, resolve_precision(precision, device), rank, world)
 

@@ -24,6 +24,7 @@ def test_a_quick_one_says_nothing_nor_does_another_process(
 ) -> None:
     with long_step("reading"):
         pass
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(long_steps, "PATIENCE", 0.01)
     with long_step("reading"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cases import CASES
-from processes import Job, start_pair
+from processes import Job, nursery, start_pair
 from tiny import Tiny
 
 EAGER = "engine.checkpoint_seconds=1e-6"
@@ -31,6 +31,19 @@ def assert_left(job: Job, out: Path, code: int, words: str) -> None:
     assert "--resume" in job.output
     assert "Traceback" not in job.output
     assert json.loads((out / "run.json").read_text())["status"] == ("interrupted" if code == 75 else "failed")
+
+
+@pytest.mark.parametrize(
+    ("variables", "code"), [({"RANK": "1"}, 0), ({"RANK": "", "WORLD_SIZE": ""}, 0), ({"WORLD_SIZE": "-2"}, 2)]
+)
+def test_one_process_does_its_run_whatever_rank_its_environment_names(
+    variables: dict[str, str], code: int, config: Path, tmp_path: Path
+) -> None:
+    argv = ["distill", "--config", config, "--out", tmp_path / "run"]
+    job = nursery().start(argv, tmp_path, [("no_report",)], variables)
+    assert job.wait() == code, job.output
+    assert ("agreement" if code == 0 else "error: WORLD_SIZE is '-2'") in job.output
+    assert (tmp_path / "run" / "student.safetensors").is_file() == (tmp_path / "run").exists() == (code == 0)
 
 
 def test_a_signal_is_heard_while_the_other_is_frozen(config: Path, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from ..method import Method
 from ..methods.index import find_method, method_config, name_of
 from ..models.copying import private_copy
 from ..models.modes import single_precision
+from ..process_group import is_first_process
 from ..report import write_report
-from ..runtime import is_first_process
 from ..settings import RunSettings
 from ..signing import ED25519, Key, private_key
 from ..streams import Streams

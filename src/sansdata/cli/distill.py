@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import typer
 from ..config import dump_yaml
 from ..errors import ConfigError, RunDirectoryError, SansdataError, first_line
 from ..files import exists
+from ..process_group import is_first_process
 from ..settings import RunSettings, parse_budget, resolve_settings
 from ..tasks import load_task
 from . import words
@@ -102,7 +102,7 @@ def distill(
         return
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the student go")
-    first = os.environ.get("RANK", "0") == "0"
+    first = is_first_process()
     if first and exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api.distill import distill_settings

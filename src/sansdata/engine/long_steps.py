@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from ..runtime import is_first_process
+from ..process_group import is_first_process
 from .monitor import announce
 
 PATIENCE = 3.0

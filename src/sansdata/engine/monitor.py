@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..errors import MissingLibraryError
 from ..files import open_in_place
-from ..runtime import is_first_process
+from ..process_group import is_first_process
 from .run_directory import RunDirectory
 
 PLAIN_SECONDS = 15
