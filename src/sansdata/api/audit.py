@@ -32,7 +32,7 @@ from ..engine.run_directory import RunDirectory
 from ..engine.seal.phases import Phase, record_phase
 from ..errors import ConfigError, RunDirectoryError, TeacherError
 from ..evaluate.snapshots import predictor
-from ..models.modes import borrowed, single_precision
+from ..models.modes import borrowed, usual_modes
 from ..report.tree import Tree
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher
@@ -43,7 +43,7 @@ from ..validation.subgroups import fairness_library
 from .result import Asked, asked, generator_kept, teacher_of
 
 
-@single_precision()
+@usual_modes()
 def audit(
     run: str | Path,
     teacher: str | Teacher | None = None,

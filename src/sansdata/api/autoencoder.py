@@ -21,7 +21,7 @@ from ..errors import ConfigError, DataError, did_you_mean
 from ..evaluate.fair_rows import latent_aucs
 from ..files import write_atomic
 from ..kinds.inputs.table_bins import TableBins, fit_bins
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..tasks import KNOWN_TASKS, Column, Task, load_task
 from ..teachers.autoencoder import AutoEncoder, save_autoencoder, task_of
 from ..teachers.autoencoder.base import Bank, Sensitive, groups_of
@@ -53,7 +53,7 @@ class Written:
     class_auc: float
 
 
-@single_precision()
+@usual_modes()
 def write_autoencoder(
     data: str | Path,
     sensitive: str,

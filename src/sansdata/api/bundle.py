@@ -13,7 +13,7 @@ from ..deploy.bundle_store import RolledBack, rollback
 from ..deploy.bundle_writer import BundleSettings, Source, write_bundle
 from ..errors import ConfigError, TeacherError
 from ..files import is_folder, is_regular, remove, temporary_name
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..models.saved import read_model
 from ..report.card import card_of
 from ..signing import private_key, public_key
@@ -36,7 +36,7 @@ class Bundled:
     bundle: Bundle
 
 
-@single_precision()
+@usual_modes()
 def create_bundle(
     model: str | Path,
     out: str | Path,
@@ -72,7 +72,7 @@ def create_bundle(
     return Bundled(target, bundle)
 
 
-@single_precision()
+@usual_modes()
 def verify_bundle(bundle: str | Path, key: str | Path | None = None) -> Bundle:
     """Checks a bundle, a folder or a .zip file: names and sizes, hashes, the signature by the public key in the file
     `key`, descriptions, architecture, weights, golden test. Raises BundleError at the first that fails, ConfigError

@@ -13,7 +13,7 @@ from ..engine.prepare import choose, examine, runtime_for, settle
 from ..errors import MethodError, StudentError
 from ..methods.index import find_method, method_names
 from ..models.copying import private_copy
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..settings import RunSettings
 from ..tasks import load_task
 from ..teachers.base import Teacher
@@ -23,7 +23,7 @@ from ..teachers.students import load_student
 from .result import TaskLike, generator_kept, task_field, teacher_or_spec
 
 
-@single_precision()
+@usual_modes()
 def check(
     teacher: str | Path | Teacher, task: TaskLike = None, student: str | nn.Module | None = None
 ) -> dict[str, Any]:

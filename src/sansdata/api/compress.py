@@ -25,7 +25,7 @@ from ..files import is_regular
 from ..kinds.index import input_kind
 from ..manner import suited
 from ..models.copying import private_copy
-from ..models.modes import fixed, single_precision
+from ..models.modes import fixed, usual_modes
 from ..models.saved import read_model, write_model
 from ..models.taps import forward
 from ..network import Network
@@ -58,7 +58,7 @@ class Compressed:
 Model = str | Path | Result | nn.Module | Compressed
 
 
-@single_precision()
+@usual_modes()
 def quantize(
     model: Model,
     images: str | Path | Result | Tensor,
@@ -93,7 +93,7 @@ def quantize(
     return job.done(smaller, architecture, f"weights at {weights} bits, inputs at {inputs}", kept)
 
 
-@single_precision()
+@usual_modes()
 def prune(
     model: Model,
     images: str | Path | Result | Tensor,

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import TeacherError, UnsafeFileError
 from ..files import reason, write_atomic
 from ..models.limits import MAX_ELEMENTS, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS
+from ..models.modes import usual_modes
 from ..models.tensor_file import read_safetensors
 from ..models.torch_file import read_plain
 from ..teachers.foreign import refuse_foreign
@@ -40,6 +41,7 @@ class Converted:
     """What the file held beside them: classes that were not made, and values that are no weights."""
 
 
+@usual_modes()
 def convert(file: str | Path, key: str | None = None, out: str | Path | None = None) -> Converted:
     """Writes the weights in `file` as safetensors. Nothing in it is run: pickled modules, TorchScript archives and
     checkpoints with objects of any class are read as plain data, and all but tensors is left out.

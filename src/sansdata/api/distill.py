@@ -20,7 +20,7 @@ from ..errors import ConfigError, StudentError, did_you_mean, first_line
 from ..method import Method
 from ..methods.index import find_method, method_config, name_of
 from ..models.copying import private_copy
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..process_group import is_first_process
 from ..report import write_report
 from ..settings import RunSettings
@@ -31,7 +31,7 @@ from ..teachers.students import load_student
 from .result import Result, TaskLike, load, task_field, teacher_or_spec
 
 
-@single_precision()
+@usual_modes()
 def distill(
     teacher: Teacher | str | Path,
     student: nn.Module | str = "shrink:0.5",

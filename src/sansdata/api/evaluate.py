@@ -30,7 +30,7 @@ from ..evaluate.transferability import FINE_TUNE_STEPS, Transferability, measure
 from ..kinds.index import input_kind
 from ..kinds.inputs.tokens import Tokens
 from ..manner import suited
-from ..models.modes import borrowed, single_precision
+from ..models.modes import borrowed, usual_modes
 from ..runtime import Runtime, resolve_device
 from ..tasks import KNOWN_TASKS
 from ..teachers.base import Teacher
@@ -38,7 +38,7 @@ from .result import Asked, Result, TaskLike, asked, generator_kept, teacher_of
 from .rows import draw_latents, encoder_of
 
 
-@single_precision()
+@usual_modes()
 def evaluate(
     model: str | Path | Result | nn.Module,
     data: str | Path | LabelledSet,
@@ -135,7 +135,7 @@ def _few_shot(
     return measured
 
 
-@single_precision()
+@usual_modes()
 def transferability(
     model: str | Path | Result | nn.Module,
     data: str | Path,
@@ -172,7 +172,7 @@ def transferability(
     return measured
 
 
-@single_precision()
+@usual_modes()
 def attack_success(
     model: str | Path | Result | nn.Module,
     data: str | Path,

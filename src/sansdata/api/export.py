@@ -29,7 +29,7 @@ from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import is_regular, sha256, temporary_name, utc_now
 from ..kinds.index import input_kind
 from ..models.diffusion.steerable import Steerable
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..tasks import Task
 from .compress import Compressed
 from .quantize import to_int8
@@ -72,7 +72,7 @@ class Exported:
         return asdict(self)
 
 
-@single_precision()
+@usual_modes()
 def export(
     model: str | Path | Result | Compressed, to: Format = "onnx", path: str | Path | None = None
 ) -> Exported:  # fmt: skip

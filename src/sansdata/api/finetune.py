@@ -29,7 +29,7 @@ from ..finetuning.loop import Synthetic, fidelity, fine_tune
 from ..finetuning.settings import FineTuneSettings
 from ..kinds.index import input_kind
 from ..models.copying import private_copy
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..models.saved import read_model, write_model
 from ..network import Network
 from ..tasks import Task
@@ -54,7 +54,7 @@ class FineTuned:
     folder: Path
 
 
-@single_precision()
+@usual_modes()
 def finetune(
     student: str | Path,
     data: str | Path,

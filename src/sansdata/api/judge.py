@@ -27,7 +27,7 @@ from ..files import is_regular
 from ..kinds.index import input_kind
 from ..kinds.inputs.noise import noise_of
 from ..models.diffusion.steerable import Steerable
-from ..models.modes import borrowed, single_precision
+from ..models.modes import borrowed, usual_modes
 from ..runtime import Runtime, resolve_device
 from ..tasks import ImageTask, Task, load_task
 from ..teachers.base import Teacher
@@ -41,7 +41,7 @@ SEED = 61_000
 """Of the noises: the same for every generator of a task."""
 
 
-@single_precision()
+@usual_modes()
 def judge(
     model: str | Path | Result | nn.Module,
     data: str | Path,

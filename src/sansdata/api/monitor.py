@@ -19,7 +19,7 @@ from ..evaluate.drift import Drift, drifts
 from ..evaluate.snapshots import predictor
 from ..files import is_regular, reason, write_json
 from ..kinds.index import input_kind
-from ..models.modes import borrowed, single_precision
+from ..models.modes import borrowed, usual_modes
 from ..network import Network
 from ..runtime import Runtime
 from ..tasks import Task
@@ -44,7 +44,7 @@ class Monitored:
         return any(one.flagged for one in self.drifts)
 
 
-@single_precision()
+@usual_modes()
 def monitor(
     bundle: str | Path,
     data: str | Path | None = None,

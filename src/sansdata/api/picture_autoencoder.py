@@ -22,7 +22,7 @@ from ..decoding.arrays import read_array
 from ..errors import ConfigError, DataError
 from ..evaluate.fair_rows import latent_aucs
 from ..files import write_atomic
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..tasks import ImageTask, load_task
 from ..teachers.autoencoder import PictureAutoEncoder, picture_task_of, save_picture_autoencoder
 from ..teachers.autoencoder.base import Bank
@@ -52,7 +52,7 @@ class PicturesLearnt:
     class_auc: float
 
 
-@single_precision()
+@usual_modes()
 def write_picture_autoencoder(
     data: str | Path,
     sensitive: str,

@@ -14,7 +14,7 @@ from ..errors import ConfigError, StudentError, TeacherError
 from ..evaluate.labelled import finite
 from ..files import write_atomic
 from ..models.fair_image_vae import LatentPictures
-from ..models.modes import borrowed, fixed, single_precision
+from ..models.modes import borrowed, fixed, usual_modes
 from ..teachers.autoencoder import ENCODES, PictureAutoEncoder
 from ..teachers.autoencoder.decoding import rule_of
 from ..teachers.autoencoder.pictures import MadePictures, decoded_pictures
@@ -37,7 +37,7 @@ class PicturesWritten:
     model: PictureAutoEncoder
 
 
-@single_precision()
+@usual_modes()
 def write_pictures(
     model: str | Path | Result,
     teacher: str | Teacher,

@@ -20,7 +20,7 @@ from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import temporary_name
 from ..methods.index import find_method, method_names
 from ..models.copying import private_copy
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..network import Network
 from ..streams import Streams
 from ..synthesis.zeroq import STEPS, distilled_batch
@@ -55,7 +55,7 @@ class Integers:
     notes: list[str] = field(default_factory=list)
 
 
-@single_precision()
+@usual_modes()
 def to_int8(
     model: str | Path | Result | nn.Module | Compressed,
     out: str | Path,

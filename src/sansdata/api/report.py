@@ -15,6 +15,7 @@ from ..errors import RunDirectoryError
 from ..evaluate.kept import keep_figures
 from ..evaluate.snapshots import accuracy_over_time
 from ..files import is_regular, read_record, reason, sha256
+from ..models.modes import usual_modes
 from ..network import Network
 from ..report import checked_target, read_groups, write_comparison, write_report
 from ..report.federated import write_federated_report
@@ -25,6 +26,7 @@ from .evaluate import evaluate
 from .result import load, split_run
 
 
+@usual_modes()
 def report(
     run_dir: str | Path | Sequence[str | Path], data: str | Path | None = None, out: str | Path | None = None
 ) -> Path:

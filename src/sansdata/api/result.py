@@ -20,7 +20,7 @@ from ..engine.run_directory import RunDirectory
 from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TeacherError
 from ..files import exists, is_regular
 from ..models.copying import unwrapped, without_shape
-from ..models.modes import single_precision
+from ..models.modes import usual_modes, writing_mode
 from ..models.saved import read_model
 from ..network import Network
 from ..tasks import Task, load_task
@@ -51,7 +51,7 @@ class Result:
     @cached_property
     def model(self) -> nn.Module:
         """Deployable: takes inputs as they travel (images (B, C, H, W) in 0..1), with the preprocessing inside."""
-        with single_precision():
+        with usual_modes():
             return Deployable(self.student, self.task).eval()
 
     @cached_property
@@ -72,7 +72,7 @@ class Result:
         return cost
 
 
-@single_precision()
+@usual_modes()
 def load(run_dir: str | Path, student: nn.Module | str | None = None, best: bool = False) -> Result:
     """The result of a run, later. best: the snapshot that agreed most, where it is not the last.
 
@@ -99,7 +99,8 @@ def read_student(file: Path, student: nn.Module | str = "") -> tuple[nn.Module, 
         if not any(True for _ in resolutions(student)):
             put_stairs_of(saved.provenance, student)
         try:
-            fill(student, saved.tensors, saved.task, type(student).__name__, str(file))
+            with writing_mode(student):
+                fill(student, saved.tensors, saved.task, type(student).__name__, str(file))
         except (TeacherError, RuntimeError) as fault:  # torch's own: a module that cannot be written to
             raise StudentError(f"{file} does not fit {type(student).__name__}: {fault}") from None
         return student.eval(), saved.task

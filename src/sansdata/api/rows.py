@@ -17,7 +17,7 @@ from ..errors import ConfigError, StudentError, TeacherError
 from ..evaluate.labelled import finite
 from ..files import write_atomic
 from ..kinds.index import input_kind
-from ..models.modes import borrowed, fixed, single_precision
+from ..models.modes import borrowed, fixed, usual_modes
 from ..network import Network
 from ..tasks import Task
 from ..teachers.autoencoder import ENCODES, AutoEncoder
@@ -49,7 +49,7 @@ class RowsWritten:
         return {name: float(good[groups == at].float().mean()) for at, name in names if bool((groups == at).any())}
 
 
-@single_precision()
+@usual_modes()
 def write_rows(
     model: str | Path | Result,
     teacher: str | Teacher,

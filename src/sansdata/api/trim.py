@@ -19,7 +19,7 @@ from ..files import read_regular, text_lines, write_atomic, write_json
 from ..kinds.inputs.tokens import Tokens
 from ..models.copying import private_copy
 from ..models.entry import layer_of_words
-from ..models.modes import single_precision
+from ..models.modes import usual_modes
 from ..models.saved import write_model
 from ..network import Network
 from ..tasks import Task, load_task
@@ -50,7 +50,7 @@ class Trimmed:
     folder: Path
 
 
-@single_precision()
+@usual_modes()
 def trim(
     model: str | Path, text: str | Path, out: str | Path, *, task: Any = None, layers: int | None = None, least: int = 1
 ) -> Trimmed:

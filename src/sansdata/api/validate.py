@@ -19,7 +19,7 @@ from ..errors import ConfigError, DataError, TeacherError
 from ..evaluate.head_inputs import head_inputs
 from ..evaluate.labelled import answers
 from ..evaluate.snapshots import predictor
-from ..models.modes import borrowed, single_precision
+from ..models.modes import borrowed, usual_modes
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher, fingerprint
 from ..validation import record
@@ -36,7 +36,7 @@ from ..validation.summary import Validation, summarise
 from .result import Result, TaskLike, asked, generator_kept, teacher_of
 
 
-@single_precision()
+@usual_modes()
 def validate(
     student: str | Path | Result | nn.Module,
     teacher: str | Teacher,

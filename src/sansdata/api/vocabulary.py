@@ -11,6 +11,7 @@ from ..errors import TaskError, TeacherError
 from ..files import write_atomic
 from ..methods.zerogen.drawing import Author
 from ..methods.zerogen.settings import LONGEST, ZeroGenConfig
+from ..models.modes import usual_modes
 from ..streams import Streams
 from ..synthesis.given_texts import given_lines
 from ..tasks import PairTask, task_from_mapping
@@ -32,6 +33,7 @@ class Vocabulary:
     texts: int
 
 
+@usual_modes()
 def write_vocabulary(
     teacher: str, task: str | Path, out: str | Path | None = None, texts: int = 2000, size: int = 20_000, seed: int = 0,
     contexts: str | Path | None = None,

@@ -23,8 +23,9 @@ def fixed(module: nn.Module, train: bool = False) -> Iterator[nn.Module]:
     finally:
         for part, mode in modes.items():
             part.training = mode
-        for p, flag in learns.items():
-            p.requires_grad_(flag)
+        with writing_mode(module):
+            for p, flag in learns.items():
+                p.requires_grad_(flag)
 
 
 @contextlib.contextmanager
@@ -55,7 +56,7 @@ def buffers_kept(module: nn.Module) -> Iterator[nn.Module]:
         for part, name, buffer, data, value in held:
             buffer.data = data
             part._buffers[name] = buffer
-            with torch.no_grad():
+            with torch.inference_mode(buffer.is_inference()), torch.no_grad():
                 buffer.copy_(value)
 
 
@@ -72,12 +73,29 @@ def borrowed(module: nn.Module) -> Iterator[nn.Module]:
             parameter.data = data
 
 
+def writing_mode(module: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """In which the tensors of `module` can be written to: those made in torch's inference mode only in that mode."""
+    return torch.inference_mode(any(tensor.is_inference() for tensor in (*module.parameters(), *module.buffers())))
+
+
 @contextlib.contextmanager
-def single_precision() -> Iterator[None]:
-    """What is made meanwhile is float32, whatever default type the caller chose for torch. Decorates a verb too."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+def usual_modes() -> Iterator[None]:
+    """torch as a process begins with it, whatever modes the caller has set: float32 and the processor where nothing
+    else is asked for, gradients, no autocast. Afterwards the caller's modes, and their number of threads, are back.
+    Decorates a verb too; what it calls of the caller's runs in these modes."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    with contextlib.ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # a mode for it slows every call of torch down
+            modes.enter_context(torch.device("cpu"))
+        modes.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)

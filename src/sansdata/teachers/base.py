@@ -21,7 +21,7 @@ from ..kinds.index import input_kind
 from ..models.copying import private_copy, without_shape
 from ..models.device import device_of
 from ..models.folding import FoldedNorm, folded
-from ..models.modes import borrowed, buffers_kept, fixed
+from ..models.modes import borrowed, buffers_kept, fixed, usual_modes
 from ..models.norms import matches, remembers
 from ..models.sharded import held
 from ..models.taps import call, execution_order
@@ -106,12 +106,14 @@ class Teacher:
         """By which methods its maker allows it to be distilled; empty: by any."""
 
     @classmethod
+    @usual_modes()
     def from_module(cls, module: nn.Module, task: Task | str | dict) -> Teacher:
         """A teacher from a module that takes what its task's preprocessing gives (normalised images). Raises
         TeacherError for what is no module that can be copied."""
         return cls(plain_copy(module), load_task(task))
 
     @classmethod
+    @usual_modes()
     def from_scores(cls, predict: Any, task: Task | str | dict, source: str = "a callable in Python") -> Teacher:
         """A teacher of rows that is only asked: see teachers.scores."""
         from .scores import from_scores

@@ -10,7 +10,7 @@ from torch import nn
 from ...config import validate
 from ...errors import ConfigError
 from ...federated.settings import FederateSettings
-from ...models.modes import single_precision
+from ...models.modes import usual_modes
 from ..result import TaskLike, task_field
 from .clients import Client, Clients
 from .result import FederatedRun
@@ -19,7 +19,7 @@ from .run import run
 __all__ = ["Client", "FederatedRun", "federate", "run"]
 
 
-@single_precision()
+@usual_modes()
 def federate(
     data: str | Path | None = None,
     method: str = "fedavg",

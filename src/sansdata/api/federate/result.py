@@ -12,6 +12,7 @@ from torch import nn
 
 from ...engine.run_directory import RunDirectory
 from ...errors import RunDirectoryError, StudentError, TeacherError
+from ...models.modes import usual_modes
 from ...models.saved import read_model
 from ...tasks import Task
 from ...teachers.student_file import restore
@@ -40,6 +41,7 @@ class FederatedRun:
             raise RunDirectoryError(f"{file} is not there: the method has a global model, or the client took no part")
         return self._read(file)
 
+    @usual_modes()
     def _read(self, file: Path) -> nn.Module:
         saved = read_model(file)
         if isinstance(self.network, str):
