@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import signal
 import time
@@ -14,6 +15,7 @@ from processes import distil, nursery
 from tiny import Tiny, differing, student_of
 
 from sansdata.engine.checkpoint import find_fault
+from sansdata.engine.signals import stop_on_signals
 
 QUIET = ("no_report",)
 
@@ -141,14 +143,39 @@ def test_a_move_that_is_too_long_is_given_up(config: Path, finish: Callable[[Pat
 
 
 def test_signals_are_given_back(tiny: Tiny, tmp_path: Path) -> None:
-    """A program that calls the library keeps its own handlers."""
+    """A program that calls the library keeps its own handlers, and those of signals that it uses itself meanwhile."""
     from sansdata.engine.run import run
 
-    def mine(*_: object) -> None: ...
+    came = []
 
-    before = signal.signal(signal.SIGUSR1, mine)
+    def mine(number: int, _: object) -> None:
+        came.append(number)
+
+    def use(step: int, _: object) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    before = {number: signal.signal(number, mine) for number in (signal.SIGUSR1, signal.SIGTERM)}
     try:
-        run(tiny.settings("noise", CASES["noise"].options, budget="1steps"), tmp_path / "run")
-        assert signal.getsignal(signal.SIGUSR1) is mine
+        run(tiny.settings("noise", CASES["noise"].options, budget="1steps"), tmp_path / "run", on_step=use)
+        assert came == [signal.SIGUSR1]
+        assert all(signal.getsignal(number) is mine for number in before)
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_handlers_that_python_does_not_know_are_given_back(tmp_path: Path) -> None:
+    """As faulthandler installs them: `signal.getsignal` tells the default."""
+    with (tmp_path / "stacks").open("w") as stacks:
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            faulthandler.register(number, stacks)
+        try:
+            with stop_on_signals():
+                signal.raise_signal(signal.SIGUSR1)
+            assert "most recent call first" in (tmp_path / "stacks").read_text()
+            for number in (signal.SIGUSR1, signal.SIGTERM):
+                signal.raise_signal(number)
+            assert (tmp_path / "stacks").read_text().count("Current thread") == 3
+        finally:
+            for number in (signal.SIGUSR1, signal.SIGTERM):
+                faulthandler.unregister(number)
