@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from sansdata.engine.session import Session
 from sansdata.methods.index import find_method, method_config
-from sansdata.runtime import make_runtime
+from sansdata.runtime import keep_freed_memory, make_runtime
 from sansdata.tasks import ImageTask
 from sansdata.teachers.base import Teacher
 
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--json", type=Path, help="where to keep the figures, beside printing them")
     args = parser.parse_args()
+    keep_freed_memory("auto")  # as the command does
     torch.set_num_threads(1)
     pictures = {side: images(side) for side in (128, SIDE)}
     figures: dict[str, list[dict[str, float]]] = {arm: [] for arm in args.arms}

@@ -11,7 +11,7 @@ from sansdata.engine.session import Session
 from sansdata.methods.fm import FM
 from sansdata.methods.index import method_config
 from sansdata.models.build import architecture_of, build
-from sansdata.runtime import make_runtime
+from sansdata.runtime import keep_freed_memory, make_runtime
 from sansdata.synthesis.augment import Augment
 from sansdata.synthesis.pooled import keep
 from sansdata.tasks import KNOWN_TASKS, ImageTask
@@ -62,6 +62,7 @@ class Ours:
         device: str = "auto",
         precision: str = "auto",
     ) -> None:
+        keep_freed_memory(device)  # as the command does
         torch.manual_seed(0)
         teacher, student = (settled(name, size.task) for name in pair)
         options = {

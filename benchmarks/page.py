@@ -52,8 +52,9 @@ WHY = """
   convolution with a 4x4 kernel, exactly, at 4/9 of the multiplications.
 - **Statistics from sums.** Mean and variance per channel come from the sum and the sum of squares, and their gradient
   is one multiply-add per value.
-- **Freed memory is kept** by the process and used again, instead of being returned to the system and faulted in anew
-  at every step.
+- **Freed memory is kept** by a command's process and used again, instead of being returned to the system and faulted in
+  anew at every step. A program of yours that calls the library keeps its own ways with memory; on Linux
+  `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_TOP_PAD_=268435456` before it does the same.
 
 None of this changes what is computed, except that bf16 rounds; `--precision fp32` turns it off. Before step 0 teacher
 and student are tried as they will be run: where one of them fails in bf16 or channels last (a `view` of a map, an

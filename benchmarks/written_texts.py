@@ -35,7 +35,7 @@ from sansdata.methods.zerogen.drawing import Author
 from sansdata.methods.zerogen.duplicates import Duplicates
 from sansdata.methods.zerogen.labels import balanced
 from sansdata.models.build import architecture_of, build
-from sansdata.runtime import make_runtime
+from sansdata.runtime import keep_freed_memory, make_runtime
 from sansdata.streams import Streams
 from sansdata.tasks import PairTask, Task, load_task
 from sansdata.teachers.writers.base import Debias, Decoding
@@ -146,6 +146,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    keep_freed_memory("cpu")  # as the command does
     torch.set_num_threads(given.threads)
     job = load_task(given.task)
     if given.what == "write":

@@ -5,8 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
 import torch
+from tiny import Tiny
+from typer.testing import CliRunner
 
+from sansdata import runtime
+from sansdata.cli.main import app
 from sansdata.rounding import full_precision
 from sansdata.runtime import Runtime
 
@@ -63,3 +68,14 @@ def test_a_recurrent_network_that_is_asked_gives_a_gradient_on_an_accelerator_to
         assert torch.backends.cudnn.enabled == usual
     with runtime._recurrence(network.train()):
         assert torch.backends.cudnn.enabled == usual
+
+
+def test_only_the_command_changes_how_its_process_keeps_memory(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(runtime, "keep_freed_memory", asked.append)
+    runtime.make_runtime("cpu")
+    assert asked == []
+    config = tiny.config(tiny.settings("noise", {"transfer": {"batch": 8}}), "memory.yaml")
+    ended = CliRunner().invoke(app, ["distill", "--config", str(config), "--dry-run"])
+    assert ended.exit_code == 0, ended.output
+    assert asked == ["cpu"]

@@ -216,8 +216,6 @@ def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     """
     rank, world = place_in_group()
     device = resolve_device(device)
-    if device == "cpu":
-        keep_freed_memory()
     if device.startswith("cuda") and world > 1:
         device = f"cuda:{local_rank()}"
         torch.cuda.set_device(device)  # nccl opens its buffers on the present device
@@ -232,11 +230,15 @@ def make_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     return Runtime(device, resolve_precision(precision, device), rank, world)
 
 
-def keep_freed_memory() -> None:
-    """Asks glibc to reuse freed tensors instead of giving them back to the system and faulting them in anew.
+def keep_freed_memory(device: str) -> None:
+    """Asks glibc to reuse freed tensors instead of giving them back to the system and faulting them in anew, for as
+    long as the process lives: for a process of our own, and not for a larger program that calls us.
 
-    A step frees and takes the same hundreds of megabytes again; the faults cost 5 to 10 % of it. Elsewhere a no-op.
+    A step frees and takes the same hundreds of megabytes again; the faults cost 5 to 10 % of it. Elsewhere, and with
+    another `device` than the processor, a no-op. Raises ConfigError for a device that is not there.
     """
+    if resolve_device(device) != "cpu":
+        return
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h

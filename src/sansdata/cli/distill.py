@@ -97,7 +97,9 @@ def distill(
         _require_possible(settings, export)
     if dry_run:
         from ..api.distill import plan_only
+        from ..runtime import keep_freed_memory
 
+        keep_freed_memory(settings.device)
         print(json.dumps(plan_only(settings), indent=1))
         return
     if out is None:
@@ -107,7 +109,9 @@ def distill(
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api.distill import distill_settings
     from ..engine.guard.ledger import read_ledger, undeclared
+    from ..runtime import keep_freed_memory
 
+    keep_freed_memory(settings.device)
     command = shlex.join(["sansdata", *sys.argv[1:]])
     result = distill_settings(
         settings, out, resume=resume, force=force, config_file=config, command=command, sign=sign

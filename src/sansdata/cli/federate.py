@@ -69,7 +69,9 @@ def federate(
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api.federate.run import run
     from ..api.federate.summary import SPREADS
+    from ..runtime import keep_freed_memory
 
+    keep_freed_memory(settings.device)
     done = run(settings, out, resume, shlex.join(["sansdata", *sys.argv[1:]]))
     summary = done.summary
     if "accuracy" in summary:

@@ -124,6 +124,9 @@ def run_arm(recipe_name: str, arm: Arm, seed: int, teacher: dict[str, Any]) -> d
     """One run in this process; the test set is opened once, after the last step."""
     import torch
 
+    from ..runtime import keep_freed_memory
+
+    keep_freed_memory("auto")
     recipe = find_recipe(recipe_name)
     torch.set_num_threads(recipe.threads)
     start, cpu = time.perf_counter(), time.process_time()
