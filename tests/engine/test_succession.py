@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import Tiny, differing
 
+from sansdata.api.distill import plan_only
 from sansdata.engine.run import run
 from sansdata.engine.session import Session
 from sansdata.engine.succession import begin_with, files_of
@@ -106,6 +107,17 @@ def test_a_run_of_something_else_is_refused(first: Path, tmp_path: Path, key: st
     (other / "run.json").write_text(json.dumps(changed))
     with pytest.raises(ConfigError, match=message):
         begin_with(session(), other, manifest(first))
+
+
+def test_a_dry_run_looks_at_the_earlier_run_as_the_run_does(tiny: Tiny, first: Path, tmp_path: Path):
+    other = shutil.copytree(first, tmp_path / "other")
+    later = settings(tiny, images_of=str(other), budget="2steps")
+    assert plan_only(later)["plan"]["steps"] == 2
+    with pytest.raises(ConfigError, match=r"'method.generator' does not fit"):
+        plan_only(settings(tiny, {"latent": 9}, images_of=str(other), budget="2steps"))
+    shutil.rmtree(other / "checkpoints")
+    with pytest.raises(ConfigError, match="holds no whole checkpoint"):
+        plan_only(later)
 
 
 def test_other_settings_than_the_earlier_ones_are_refused(tiny: Tiny, first: Path, tmp_path: Path):

@@ -11,8 +11,9 @@ from torch import nn
 from ..code_named import code_of
 from ..compress.few_bits import released
 from ..config import validate
+from ..engine.beginning import may_begin
 from ..engine.budget import MoveCosts, outlook
-from ..engine.manifest import resolved
+from ..engine.manifest import manifest_of, resolved
 from ..engine.monitor import announce
 from ..engine.prepare import prepare
 from ..engine.run import run
@@ -24,7 +25,6 @@ from ..models.modes import usual_modes
 from ..process_group import is_first_process
 from ..report import write_report
 from ..settings import RunSettings
-from ..signing import ED25519, Key, private_key
 from ..streams import Streams
 from ..teachers.base import Teacher
 from ..teachers.students import load_student
@@ -110,14 +110,10 @@ def distill_settings(
     out: str | Path,
     teacher: Teacher | None = None,
     student: nn.Module | None = None,
-    sign: str | Path | None = None,
     **how: Any,
 ) -> Result:
     """As `distill`, from settings as a file or the command gives them; `how` goes to engine.run.run."""
-    if sign is not None and not settings.sealed:
-        raise ConfigError("a key signs the record of a sealed run: add --sealed, or leave --sign out")
-    key = None if sign is None else signing_key(sign)
-    directory = run(settings, Path(out), teacher, student, sign=key, **how)
+    directory = run(settings, Path(out), teacher, student, **how)
     if is_first_process():
         try:
             write_report(directory)
@@ -126,23 +122,19 @@ def distill_settings(
     return load(directory, released(student) if student is not None else _code_of(settings))
 
 
-def signing_key(file: str | Path) -> Key:
-    """The Ed25519 key that signs records. Raises ConfigError for a key of another sort."""
-    key = private_key(file)
-    if key.sort != ED25519:
-        raise ConfigError(f"{file}: records are signed by an Ed25519 key: openssl genpkey -algorithm ed25519 -out KEY")
-    return key
-
-
 def _code_of(settings: RunSettings) -> str:
     """The code that made the student: the user named it, as the student's or as that of the teacher it was made of."""
     return next(filter(None, map(code_of, (settings.student, settings.teacher))), "")
 
 
-def plan_only(settings: RunSettings) -> dict[str, Any]:
-    """What a run would do: resolved settings and plan, nothing written (`--dry-run`)."""
+def plan_only(settings: RunSettings, sign: str | Path | None = None) -> dict[str, Any]:
+    """What a run would do: resolved settings and plan, nothing written (`--dry-run`). Raises what the run would raise
+    before its first move, but for what stands in its directory."""
+    may_begin(settings, sign=sign)
     prepared = prepare(settings)
     plan = prepared.plan(timed=True)
+    if settings.images_of is not None:
+        prepared.begin(plan.steps, manifest_of(prepared, None, ""))
     announce(outlook(plan, MoveCosts()))
     return {"settings": resolved(prepared), "plan": plan.to_dict(), "notes": prepared.notes}
 

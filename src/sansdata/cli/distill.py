@@ -100,7 +100,7 @@ def distill(
         from ..runtime import keep_freed_memory
 
         keep_freed_memory(settings.device)
-        print(json.dumps(plan_only(settings), indent=1))
+        print(json.dumps(plan_only(settings, sign), indent=1))
         return
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the student go")

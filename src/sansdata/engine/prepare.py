@@ -7,7 +7,7 @@ it needs beside them is connected. Nothing large is read before the settings tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ from .budget import REHEARSAL, Plan, make_plan, measure
 from .long_steps import long_step
 from .questions import Formula, say_costs
 from .session import Session
-from .succession import files_of
+from .succession import begin_with, files_of
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ class Prepared:
             self.settings.parts, self.pool,
         )  # fmt: skip
 
+    def begin(self, steps: int, manifest: dict[str, Any]) -> tuple[Session, list[str]]:
+        """The session of a run before its first move, with what the earlier run lends that the settings name, and a
+        line about that. manifest: of the run that begins. Raises ConfigError where that run can lend nothing."""
+        session, earlier = self.session(steps), self.settings.images_of
+        return session, [] if earlier is None else [begin_with(session, Path(earlier).expanduser(), manifest)]
+
     def plan(self, timed: bool = False) -> Plan:
         """How many steps the budget is good for; rank 0 measures for all. timed: measure the moves in any case."""
         limit = most = float("inf")
@@ -143,14 +149,6 @@ def declared_inputs(settings: RunSettings, config_file: Path | None) -> dict[Pat
     if settings.teacher_key is not None:
         declared[Path(settings.teacher_key)] = "key"
     return declared
-
-
-def models_named(settings: RunSettings, method: type[Method] | None) -> Mapping[str, str]:
-    """SPEC -> role of models beside the teacher that the method's settings name. Raises what wrong settings raise."""
-    if method is None and settings.method == "auto":
-        return {}
-    named = method or settings.method
-    return find_method(named).models(method_config(named, settings.preset, settings.options))
 
 
 def prepare(

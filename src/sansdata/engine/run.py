@@ -15,7 +15,6 @@ from torch import nn
 from ..config import dump_yaml
 from ..errors import (
     BudgetSpent,
-    ConfigError,
     Interrupted,
     NoDataViolation,
     SansdataError,
@@ -26,14 +25,13 @@ from ..files import exists, utc_now, write_atomic
 from ..method import Method
 from ..runtime import TORN
 from ..settings import RunSettings
-from ..signing import Key
 from ..tasks import Task, load_task
 from ..teachers.base import Teacher, fingerprint
-from ..teachers.panel_file import specs_in
 from ..teachers.services import journals, services
 from ..teachers.shares import asked_by_the_first
-from ..teachers.specs import declared_files, import_libraries
+from ..teachers.specs import declared_files
 from ..training.few_bits import described
+from .beginning import may_begin
 from .budget import Plan
 from .checkpoint import Checkpoints
 from .facts import plan_in
@@ -43,14 +41,13 @@ from .guard.no_data import Mode, NoDataGuard
 from .kept_samples import keep_samples
 from .loop import Loop
 from .manifest import changed_settings, earlier_notes, manifest_of, parameters_of, require_same, resolved
-from .monitor import announce, require_tensorboard
+from .monitor import announce
 from .out_of_memory import is_out_of_memory, out_of_memory
-from .prepare import Prepared, declared_inputs, models_named, prepare
+from .prepare import Prepared, declared_inputs, prepare
 from .run_directory import RunDirectory
 from .seal.chain import CHAIN
 from .seal.sealing import Seal
 from .signals import StopRequest, stop_on_signals
-from .succession import begin_with
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -66,29 +63,28 @@ def run(
     config_file: Path | None = None,
     command: str | None = None,
     on_step: OnStep | None = None,
-    sign: Key | None = None,
+    sign: str | Path | None = None,
 ) -> Path:
     """Distils into directory `out`, under the no-data guard, and seals it. Gives `out`.
 
-    method: a class in place of the one that the settings name. sign: a private key, for the end of a sealed run. force:
-    resume although machine, versions or settings differ; the result is then not bitwise the same, and says so. Raises
-    UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation, OutOfMemory, PeerLost,
-    BudgetSpent.
+    method: a class in place of the one that the settings name. sign: the file of the private key that signs the end of
+    a sealed run. force: resume although machine, versions or settings differ; the result is then not bitwise the same,
+    and says so. Raises UserError before step 0, Interrupted after a signal, DivergedError, NoDataViolation,
+    OutOfMemory, PeerLost, BudgetSpent.
     """
     directory = RunDirectory(out)
-    if settings.engine.tensorboard:
-        require_tensorboard()
-    specs = [one for spec in (settings.teacher, *settings.helpers) for one in specs_in(spec)]
-    others = models_named(settings, method)
-    import_libraries([*specs, *others])
+    named = may_begin(settings, teacher, method, sign)
     mode: Mode = "strict" if settings.strict or settings.sealed else "record"
     guard = NoDataGuard(mode, declared_inputs(settings, config_file), out, settings.sealed)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
-    for spec, role in others.items():  # before the watch begins: to see what a spec names may mean to look into a file
+    for (
+        spec,
+        role,
+    ) in named.others.items():  # before the watch begins: to see what a spec names may mean to look into a file
         guard.declare(dict.fromkeys(declared_files(spec), role))
-    for spec in (*specs, *others, *([] if teacher is None else [member.source for member in teacher.members])):
-        _declare_asked(guard, spec, job, settings.sealed)
-    seal = Seal(out, guard, sign) if settings.sealed else None
+    for spec in named.sources:
+        _declare_asked(guard, spec, job)
+    seal = Seal(out, guard, named.key) if settings.sealed else None
     with _alone(), contextlib.ExitStack() as watch:
         watch.enter_context(guard)
         request = watch.enter_context(stop_on_signals())
@@ -99,8 +95,6 @@ def run(
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())
         first = prepared.runtime.rank == 0
-        if settings.sealed and prepared.runtime.world > 1:
-            raise ConfigError("a sealed run is one process: several talk to one another, which nobody could follow")
         ledger = Ledger(out, guard, prepared.runtime.rank)
         continued = directory.open(resume) if first else False
         continued = bool(prepared.runtime.from_rank_0(continued))
@@ -156,10 +150,8 @@ def _noted_before(directory: RunDirectory, resume: bool, seal: Seal | None) -> I
 _UNDER_WAY = threading.Lock()
 
 
-def _declare_asked(guard: NoDataGuard, spec: str, job: Task | None, sealed: bool) -> None:
-    """What asking a model touches beyond its files. Raises ConfigError where a sealed run would ask somebody."""
-    if sealed and (hosts := services(spec)):
-        raise ConfigError(f"a sealed run asks nobody: {', '.join(hosts.values())} lies behind a network")
+def _declare_asked(guard: NoDataGuard, spec: str, job: Task | None) -> None:
+    """What asking a model touches beyond its files."""
     guard.declare_services(services(spec))
     guard.declare(dict.fromkeys(journals(spec, job), "journal"))
 
@@ -216,13 +208,12 @@ def _begin(
         changed = changed_settings(directory.settings(), resolved(prepared))
         notes += require_same(directory.manifest(), manifest, changed, force)
     plan = plan_in(checkpoints.facts(newest)) if newest is not None else prepared.plan()
-    session = prepared.session(plan.steps)
+    session, lent = (prepared.session(plan.steps), []) if newest is not None else prepared.begin(plan.steps, manifest)
+    notes += lent
     manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
     manifest["student"]["parameters"] = parameters_of(session.student)
     if prepared.settings.bits.active:
         manifest["student"]["bits"] = described(session.student)
-    if prepared.settings.images_of is not None and newest is None:
-        notes.append(begin_with(session, Path(prepared.settings.images_of).expanduser(), manifest))
     loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, ledger, on_step)
     if newest is not None:
         loop.resume_from(newest)

@@ -14,7 +14,7 @@ from tiny import Tiny
 from typer.testing import CliRunner
 
 import sansdata
-from sansdata.api.distill import distill_settings, signing_key
+from sansdata.api.distill import distill_settings
 from sansdata.api.verify import verify_run
 from sansdata.cli.main import app
 from sansdata.contracts import Batch
@@ -22,7 +22,7 @@ from sansdata.engine.run import run
 from sansdata.engine.seal import chain, phases
 from sansdata.engine.seal.check import check
 from sansdata.engine.seal.phases import Phase, record_phase
-from sansdata.engine.seal.sealing import BOUND, sign_end
+from sansdata.engine.seal.sealing import BOUND, sign_end, signing_key
 from sansdata.errors import ConfigError, NoDataViolation, ResumeError, SealError
 from sansdata.files import sha256
 from sansdata.methods import index

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import NoDataViolation, SealError
+from ...errors import ConfigError, NoDataViolation, SealError
 from ...files import is_regular, sha256
-from ...signing import Key, sign
+from ...signing import ED25519, Key, private_key, sign
 from ..guard.ledger import read_ledger, undeclared
 from ..guard.no_data import NoDataGuard
 from . import chain, phases
@@ -81,6 +81,14 @@ class Seal:
 
     def _say_broken(self, how: str) -> None:
         chain.append(self.directory, "SEALED", phases.BROKEN, {"how": how})
+
+
+def signing_key(file: str | Path) -> Key:
+    """The Ed25519 key that signs records. Raises ConfigError for a key of another sort."""
+    key = private_key(file)
+    if key.sort != ED25519:
+        raise ConfigError(f"{file}: records are signed by an Ed25519 key: openssl genpkey -algorithm ed25519 -out KEY")
+    return key
 
 
 def sign_end(directory: Path, key: Key, record: Record) -> Record:
