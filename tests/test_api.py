@@ -163,6 +163,41 @@ def test_onnx_answers_like_the_model(from_specs: sansdata.Result, tmp_path: Path
         assert np.abs(answers - from_specs.model(images).numpy()).max() < 1e-4
 
 
+def test_a_result_keeps_its_run_after_a_change_of_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """During the run, after it, and where a run of the same name lies in the new folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "a"))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+
+    def run_of(out: str, budget: str, on_step: Any = None) -> sansdata.Result:
+        return sansdata.distill(
+            sansdata.Teacher.from_module(make_module(), make_task()), make_student(), "noise", budget, out, 0, on_step,
+            options=OPTIONS, settings={"engine": ENGINE, "threads": 1},
+        )  # fmt: skip
+
+    monkeypatch.chdir(tmp_path / "b")
+    other = run_of("run", "2steps")
+    monkeypatch.chdir(tmp_path / "a")
+    result = run_of("~/run", "3steps", lambda step, losses: monkeypatch.chdir(tmp_path / "b"))
+    assert result.run_dir == tmp_path / "a" / "run"
+    assert (result.summary["steps"], other.summary["steps"], len(result.metrics)) == (3, 2, 3)
+    monkeypatch.chdir(tmp_path / "a")
+    later = sansdata.load("run", student=make_student())
+    monkeypatch.chdir(tmp_path / "b")
+    assert later.summary["steps"] == 3
+    sansdata.export(later, "pt2")
+    assert (tmp_path / "a" / "run" / "student.pt2").is_file()
+    assert not (tmp_path / "b" / "run" / "student.pt2").exists()
+
+
+def test_an_export_says_nothing_of_this_machines_folders(from_specs: sansdata.Result, tmp_path: Path) -> None:
+    done = sansdata.export(from_specs, "onnx", tmp_path / "sent.onnx")
+    record = json.loads((tmp_path / "sent.onnx.json").read_text())
+    assert (record["file"], record["self_test"]) == ("sent.onnx", "sent.selftest.npz")
+    assert str(tmp_path) not in json.dumps(record)
+    assert done.file == str(tmp_path / "sent.onnx")
+
+
 def test_check(tiny: Tiny) -> None:
     before = torch.get_rng_state()
     found = sansdata.check(tiny.teacher, tiny.task, "shrink:0.5")

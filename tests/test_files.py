@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sansdata import files
+from sansdata.errors import ConfigError
 
 
 @pytest.fixture
@@ -133,3 +134,17 @@ def test_a_record_keeps_what_it_holds_beside_its_lists(tmp_path):
     assert files.read_record(path, "rows") == {"rows": []}
     path.write_text('{"rows": [{"a": 1}, 2], "more": 3}')
     assert files.read_record(path, "rows") == {"rows": [{"a": 1}], "more": 3}
+
+
+@pytest.mark.parametrize("path", [None, 5, b"run", "", "a\0b", "r\udcff", Path("r\udcff")])
+def test_what_is_no_path_is_refused_by_name(path):
+    with pytest.raises(ConfigError, match="out: "):
+        files.user_path(path)
+
+
+def test_a_users_path_has_their_home_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.user_path("~/run") == files.user_path(Path("~/run")) == tmp_path / "run"
+    assert files.user_path("run/~") == Path("run/~")
+    monkeypatch.chdir(tmp_path)
+    assert files.absolute(Path("a/../run")) == tmp_path / "a" / ".." / "run"  # 'a' may be a link: nothing is shortened

@@ -22,7 +22,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
-from .errors import RunDirectoryError
+from .errors import ConfigError, RunDirectoryError
 
 CHUNK = 1 << 20
 MAX_JSON_BYTES = 64_000_000
@@ -31,6 +31,43 @@ MAX_JSON_PARTS = 1_000_000
 NUMBERS = re.compile(r"\[\n[\w\s.,+-]*\]")
 """A list of plain numbers, as it is written with a line for each."""
 STEP = re.compile(r"step-(\d{1,15})(?:-(\d{1,15}))?")
+
+# -- where files lie
+
+
+def user_path(path: Any, name: str = "out") -> Path:
+    """A path as the user gave it, with their home folder for '~'. name: of the argument.
+
+    Raises ConfigError for what is neither text nor path, for an empty text, for a NUL, and for a name that is no
+    UTF-8: libraries that we write by cannot open it.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"{name}: expected a path as a text or a Path, got {str(path)[:80] or 'an empty text'!r}")
+    require_utf8(text, name)
+    return Path(os.path.expanduser(text))
+
+
+def require_utf8(path: str | Path, name: str = "out") -> None:
+    """Raises ConfigError for a path that no other library could open: with a NUL, or of other letters than UTF-8's."""
+    try:
+        whole = b"\0" not in str(path).encode()
+    except UnicodeEncodeError:
+        whole = False
+    if not whole:
+        raise ConfigError(f"{name}: {str(path)[:80]!a} holds a NUL, or is no UTF-8; give another name")
+
+
+def absolute(path: Path) -> Path:
+    """A path that leads to the same place after a change of folder; no link in it is resolved. Raises RunDirectoryError
+    where the folder that it is relative to is no longer there."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise RunDirectoryError(
+            f"{path}: the folder that this was started in is no longer there; give the whole path, from / on"
+        ) from None
+
 
 # -- writing
 

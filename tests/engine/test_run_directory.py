@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sansdata.engine.run_directory import RunDirectory
-from sansdata.errors import RunDirectoryError
+from sansdata.errors import ConfigError, RunDirectoryError
 
 
 @pytest.mark.parametrize("beside", ["thesis.tex", "samples", "run.json.bak"])
@@ -60,3 +60,23 @@ def test_the_kind_of_a_run_is_asked(tmp_path: Path):
     with pytest.raises(RunDirectoryError, match="sansdata federate"):
         RunDirectory(tmp_path / "out").open(resume=True)
     assert RunDirectory(tmp_path / "out", "federated").open(resume=True) is True
+
+
+def test_a_path_is_whole_and_of_letters_that_other_libraries_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    directory = RunDirectory(Path("out"))
+    monkeypatch.chdir("/")
+    assert directory.path == tmp_path / "out"
+    with pytest.raises(ConfigError, match="is no UTF-8"):
+        RunDirectory(tmp_path / "r\udcff").open(resume=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_gone_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert RunDirectory(tmp_path / "out").path == tmp_path / "out"
+    with pytest.raises(RunDirectoryError, match="no longer there"):
+        RunDirectory(Path("out"))

@@ -53,8 +53,11 @@ def test_own_clients_and_an_own_network(tmp_path):
     assert not differing(done.student.state_dict(), again.student.state_dict())
 
 
-def test_client_models_of_an_own_network(tmp_path):
-    done = federate(tmp_path / "run", {"a": arrays(0), "b": arrays(1)}, method="fedd2s", active=2)
+def test_client_models_of_an_own_network_after_a_change_of_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = federate("run", {"a": arrays(0), "b": arrays(1)}, method="fedd2s", active=2)
+    monkeypatch.chdir("/")
+    assert done.summary["rounds"] == 2
     assert done.student is None
     assert differing(done.personal(0).state_dict(), done.personal(1).state_dict())
 

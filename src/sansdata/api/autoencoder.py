@@ -19,7 +19,7 @@ from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
 from ..errors import ConfigError, DataError, did_you_mean
 from ..evaluate.fair_rows import latent_aucs
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 from ..kinds.inputs.table_bins import TableBins, fit_bins
 from ..models.modes import usual_modes
 from ..tasks import KNOWN_TASKS, Column, Task, load_task
@@ -71,7 +71,7 @@ def write_autoencoder(
     COLUMN=LEVEL,... for these levels against the others. positive: the class that it is good to be given, by name;
     the second without. settings: of AutoencoderSettings. Raises ConfigError, DataError, TaskError.
     """
-    folder, chosen = Path(out), validate(AutoencoderSettings, dict(settings or {}), "autoencoder")
+    folder, chosen = user_path(out), validate(AutoencoderSettings, dict(settings or {}), "autoencoder")
     if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already; give the name of a new directory")
     job = _table_task(data, task)

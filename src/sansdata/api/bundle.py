@@ -12,7 +12,7 @@ from ..config import validate
 from ..deploy.bundle_store import RolledBack, rollback
 from ..deploy.bundle_writer import BundleSettings, Source, write_bundle
 from ..errors import ConfigError, TeacherError
-from ..files import is_folder, is_regular, remove, temporary_name
+from ..files import is_folder, is_regular, remove, temporary_name, user_path
 from ..models.modes import usual_modes
 from ..models.saved import read_model
 from ..report.card import card_of
@@ -56,7 +56,7 @@ def create_bundle(
     """
     word = validate(BundleSettings, settings or {}, "bundle")
     key = None if sign is None else private_key(sign)
-    target = Path(out)
+    target = user_path(out)
     source = with_reference(_source(model, task, word), None if reference is None else Path(reference), word.thresholds)
     if target.suffix.lower() != ".zip":
         return Bundled(target, write_bundle(source, target, word, key))

@@ -11,7 +11,7 @@ from ..deploy.mlflow_folder import write_mlflow
 from ..engine.run_directory import RunDirectory
 from ..engine.seal.phases import record_phase
 from ..errors import ConfigError, RunDirectoryError
-from ..files import reason, write_atomic
+from ..files import reason, user_path, write_atomic
 from ..report.card import card_of
 
 NAME = "README.md"
@@ -42,13 +42,13 @@ def write_card(
     path = Path(run_dir)
     word = validate(CardSettings, settings or {}, "card")
     text = card_of(path, word.model_dump())
-    target = path / NAME if out is None else Path(out)
+    target = path / NAME if out is None else user_path(out)
     try:
         write_atomic(target, text.encode("utf-8", "replace"))
     except OSError as fault:
         raise RunDirectoryError(f"{target} cannot be written: {reason(fault)}; name another file with --out") from None
     if mlflow is not None:
-        _write_mlflow(path, Path(mlflow), text)
+        _write_mlflow(path, user_path(mlflow, "mlflow"), text)
     if fault := record_phase(path, "REPORT", "carded"):
         raise ConfigError(f"{target} was written, but {fault}")
     return target

@@ -21,7 +21,7 @@ from ..compress.packable import packable
 from ..datasets.images import load_images
 from ..decoding import pixels
 from ..errors import ConfigError, DataError, StudentError
-from ..files import is_regular
+from ..files import absolute, is_regular, user_path
 from ..kinds.index import input_kind
 from ..manner import suited
 from ..models.copying import private_copy
@@ -139,7 +139,7 @@ class _Job:
         self.runtime, _ = suited(self.runtime, {"the model": self.network}, self.task)
         self.module = self.network.module
         self.images = images_for(images, self.task)
-        self.out = None if out is None else Path(out)
+        self.out = None if out is None else absolute(user_path(out))
         if self.out is not None and self.architecture is None:
             raise StudentError(
                 f"{self.out} could not be read back: the network is a module in Python. Keep what is returned instead."
@@ -178,8 +178,9 @@ def network_of(model: Model, task: TaskLike) -> tuple[Network, Task, dict[str, A
     else:
         about = asked(model, task)
         run = model.run_dir if isinstance(model, Result) else about.run_dir
-        if run is not None:
-            opened = about, read_model(run / "student.safetensors").architecture, str(run)
+        if run is not None:  # a file that is handed on names no folder of this machine but one that was typed
+            source = run.name if isinstance(model, Result) else str(model)
+            opened = about, read_model(run / "student.safetensors").architecture, source
         else:
             with generator_kept():
                 resolved = resolve(str(model), about.task, pretrained=True)

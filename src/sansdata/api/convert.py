@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import TeacherError, UnsafeFileError
-from ..files import reason, write_atomic
+from ..files import reason, user_path, write_atomic
 from ..models.limits import MAX_ELEMENTS, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS
 from ..models.modes import usual_modes
 from ..models.tensor_file import read_safetensors
@@ -54,7 +54,7 @@ def convert(file: str | Path, key: str | None = None, out: str | Path | None = N
     that lies about its contents.
     """
     source = Path(file)
-    target = Path(out) if out is not None else _default(source)
+    target = user_path(out) if out is not None else _default(source)
     require_free(target)
     contents, left_out = _contents(source)
     states = states_in(contents)

@@ -18,6 +18,7 @@ from ..engine.monitor import announce
 from ..engine.prepare import prepare
 from ..engine.run import run
 from ..errors import ConfigError, StudentError, did_you_mean, first_line
+from ..files import user_path
 from ..method import Method
 from ..methods.index import find_method, method_config, name_of
 from ..models.copying import private_copy
@@ -113,7 +114,7 @@ def distill_settings(
     **how: Any,
 ) -> Result:
     """As `distill`, from settings as a file or the command gives them; `how` goes to engine.run.run."""
-    directory = run(settings, Path(out), teacher, student, **how)
+    directory = run(settings, user_path(out), teacher, student, **how)
     if is_first_process():
         try:
             write_report(directory)

@@ -26,14 +26,14 @@ from ..deploy.parity import MIN_AGREEMENT, probes
 from ..deploy.pipeline import COMPARED, PARITY, write_checked
 from ..deploy.record import add_to_run, write_beside
 from ..errors import ConfigError, StudentError, did_you_mean
-from ..files import is_regular, sha256, temporary_name, utc_now
+from ..files import is_regular, sha256, temporary_name, user_path, utc_now
 from ..kinds.index import input_kind
 from ..models.diffusion.steerable import Steerable
 from ..models.modes import usual_modes
 from ..tasks import Task
 from .compress import Compressed
 from .quantize import to_int8
-from .result import Result, asked, is_student_file, load
+from .result import Result, asked, is_student_file, load, split_run
 
 Format = Literal["onnx", "onnx-int8", "pt2", "executorch", "diffusers", "adapters"]
 INT8_DRIFT = 0.1
@@ -91,7 +91,7 @@ def export(
     module, task, target, run = _student(model, to)
     if path is None and target is None:
         raise ConfigError("this network was not written to a file: say where the export goes (path=...)")
-    file = Path(path or target).expanduser()  # type: ignore[arg-type]
+    file = user_path(target if path is None else path, "path")
     if to == "diffusers":
         return _pipeline(module, task, file)
     if to == "adapters":
@@ -116,8 +116,10 @@ def _student(model: Any, to: Format) -> tuple[torch.nn.Module, Task, Path | None
     if isinstance(model, (str, Path)) and is_student_file(model):
         about = asked(model, None)
         return about.module, about.task, Path(model).with_suffix(suffix), None
-    result = model if isinstance(model, Result) else load(model)
-    return result.student, result.task, result.run_dir / f"student{suffix}", result.run_dir
+    if isinstance(model, Result):
+        return model.student, model.task, model.run_dir / f"student{suffix}", model.run_dir
+    result, run = load(model), split_run(model)[0]
+    return result.student, result.task, run / f"student{suffix}", run
 
 
 def _with_guidance(module: torch.nn.Module, task: Task) -> Task:
@@ -225,8 +227,9 @@ def _record(done: Exported, run: Path | None) -> None:
     file = Path(done.file)
     cost = asdict(done.cost)
     entry = done.to_dict() | cost | {
-        "name": file.name, "agreement": done.argmax_agreement, "sha256": sha256(file), "written": utc_now(),
-        "sansdata": __version__,
+        # it may be handed on with the file, and names no folder of this machine
+        "name": file.name, "file": file.name, "self_test": done.self_test and Path(done.self_test).name,
+        "agreement": done.argmax_agreement, "sha256": sha256(file), "written": utc_now(), "sansdata": __version__,
     }  # fmt: skip
     entry.pop("cost")
     try:

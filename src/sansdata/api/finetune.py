@@ -22,7 +22,7 @@ from ..decoding.images import Background
 from ..engine.monitor import announce
 from ..engine.seal.phases import record_phase
 from ..errors import ConfigError, DataError, StudentError
-from ..files import reason, sha256, utc_now, write_json
+from ..files import reason, sha256, user_path, utc_now, write_json
 from ..finetuning.comparison import Comparison, compare
 from ..finetuning.folds import three_folds
 from ..finetuning.loop import Synthetic, fidelity, fine_tune
@@ -76,7 +76,7 @@ def finetune(
     """
     if not isinstance(settings, FineTuneSettings):
         settings = validate(FineTuneSettings, settings or {}, "finetune")
-    folder = Path(out)
+    folder = user_path(out)
     if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already; give the name of a new directory: the distilled student stays")
     if not folder.parent.is_dir():

@@ -17,7 +17,7 @@ from ..errors import ConfigError, DataError, SansdataError
 from ..evaluate.aggregates import FEWEST, Aggregates, aggregate, plain, read_aggregates
 from ..evaluate.drift import Drift, drifts
 from ..evaluate.snapshots import predictor
-from ..files import is_regular, reason, write_json
+from ..files import is_regular, reason, user_path, write_json
 from ..kinds.index import input_kind
 from ..models.modes import borrowed, usual_modes
 from ..network import Network
@@ -73,7 +73,7 @@ def monitor(
         now = aggregate(predict, batches, checked.task, known, thresholds, Path(str(data)).name)
     if out is not None:
         try:
-            write_json(Path(out), plain(now))
+            write_json(user_path(out), plain(now))
         except OSError as fault:
             raise ConfigError(f"--out {out} cannot be written ({reason(fault)})") from None
     return Monitored(now, known, tuple(drifts(known, now)))

@@ -21,7 +21,7 @@ from ..datasets.npz import whole_numbers
 from ..decoding.arrays import read_array
 from ..errors import ConfigError, DataError
 from ..evaluate.fair_rows import latent_aucs
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 from ..models.modes import usual_modes
 from ..tasks import ImageTask, load_task
 from ..teachers.autoencoder import PictureAutoEncoder, picture_task_of, save_picture_autoencoder
@@ -69,7 +69,7 @@ def write_picture_autoencoder(
     own. sensitive: the name of that array, or ARRAY=NAME,... to name the groups. task: of images and classes. settings:
     of PictureAutoencoderSettings. Raises ConfigError, DataError, TaskError.
     """
-    folder, chosen = Path(out), validate(PictureAutoencoderSettings, dict(settings or {}), "autoencoder")
+    folder, chosen = user_path(out), validate(PictureAutoencoderSettings, dict(settings or {}), "autoencoder")
     if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already; give the name of a new directory")
     job = load_task(task_field(task))

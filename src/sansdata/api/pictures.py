@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from ..errors import ConfigError, StudentError, TeacherError
 from ..evaluate.labelled import finite
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 from ..models.fair_image_vae import LatentPictures
 from ..models.modes import borrowed, fixed, usual_modes
 from ..teachers.autoencoder import ENCODES, PictureAutoEncoder
@@ -55,7 +55,7 @@ def write_pictures(
     a picture is decoded for, one of teachers.autoencoder.decoding.RULES. Raises ConfigError, also where the file is
     there already; TeacherError, StudentError.
     """
-    file = Path(out)
+    file = user_path(out)
     if file.suffix.lower() != ".npz":
         raise ConfigError(f"--out {file}: pictures are written as an .npz file")
     if not 1 <= count <= MOST:

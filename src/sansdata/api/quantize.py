@@ -17,7 +17,7 @@ from ..deploy.int8 import load_int8, write_int8
 from ..deploy.int8_torchao import write_pt2
 from ..engine.long_steps import long_step
 from ..errors import ConfigError, StudentError, did_you_mean
-from ..files import temporary_name
+from ..files import temporary_name, user_path
 from ..methods.index import find_method, method_names
 from ..models.copying import private_copy
 from ..models.modes import usual_modes
@@ -82,7 +82,7 @@ def to_int8(
     network, about, _, _ = network_of(model, task)
     assert isinstance(about, ImageTask)
     network = network.around(private_copy(network.module, StudentError).cpu().eval())
-    path = Path(out)
+    path = user_path(out)
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist")
     inputs, notes = calibration_inputs(calibrate, network, about, model, budget, seed)

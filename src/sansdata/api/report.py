@@ -14,7 +14,7 @@ from ..engine import selection
 from ..errors import RunDirectoryError
 from ..evaluate.kept import keep_figures
 from ..evaluate.snapshots import accuracy_over_time
-from ..files import is_regular, read_record, reason, sha256
+from ..files import is_regular, read_record, reason, sha256, user_path
 from ..models.modes import usual_modes
 from ..network import Network
 from ..report import checked_target, read_groups, write_comparison, write_report
@@ -39,7 +39,7 @@ def report(
     """
     runs = [run_dir] if isinstance(run_dir, (str, Path)) else list(run_dir)
     paths = [split_run(one)[0] for one in runs]
-    target = None if out is None else checked_target(Path(out))
+    target = None if out is None else checked_target(user_path(out))
     federated = [path for path in paths if is_federated(path)]
     if federated and (data is not None or len(paths) > 1):
         raise RunDirectoryError(

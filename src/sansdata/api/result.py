@@ -18,7 +18,7 @@ from ..compress.quant_relu import put_stairs_of, resolutions
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
 from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TeacherError
-from ..files import exists, is_regular
+from ..files import absolute, exists, is_regular
 from ..models.copying import unwrapped, without_shape
 from ..models.modes import usual_modes, writing_mode
 from ..models.saved import read_model
@@ -47,6 +47,10 @@ class Result:
     task: Task
     """With the student's own preprocessing."""
     run_dir: Path
+    """Whole, so that it leads to this run after a change of folder too."""
+
+    def __post_init__(self) -> None:
+        self.run_dir = absolute(Path(self.run_dir))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -117,10 +121,11 @@ def split_run(run: str | Path) -> tuple[Path, str]:
     """(the directory, the code that the user named or '') of 'DIR' or 'package.module:function@DIR'. Raises
     RunDirectoryError for what cannot be a path."""
     code, at, directory = str(run).partition("@")
-    if exists(Path(run)) or not (at and code_of(code)):
-        return Path(run), ""
-    exists(Path(directory))
-    return Path(directory), code
+    whole, after = (Path(os.path.expanduser(text)) for text in (str(run), directory))
+    if exists(whole) or not (at and code_of(code)):
+        return whole, ""
+    exists(after)
+    return after, code
 
 
 def _stands(file: Path) -> bool:

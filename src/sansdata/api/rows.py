@@ -15,7 +15,7 @@ from ..config import dump_yaml
 from ..engine.run_directory import RunDirectory, at
 from ..errors import ConfigError, StudentError, TeacherError
 from ..evaluate.labelled import finite
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 from ..kinds.index import input_kind
 from ..models.modes import borrowed, fixed, usual_modes
 from ..network import Network
@@ -69,7 +69,7 @@ def write_rows(
     group, for the rule neutral; 'all' is every column. Raises ConfigError, also where either file is there already;
     StudentError, TeacherError.
     """
-    file = Path(out)
+    file = user_path(out)
     if file.suffix.lower() != ".csv":
         raise ConfigError(f"--out {file}: rows are written as a .csv file")
     if not 1 <= count <= MOST:

@@ -15,7 +15,7 @@ from .. import __version__
 from ..compress.vocabulary import cut_tokenizer, cut_words, drop_layers, with_needed
 from ..config import dump_yaml
 from ..errors import ConfigError, DataError, StudentError
-from ..files import read_regular, text_lines, write_atomic, write_json
+from ..files import read_regular, text_lines, user_path, write_atomic, write_json
 from ..kinds.inputs.tokens import Tokens
 from ..models.copying import private_copy
 from ..models.entry import layer_of_words
@@ -64,7 +64,7 @@ def trim(
     """
     if least < 1:
         raise ConfigError(f"least={least}: expected how often a piece must occur, 1 or more")
-    folder = Path(out)
+    folder = user_path(out)
     if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already; give the name of a new directory")
     network, job, architecture = _model(model, task)

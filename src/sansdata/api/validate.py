@@ -20,6 +20,7 @@ from ..evaluate.head_inputs import head_inputs
 from ..evaluate.labelled import answers
 from ..evaluate.snapshots import predictor
 from ..models.modes import borrowed, usual_modes
+from ..files import user_path
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher, fingerprint
 from ..validation import record
@@ -129,7 +130,7 @@ def _target(run_dir: Path | None, out: str | Path | None) -> Path:
     """Where it is recorded. Raises ConfigError."""
     if out is None and run_dir is None:
         raise ConfigError("the student is no run directory, so say where the validation is recorded: --out FILE.json")
-    path = Path(out) if out is not None else Path(str(run_dir)) / record.NAME
+    path = user_path(out) if out is not None else Path(str(run_dir)) / record.NAME
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{path}: its folder is not there, or cannot be written to; give another file with --out")
     if path.is_dir():

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config import read_yaml
 from ..contracts import Counters
 from ..errors import TaskError, TeacherError
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 from ..methods.zerogen.drawing import Author
 from ..methods.zerogen.settings import LONGEST, ZeroGenConfig
 from ..models.modes import usual_modes
@@ -54,7 +54,7 @@ def write_vocabulary(
     named = fields.pop("tokenizer", None)
     if out is None and not isinstance(named, str):
         raise TaskError(f"{task}: names no tokenizer; say where to write it (--out FILE), or name it there")
-    file = Path(out) if out is not None else Path(task).parent / str(named)
+    file = user_path(out) if out is not None else Path(task).parent / str(named)
     job = task_from_mapping({**fields, "vocabulary": 2}, str(task), Path(task).parent)
     assert isinstance(job, PairTask)
     writer = load_writer(teacher)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ..errors import RunDirectoryError, SansdataError
+from ..files import user_path
 
 VENDOR = """
 import sys
@@ -24,6 +25,7 @@ def demo(
     budget: Annotated[str, typer.Option(metavar="B", help="of the distillation")] = "45s",
 ) -> None:
     """A vendor trains a teacher on digits; we distil it without ever seeing one, then evaluate and export."""
+    out = user_path(out, "--out")
     if out.exists():
         raise RunDirectoryError(f"{out} already exists; remove it or give --out another name")
     out.mkdir(parents=True)

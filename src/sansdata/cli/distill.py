@@ -13,7 +13,7 @@ import typer
 
 from ..config import dump_yaml
 from ..errors import ConfigError, RunDirectoryError, SansdataError, first_line
-from ..files import exists
+from ..files import exists, user_path
 from ..process_group import is_first_process
 from ..settings import RunSettings, parse_budget, resolve_settings
 from ..tasks import load_task
@@ -104,6 +104,7 @@ def distill(
         return
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the student go")
+    out = user_path(out, "--out")
     first = is_first_process()
     if first and exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")

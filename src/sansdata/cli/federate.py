@@ -13,7 +13,7 @@ from ..code_named import require_code_named
 from ..config import parse_override, read_yaml, set_dotted, validate
 from ..errors import ConfigError, RunDirectoryError
 from ..federated.settings import FederateSettings
-from ..files import exists
+from ..files import exists, user_path
 from . import words
 
 SPECS = ("network",)
@@ -65,6 +65,7 @@ def federate(
     settings = resolve(config, flags, overrides or [])
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the model go")
+    out = user_path(out, "--out")
     if exists(out) and not resume:
         raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api.federate.run import run

@@ -65,7 +65,7 @@ def run(
     on_step: OnStep | None = None,
     sign: str | Path | None = None,
 ) -> Path:
-    """Distils into directory `out`, under the no-data guard, and seals it. Gives `out`.
+    """Distils into directory `out`, under the no-data guard, and seals it. Gives the whole path of `out`.
 
     method: a class in place of the one that the settings name. sign: the file of the private key that signs the end of
     a sealed run. force: resume although machine, versions or settings differ; the result is then not bitwise the same,
@@ -74,6 +74,7 @@ def run(
     """
     directory = RunDirectory(out)
     named = may_begin(settings, teacher, method, sign)
+    out = directory.path
     mode: Mode = "strict" if settings.strict or settings.sealed else "record"
     guard = NoDataGuard(mode, declared_inputs(settings, config_file), out, settings.sealed)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task

@@ -16,6 +16,7 @@ from typing import Any
 from ..config import MAX_YAML_BYTES, parse_yaml
 from ..errors import RunDirectoryError
 from ..files import (
+    absolute,
     exists,
     is_folder,
     is_own,
@@ -26,6 +27,7 @@ from ..files import (
     read_regular,
     reason,
     remove,
+    require_utf8,
     utc_now,
     write_atomic,
     write_json,
@@ -47,11 +49,12 @@ MAX_LOG_BYTES = 256_000_000
 class RunDirectory:
     """The files of a run, and the lock on them. `docs/architecture.md` section 7 lists them.
 
-    kind: as run.json has it; '' is a run of `distill`.
+    path: kept whole, so that a change of folder leads to no other run. kind: as run.json has it; '' is a run of
+    `distill`.
     """
 
     def __init__(self, path: Path, kind: str = "") -> None:
-        self.path, self.kind = path, kind
+        self.path, self.kind = absolute(path), kind
         self.touched = False
         """Whether this process has written something that is to stay."""
         self._lock: int | None = None
@@ -64,8 +67,9 @@ class RunDirectory:
         """Creates or claims the directory. True where there is a run to continue.
 
         Raises RunDirectoryError: it exists and `resume` is off, holds something else, is finished, or is in use. What
-        stands there is then as it was.
+        stands there is then as it was. ConfigError for a path that the student could not be read from.
         """
+        require_utf8(self.path, "--out")
         if exists(self.path) and not self.path.is_dir():
             raise RunDirectoryError(f"--out {self.path} is a file; give a directory that does not exist yet")
         try:

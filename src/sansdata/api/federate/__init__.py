@@ -11,6 +11,7 @@ from ...config import validate
 from ...errors import ConfigError
 from ...federated.settings import FederateSettings
 from ...models.modes import usual_modes
+from ...files import user_path
 from ..result import TaskLike, task_field
 from .clients import Client, Clients
 from .result import FederatedRun
@@ -56,4 +57,4 @@ def federate(
     }  # fmt: skip
     settings = validate(FederateSettings, named | given, "federate")
     command = f"sansdata.federate({named['data']!r}, {method!r}, seed={settings.seed})"
-    return run(settings, Path(out), resume, command, clients=own, module=module)
+    return run(settings, user_path(out), resume, command, clients=own, module=module)

@@ -13,6 +13,7 @@ from torch import nn
 from ...engine.run_directory import RunDirectory
 from ...errors import RunDirectoryError, StudentError, TeacherError
 from ...models.modes import usual_modes
+from ...files import absolute
 from ...models.saved import read_model
 from ...tasks import Task
 from ...teachers.student_file import restore
@@ -27,6 +28,9 @@ class FederatedRun:
     run_dir: Path
     task: Task
     network: nn.Module | str = ""
+
+    def __post_init__(self) -> None:
+        self.run_dir = absolute(Path(self.run_dir))  # after a change of folder too
 
     @cached_property
     def student(self) -> nn.Module | None:

@@ -64,7 +64,7 @@ def run(
             raise
         finally:
             directory.release()
-    return FederatedRun(out, world.task, module or settings.network)
+    return FederatedRun(directory.path, world.task, module or settings.network)
 
 
 @contextlib.contextmanager

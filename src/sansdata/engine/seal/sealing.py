@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, NoDataViolation, SealError
-from ...files import is_regular, sha256
+from ...files import is_regular, sha256, user_path
 from ...signing import ED25519, Key, private_key, sign
 from ..guard.ledger import read_ledger, undeclared
 from ..guard.no_data import NoDataGuard
@@ -85,7 +85,7 @@ class Seal:
 
 def signing_key(file: str | Path) -> Key:
     """The Ed25519 key that signs records. Raises ConfigError for a key of another sort."""
-    key = private_key(file)
+    key = private_key(user_path(file, "sign"))
     if key.sort != ED25519:
         raise ConfigError(f"{file}: records are signed by an Ed25519 key: openssl genpkey -algorithm ed25519 -out KEY")
     return key
