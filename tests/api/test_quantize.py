@@ -47,7 +47,7 @@ def test_the_command_writes_integers_and_says_what_has_no_batch_norm(tiny: Tiny,
     assert float(same.float().mean()) > 0.85
     again = CliRunner().invoke(app, asked)
     assert isinstance(again.exception, UserError)
-    assert "already exists" in str(again.exception)
+    assert "is there already" in str(again.exception)
 
 
 @pytest.mark.parametrize("calibrate", ["zeroq", "noise", "images", "deepinversion"])
@@ -97,7 +97,7 @@ def test_wrong_input_is_one_error(tmp_path: Path) -> None:
         sansdata.to_int8(Plain(), out, "zeroq", task=task)
     with pytest.raises(ConfigError, match="Did you mean 'channel'"):
         sansdata.to_int8(Plain(), out, per="chanel", task=task)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(ConfigError, match="its folder is not there"):
         sansdata.to_int8(Plain(), tmp_path / "none" / "x.onnx", task=task)
     with pytest.raises(DataError):
         sansdata.to_int8(Plain(), out, "nothing-of-this-name", task=task)

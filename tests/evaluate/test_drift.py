@@ -223,6 +223,10 @@ def test_a_bundle_is_watched(tiny: Tiny, tmp_path: Path) -> None:
     assert done.reference.alerts["1"].threshold == 0.5
     assert done.now.count == len(list(Path(tiny.pool).iterdir()))
     assert "png" not in (tmp_path / "now.json").read_text()
+    monitor(tmp_path / "b", tiny.pool, out=tmp_path / "now.json")
+    (tmp_path / "mine.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"mine\.json: is there already"):
+        monitor(tmp_path / "b", tiny.pool, out=tmp_path / "mine.json")
     again = monitor(tmp_path / "b", aggregates=tmp_path / "now.json", reference=tmp_path / "now.json")
     assert not again.flagged
     create_bundle(tiny.teacher, tmp_path / "c.zip", tiny.task, reference=tmp_path / "now.json")

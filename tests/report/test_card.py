@@ -130,7 +130,7 @@ def test_wrong_input_is_said(own: Path, tmp_path: Path) -> None:
         write_card(tmp_path / "none")
     with pytest.raises(ConfigError, match="Did you mean 'license'"):
         write_card(own, settings={"licence": "x"})
-    with pytest.raises(RunDirectoryError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="cannot be written to"):
         write_card(own, tmp_path / "no" / "card.md")
     (own / "student.onnx").unlink()
     with pytest.raises(ConfigError, match="sansdata export"):

@@ -12,7 +12,8 @@ from ..engine.run_directory import RunDirectory
 from ..engine.seal.phases import record_phase
 from ..errors import ConfigError, RunDirectoryError
 from ..files import reason, user_path, write_atomic
-from ..report.card import card_of
+from ..report.card import card_of, is_card
+from .outputs import require_free
 
 NAME = "README.md"
 
@@ -37,12 +38,14 @@ def write_card(
     """Writes the card of a run's student as README.md into its directory, or to the file `out`, and gives its path.
 
     settings: by the names of CardSettings. mlflow: a new folder for the run's ONNX file as MLflow has its models.
-    Raises RunDirectoryError where there is no run, ConfigError where nothing can be written or there is no ONNX file.
+    An earlier card gives way. Raises RunDirectoryError where there is no run, ConfigError where any other file stands
+    there, where nothing can be written, or where there is no ONNX file.
     """
     path = Path(run_dir)
     word = validate(CardSettings, settings or {}, "card")
     text = card_of(path, word.model_dump())
     target = path / NAME if out is None else user_path(out)
+    require_free(target, ours=is_card)
     try:
         write_atomic(target, text.encode("utf-8", "replace"))
     except OSError as fault:

@@ -33,6 +33,7 @@ from ..runtime import Runtime, resolve_device
 from ..streams import Streams
 from ..tasks import Task
 from ..teachers.specs import resolve
+from .outputs import require_free
 from .result import Asked, Result, TaskLike, asked, generator_kept
 
 USED = 1024
@@ -74,7 +75,8 @@ def quantize(
     model: a run directory, a Result or Compressed, a SPEC with its task, or a module that takes normalised images, with
     a task. images: a run (its images.npz), a set as `evaluate` takes them (of a known set its training half), or a
     uint8 tensor (N, C, H, W); their ranges calibrate. weights, inputs: bits, 2 to 8, or 32 for float; the first and
-    the last layer have at least 8. out: a student file to write. Raises ConfigError, DataError, StudentError.
+    the last layer have at least 8. out: a student file to write, which is not there yet. Raises ConfigError, DataError,
+    StudentError.
     """
     for name, bits in (("weights", weights), ("inputs", inputs)):
         if not (isinstance(bits, int) and (2 <= bits <= 8 or bits == few_bits.FLOAT)):
@@ -133,19 +135,21 @@ class _Job:
     """What both verbs share: the network to begin with, the images, and writing what came of them."""
 
     def __init__(self, model: Model, images: Any, task: Any, out: str | Path | None, device: str) -> None:
+        self.out = None if out is None else absolute(user_path(out))
+        if self.out is not None:
+            if self.out.suffix != ".safetensors":
+                raise ConfigError(f"--out {self.out}: a student file ends in .safetensors")
+            require_free(self.out)
         self.runtime = Runtime(resolve_device(device))
         self.network, self.task, self.architecture, self.source = network_of(model, task)
         self.network = self.network.around(private_copy(self.network.module, StudentError).eval())
         self.runtime, _ = suited(self.runtime, {"the model": self.network}, self.task)
         self.module = self.network.module
         self.images = images_for(images, self.task)
-        self.out = None if out is None else absolute(user_path(out))
         if self.out is not None and self.architecture is None:
             raise StudentError(
                 f"{self.out} could not be read back: the network is a module in Python. Keep what is returned instead."
             )
-        if self.out is not None and not self.out.parent.is_dir():  # said before the work, not after it
-            raise ConfigError(f"{self.out}: the folder {self.out.parent} does not exist")
 
     def inputs(self, count: int | None) -> Tensor:
         """(N, C, H, W) normalised, on the device."""

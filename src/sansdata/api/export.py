@@ -14,17 +14,16 @@ import torch
 from torch import Tensor
 
 from .. import __version__, columns
-from ..deploy import predict
+from ..deploy import predict, record
 from ..deploy.adapters import COMPARED as ADAPTERS_COMPARED
 from ..deploy.adapters import PARITY as ADAPTERS_PARITY
-from ..deploy.adapters import write_adapters
+from ..deploy.adapters import is_adapters, write_adapters
 from ..deploy.bundle import Deployable
 from ..deploy.cost import Cost, costs, peak_memory_of_onnx
 from ..deploy.export import SUFFIX, ExportReport, load_exported
 from ..deploy.export import export as export_model
 from ..deploy.parity import MIN_AGREEMENT, probes
 from ..deploy.pipeline import COMPARED, PARITY, write_checked
-from ..deploy.record import add_to_run, write_beside
 from ..errors import ConfigError, StudentError, did_you_mean
 from ..files import is_regular, sha256, temporary_name, user_path, utc_now
 from ..kinds.index import input_kind
@@ -32,7 +31,8 @@ from ..models.diffusion.steerable import Steerable
 from ..models.modes import usual_modes
 from ..tasks import Task
 from .compress import Compressed
-from .quantize import to_int8
+from .outputs import require_free
+from .quantize import integers
 from .result import Result, asked, is_student_file, load, split_run
 
 Format = Literal["onnx", "onnx-int8", "pt2", "executorch", "diffusers", "adapters"]
@@ -84,7 +84,8 @@ def export(
     rounded weights are those of the exported file. INT8 is calibrated on what the run synthesised, else by BatchNorm
     (see `sansdata.to_int8`). path: default `student.onnx` (or .int8.onnx, .pt2, .pte) in the run directory, or beside
     a file under its name. Beside the file go FILE.json, with what was measured, and for ONNX a self-test; a run keeps
-    all of it in exports.json too. Raises ConfigError where there is no such place, and what `deploy.export` raises.
+    all of it in exports.json too. An earlier export gives way. Raises ConfigError where there is no such place, or
+    where any other file stands there, and what `deploy.export` raises.
     """
     if to not in get_args(Format):
         raise ConfigError(f"export format '{to}' is unknown. {did_you_mean(to, get_args(Format))}")
@@ -92,6 +93,8 @@ def export(
     if path is None and target is None:
         raise ConfigError("this network was not written to a file: say where the export goes (path=...)")
     file = user_path(target if path is None else path, "path")
+    if path is not None or run is None:  # in a run's own directory its exports are ours by name
+        _require_free(file, to)
     if to == "diffusers":
         return _pipeline(module, task, file)
     if to == "adapters":
@@ -104,6 +107,17 @@ def export(
         done = replace(done, cost=replace(done.cost, peak_memory_mb=memory), self_test=_self_test(deployable, done))
     _record(done, run)
     return done
+
+
+def _require_free(file: Path, to: Format) -> None:
+    """Raises ConfigError where anything but an earlier export stands in the place of a file that is to be written."""
+    if to == "adapters":
+        require_free(file, ours=is_adapters)
+    elif to != "diffusers":  # a new folder in any case
+        require_free(file, ours=record.is_exported)
+        require_free(record.beside(file), ours=record.is_record)
+    if to in ("onnx", "onnx-int8"):
+        require_free(file.with_suffix(predict.SELF_TEST), ours=record.is_self_test)
 
 
 def _student(model: Any, to: Format) -> tuple[torch.nn.Module, Task, Path | None, Path | None]:
@@ -165,7 +179,7 @@ def _integers(model: Deployable, file: Path, run: Path | None) -> Exported:
     if task.pair != ("image", "classes"):
         raise StudentError(f"INT8 is of classifiers of images so far, and this is of {' x '.join(task.pair)}")
     kept = run is not None and is_regular(run / input_kind(task).samples_file)
-    made = to_int8(model.module, file, run if kept else "dfq", task=task)
+    made = integers(model.module, file, run if kept else "dfq", task=task)
     with tempfile.TemporaryDirectory() as folder:
         beside = Path(folder) / "float.onnx"
         size = export_model(model, task, beside, "onnx").size
@@ -233,9 +247,9 @@ def _record(done: Exported, run: Path | None) -> None:
     }  # fmt: skip
     entry.pop("cost")
     try:
-        write_beside(file, entry)
+        record.write_beside(file, entry)
     except OSError as fault:
         raise ConfigError(f"{file}.json: cannot be written ({fault.strerror or fault})") from None
-    fault = "" if run is None or file.parent.resolve() != run.resolve() else add_to_run(run, entry)
+    fault = "" if run is None or file.parent.resolve() != run.resolve() else record.add_to_run(run, entry)
     if fault:
         print(f"warning   {fault}", file=sys.stderr)

@@ -14,7 +14,7 @@ from ..datasets.load import load_set
 from ..decoding.image_pool import load_pool
 from ..deploy.bundle_writer import Source
 from ..errors import ConfigError, DataError, SansdataError
-from ..evaluate.aggregates import FEWEST, Aggregates, aggregate, plain, read_aggregates
+from ..evaluate.aggregates import FEWEST, Aggregates, aggregate, is_aggregates, plain, read_aggregates
 from ..evaluate.drift import Drift, drifts
 from ..evaluate.snapshots import predictor
 from ..files import is_regular, reason, user_path, write_json
@@ -25,6 +25,7 @@ from ..runtime import Runtime
 from ..tasks import Task
 from ..teachers.bundle import archive, layout
 from ..teachers.bundle.verify import verify
+from .outputs import require_free
 
 SYNTHETIC = 512
 """Inputs on which a reference is counted where nobody gives one."""
@@ -56,12 +57,16 @@ def monitor(
 
     data: inputs of the house, counted here: images need no labels, other kinds are read as `evaluate` reads them.
     aggregates: counts that were made before, instead. reference: aggregates in place of the bundle's own, such as those
-    of the house's validation. out: a file for the aggregates of `data`.
+    of the house's validation. out: a file for the aggregates of `data`; earlier ones give way.
 
-    Raises BundleError, DataError, ConfigError where neither or both of data and aggregates are given.
+    Raises BundleError, DataError, ConfigError where neither or both of data and aggregates are given, or where `out` is
+    any other file.
     """
     if (data is None) == (aggregates is None):
         raise ConfigError("give --data DATA, to be counted here, or --aggregates FILE, counted before; and not both")
+    target = None if out is None else user_path(out)
+    if target is not None:
+        require_free(target, ours=is_aggregates)
     checked = verify(bundle)
     known = _reference_of(Path(bundle)) if reference is None else read_aggregates(Path(reference))
     if aggregates is not None:
@@ -71,11 +76,11 @@ def monitor(
         thresholds = checked.description.vendor.thresholds
         batches = _batches(str(data), checked.task)
         now = aggregate(predict, batches, checked.task, known, thresholds, Path(str(data)).name)
-    if out is not None:
+    if target is not None:
         try:
-            write_json(user_path(out), plain(now))
+            write_json(target, plain(now))
         except OSError as fault:
-            raise ConfigError(f"--out {out} cannot be written ({reason(fault)})") from None
+            raise ConfigError(f"--out {target} cannot be written ({reason(fault)})") from None
     return Monitored(now, known, tuple(drifts(known, now)))
 
 

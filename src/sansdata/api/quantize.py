@@ -28,6 +28,7 @@ from ..tasks import ImageTask
 from ..teachers.base import Teacher, dissect
 from .compress import Compressed, images_for, network_of
 from .distill import distill
+from .outputs import require_free
 from .result import Result, generator_kept
 
 Runtime = Literal["onnx", "pt2"]
@@ -73,16 +74,32 @@ def to_int8(
     says nothing from a batch that ZeroQ distils (of noise without any BatchNorm); 'zeroq' and 'noise' take all from
     such inputs; the name of a method, from the images that a run of it with this teacher and `budget` makes; a run or
     a set of images, or uint8 (N, C, H, W), from those. per: weights have one scale a 'tensor' or a 'channel'. runtime:
-    'onnx' for onnxruntime, 'pt2' for torch's own (needs torchao). Raises ConfigError, DataError, StudentError,
-    MissingLibraryError, and what a run of a method raises.
+    'onnx' for onnxruntime, 'pt2' for torch's own (needs torchao). Raises ConfigError, also where `out` is there
+    already, DataError, StudentError, MissingLibraryError, and what a run of a method raises.
     """
     for name, value, known in (("per", per, Per), ("runtime", runtime, Runtime)):
         if value not in get_args(known):
             raise ConfigError(f"{name}={value!r}: {did_you_mean(str(value), get_args(known))}")
+    path = user_path(out)
+    require_free(path)
+    return integers(model, path, calibrate, per=per, runtime=runtime, task=task, budget=budget, seed=seed)
+
+
+def integers(
+    model: str | Path | Result | nn.Module | Compressed,
+    path: Path,
+    calibrate: Any,
+    *,
+    per: Per = "channel",
+    runtime: Runtime = "onnx",
+    task: Any = None,
+    budget: str = "60s",
+    seed: int = 0,
+) -> Integers:
+    """As `to_int8`, in the place of what stands at `path`."""
     network, about, _, _ = network_of(model, task)
     assert isinstance(about, ImageTask)
     network = network.around(private_copy(network.module, StudentError).cpu().eval())
-    path = user_path(out)
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist")
     inputs, notes = calibration_inputs(calibrate, network, about, model, budget, seed)

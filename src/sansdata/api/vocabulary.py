@@ -18,7 +18,8 @@ from ..tasks import PairTask, task_from_mapping
 from ..tasks.tokens import vocabulary_size
 from ..teachers.writers.prompted import prompts_for
 from ..teachers.writers.sources import is_writer, load_writer
-from ..teachers.writers.vocabulary import tokenizer_of
+from ..teachers.writers.vocabulary import is_of_words, tokenizer_of
+from .outputs import require_free
 
 AT_ONCE = 200
 """Texts of a round, about a tenth as many contexts."""
@@ -43,8 +44,9 @@ def write_vocabulary(
     contexts: a file of yours with one a line, where texts are to be about these; of two texts, which the student reads
     both, their words are kept too, and so are those of contexts that the teacher writes.
 
-    task: a file. out: default is the tokenizer that it names, which need not be there yet. Raises TaskError for a task
-    that is none, TeacherError for a teacher that does not write.
+    task: a file. out: default is the tokenizer that it names, which need not be there yet; an earlier one that was made
+    so gives way. Raises TaskError for a task that is none, TeacherError for a teacher that does not write, ConfigError
+    where any other file stands there.
     """
     if not is_writer(teacher):
         raise TeacherError(
@@ -55,6 +57,7 @@ def write_vocabulary(
     if out is None and not isinstance(named, str):
         raise TaskError(f"{task}: names no tokenizer; say where to write it (--out FILE), or name it there")
     file = user_path(out) if out is not None else Path(task).parent / str(named)
+    require_free(file, ours=is_of_words)
     job = task_from_mapping({**fields, "vocabulary": 2}, str(task), Path(task).parent)
     assert isinstance(job, PairTask)
     writer = load_writer(teacher)

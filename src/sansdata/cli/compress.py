@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ConfigError, RunDirectoryError
-from ..files import exists
+from ..errors import ConfigError
 from ..tasks import load_task
 from . import words
 
@@ -31,10 +30,6 @@ def compress(
     """Prune, quantize, or both in this order; needs images that a run synthesised, no data."""
     if keep is None and bits is None and input_bits is None:
         raise ConfigError("nothing to do: give --keep SHARE to prune, --bits N to quantize, or both")
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"--out {out}: a student file ends in .safetensors")
-    if exists(out):
-        raise RunDirectoryError(f"--out {out} already exists; give another name")
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.compress import prune, quantize
 

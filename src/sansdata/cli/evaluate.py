@@ -8,12 +8,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .. import __version__
 from ..config import parse_override
 from ..errors import ConfigError
+from ..files import read_json, reason, user_path, write_json
 from ..tasks import load_task
 from . import words
 
 Background = Literal["white", "black"]
+RECORD = {"sansdata": __version__, "record": "evaluation"}
+"""What a file of --json begins with."""
 
 
 def evaluate(
@@ -58,6 +62,11 @@ def evaluate(
         raise ConfigError("--attack puts a trigger on images of the model's own task: give them with --data")
     if background and data is None:
         raise ConfigError("--background is of the images of --data: give them")
+    if json_file is not None:
+        from ..api.outputs import require_free
+
+        json_file = user_path(json_file, "--json")
+        require_free(json_file, ours=_is_record, flag="--json")
     tasks: dict[str, Any] | None = None
     for text in few_shot or ():
         key, value = parse_override(text)
@@ -66,7 +75,6 @@ def evaluate(
     from ..api.evaluate import attack_success, transferability
     from ..api.evaluate import evaluate as measure
     from ..api.judge import judge as judged
-    from ..files import reason, write_json
 
     figures: dict[str, Any] = {}
     if judge is not None:
@@ -88,11 +96,20 @@ def evaluate(
     if json_file is not None:
         named = {"transfer": others, "attacks": attacks}
         try:
-            write_json(json_file, figures | {section: value for section, value in named.items() if value})
+            write_json(json_file, RECORD | figures | {section: value for section, value in named.items() if value})
         except OSError as fault:
             raise ConfigError(
                 f"--json {json_file} cannot be written ({reason(fault)}); the figures stand above"
             ) from None
+
+
+def _is_record(file: Path) -> bool:
+    """Whether `file` was written by --json before."""
+    try:
+        record = read_json(file)
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("record") == RECORD["record"]
 
 
 def _say_own(figures: dict[str, Any]) -> None:

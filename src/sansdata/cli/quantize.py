@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from ..errors import RunDirectoryError
-from ..files import exists
 from ..tasks import load_task
 from . import words
 
@@ -45,8 +43,6 @@ def quantize(
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
 ) -> None:
     """Write a classifier of images as INT8: BatchNorm folded, layers evened out, biases corrected, ranges found."""
-    if exists(out):
-        raise RunDirectoryError(f"--out {out} already exists; give another name")
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.quantize import to_int8
 

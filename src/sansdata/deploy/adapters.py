@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..errors import ConfigError, SansdataError, StudentError
-from ..files import write_atomic
+from ..errors import ConfigError, SansdataError, StudentError, TeacherError
+from ..files import is_regular, write_atomic
 from ..kinds.index import input_kind
 from ..kinds.inputs.noise import noise_of
 from ..models.adapters import adapter_tensors, adapters_in, fill_adapters
 from ..models.diffusion.one_step import OneStep
 from ..models.modes import fixed
-from ..models.tensor_file import read_safetensors
+from ..models.tensor_file import read_metadata, read_safetensors
 from ..tasks import Task
 
 KEY = "sansdata.adapters"
@@ -50,6 +50,14 @@ def write_adapters(module: nn.Module, task: Task, file: Path) -> tuple[float, in
         file.unlink(missing_ok=True)
         raise SansdataError(f"{file}: not written, because the adapters disagree with the student by {gap:.2g}")
     return gap, len(written)
+
+
+def is_adapters(file: Path) -> bool:
+    """Whether `file` holds adapters that `write_adapters` wrote."""
+    try:
+        return is_regular(file) and KEY in read_metadata(file)
+    except TeacherError:
+        return False
 
 
 def _difference(module: OneStep, task: Task, file: Path) -> float:

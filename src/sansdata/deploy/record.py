@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from ..engine.seal.phases import record_phase
 from ..figures import Drawing
-from ..files import exclusive, read_record, reason, write_json
+from ..files import exclusive, is_regular, open_regular, read_json, read_record, reason, sha256, write_json
 
 NAME = "exports.json"
 MOST = 500
 """Exports that a run remembers; the oldest go."""
 
 
+def beside(file: Path) -> Path:
+    """FILE.json."""
+    return file.with_name(f"{file.name}.json")
+
+
 def write_beside(file: Path, entry: dict[str, Any]) -> Path:
     """Writes `entry` as FILE.json. Raises OSError."""
-    path = file.with_name(f"{file.name}.json")
-    write_json(path, entry)
-    return path
+    write_json(beside(file), entry)
+    return beside(file)
+
+
+def is_record(path: Path) -> bool:
+    """Whether `path` is a FILE.json that `write_beside` wrote."""
+    return _entry(path) is not None
+
+
+def is_exported(file: Path) -> bool:
+    """Whether `file` is an export, unchanged since the record beside it was written."""
+    entry = _entry(beside(file))
+    return entry is not None and is_regular(file) and entry["sha256"] == sha256(file)
+
+
+def is_self_test(path: Path) -> bool:
+    """Whether `path` is a self-test that travels with an exported file."""
+    try:
+        with open_regular(path, 1 << 62) as file, zipfile.ZipFile(file) as archive:
+            return {"answers.npy", "about.npy"} <= set(archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _entry(path: Path) -> dict[str, Any] | None:
+    try:
+        entry = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return entry if isinstance(entry, dict) and {"sansdata", "format", "sha256", "name"} <= set(entry) else None
 
 
 def add_to_run(run_dir: Path, entry: dict[str, Any]) -> str:

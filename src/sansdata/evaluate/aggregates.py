@@ -21,7 +21,7 @@ from torch import Tensor
 from ..columns import Inputs, count
 from ..config import Strict, validate
 from ..errors import DataError
-from ..files import read_json, reason
+from ..files import is_regular, read_json, reason
 from ..tasks import Task
 from .equal_mass import equal_mass_edges
 from .labelled import Predict
@@ -78,6 +78,14 @@ def read_aggregates(path: Path) -> Aggregates:
     if not isinstance(fields, dict):
         raise DataError(f"{path}: expected an object with inputs and scores, got a {type(fields).__name__}")
     return validate(Aggregates, fields, str(path), error=DataError)
+
+
+def is_aggregates(path: Path) -> bool:
+    """Whether `read_aggregates` reads it."""
+    try:
+        return is_regular(path) and bool(read_aggregates(path))
+    except DataError:
+        return False
 
 
 def aggregate(

@@ -14,7 +14,7 @@ import jinja2
 
 from ..config import dump_yaml
 from ..engine.guard.ledger import undeclared
-from ..files import is_regular, sha256
+from ..files import is_regular, open_regular, sha256
 from . import facts, sealed
 from .findings import figures
 from .paired import interval_of, paired
@@ -22,6 +22,7 @@ from .read import Run, read_run
 from .words import clip, count, moment, value_of
 
 STUDENT = "student.safetensors"
+LIBRARY = "sansdata"
 PIPELINES = {
     ("image", "classes"): "image-classification", ("image", "masks"): "image-segmentation",
     ("table", "classes"): "tabular-classification", ("tokens", "classes"): "text-classification",
@@ -54,6 +55,16 @@ def card_of(run_dir: Path, word: Mapping[str, Any] | None = None) -> str:
     return f"---\n{dump_yaml(front_matter(run, name, word))}---\n\n{body}"
 
 
+def is_card(file: Path) -> bool:
+    """Whether `file` is a card as `card_of` makes them."""
+    try:
+        with open_regular(file, 1 << 62) as opened:
+            head = opened.read(4096)
+    except OSError:
+        return False
+    return head.startswith(b"---\n") and f"\nlibrary_name: {LIBRARY}\n".encode() in head
+
+
 def front_matter(run: Run, name: str, word: Mapping[str, Any]) -> dict[str, Any]:
     """What a hub reads: license, tags, the model it was made of, and its measured figures."""
     pipeline = PIPELINES.get(run.task.pair) if run.task is not None else None
@@ -61,7 +72,7 @@ def front_matter(run: Run, name: str, word: Mapping[str, Any]) -> dict[str, Any]
     base = Path(teacher.at("source").text()).name
     return {
         "license": clip(str(word.get("license") or "other"), 60),
-        "library_name": "sansdata",
+        "library_name": LIBRARY,
         **({"pipeline_tag": pipeline} if pipeline else {}),
         "tags": ["data-free-distillation", "knowledge-distillation", clip(method, 40)],
         **({"base_model": clip(base, 96)} if base else {}),

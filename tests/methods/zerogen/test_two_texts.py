@@ -12,7 +12,7 @@ import torch
 from sansdata.api.vocabulary import write_vocabulary
 from sansdata.config import dump_yaml
 from sansdata.engine.session import Session
-from sansdata.errors import TeacherError
+from sansdata.errors import ConfigError, TeacherError
 from sansdata.figures import values
 from sansdata.kinds.index import input_kind
 from sansdata.methods.index import choose_method, method_config
@@ -162,3 +162,8 @@ def test_a_vocabulary_has_the_words_of_first_texts_too(tmp_path: Path) -> None:
     made = (tmp_path / "made.json").read_text()
     assert all(f'"{word}"' in made for word in ("rare", "nobody", "w1"))
     assert done.texts == 50
+    made = write_vocabulary(str(tmp_path / "writer.safetensors"), tmp_path / "task.yaml", texts=10)
+    (tmp_path / "made.json").write_text((tmp_path / "made.json").read_text().replace("WordLevel", "BPE"))
+    with pytest.raises(ConfigError, match=r"made\.json: is there already"):
+        write_vocabulary(str(tmp_path / "writer.safetensors"), tmp_path / "task.yaml", texts=10)
+    assert made.texts == 10
