@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sansdata.code_named import code_of
 from sansdata.config import dump_yaml, parse_override, parse_yaml, set_dotted
 from sansdata.errors import ConfigError, MethodError, TaskError, UserError
+from sansdata.federated.settings import FederateSettings
 from sansdata.methods.index import METHODS, find_method, merged, method_config
 from sansdata.settings import Budget, RunSettings, parse_budget, resolve_settings
 from sansdata.tasks import KNOWN_TASKS, ImageTask, load_task
@@ -173,7 +174,8 @@ def test_a_dotted_key_lands_where_it_says(path, value):
 @quick
 @given(
     seed=st.integers(0, 2**63 - 1), strict=st.booleans(), hint=st.floats(0, 1e6), attention=st.floats(0, 1e6),
-    seconds=st.floats(1e-3, 1e6), method=words(8), budget=st.none() | st.sampled_from(["10m", "5e4samples"]),
+    seconds=st.floats(1e-3, 1e6), method=words(8).filter(bool),
+    budget=st.none() | st.sampled_from(["10m", "5e4samples"]),
     options=st.dictionaries(words(5).filter(bool), finite | st.lists(finite, max_size=2), max_size=3),
 )  # fmt: skip
 def test_resolved_settings_written_and_read_are_the_same(tmp_path_factory, seed, strict, hint, attention, seconds,
@@ -350,3 +352,21 @@ def test_a_spec_that_only_has_a_colon_names_no_code(spec: str) -> None:
     """Else the settings file of such a run could not be taken up again."""
     assert code_of(spec) is None
     assert code_of("my.module:network@weights.pt") == "my.module:network"
+
+
+TEXTS = ("teacher", "teacher_key", "student", "method", "pool", "images_of", "preset", "budget", "device")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_an_empty_text_names_nothing_and_leaves_nothing_out(name: str) -> None:
+    """`--budget "$BUDGET"` of a variable that is not set ran for the method's own size, a whole night."""
+    with pytest.raises(ConfigError, match=name):
+        resolve_settings(None, {name: ""})
+    with pytest.raises(ConfigError, match="helpers"):
+        resolve_settings(None, {"helpers": [""]})
+
+
+@pytest.mark.parametrize("name", ["data", "network", "method", "preset", "device"])
+def test_an_empty_text_names_nothing_in_a_federated_run_either(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        FederateSettings(**{"data": "digits", name: ""})

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
@@ -38,6 +38,9 @@ class Strict(pydantic.BaseModel, metaclass=_Explaining):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Text = Annotated[str, pydantic.Field(min_length=1)]
+"""A text that names something. An empty one, as of a variable that is not set, would name the folder one is in, or be
+taken for a setting that was left out."""
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from .code_named import require_code_named
-from .config import Strict, parse_override, read_yaml, set_dotted, validate
+from .config import Strict, Text, parse_override, read_yaml, set_dotted, validate
 from .errors import ConfigError
 
 
@@ -263,23 +263,23 @@ class RunSettings(Grown):
         "bits", "teacher_gradients", "sealed", "teacher_key", "images_of", "teacher_shards",
     )  # fmt: skip
 
-    teacher: str = "a module in Python"
-    teacher_key: str | None = pydantic.Field(
+    teacher: Text = "a module in Python"
+    teacher_key: Text | None = pydantic.Field(
         default=None, description="the file of the public key by which the teacher's bundle must be signed"
     )
-    helpers: tuple[str, ...] = pydantic.Field(default=(), description="further models that help to make the inputs")
+    helpers: tuple[Text, ...] = pydantic.Field(default=(), description="further models that help to make the inputs")
     task: str | dict[str, Any] = ""
-    student: str = "shrink:0.5"
+    student: Text = "shrink:0.5"
     inherit: bool = pydantic.Field(default=False, description="start from the teacher's weights where they fit")
-    method: str = "auto"
-    pool: str | None = pydantic.Field(default=None, description="images that are not the teacher's data")
-    images_of: str | None = pydantic.Field(
+    method: Text = "auto"
+    pool: Text | None = pydantic.Field(default=None, description="images that are not the teacher's data")
+    images_of: Text | None = pydantic.Field(
         default=None, description="an earlier run of the same teacher and method, with whose images to begin"
     )
-    preset: str = "default"
+    preset: Text = "default"
     budget: str | None = None
     seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
-    device: str = "auto"
+    device: Text = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: int = pydantic.Field(default=0, ge=0, le=1024, description="0 leaves torch's own choice")
     strict: bool = False
@@ -299,6 +299,16 @@ class RunSettings(Grown):
         default="none", description="where a teacher that no device has room for lies: in shares, or over devices"
     )
     engine: EngineSettings = EngineSettings()
+
+    @pydantic.field_validator("budget")
+    @classmethod
+    def _is_amount(cls, budget: str | None) -> str | None:
+        if budget is not None:
+            try:
+                parse_budget(budget)
+            except ConfigError as fault:
+                raise ValueError(fault) from None
+        return budget
 
     @property
     def parts(self) -> dict[str, Strict]:

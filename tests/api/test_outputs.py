@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import sansdata
 from sansdata.api.outputs import require_free
 from sansdata.cli.main import app
-from sansdata.errors import ConfigError
+from sansdata.errors import ConfigError, DataError, TeacherError
 
 WRITE: dict[str, tuple[str, Callable[[Path, Path], Any]]] = {
     "pt2": ("x.pt2", lambda run, out: sansdata.export(run, "pt2", out)),
@@ -90,5 +90,15 @@ def test_a_student_file_has_its_ending(run: Path, tmp_path: Path) -> None:
 def test_a_place_that_is_none_is_said_with_the_flag(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name another with --json"):
         require_free(tmp_path / "none" / "x.json", flag="--json")
-    with pytest.raises(ConfigError, match="is there already; name another file with --json"):
+    with pytest.raises(ConfigError, match="names no file; name one with --json"):
         _evaluate("run", "")
+
+
+def test_an_empty_name_of_images_is_not_the_run_itself(run: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "x.safetensors")
+    done = CliRunner().invoke(app, ["compress", str(run), "--keep", "0.5", "--images", "", "--out", out])
+    assert isinstance(done.exception, DataError)
+    with pytest.raises(ConfigError, match="names no file"):
+        sansdata.export(run, "onnx", Path())
+    with pytest.raises(TeacherError, match="names no file"):
+        sansdata.convert(Path())

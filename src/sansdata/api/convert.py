@@ -53,7 +53,9 @@ def convert(file: str | Path, key: str | None = None, out: str | Path | None = N
     key that it has not, more than is ever read again, or an output that cannot be written; UnsafeFileError for a file
     that lies about its contents.
     """
-    source = Path(file)
+    source = user_path(file, "file")
+    if not source.name:
+        raise TeacherError(f"'{source}' names no file of weights")
     target = user_path(out) if out is not None else _default(source)
     require_free(target)
     contents, left_out = _contents(source)

@@ -84,7 +84,7 @@ def finetune(
     module, task, file, run = _student(student)
     if task.pair[1] != "classes":
         raise ConfigError(f"fine-tuning is of classifiers, and this task is {' x '.join(task.pair)}")
-    made = synthetic_answers(synthetic or run, task) if settings.synthetic else None
+    made = synthetic_answers(run if synthetic is None else synthetic, task) if settings.synthetic else None
     cases = load_cases(data, task, read_manifest(manifest, None if groups is None else tuple(groups)), background)
     folds = three_folds(cases, seed)
     parent, before = sha256(file), Network.of(module, task)

@@ -16,6 +16,8 @@ def require_free(*files: Path, ours: Callable[[Path], bool] = lambda file: False
     ours: whether a file is an earlier one of the same verb, which gives way. flag: by which another is named.
     """
     for file in files:
+        if not file.name:  # '', or the folder one is in
+            raise ConfigError(f"'{file}' names no file; name one with {flag}")
         if os.path.lexists(file) and not ours(file):
             raise ConfigError(f"{file}: is there already; name another file with {flag}")
         if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):

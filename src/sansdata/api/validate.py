@@ -19,8 +19,8 @@ from ..errors import ConfigError, DataError, TeacherError
 from ..evaluate.head_inputs import head_inputs
 from ..evaluate.labelled import answers
 from ..evaluate.snapshots import predictor
-from ..models.modes import borrowed, usual_modes
 from ..files import user_path
+from ..models.modes import borrowed, usual_modes
 from ..runtime import Runtime, resolve_device
 from ..teachers.base import Teacher, fingerprint
 from ..validation import record

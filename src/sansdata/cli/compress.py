@@ -33,7 +33,7 @@ def compress(
     job = load_task(task).model_dump(mode="json") if task else None
     from ..api.compress import prune, quantize
 
-    source, done = images or model, None
+    source, done = model if images is None else images, None
     if keep is not None:
         last = out if bits is None and input_bits is None else None
         done = prune(model, source, keep, steps, task=job, out=last, device=device)

@@ -15,7 +15,7 @@ from ..config import dump_yaml
 from ..errors import ConfigError, RunDirectoryError, SansdataError, first_line
 from ..files import exists, user_path
 from ..process_group import is_first_process
-from ..settings import RunSettings, parse_budget, resolve_settings
+from ..settings import RunSettings, resolve_settings
 from ..tasks import load_task
 from . import words
 from .export import Target, lines_of
@@ -203,5 +203,3 @@ def _check_early(settings: RunSettings) -> None:
         raise ConfigError("--task TASK is needed: a YAML file or a known name (see `sansdata list models`)")
     if settings.task:
         load_task(settings.task)
-    if settings.budget:
-        parse_budget(settings.budget)

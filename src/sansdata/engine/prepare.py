@@ -159,7 +159,7 @@ def prepare(
 ) -> Prepared:
     """Loads, checks and connects everything. method: a class in place of the one that the settings name. Raises
     UserError and its kin, each with the mend."""
-    budget = parse_budget(settings.budget) if settings.budget else None
+    budget = None if settings.budget is None else parse_budget(settings.budget)
     if settings.method != "auto":  # a wrong option answers before a large teacher is read
         method_config(method or settings.method, settings.preset, settings.options)
     loaded = load(settings, teacher, student, partial(_say_costs, settings, budget, method))

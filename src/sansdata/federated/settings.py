@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from ..config import Strict
+from ..config import Strict, Text
 
 BatchNorm = Literal["average", "local", "frozen", "group"]
 Scheme = Literal[
@@ -43,11 +43,11 @@ class FederateSettings(Strict):
     stay as the server first sent them, and clients use them in training too. 'group': GroupNorm in place of BatchNorm.
     """
 
-    data: str
+    data: Text
     task: str | dict[str, Any] = ""
-    network: str = "fedgen-cnn"
-    method: str = "fedavg"
-    preset: str = "default"
+    network: Text = "fedgen-cnn"
+    method: Text = "fedavg"
+    preset: Text = "default"
     clients: int = pydantic.Field(default=20, ge=1, le=100_000)
     active: int | None = pydantic.Field(default=None, ge=1, description="of each round; None is half of them")
     rounds: int = pydantic.Field(default=50, ge=1)
@@ -59,7 +59,7 @@ class FederateSettings(Strict):
     holdout: int = pydantic.Field(default=0, ge=0, description="images of the training set to test on instead")
     local_only: bool = pydantic.Field(default=True, description="at the end, also train each client by itself")
     seed: int = pydantic.Field(default=0, ge=0, lt=2**31)
-    device: str = "auto"
+    device: Text = "auto"
     threads: int = pydantic.Field(default=0, ge=0, le=1024)
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
 

@@ -10,8 +10,8 @@ from torch import nn
 from ...config import validate
 from ...errors import ConfigError
 from ...federated.settings import FederateSettings
-from ...models.modes import usual_modes
 from ...files import user_path
+from ...models.modes import usual_modes
 from ..result import TaskLike, task_field
 from .clients import Client, Clients
 from .result import FederatedRun

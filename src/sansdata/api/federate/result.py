@@ -12,8 +12,8 @@ from torch import nn
 
 from ...engine.run_directory import RunDirectory
 from ...errors import RunDirectoryError, StudentError, TeacherError
-from ...models.modes import usual_modes
 from ...files import absolute
+from ...models.modes import usual_modes
 from ...models.saved import read_model
 from ...tasks import Task
 from ...teachers.student_file import restore
