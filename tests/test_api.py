@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import subprocess
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from cases import CASES, IMAGE_ROWS
 from tiny import ENGINE, Plain, Tiny, differing, make_module, make_student, make_task, method_of, needs_pool
 
 import sansdata
-from sansdata.errors import ConfigError, DataError, RunDirectoryError, StudentError, TaskError, UserError
+from sansdata.errors import ConfigError, DataError, MethodError, RunDirectoryError, StudentError, TaskError, UserError
 from sansdata.teachers.base import fingerprint
 
 OPTIONS = CASES["noise"].options
@@ -228,6 +230,19 @@ def test_check(tiny: Tiny) -> None:
         (UserError, {"student": "nothing"}),
         (TaskError, {"task": None}),
         (TaskError, {"task": {"kind": "image"}}),
+        (TaskError, {"task": 5}),
+        (ConfigError, {"out": None}),
+        (ConfigError, {"out": b"run"}),
+        (ConfigError, {"options": "transfer.batch=8"}),
+        (ConfigError, {"options": {"transfer": {"batch": object()}}}),
+        (ConfigError, {"settings": ["threads"]}),
+        (ConfigError, {"settings": {1: 2}}),
+        (ConfigError, {"pool": ["folder"]}),
+        (ConfigError, {"sign": 5, "sealed": True}),
+        (ConfigError, {"on_step": 5}),
+        (ConfigError, {"on_step": lambda step: None}),
+        (MethodError, {"method": None}),
+        (MethodError, {"method": functools.partial(print)}),
     ],
 )
 def test_wrong_arguments_are_user_errors(fault: type, given: dict[str, Any], tiny: Tiny, tmp_path: Path) -> None:
@@ -235,6 +250,19 @@ def test_wrong_arguments_are_user_errors(fault: type, given: dict[str, Any], tin
     with pytest.raises(fault):
         sansdata.distill(tiny.teacher, **(good | given))
     assert not (tmp_path / "run").exists()
+
+
+def test_numbers_of_numpy_and_torch_are_the_numbers_that_they_are(tiny: Tiny, tmp_path: Path) -> None:
+    """A sweep over an array: the settings were refused by their writer, once everything was prepared."""
+    task = make_task().model_dump(mode="json") | {"classes": np.int64(4), "mean": np.array([0.5])}
+    rate = torch.tensor(0.5)
+    result = sansdata.distill(
+        tiny.teacher, "shrink:0.25", "noise", "1steps", tmp_path / "run", np.int64(3), task=task,
+        options={"transfer": {"batch": np.int64(8), "lr": rate}}, settings={"threads": 1, "engine": ENGINE},
+    )  # fmt: skip
+    written = yaml.safe_load((result.run_dir / "config.yaml").read_text())
+    assert (written["seed"], written["task"]["classes"], written["task"]["mean"]) == (3, 4, [0.5])
+    assert (written["options"]["transfer"]["batch"], written["options"]["transfer"]["lr"]) == (8, 0.5)
 
 
 def test_wrong_places(tiny: Tiny, tmp_path: Path, from_specs: sansdata.Result) -> None:

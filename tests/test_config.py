@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sansdata.code_named import code_of
-from sansdata.config import dump_yaml, parse_override, parse_yaml, set_dotted
+from sansdata.config import dump_yaml, parse_override, parse_yaml, plain, set_dotted, validate
 from sansdata.errors import ConfigError, MethodError, TaskError, UserError
 from sansdata.federated.settings import FederateSettings
 from sansdata.methods.index import METHODS, find_method, merged, method_config
@@ -370,3 +372,18 @@ def test_an_empty_text_names_nothing_and_leaves_nothing_out(name: str) -> None:
 def test_an_empty_text_names_nothing_in_a_federated_run_either(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         FederateSettings(**{"data": "digits", name: ""})
+
+
+def test_what_a_file_cannot_hold_is_named_by_its_place() -> None:
+    odd = {"a": MappingProxyType({"b": (np.float32(0.5), np.bool_(True), np.arange(2), Path("x"), None)})}
+    assert plain(odd) == {"a": {"b": [0.5, True, [0, 1], "x", None]}}
+    assert type(plain(np.float64(1))) is float
+    for value in (object(), b"x", {1}):
+        with pytest.raises(ValueError, match=r"a\.b\.0 is of the type"):
+            plain({"a": {"b": [value]}})
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="nested deeper"):
+        plain({"a": endless})
+    with pytest.raises(ConfigError, match="as a mapping, got 5"):
+        validate(RunSettings, 5, "settings")  # type: ignore[arg-type]

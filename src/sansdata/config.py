@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,10 +47,37 @@ Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 def validate(model: type[Model], fields: Mapping[str, Any], where: str, error: type[UserError] = ConfigError) -> Model:
     """`model` from `fields`. Raises `error` with every faulty field, what came, and the nearest known name."""
+    if not isinstance(fields, Mapping):
+        raise error(f"{where}: expected settings by their names, as a mapping, got {_short(fields)}")
     try:
         return model.model_validate(dict(fields))
     except pydantic.ValidationError as fault:
         raise error(_explained(model, fault, where)) from None
+
+
+def plain(value: Any, place: str = "") -> Any:
+    """`value` as a file of settings could hold it, so that it can be written into one: numbers and arrays of NumPy and
+    torch as plain ones, a path as text, any mapping as a dict; a section that was made in Python stays.
+
+    place: where it stands, 'a.b'. Raises ValueError that names the place of anything else.
+    """
+    if place.count(".") > MAX_DEPTH:
+        raise ValueError(f"{place[:80]}: nested deeper than {MAX_DEPTH} levels")
+    if callable(getattr(value, "tolist", None)):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item, f"{place}.{key}" if place else str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{place}.{number}") for number, item in enumerate(value)]
+    if value is None or isinstance(value, (bool, int, float, str, pydantic.BaseModel)):
+        return value
+    raise ValueError(f"{place or 'it'} is of the type {type(value).__name__}, which no file of settings can hold")
+
+
+Options = Annotated[dict[str, Any], pydantic.BeforeValidator(plain)]
+"""The settings of a method, which the method checks."""
 
 
 def _explained(model: type[pydantic.BaseModel], fault: pydantic.ValidationError, where: str) -> str:

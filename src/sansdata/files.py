@@ -43,7 +43,7 @@ def user_path(path: Any, name: str = "out") -> Path:
     """
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or not text:
-        raise ConfigError(f"{name}: expected a path as a text or a Path, got {str(path)[:80] or 'an empty text'!r}")
+        raise ConfigError(f"{name}: expected a path as a text or a Path, got {path!r:.80}")
     require_utf8(text, name)
     return Path(os.path.expanduser(text))
 

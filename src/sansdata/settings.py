@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from .code_named import require_code_named
-from .config import Strict, Text, parse_override, read_yaml, set_dotted, validate
+from .config import Options, Strict, Text, parse_override, plain, read_yaml, set_dotted, validate
 from .errors import ConfigError
 
 
@@ -268,7 +268,7 @@ class RunSettings(Grown):
         default=None, description="the file of the public key by which the teacher's bundle must be signed"
     )
     helpers: tuple[Text, ...] = pydantic.Field(default=(), description="further models that help to make the inputs")
-    task: str | dict[str, Any] = ""
+    task: Annotated[str | dict[str, Any], pydantic.BeforeValidator(plain)] = ""
     student: Text = "shrink:0.5"
     inherit: bool = pydantic.Field(default=False, description="start from the teacher's weights where they fit")
     method: Text = "auto"
@@ -284,7 +284,7 @@ class RunSettings(Grown):
     threads: int = pydantic.Field(default=0, ge=0, le=1024, description="0 leaves torch's own choice")
     strict: bool = False
     sealed: bool = pydantic.Field(default=False, description="strict, without any connection, and on the record")
-    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    options: Options = pydantic.Field(default_factory=dict)
     features: FeatureTerms = FeatureTerms()
     update: Literal["plain", "retain"] = "plain"
     retain: RetainSettings = RetainSettings()

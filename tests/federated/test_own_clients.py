@@ -75,9 +75,11 @@ def test_client_models_of_an_own_network_after_a_change_of_folder(tmp_path, monk
         ({"a": (np.zeros((0, 8, 8, 1), np.uint8), np.zeros(0, np.int64))}, DataError, "no images"),
         ({"a": (np.zeros((1, 8, 8, 1), np.uint8), np.array([0]))}, DataError, "one image"),
         ({"a": 7}, DataError, "expected a set's name"),
+        (2.5, ConfigError, "expected how many"),
+        ("digits", ConfigError, "expected how many"),
         ({"a": (1, 2, 3)}, DataError, "expected a set's name"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_wrong_clients_are_one_error_by_name_and_leave_nothing(clients, error, text, tmp_path):
     with pytest.raises(error, match=text):

@@ -129,6 +129,19 @@ class OtherTargets(Drawn):
         return batch
 
 
+class LogitsAlone(Drawn):
+    def transfer_batch(self) -> Batch:
+        batch = super().transfer_batch()
+        return Batch(batch.inputs, teacher_outputs=torch.zeros(8, 4))  # type: ignore[arg-type]
+
+
+class OneWeight(Drawn):
+    def transfer_batch(self) -> Batch:
+        batch = super().transfer_batch()
+        batch.weights = torch.tensor(1.0)
+        return batch
+
+
 class ImagesAlone(Drawn):
     def transfer_batch(self) -> Any:
         return self.images()
@@ -160,6 +173,8 @@ SLIPS = {
     PlanWithoutTransfer: r"plan\(config, 4\) gave \{'acquire': 4\}; .* 'transfer': 4",
     PlanOfNobody: r"counts moves 'dream', and PlanOfNobody has no method of that name",
     OtherTargets: r"transfer_batch\(\) gave 8 inputs and 3 targets",
+    LogitsAlone: r"transfer_batch\(\) gave a Tensor as teacher_outputs; expected Outputs",
+    OneWeight: r"transfer_batch\(\) gave 8 inputs and 0 weights",
     ImagesAlone: r"transfer_batch\(\) returned Tensor; expected a Batch",
     PlainState: r"state\(\) names 'images', a Tensor without state_dict",
 }

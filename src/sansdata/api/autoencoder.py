@@ -71,7 +71,7 @@ def write_autoencoder(
     COLUMN=LEVEL,... for these levels against the others. positive: the class that it is good to be given, by name;
     the second without. settings: of AutoencoderSettings. Raises ConfigError, DataError, TaskError.
     """
-    folder, chosen = user_path(out), validate(AutoencoderSettings, dict(settings or {}), "autoencoder")
+    folder, chosen = user_path(out), validate(AutoencoderSettings, settings or {}, "autoencoder")
     if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already; give the name of a new directory")
     job = _table_task(data, task)

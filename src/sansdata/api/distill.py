@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,12 @@ def distill(
 
     Raises UserError before step 0 for wrong input, Interrupted after a signal (then `resume=True` continues).
     """
+    method_class = None if isinstance(method, str) else find_method(method)
+    _require_called(on_step)
     named: dict[str, Any] = {
         "method": name_of(method), "preset": preset, "budget": budget, "seed": seed, "strict": strict,
-        "sealed": sealed, "options": dict(options or {}), "pool": None if pool is None else str(pool),
+        "sealed": sealed, "options": {} if options is None else options,
+        "pool": str(pool) if isinstance(pool, Path) else pool,
     }  # fmt: skip
     teacher = teacher_or_spec(teacher, task)
     if isinstance(teacher, str):
@@ -79,8 +83,7 @@ def distill(
     else:
         named["student"] = f"a {type(student).__name__} in Python"
         student = private_copy(student, StudentError)
-    method_class = None if isinstance(method, str) else find_method(method)
-    others = _others(settings or {}, named)
+    others = _others({} if settings is None else settings, named)
     resolved_settings = validate(RunSettings, others | named, "distill")
     command = f"sansdata.distill(method={name_of(method)!r}, budget={budget!r}, seed={seed})"
     source = None if isinstance(teacher, str) else teacher
@@ -97,13 +100,29 @@ def distill(
 
 def _others(settings: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` without surprises. Raises ConfigError for what is unknown, or an argument of `distill` itself."""
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"distill: settings: expected a mapping of settings by their names, got {settings!r:.80}")
     for name in settings:
         if name in (*named, "teacher", "task", "student"):
             raise ConfigError(f"distill: '{name}' is an argument of its own; leave it out of settings")
         if name not in RunSettings.model_fields:
             known = [field for field in RunSettings.model_fields if field not in named]
-            raise ConfigError(f"distill: unknown setting '{name}'. {did_you_mean(name, known)}")
+            raise ConfigError(f"distill: unknown setting '{name}'. {did_you_mean(str(name), known)}")
     return dict(settings)
+
+
+def _require_called(on_step: Any) -> None:
+    """Raises ConfigError, before anything is prepared, for what cannot be called with (step, losses)."""
+    if on_step is None:
+        return
+    if not callable(on_step):
+        raise ConfigError(f"on_step is {on_step!r:.80}: expected a function that takes (step, losses)")
+    try:
+        inspect.signature(on_step).bind(1, {})
+    except ValueError:  # one that does not say what it takes
+        return
+    except TypeError as fault:
+        raise ConfigError(f"on_step is called with (step, losses), and does not take that: {fault}") from None
 
 
 def distill_settings(

@@ -69,7 +69,7 @@ def write_picture_autoencoder(
     own. sensitive: the name of that array, or ARRAY=NAME,... to name the groups. task: of images and classes. settings:
     of PictureAutoencoderSettings. Raises ConfigError, DataError, TaskError.
     """
-    folder, chosen = user_path(out), validate(PictureAutoencoderSettings, dict(settings or {}), "autoencoder")
+    folder, chosen = user_path(out), validate(PictureAutoencoderSettings, settings or {}, "autoencoder")
     if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already; give the name of a new directory")
     job = load_task(task_field(task))

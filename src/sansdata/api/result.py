@@ -17,7 +17,7 @@ from ..code_named import code_of
 from ..compress.quant_relu import put_stairs_of, resolutions
 from ..deploy.bundle import Deployable
 from ..engine.run_directory import RunDirectory
-from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TeacherError
+from ..errors import ConfigError, RunDirectoryError, SansdataError, StudentError, TaskError, TeacherError
 from ..files import absolute, exists, is_regular
 from ..models.copying import unwrapped, without_shape
 from ..models.modes import usual_modes, writing_mode
@@ -34,7 +34,7 @@ from ..teachers.students import materialised
 
 BEST_FILE = "student.best.safetensors"
 
-TaskLike = Task | str | Mapping[str, Any] | None
+TaskLike = Task | str | Path | Mapping[str, Any] | None
 
 
 @dataclass
@@ -143,10 +143,16 @@ def generator_kept() -> contextlib.AbstractContextManager:
 
 
 def task_field(task: TaskLike) -> Any:
-    """A task as settings hold it: a mapping, or the name that the user gave."""
+    """A task as settings hold it: a mapping, or the name that the user gave. Raises TaskError for anything else."""
     if isinstance(task, Task):
         return task.model_dump(mode="json")
-    return "" if task is None else task if isinstance(task, str) else dict(task)
+    if task is None or isinstance(task, str):
+        return task or ""
+    if isinstance(task, Path):
+        return str(task)
+    if not isinstance(task, Mapping):
+        raise TaskError(f"task is {task!r:.80}: expected a Task, its fields as a mapping, a known name, or a YAML file")
+    return dict(task)
 
 
 def teacher_or_spec(teacher: Any, task: TaskLike) -> Teacher | str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
-from ..config import Strict, Text
+from ..config import Options, Strict, Text, plain
 
 BatchNorm = Literal["average", "local", "frozen", "group"]
 Scheme = Literal[
@@ -44,7 +44,7 @@ class FederateSettings(Strict):
     """
 
     data: Text
-    task: str | dict[str, Any] = ""
+    task: Annotated[str | dict[str, Any], pydantic.BeforeValidator(plain)] = ""
     network: Text = "fedgen-cnn"
     method: Text = "fedavg"
     preset: Text = "default"
@@ -61,7 +61,7 @@ class FederateSettings(Strict):
     seed: int = pydantic.Field(default=0, ge=0, lt=2**31)
     device: Text = "auto"
     threads: int = pydantic.Field(default=0, ge=0, le=1024)
-    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    options: Options = pydantic.Field(default_factory=dict)
 
     @property
     def active_clients(self) -> int:

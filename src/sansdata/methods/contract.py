@@ -9,7 +9,7 @@ import torch
 
 from .. import columns
 from ..config import Strict
-from ..contracts import Batch, Losses, Stateful
+from ..contracts import Batch, Losses, Outputs, Stateful
 from ..errors import MethodError
 from ..method import Method
 
@@ -92,10 +92,18 @@ def require_batch(method: Method, batch: Any) -> Batch:
         raise MethodError(f"{name} gave a batch without inputs")
     parts = {"targets": batch.targets, "weights": batch.weights}
     if batch.teacher_outputs is not None:
+        if not isinstance(batch.teacher_outputs, Outputs):
+            raise MethodError(
+                f"{name} gave a {type(batch.teacher_outputs).__name__} as teacher_outputs; expected Outputs, such as "
+                "context.teach(inputs) gives: Batch(inputs, Outputs(answers))"
+            )
         parts["teacher_outputs"] = batch.teacher_outputs.value
     for part, value in parts.items():
-        if value is not None and len(value) != count:
-            raise MethodError(f"{name} gave {count} inputs and {len(value)} {part}; they must be of the same samples")
+        if value is None:
+            continue
+        given = len(value) if getattr(value, "ndim", 1) else 0  # a single number has no length
+        if given != count:
+            raise MethodError(f"{name} gave {count} inputs and {given} {part}; they must be of the same samples")
     return batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ def federate(
     exactly), SansdataError where no reply of any client could be taken.
     """
     own = None if isinstance(clients, int) else clients
+    if own is not None and (isinstance(own, str) or not isinstance(own, (Mapping, Sequence))):
+        raise ConfigError(
+            f"clients={own!r:.80}: expected how many, or {{name: images}} of your own, or a list of images"
+        )
     if (data is None) == (own is None):
         raise ConfigError("federate: give one of both: a set that is dealt out, or clients={name: images} of their own")
     if own is not None and not len(own):
