@@ -18,7 +18,10 @@ from cases import CASES
 from processes import Job, nursery
 from safetensors.torch import save_file
 from tiny import Plain, Tiny, make_module, tensors
+from typer.testing import CliRunner
 
+from sansdata.cli.main import app
+from sansdata.errors import ConfigError
 from sansdata.methods.index import METHODS
 
 VERBS = ("distill", "check", "evaluate", "export", "report", "reproduce", "list", "demo", "doctor")
@@ -237,6 +240,19 @@ def test_wrong_input_ends_with_2_and_a_word_that_helps(what: str, tiny: Tiny, fi
     job = sansdata(tmp_path, *[places.get(part, part) for part in argv])
     fails(job, 2, word.replace("OUT", str(out)))
     assert not out.exists()
+
+
+@pytest.mark.parametrize("verb", [["distill", "--teacher", "x"], ["federate", "--data", "digits"], ["demo"]])
+def test_a_home_folder_in_out_is_the_users(verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell leaves the '~' of --out=~/run as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    task = [] if verb == ["demo"] else ["--task", "digits"]
+    done = CliRunner().invoke(app, [*verb, *task, "--out=~/run"])
+    assert f"{tmp_path / 'run'} already exists" in str(done.exception)
+    assert isinstance(CliRunner().invoke(app, [*verb, *task, "--out", "r\udcff"]).exception, ConfigError)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_an_unsuitable_teacher_ends_with_2(tiny: Tiny, tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from sansdata import files
 from sansdata.errors import ConfigError
+from sansdata.reproduce.teachers import cache
+from sansdata.synthesis.voices import store
+from sansdata.teachers.service.journal import journal_path
 
 
 @pytest.fixture
@@ -148,3 +151,23 @@ def test_a_users_path_has_their_home_in_it(tmp_path: Path, monkeypatch: pytest.M
     assert files.user_path("run/~") == Path("run/~")
     monkeypatch.chdir(tmp_path)
     assert files.absolute(Path("a/../run")) == tmp_path / "a" / ".." / "run"  # 'a' may be a link: nothing is shortened
+
+
+@pytest.mark.parametrize("named", ["", "caches", "./caches", "~/caches"])
+def test_a_cache_lies_in_the_home_folder_where_nothing_whole_is_named(named, tmp_path, monkeypatch):
+    """An empty XDG_CACHE_HOME put paid answers into the folder that one was in, where no other run found them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    assert {files.cache_root(), journal_path("x").parents[1], store().parent, cache().parent} == {
+        tmp_path / ".cache" / "sansdata"
+    }
+
+
+def test_a_cache_needs_no_home_where_it_is_named_and_says_so_where_it_does(tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])  # as of a container's user without an entry
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert {journal_path("x").parents[1], store().parent, cache().parent} == {tmp_path / "sansdata"}
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with pytest.raises(ConfigError, match="set HOME, or XDG_CACHE_HOME"):
+        files.cache_root()

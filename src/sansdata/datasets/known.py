@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..files import cache_root
 from ..tasks import KNOWN_TASKS
 from . import npz
 from .fit import numbers
@@ -147,7 +148,7 @@ def _download(name: str, split: str) -> ImageSet:
         OSError,
     ) as fault:  # a torchvision built for another torch raises the latter two
         raise DataError(_advice(name, f"torchvision cannot be imported: {fault}")) from None
-    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sansdata"
+    root = cache_root()
     try:
         source: Any = getattr(sets, _TORCHVISION[name])(root=str(root), train=split == "train", download=True)
     except Exception as fault:  # no network, no disk, a broken download: each library below has its own error

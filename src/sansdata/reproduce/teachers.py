@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..files import sha256, write_atomic
+from ..files import cache_root, sha256, write_atomic
 from .recipes.model import Recipe, TeacherRecipe
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def cache() -> Path:
     """Where trained teachers are kept between recipes."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sansdata" / "teachers"
+    return cache_root() / "teachers"
 
 
 def keep_weights(path: Path, module: nn.Module) -> None:

@@ -22,7 +22,7 @@ from torch import Generator
 
 from ..decoding.wav import parse_wav, read_wav, resampled, to_int16, wav_bytes
 from ..errors import DataError, MethodError
-from ..files import write_atomic
+from ..files import cache_root, write_atomic
 from ..kinds.inputs import sound_noise
 
 Speaker = Literal["espeak-ng", "flite", "formants"]
@@ -101,7 +101,7 @@ def require(speakers: Sequence[str]) -> None:
 
 def store() -> Path:
     """The folder where all that was spoken is kept, one small file an utterance."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sansdata" / "voices"
+    return cache_root() / "voices"
 
 
 def speak(utterance: Utterance, rate: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TeacherError
-from ...files import FileIO, open_in_place
+from ...files import FileIO, cache_root, open_in_place
 
 MAX_BYTES = 2**30
 
@@ -94,8 +94,7 @@ class Journal:
 
 def journal_path(of: Any) -> Path:
     """Where the answers of a service are kept; `of`: what tells it from others, as plain data."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return home / "sansdata" / "journals" / f"{key_of(of)[:24]}.jsonl"
+    return cache_root() / "journals" / f"{key_of(of)[:24]}.jsonl"
 
 
 def key_of(question: Any) -> str:
