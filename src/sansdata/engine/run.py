@@ -78,10 +78,8 @@ def run(
     mode: Mode = "strict" if settings.strict or settings.sealed else "record"
     guard = NoDataGuard(mode, declared_inputs(settings, config_file), out, settings.sealed)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
-    for (
-        spec,
-        role,
-    ) in named.others.items():  # before the watch begins: to see what a spec names may mean to look into a file
+    # Before the watch begins: to see what a spec names may mean to look into a file.
+    for spec, role in named.others.items():
         guard.declare(dict.fromkeys(declared_files(spec), role))
     for spec in named.sources:
         _declare_asked(guard, spec, job)
