@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from importlib.metadata import EntryPoint
@@ -18,7 +19,7 @@ from tiny import Tiny, make_module
 from sansdata import evaluate
 from sansdata.engine.run import run
 from sansdata.engine.seal import chain
-from sansdata.errors import NoDataViolation
+from sansdata.errors import NoDataViolation, SansdataError
 from sansdata.methods import index
 from sansdata.report.read import read_run
 from sansdata.report.verdict import seal
@@ -69,6 +70,20 @@ def test_a_strict_run_that_reads_after_its_last_step_is_no_finished_one(
     assert ledger["processes"][-1]["ended"]
     if sealed:
         assert [record.event for record in chain.read(tmp_path / "run")] == ["begun", "broken", "stopped"]
+
+
+def test_a_strict_run_that_was_moved_is_told_so_and_not_that_it_read_its_own_files(tiny: Tiny, tmp_path: Path) -> None:
+    """They lie where the run does not know them."""
+    out = tmp_path / "run"
+
+    def move(step: int, _: object) -> None:
+        if step == 2:
+            out.rename(tmp_path / "moved")
+            with contextlib.suppress(NoDataViolation):
+                (tmp_path / "moved" / "run.json").read_bytes()
+
+    with pytest.raises(SansdataError, match="moved or removed"):
+        run(tiny.settings("noise", CASES["noise"].options, budget="6steps", strict=True), out, on_step=move)
 
 
 @pytest.mark.parametrize("cls", [sabotage.ReadsData, sabotage.Scans], ids=lambda c: c.__name__)

@@ -104,7 +104,7 @@ def run(
                 status = loop.run(request)
                 _finish(prepared, directory, loop)
             watch.close()
-            ledger.check()  # what its last look saw
+            loop.check_reads()  # what its last look saw
             ledger.write(ended=True)
             prepared.runtime.barrier()  # the records of all processes are there
         except BaseException as fault:
@@ -240,7 +240,7 @@ def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     costs no step. Raises NoDataViolation in a strict run that read what no event told of: its student is not written.
     """
     loop.ledger.guard.look_around()
-    loop.ledger.check()
+    loop.check_reads()
     first = prepared.runtime.rank == 0
     if first and prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
         raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
