@@ -37,7 +37,7 @@ class DFMSConfig(Strict):
     width: Width = "auto"  # ours
     judge_width: int = pydantic.Field(default=64, ge=1)  # released, of DCGAN's
     generator_lr: float = pydantic.Field(default=2e-4, gt=0)  # released
-    even: float = pydantic.Field(default=500.0, ge=0)  # released
+    even: float = pydantic.Field(default=10.0, ge=0)  # released in the second of its three stages; 500 in the last
     pooled: float = pydantic.Field(default=0.0, ge=0, lt=1)  # ours
     student_steps: int = pydantic.Field(default=1, ge=1)  # released
     steps: int = pydantic.Field(default=62_500, ge=1)  # paper: 8 million queries

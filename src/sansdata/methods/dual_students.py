@@ -18,7 +18,7 @@ from ..contracts import Access, Batch, Forward, Losses, OfGradient, Outputs, Que
 from ..method import Context
 from ..models.copying import duplicate
 from ..models.initial_weights import draw_everything
-from ..models.modes import fixed, in_mode
+from ..models.modes import fixed
 from ..models.pair import Pair
 from ..objectives.logits import hard_cross_entropy, l1
 from ..synthesis.generator import Width, images_from, latents, make_generator
@@ -120,8 +120,9 @@ class DualStudents(InRounds):
         self.schedule.end_step()
         if not asks:
             return self.replay.draw(config.transfer.batch)
-        # What is taught is normalised by the running statistics of the generator's own steps (released).
-        with torch.no_grad(), in_mode(self.generator, train=False):
+        # Deviation: the release puts the generator into eval mode here. With a few hundred steps of it, whose running
+        # statistics lag behind, that costs: docs/methods/dual-students.md.
+        with torch.no_grad():
             images = images_from(self.generator, self.codes(), self.context)
         self.context.counters.add("samples", len(images))
         return self.replay.ask(images) if config.replay_steps else self.context.teach(images)
