@@ -57,7 +57,8 @@ TEXT_DFKD = Recipe(
     arms={"small": (*_arms("trec"), *_arms("sst2"), _arm("trec", "from-noise", "ablation", "as-dfd", **_FROM_NOISE))},
     matched="student steps, their length and batch, student and its first weights, and 64 texts made for each step, of "
     "trec-from-noise for every two; the texts that vectors became are seen again. The masked language model, an "
-    "encoder of 64 numbers a word, learnt for 500 steps on the training texts of AG News, which are lines without labels to it.",
+    "encoder of 64 numbers a word, learnt for 500 steps on the training texts of AG News, which are lines without "
+    "labels to it.",
     expected=(
         *_above("trec"),
         *_above("sst2"),
