@@ -37,7 +37,7 @@ class DFMSConfig(Strict):
     width: Width = "auto"  # ours
     judge_width: int = pydantic.Field(default=64, ge=1)  # released, of DCGAN's
     generator_lr: float = pydantic.Field(default=2e-4, gt=0)  # released
-    even: float = pydantic.Field(default=10.0, ge=0)  # released in the second of its three stages; 500 in the last
+    even: float = pydantic.Field(default=500.0, ge=0)  # released, beside one verdict an image
     pooled: float = pydantic.Field(default=0.0, ge=0, lt=1)  # ours
     student_steps: int = pydantic.Field(default=1, ge=1)  # released
     steps: int = pydantic.Field(default=62_500, ge=1)  # paper: 8 million queries
@@ -73,8 +73,8 @@ class DFMS(InRounds):
     def __init__(self, config: DFMSConfig, context: Context) -> None:
         super().__init__(config, context)
         self.generator = make_generator(context, config.latent, config.width, "unit")
-        # Deviation: MosaicKD's discriminator of patches, where the release has DCGAN's, which is made for one size. An
-        # image is judged by the mean of its patches, so that `even` weighs as much beside it as in the release.
+        # Deviation: MosaicKD's discriminator of patches, where the release has DCGAN's, which is made for one size. Its
+        # verdicts on an image are summed, so that an `even` of 500 weighs beside them as 8 would beside one verdict.
         self.adversary = PatchAdversary(context, config.judge_width, config.generator_lr)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr, betas=BETAS)
         self.schedule = Schedule(self.round_of(config))
@@ -86,8 +86,7 @@ class DFMS(InRounds):
         verdicts = self.adversary.step(self._pooled(len(images), "pool"), images.detach())
         with fixed(context.student):
             logits = context.student_outputs(images).logits
-            patches = self.adversary.patches(images)
-            losses.add("real", 1.0, lambda: looks_real(patches) / patches[0].numel())
+            losses.add("real", 1.0, lambda: looks_real(self.adversary.patches(images)))
             losses.add("even", config.even, lambda: evenness(logits))
             losses.total().backward()
         self.adversary.forget()

@@ -89,10 +89,10 @@ BLACK_BOX = Recipe(
         "ideal, dfms, disguide and dual-students were compared with their releases again after their test figures were "
         "seen (52.1 ± 11.7, 60.4 ± 15.7, 85.3 ± 2.6 and 81.2 ± 1.3). Codes of ideal's generators were drawn anew at "
         "each step, so that none could obey a class, and the student was asked for even classes, not to be unsure: "
-        "mended, and run again with no setting chosen. dfms's images were judged by a sum over 49 patches; by their "
-        "mean, which is the release's scale, its last weight of 500 left no image from random weights (13.7 ± 7.8), so "
-        "that the weight of the stage before, 10, is the default now. Images to learn under running statistics, as "
-        "released, cost disguide and dual-students more than they brought: they are not built in.",
+        "mended, and run again with no setting chosen. dfms sums the verdicts on 64 patches of an image; beside their "
+        "mean, which is the release's scale, its weight of 500 left no image from random weights (13.7 ± 7.8, ten "
+        "seeds), and 10, that of the stage before, lost two of the five students that were tried. Images learnt under "
+        "running statistics, as released, cost disguide and dual-students more than they brought. Neither is built in.",
     ),
 )  # fmt: skip
 
