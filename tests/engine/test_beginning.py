@@ -60,3 +60,10 @@ def test_the_command_gives_a_dry_run_its_key(tiny: Tiny, tmp_path: Path) -> None
     ended = CliRunner().invoke(app, ["distill", "--config", str(config), "--dry-run", "--sign", "no.pem"])
     assert isinstance(ended.exception, ConfigError), ended.output
     assert "add --sealed" in str(ended.exception)
+
+
+def test_a_dry_run_finds_that_its_place_is_taken(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny.config(tiny.settings("noise", budget="2steps"), folder=tmp_path)
+    ended = CliRunner().invoke(app, ["distill", "--config", str(config), "--dry-run", "--out", str(tmp_path)])
+    assert isinstance(ended.exception, RunDirectoryError), ended.output
+    assert "already exists" in str(ended.exception)

@@ -95,6 +95,11 @@ def distill(
         return
     if export:
         _require_possible(settings, export)
+    first = is_first_process()
+    if out is not None:
+        out = user_path(out, "--out")
+        if first and exists(out) and not resume:
+            raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     if dry_run:
         from ..api.distill import plan_only
         from ..runtime import keep_freed_memory
@@ -104,10 +109,6 @@ def distill(
         return
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the student go")
-    out = user_path(out, "--out")
-    first = is_first_process()
-    if first and exists(out) and not resume:
-        raise RunDirectoryError(f"--out {out} already exists. Continue it with --resume, or give another one.")
     from ..api.distill import distill_settings
     from ..engine.guard.ledger import read_ledger, undeclared
     from ..runtime import keep_freed_memory
