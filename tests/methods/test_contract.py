@@ -264,6 +264,16 @@ def test_the_suite_names_the_sentence_that_is_broken(method: type[Method], test:
         getattr(suite, test)()
 
 
+@pytest.mark.parametrize("name", ["requires", "models", "reads", "runs", "build_student"])
+def test_what_a_method_says_of_itself_is_of_the_contracts_type(name: str, tmp_path: Path) -> None:
+    """A method that forgets to return gives None: the sentence names where, and nothing is left behind."""
+    given = (lambda self, student: None) if name == "build_student" else classmethod(lambda cls, config: None)
+    forgetful = type("Silent", (Drawn,), {name: given})
+    with pytest.raises(MethodError, match=rf"Silent\.{name}\(.*\) gave None; expected "):
+        sansdata.distill(make_teacher(), make_student(), forgetful, "2steps", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # -- a class in place of a name
 
 

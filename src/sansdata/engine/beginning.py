@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..method import Method
+from ..methods.contract import require_given
 from ..methods.index import find_method, method_config
 from ..process_group import place_in_group
 from ..settings import RunSettings
@@ -63,5 +64,6 @@ def _models_named(settings: RunSettings, method: type[Method] | None) -> Mapping
     """SPEC -> role of models beside the teacher that the method's settings name. Raises what wrong settings raise."""
     if method is None and settings.method == "auto":
         return {}
-    named = method or settings.method
-    return find_method(named).models(method_config(named, settings.preset, settings.options))
+    named = find_method(method or settings.method)
+    config = method_config(method or settings.method, settings.preset, settings.options)
+    return require_given(named, "models(config)", named.models(config), Mapping)

@@ -25,6 +25,7 @@ from ..errors import ConfigError, MethodError, TaskError, TeacherError, UserErro
 from ..kinds.index import input_kind
 from ..manner import suited
 from ..method import Method
+from ..methods.contract import require_given
 from ..methods.index import choose_method, find_method, method_config
 from ..models.copying import duplicate
 from ..runtime import Runtime, make_runtime
@@ -298,7 +299,7 @@ def choose(settings: RunSettings, teacher: Teacher, on_cpu: bool, given: type[Me
                 f"method '{name}' makes nothing that another student could begin with: leave --images-of out"
             )
         config = method.continuing(config)
-    needs = method.requires(config)
+    needs = require_given(method, "requires(config)", method.requires(config), Requirements)
     reasons = why_not(name, needs, teacher, settings.pool is not None)
     if reasons:
         raise MethodError(f"method '{name}' cannot work with what it was given: " + "; ".join(reasons))

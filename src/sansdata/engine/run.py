@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..errors import (
 )
 from ..files import exists, utc_now, write_atomic
 from ..method import Method
+from ..methods.contract import require_given
 from ..runtime import TORN
 from ..settings import RunSettings
 from ..tasks import Task, load_task
@@ -89,8 +90,9 @@ def run(
         request = watch.enter_context(stop_on_signals())
         with _explained(request), _noted_before(directory, resume, seal):
             prepared = prepare(settings, teacher, student, method)
-        guard.declare(prepared.method.reads(prepared.config))
-        guard.declare_programs(prepared.method.runs(prepared.config))
+        chosen, config = prepared.method, prepared.config
+        guard.declare(require_given(chosen, "reads(config)", chosen.reads(config), Mapping))
+        guard.declare_programs(require_given(chosen, "runs(config)", chosen.runs(config), Mapping))
         if prepared.pool is not None:
             guard.vouch(prepared.pool.describe())
         first = prepared.runtime.rank == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,6 +13,7 @@ from ..contracts import Batch, Losses, Outputs, Stateful
 from ..errors import MethodError
 from ..method import Method
 
+Given = TypeVar("Given")
 PAGE = "see docs/adding-a-method.md"
 
 
@@ -31,6 +32,15 @@ def require_class(cls: Any, where: str = "method") -> type[Method]:
             f"`transfer: TransferSettings = TransferSettings()`; {PAGE}"
         )
     return cls
+
+
+def require_given(method: type[Method], source: str, value: Any, expected: type[Given]) -> Given:
+    """What a method gave, of the type that the contract names. Raises MethodError."""
+    if isinstance(value, expected):
+        return value
+    raise MethodError(
+        f"{method.__name__}.{source} gave {value!r:.60}; expected {expected.__module__}.{expected.__qualname__}; {PAGE}"
+    )
 
 
 def require_plan(method: type[Method], config: Any, steps: int) -> dict[str, int]:
