@@ -69,6 +69,16 @@ def test_of_a_large_class_the_samples_that_were_compared_are_counted_and_spread_
     assert several["near duplicates"].count == 800
 
 
+def test_samples_that_excite_nothing_are_all_alike() -> None:
+    logits = np.eye(2, dtype=np.float32)[[0] * 20 + [1]]
+    several = {
+        one.name: one for one in diversity(drawn(logits, logits), np.zeros((21, 4)), ()) if isinstance(one, Entry)
+    }
+    assert several["diversity of 0"].value == 0
+    assert several["near duplicates"].value == 1
+    assert several["effective samples of 0"].value == pytest.approx(1)
+
+
 def test_where_no_class_has_two_samples_nothing_is_said_of_duplicates() -> None:
     logits = np.eye(3, dtype=np.float32)
     (missing,) = diversity(drawn(logits, logits), np.ones((3, 4)), ())

@@ -90,7 +90,7 @@ def diversity(data: Answered, inside: np.ndarray | None, names: tuple[str, ...])
         where = own[columns.places(len(own), MOST_OF_CLASS).numpy()]
         if len(where) < 2:
             continue
-        units = inside[where] / np.maximum(np.linalg.norm(inside[where], axis=1, keepdims=True), 1e-12)
+        units = directions(inside[where])
         each[place] = mean_distance(units)
         spans[place] = vendi(units)
         alike = units @ units.T
@@ -116,6 +116,13 @@ def diversity(data: Answered, inside: np.ndarray | None, names: tuple[str, ...])
             f"samples of {', '.join(_name(names, place) for place in poor[:5])} are nearly one picture: their "
             "diversity is below a fifth of the most varied class's, however even the classes are.",
         )  # fmt: skip
+
+
+def directions(inside: np.ndarray) -> np.ndarray:
+    """Features (N, D) of length 1, (N, D + 1). Samples that excite nothing point all alike, and like no other: the last
+    axis is theirs."""
+    lengths = np.linalg.norm(inside, axis=1, keepdims=True)
+    return np.c_[inside / np.maximum(lengths, 1e-12), lengths == 0]
 
 
 def mean_distance(units: np.ndarray) -> Estimate:
