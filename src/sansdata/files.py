@@ -73,8 +73,8 @@ def cache_root() -> Path:
     """The folder of all our caches, below XDG_CACHE_HOME or ~/.cache; it need not be there yet. As the XDG Base
     Directory Specification has it, a value that is empty or relative counts as not set. Raises ConfigError where there
     is neither such a value nor a home folder."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    root = named if os.path.isabs(named) else os.path.expanduser("~/.cache")
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    root = folder if os.path.isabs(folder) else os.path.expanduser("~/.cache")
     if not os.path.isabs(root):
         raise ConfigError("there is no home folder to keep caches in: set HOME, or XDG_CACHE_HOME, to a whole path")
     return Path(root) / "sansdata"

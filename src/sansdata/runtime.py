@@ -110,8 +110,8 @@ class Runtime:
 
     def _recurrence(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
         """torch's own recurrent layers in place of cuDNN's, which give no gradient in eval mode."""
-        asked = self.device.type == "cuda" and torch.is_grad_enabled()
-        if asked and any(isinstance(part, nn.RNNBase) and not part.training for part in module.modules()):
+        gradient = self.device.type == "cuda" and torch.is_grad_enabled()
+        if gradient and any(isinstance(part, nn.RNNBase) and not part.training for part in module.modules()):
             return torch.backends.cudnn.flags(enabled=False)
         return contextlib.nullcontext()
 

@@ -27,29 +27,29 @@ def near(values: np.ndarray) -> np.ndarray:
 
 def test_near_copies_of_training_rows_are_found(rows) -> None:
     training, held_out, _ = rows
-    found = nearest_neighbours(near(training), training, held_out, ALONE)
-    assert found["nearer"].value > 0.95
-    assert found["copies"].value > 0.95
-    assert found["ratio"].value < 0.1
+    figures = nearest_neighbours(near(training), training, held_out, ALONE)
+    assert figures["nearer"].value > 0.95
+    assert figures["copies"].value > 0.95
+    assert figures["ratio"].value < 0.1
 
 
 def test_near_copies_of_held_out_rows_and_an_honest_generator_are_not(rows) -> None:
     training, held_out, honest = rows
     assert nearest_neighbours(near(held_out), training, held_out, ALONE)["nearer"].value < 0.05
-    found = nearest_neighbours(honest, training, held_out, ALONE)
-    assert found["nearer"].interval is not None
-    assert found["nearer"].interval[0] < 0.5 < found["nearer"].interval[1]
-    assert found["copies"].value < 0.05
+    figures = nearest_neighbours(honest, training, held_out, ALONE)
+    assert figures["nearer"].interval is not None
+    assert figures["nearer"].interval[0] < 0.5 < figures["nearer"].interval[1]
+    assert figures["copies"].value < 0.05
 
 
 def test_copies_are_seen_also_where_training_rows_stand_twice(rows) -> None:
     """The specimen: from 1 % on, the 1 % quantile of the distances of all rows to each other is 0."""
     training, held_out, honest = rows
     twice = np.r_[training[:-8], training[:8]]
-    found = nearest_neighbours(training[50:250], twice, held_out, ALONE)
-    assert found["copies"].value == 1
-    assert found["ratio"].value == 0
-    assert found["copies of held-out"].value < 0.05
+    figures = nearest_neighbours(training[50:250], twice, held_out, ALONE)
+    assert figures["copies"].value == 1
+    assert figures["ratio"].value == 0
+    assert figures["copies of held-out"].value < 0.05
     assert nearest_neighbours(honest, twice, held_out, ALONE)["copies"].value < 0.05
 
 
@@ -58,15 +58,15 @@ def test_in_a_table_of_few_values_copies_stand_beside_what_is_equal_by_chance() 
     kinds = random.integers(0, 3, (120, 6)).astype(float)
     training = kinds[random.integers(0, 120, COUNT)]
     held_out, honest = (random.integers(0, 3, (COUNT, 6)).astype(float) for _ in range(2))
-    found = nearest_neighbours(training[:200], training, held_out, ALONE)
-    assert found["copies"].value == 1
-    assert found["ratio"].value == 0
+    figures = nearest_neighbours(training[:200], training, held_out, ALONE)
+    assert figures["copies"].value == 1
+    assert figures["ratio"].value == 0
     by_chance = np.mean([(row == training).all(1).any() for row in held_out])
-    assert found["copies of held-out"].value == pytest.approx(by_chance)
-    assert found["copies of held-out"].interval is not None
-    found = nearest_neighbours(honest, training, held_out, ALONE)
-    assert found["copies"].value == pytest.approx(found["copies of held-out"].value, abs=0.05)
-    assert found["nearer"].value < 0.5
+    assert figures["copies of held-out"].value == pytest.approx(by_chance)
+    assert figures["copies of held-out"].interval is not None
+    figures = nearest_neighbours(honest, training, held_out, ALONE)
+    assert figures["copies"].value == pytest.approx(figures["copies of held-out"].value, abs=0.05)
+    assert figures["nearer"].value < 0.5
 
 
 def test_the_same_record_is_no_distance_away_where_its_features_differ_by_a_rounding(rows) -> None:
@@ -79,16 +79,16 @@ def test_the_same_record_is_no_distance_away_where_its_features_differ_by_a_roun
 
 
 def test_of_training_rows_that_are_all_one_record_nothing_is_said_of_copies() -> None:
-    found = nearest_neighbours(np.ones((20, 3)), np.zeros((20, 3)), np.ones((20, 3)), np.arange(20))
-    assert found["nearer"].value == 0
+    figures = nearest_neighbours(np.ones((20, 3)), np.zeros((20, 3)), np.ones((20, 3)), np.arange(20))
+    assert figures["nearer"].value == 0
     for name in ("copies", "copies of held-out", "ratio"):
-        assert np.isnan(found[name].value)
+        assert np.isnan(figures[name].value)
 
 
 def test_sets_of_unlike_size_are_made_alike(rows) -> None:
     training, held_out, honest = rows
-    found = nearest_neighbours(honest, np.r_[training, near(training)], held_out[:300], ALONE[:300])
-    assert found["nearer"].value == pytest.approx(0.5, abs=0.1)
+    figures = nearest_neighbours(honest, np.r_[training, near(training)], held_out[:300], ALONE[:300])
+    assert figures["nearer"].value == pytest.approx(0.5, abs=0.1)
 
 
 def test_rows_far_from_all_data_have_a_wide_interval_since_few_records_decide_for_them(rows) -> None:
@@ -104,14 +104,14 @@ def test_rows_far_from_all_data_have_a_wide_interval_since_few_records_decide_fo
 def test_membership_is_that_of_the_roc_curve() -> None:
     random = np.random.default_rng(0)
     inside, outside = random.normal(0.5, 1, 900), random.normal(0, 1, 1100)
-    found = attack(inside, outside, np.arange(1100), 60)
+    figures = attack(inside, outside, np.arange(1100), 60)
     truth, scores = np.r_[np.ones(900), np.zeros(1100)], np.r_[inside, outside]
-    assert found["AUC"][0] == pytest.approx(roc_auc_score(truth, scores))
+    assert figures["AUC"][0] == pytest.approx(roc_auc_score(truth, scores))
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
     for rate, name in ((0.01, "TPR at 1.0% FPR"), (0.001, "TPR at 0.1% FPR")):
-        assert found[name][0] == pytest.approx(true[false <= rate].max())
-    assert found["AUC"].shape == (61,)
-    assert found["AUC"][1:].std() == pytest.approx(0.0126, rel=0.3)
+        assert figures[name][0] == pytest.approx(true[false <= rate].max())
+    assert figures["AUC"].shape == (61,)
+    assert figures["AUC"][1:].std() == pytest.approx(0.0126, rel=0.3)
 
 
 def test_members_are_told_also_where_every_loss_is_0() -> None:

@@ -27,9 +27,9 @@ def test_a_word_of_any_script_is_one_word_with_its_marks(reference: str) -> None
 
 @pytest.mark.parametrize(("reference", "other"), WHOLE.values(), ids=WHOLE)
 def test_a_wrong_vowel_is_an_error(reference: str, other: str) -> None:
-    found = {one.name: getattr(one, "value", None) for one in error_rates([reference], [other])}
-    assert found["wer"] == 1
-    assert found["exact"] == 0
+    rates = {one.name: getattr(one, "value", None) for one in error_rates([reference], [other])}
+    assert rates["wer"] == 1
+    assert rates["exact"] == 0
     assert word_error_rate(reference, other) == 1
     assert word_error_rate(reference, unicodedata.normalize("NFD", reference)) == 0
 

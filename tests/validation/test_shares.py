@@ -39,10 +39,10 @@ def test_resamples_that_are_all_alike_are_no_certainty() -> None:
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {"share": np.ones(len(weights)), "area": np.ones(len(weights)), "varied": weights[:, 0]}
 
-    found = estimates(statistics, PATIENTS, share={"share": Share(26), "varied": Share(26)}.get)
-    assert found["share"].interval == Share(26).interval(1.0)
-    assert found["area"].interval is None
-    assert found["varied"].interval == estimates(statistics, PATIENTS)["varied"].interval
+    intervals = estimates(statistics, PATIENTS, share={"share": Share(26), "varied": Share(26)}.get)
+    assert intervals["share"].interval == Share(26).interval(1.0)
+    assert intervals["area"].interval is None
+    assert intervals["varied"].interval == estimates(statistics, PATIENTS)["varied"].interval
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_resamples_that_are_all_alike_are_no_certainty() -> None:
 )
 def test_a_share_is_of_the_patients_below_its_line(key: Key, patients: int | None) -> None:
     both = both_of(LABELS, np.repeat([0, 1], [48, 4]))
-    found = share_of(key, both, LABELS, PATIENTS, NAMES, [SCANNER])
+    share = share_of(key, both, LABELS, PATIENTS, NAMES, [SCANNER])
     signed = key.who == "difference" or "against" in key.name
-    assert found == (None if patients is None else Share(patients, -1.0 if signed else 0.0))
+    assert share == (None if patients is None else Share(patients, -1.0 if signed else 0.0))
 
 
 def test_of_several_classes_each_has_its_own() -> None:
     labels = np.repeat([0, 1, 2], [40, 7, 5])
     answers = Answers.of(np.eye(3)[labels])
     for name, label, count in (("sensitivity", "b", 7), ("auroc", "a", 12), ("auroc", "", 5), ("specificity", "c", 47)):
-        found = share_of(Key(name, "student", label), {"student": answers}, labels, np.arange(52), ("a", "b", "c"))
-        assert found == Share(count)
+        share = share_of(Key(name, "student", label), {"student": answers}, labels, np.arange(52), ("a", "b", "c"))
+        assert share == Share(count)

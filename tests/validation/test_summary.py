@@ -78,16 +78,16 @@ def test_a_handful_of_cases_on_which_both_are_right_is_too_few(measure: str) -> 
     """The specimen: 12 cases, 6 of them ill, on which student and teacher make no mistake."""
     few = cases_with([6, 6])
     right = np.eye(2)[few.labels]
-    found = summarise({"student": right, "teacher": right}, few, declared(measure=measure))
-    assert found.verdict.outcome == "inconclusive"
-    own = found.figure(f"student {measure}")
+    validation = summarise({"student": right, "teacher": right}, few, declared(measure=measure))
+    assert validation.verdict.outcome == "inconclusive"
+    own = validation.figure(f"student {measure}")
     assert own.value == 1
     if measure == "auprc":
-        assert (own.interval, found.verdict.interval) == (None, None)
+        assert (own.interval, validation.verdict.interval) == (None, None)
     else:
         count = 12 if measure == "accuracy" else 6
         assert own.interval == pytest.approx((0.025 ** (1 / count), 1))
-        assert found.verdict.interval == pytest.approx((0.025 ** (1 / count) - 1, 1 - 0.025 ** (1 / count)))
+        assert validation.verdict.interval == pytest.approx((0.025 ** (1 / count) - 1, 1 - 0.025 ** (1 / count)))
 
 
 def test_before_and_after_fine_tuning_too() -> None:
@@ -121,12 +121,12 @@ def test_a_planted_defect_of_one_scanner_is_found(cases: Cases) -> None:
     teacher = logits_for(cases.labels, 2.5)
     broken = np.random.default_rng(3).random(COUNT) < 0.35
     student = np.where(((cases.groups["scanner"] == "two") & broken)[:, None], -teacher, teacher)
-    found = summarise({"student": student, "teacher": teacher}, cases, declared())
-    gap = found.figure("student accuracy against the rest, scanner: two")
+    validation = summarise({"student": student, "teacher": teacher}, cases, declared())
+    gap = validation.figure("student accuracy against the rest, scanner: two")
     assert gap.interval is not None
     assert gap.value < -0.2
     assert gap.interval[1] < 0
-    assert any(one.name == "group gap, scanner: two" for one in found.warnings)
+    assert any(one.name == "group gap, scanner: two" for one in validation.warnings)
     fine = summarise({"student": teacher, "teacher": teacher}, cases, declared())
     low, high = fine.figure("difference accuracy against the rest, scanner: two").interval or (1, 1)
     assert low <= 0 <= high
@@ -135,15 +135,15 @@ def test_a_planted_defect_of_one_scanner_is_found(cases: Cases) -> None:
 
 def test_planted_miscalibration_is_flagged(cases: Cases) -> None:
     teacher = logits_for(cases.labels)
-    found = summarise({"student": 3 * teacher, "teacher": teacher}, cases, declared())
-    rise = found.figure("difference ece")
+    validation = summarise({"student": 3 * teacher, "teacher": teacher}, cases, declared())
+    rise = validation.figure("difference ece")
     assert rise.interval is not None
     assert rise.value > 0.05
     assert rise.interval[0] > 0
-    assert found.figure("student calibration_slope").value == pytest.approx(
-        found.figure("teacher calibration_slope").value / 3, rel=1e-6
+    assert validation.figure("student calibration_slope").value == pytest.approx(
+        validation.figure("teacher calibration_slope").value / 3, rel=1e-6
     )
-    assert [one.name for one in found.warnings if "group" not in one.name] == ["miscalibration"]
+    assert [one.name for one in validation.warnings if "group" not in one.name] == ["miscalibration"]
     fine = summarise({"student": teacher, "teacher": teacher}, cases, declared())
     assert not any(one.name == "miscalibration" for one in fine.warnings)
 
@@ -158,9 +158,9 @@ def test_a_calibrated_student_is_seldom_called_miscalibrated_on_few_cases() -> N
         logits = np.stack([-odds, odds], 1) / 2
         surer: dict[Who, np.ndarray] = {"student": logits, "teacher": np.eye(2)[labels] * 9}
         for both in ({"student": logits, "teacher": logits}, surer):
-            found = summarise(both, few, declared(resamples=200))
-            assert found.figure("student ece").value > 0.05
-            warned.append("miscalibration" in {one.name for one in found.warnings})
+            validation = summarise(both, few, declared(resamples=200))
+            assert validation.figure("student ece").value > 0.05
+            warned.append("miscalibration" in {one.name for one in validation.warnings})
     assert sum(warned) <= 6
 
 
@@ -180,13 +180,13 @@ def test_small_cells_are_suppressed_and_listed(cases: Cases) -> None:
     band = np.where((np.arange(COUNT) < 300) & (cases.labels == 0), "well only", "mixed")
     several = replace(cases, groups={"site": site, "band": band})
     answers = logits_for(cases.labels)
-    found = summarise({"student": answers, "teacher": answers}, several, declared())
-    listed = {(one.column, one.level): one.reason for one in found.suppressed}
+    validation = summarise({"student": answers, "teacher": answers}, several, declared())
+    listed = {(one.column, one.level): one.reason for one in validation.suppressed}
     assert listed == {
         ("site", "tiny"): "fewer than 10 patients",
         ("band", "well only"): "fewer than 5 patients of one class",
     }
-    assert not any("tiny" in one.name or "well only" in one.name for one in found.figures)
+    assert not any("tiny" in one.name or "well only" in one.name for one in validation.figures)
 
 
 def cases_with(counts: list[int]) -> Cases:
@@ -206,19 +206,19 @@ def both_on(few: Cases, measure: str = "accuracy"):
 
 def test_of_two_classes_the_other_does_not_tell_of_the_rare_one() -> None:
     """The specimen: 98 % of 100 cases, and balanced accuracy beside accuracy, which give its number and sensitivity."""
-    found, _ = both_on(cases_with([98, 2]))
-    assert found.prevalence == (None, None)
-    assert [(one.column, one.level) for one in found.suppressed] == [("class", "b")]
-    shown = {one.name.split(" ", 1)[1] for one in found.figures}
+    validation, _ = both_on(cases_with([98, 2]))
+    assert validation.prevalence == (None, None)
+    assert [(one.column, one.level) for one in validation.suppressed] == [("class", "b")]
+    shown = {one.name.split(" ", 1)[1] for one in validation.figures}
     assert shown == {"accuracy", "ece", "brier", "agreement", "kappa", "reliability"}
 
 
 @pytest.mark.parametrize("measure", ["balanced_accuracy", "auroc", "sensitivity"])
 def test_a_verdict_says_no_more_than_the_figures(measure: str) -> None:
-    found, _ = both_on(cases_with([98, 2]), measure)
-    assert found.verdict.outcome == "inconclusive"
-    assert (found.verdict.interval, found.to_dict()["verdict"]["difference"]) == (None, None)
-    assert found.warnings[0].name == "no verdict"
+    validation, _ = both_on(cases_with([98, 2]), measure)
+    assert validation.verdict.outcome == "inconclusive"
+    assert (validation.verdict.interval, validation.to_dict()["verdict"]["difference"]) == (None, None)
+    assert validation.warnings[0].name == "no verdict"
     assert both_on(cases_with([92, 8]), measure)[0].verdict.interval is not None
 
 
@@ -228,12 +228,12 @@ def test_a_verdict_says_no_more_than_the_figures(measure: str) -> None:
      ([90, 4, 0, 0], "abcd"), ([4, 60, 30, 20], "ad")],
 )  # fmt: skip
 def test_what_the_shown_classes_leave_over_is_of_two_classes_and_five_patients(counts: list[int], hidden: str) -> None:
-    found, _ = both_on(cases_with(counts))
-    names = found.class_names
-    assert "".join(name for name, share in zip(names, found.prevalence) if share is None) == hidden
-    assert "".join(sorted(one.level for one in found.suppressed)) == hidden
-    assert {one.name[-1] for one in found.figures if " of " in one.name} == set(names) - set(hidden)
-    over = {one.name for one in found.figures} & {"student balanced_accuracy", "student auroc", "difference auprc"}
+    validation, _ = both_on(cases_with(counts))
+    names = validation.class_names
+    assert "".join(name for name, share in zip(names, validation.prevalence) if share is None) == hidden
+    assert "".join(sorted(one.level for one in validation.suppressed)) == hidden
+    assert {one.name[-1] for one in validation.figures if " of " in one.name} == set(names) - set(hidden)
+    over = {one.name for one in validation.figures} & {"student balanced_accuracy", "student auroc", "difference auprc"}
     assert len(over) == (0 if hidden else 3)
 
 
@@ -268,9 +268,9 @@ def test_a_validation_says_how_many_cases_are_unlike_what_was_synthesised(cases:
     answers = logits_for(cases.labels)
     both: dict[Who, np.ndarray] = {"student": answers, "teacher": answers}
     far = np.arange(len(cases)) < 0.7 * len(cases)
-    found = summarise(both, replace(cases, groups={}), declared(), outside=far)
-    assert found.figure("student unlike the synthetic inputs").value == pytest.approx(0.7)
-    assert [one.name for one in found.warnings if "taught on" in one.name]
+    validation = summarise(both, replace(cases, groups={}), declared(), outside=far)
+    assert validation.figure("student unlike the synthetic inputs").value == pytest.approx(0.7)
+    assert [one.name for one in validation.warnings if "taught on" in one.name]
     assert OUTSIDE.name not in str(summarise(both, replace(cases, groups={}), declared()).figures)
 
 
@@ -279,9 +279,9 @@ def test_a_validation_says_how_many_cases_are_unlike_what_was_synthesised(cases:
 
 def test_a_whole_validation_is_of_aggregates(cases: Cases) -> None:
     teacher = logits_for(cases.labels)
-    found = summarise({"student": teacher, "teacher": teacher}, cases, declared()).to_dict()
-    require_aggregates(found, cases)
-    assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
+    validation = summarise({"student": teacher, "teacher": teacher}, cases, declared()).to_dict()
+    require_aggregates(validation, cases)
+    assert json.loads(json.dumps(validation, allow_nan=False)) == json.loads(json.dumps(validation))
 
 
 @pytest.mark.parametrize(
@@ -345,12 +345,12 @@ def test_an_earlier_margin_is_remembered() -> None:
 def test_a_measure_that_does_not_exist_here_gives_no_verdict_and_says_so(cases: Cases) -> None:
     ill = cases.at(np.flatnonzero(cases.labels == 1))
     answers = logits_for(ill.labels)
-    found = summarise({"student": answers, "teacher": answers}, replace(ill, groups={}), declared())
-    assert found.verdict.outcome == "inconclusive"
-    assert found.warnings[0].name == "no verdict"
-    assert found.to_dict()["verdict"]["difference"] is None
-    assert [(one.column, one.level) for one in found.suppressed] == [("class", "well")]
-    json.dumps(found.to_dict(), allow_nan=False)
+    validation = summarise({"student": answers, "teacher": answers}, replace(ill, groups={}), declared())
+    assert validation.verdict.outcome == "inconclusive"
+    assert validation.warnings[0].name == "no verdict"
+    assert validation.to_dict()["verdict"]["difference"] is None
+    assert [(one.column, one.level) for one in validation.suppressed] == [("class", "well")]
+    json.dumps(validation.to_dict(), allow_nan=False)
 
 
 def test_cases_are_ranked_where_every_probability_is_one() -> None:

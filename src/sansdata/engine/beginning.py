@@ -22,8 +22,8 @@ from .seal.sealing import signing_key
 
 
 @dataclass(frozen=True)
-class Named:
-    """What a run names. sources: SPECs of the teacher and its helpers, or what they were made of, and of others;
+class Needs:
+    """What a run needs. sources: SPECs of the teacher and its helpers, or what they were made of, and of others;
     others: SPEC -> role of models beside them; key: signs the end of a sealed run."""
 
     sources: tuple[str, ...]
@@ -36,7 +36,7 @@ def may_begin(
     teacher: Teacher | None = None,
     method: type[Method] | None = None,
     sign: str | Path | None = None,
-) -> Named:
+) -> Needs:
     """Whether a run may begin, as far as that is known before a model is read; imports the libraries that it needs.
 
     Raises ConfigError for a key that cannot sign, or has nothing to sign, and for a sealed run that would ask a service
@@ -53,17 +53,17 @@ def may_begin(
     others = _models_named(settings, method)
     import_libraries([*specs, *others])
     made = [] if teacher is None else [member.source for member in teacher.members]
-    named = Named((*specs, *others, *made), others, key)
-    hosts = [host for source in named.sources for host in services(source).values()]
+    needs = Needs((*specs, *others, *made), others, key)
+    hosts = [host for source in needs.sources for host in services(source).values()]
     if settings.sealed and hosts:
         raise ConfigError(f"a sealed run asks nobody: {', '.join(hosts)} lies behind a network")
-    return named
+    return needs
 
 
 def _models_named(settings: RunSettings, method: type[Method] | None) -> Mapping[str, str]:
     """SPEC -> role of models beside the teacher that the method's settings name. Raises what wrong settings raise."""
     if method is None and settings.method == "auto":
         return {}
-    named = find_method(method or settings.method)
+    cls = find_method(method or settings.method)
     config = method_config(method or settings.method, settings.preset, settings.options)
-    return require_given(named, "models(config)", named.models(config), Mapping)
+    return require_given(cls, "models(config)", cls.models(config), Mapping)

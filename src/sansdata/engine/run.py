@@ -74,17 +74,17 @@ def run(
     OutOfMemory, PeerLost, BudgetSpent.
     """
     directory = RunDirectory(out)
-    named = may_begin(settings, teacher, method, sign)
+    needs = may_begin(settings, teacher, method, sign)
     out = directory.path
     mode: Mode = "strict" if settings.strict or settings.sealed else "record"
     guard = NoDataGuard(mode, declared_inputs(settings, config_file), out, settings.sealed)
     job = load_task(settings.task) if settings.task else None if teacher is None else teacher.task
     # Before the watch begins: to see what a spec names may mean to look into a file.
-    for spec, role in named.others.items():
+    for spec, role in needs.others.items():
         guard.declare(dict.fromkeys(declared_files(spec), role))
-    for spec in named.sources:
+    for spec in needs.sources:
         _declare_asked(guard, spec, job)
-    seal = Seal(out, guard, named.key) if settings.sealed else None
+    seal = Seal(out, guard, needs.key) if settings.sealed else None
     with _alone(), contextlib.ExitStack() as watch:
         watch.enter_context(guard)
         request = watch.enter_context(stop_on_signals())
@@ -209,8 +209,8 @@ def _begin(
         changed = changed_settings(directory.settings(), resolved(prepared))
         notes += require_same(directory.manifest(), manifest, changed, force)
     plan = plan_in(checkpoints.facts(newest)) if newest is not None else prepared.plan()
-    session, lent = (prepared.session(plan.steps), []) if newest is not None else prepared.begin(plan.steps, manifest)
-    notes += lent
+    session, loans = (prepared.session(plan.steps), []) if newest is not None else prepared.begin(plan.steps, manifest)
+    notes += loans
     manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
     manifest["student"]["parameters"] = parameters_of(session.student)
     if prepared.settings.bits.active:

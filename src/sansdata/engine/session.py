@@ -76,8 +76,8 @@ class Session:
         self.moves_inputs = method.moves_inputs(config)
         self.kinds = tuple(require_plan(method, config, steps))
         self.method = method(config, self.context)
-        built = self.method.build_student(student)
-        self.trained = require_given(type(self.method), "build_student(student)", built, nn.Module)
+        module = self.method.build_student(student)
+        self.trained = require_given(type(self.method), "build_student(student)", module, nn.Module)
         self.student_forward = self.student_of(self.trained)
         """The student at its present weights, on inputs as they travel."""
         for name in self._of_role("view", settings):  # the student's own network, not what a method put beside it

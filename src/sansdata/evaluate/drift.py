@@ -42,8 +42,8 @@ class Drift:
 def psi(reference: Sequence[float], now: Sequence[float]) -> float:
     """The index of two rows of counts in the same bins, each with a sum above 0. A bin that is empty in both says
     nothing, whatever an empty one is taken for."""
-    filled = np.asarray([pair for pair in zip(reference, now) if any(pair)], np.float64)
-    q, p = (np.maximum(counts, EMPTY) / counts.sum() for counts in filled.T)
+    pairs = np.asarray([pair for pair in zip(reference, now) if any(pair)], np.float64)
+    q, p = (np.maximum(counts, EMPTY) / counts.sum() for counts in pairs.T)
     return float(np.sum((p - q) * np.log(p / q)))
 
 
@@ -74,8 +74,8 @@ def drifts(reference: Aggregates, now: Aggregates) -> list[Drift]:
 def _of_histograms(what: str, before: Histogram, after: Histogram) -> Drift:
     if before.edges != after.edges:
         return Drift(what, float("nan"), 0.0, True, "was counted in other bins; count it with this reference")
-    filled = np.flatnonzero(before.counts[: len(before.edges) + 1])
-    if len(filled) == 1 and filled[0] in (0, len(before.edges)):
+    bins = np.flatnonzero(before.counts[: len(before.edges) + 1])
+    if len(bins) == 1 and bins[0] in (0, len(before.edges)):
         return Drift(what, float("nan"), 0.0, True, "cannot be compared: all of the reference is in a bin without end")
     bins = len(before.edges) + 2
     rows = [[*one.counts, *[0] * (bins - len(one.counts))] for one in (before, after)]

@@ -111,9 +111,9 @@ def require_batch(method: Method, batch: Any) -> Batch:
     for part, value in parts.items():
         if value is None:
             continue
-        given = len(value) if getattr(value, "ndim", 1) else 0  # a single number has no length
-        if given != count:
-            raise MethodError(f"{name} gave {count} inputs and {given} {part}; they must be of the same samples")
+        size = len(value) if getattr(value, "ndim", 1) else 0  # a single number has no length
+        if size != count:
+            raise MethodError(f"{name} gave {count} inputs and {size} {part}; they must be of the same samples")
     return batch
 
 

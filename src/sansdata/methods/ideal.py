@@ -105,8 +105,8 @@ class IDEAL(PooledRounds):
         with fixed(context.student):
             for _ in range(config.generator_steps):
                 images, losses = images_from(self.generator, codes, context), Losses()
-                seen = augment(images, "crop+flip", context.streams("view"))
-                logits = context.student_outputs(seen).logits
+                views = augment(images, "crop+flip", context.streams("view"))
+                logits = context.student_outputs(views).logits
                 losses.add("ce", 1.0, lambda: cross_entropy(logits, targets))  # noqa: B023 - called at once
                 losses.add("unsure", config.unsure, lambda: sureness(logits))  # noqa: B023
                 total = losses.total()

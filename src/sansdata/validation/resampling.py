@@ -90,5 +90,5 @@ def interval_of(
     low, high = np.percentile(there, [2.5, 97.5])
     if high - low > FLAT:
         return float(np.fmin(low, point)), float(np.fmax(high, point))
-    known = share()
-    return None if known is None or math.isnan(point) else known.interval(point)
+    exact = share()
+    return None if exact is None or math.isnan(point) else exact.interval(point)

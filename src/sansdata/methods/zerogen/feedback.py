@@ -69,8 +69,8 @@ def helpful(pilot: Pilot, held_out: Sequence[int], how: Feedback, lr: float) -> 
     """Of each class the places of the texts that lower the loss of those held out, the best first; at most
     `how.helpful`, none where none does."""
     judged, labels, stream = torch.tensor(held_out), pilot.labels.tolist(), pilot.context.streams("pilot")
-    learned = torch.tensor(sorted(set(range(len(labels))).difference(held_out)), dtype=torch.int64)
-    orders = [learned[torch.randperm(len(learned), generator=stream)] for _ in range(how.epochs)]
+    lesson = torch.tensor(sorted(set(range(len(labels))).difference(held_out)), dtype=torch.int64)
+    orders = [lesson[torch.randperm(len(lesson), generator=stream)] for _ in range(how.epochs)]
     pilot.teach(torch.cat(orders), how.batch, lr)
     loss = reverse_cross_entropy(pilot.logits(judged), pilot.labels[judged]).mean()
     gradient = torch.autograd.grad(loss, pilot.parameters)
