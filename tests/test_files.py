@@ -106,7 +106,9 @@ def test_a_torn_record_is_set_aside_and_that_is_said(tmp_path, text, capsys):
     assert aside.name in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["%PDF-1.7 my thesis", "[1]", '{"audits": [' + '"",' * 600_000 + '""]}', "large"])
+@pytest.mark.parametrize(
+    "text", ["%PDF-1.7 my thesis", "[1]", '{"notes": [1]}', '{"audits": [' + '"",' * 600_000 + '""]}', "large"]
+)
 def test_a_record_that_is_whole_and_too_large_or_none_of_ours_stays_where_it_is(tmp_path, text):
     path = tmp_path / "audit.json"
     path.write_text(text)

@@ -227,9 +227,10 @@ def read_record(path: Path, *lists: str) -> dict[str, Any]:
         value = parse_json(data)
     except ValueError:
         value = None
+    foreign = isinstance(value, dict) and bool(value) and bool(lists) and not set(lists) & set(value)
+    if foreign or data.strip(b"\0 \t\r\n")[:1] not in (b"", b"{"):
+        raise OSError(errno.EINVAL, "is there, and is no record of sansdata's; name another file", str(path))
     if not isinstance(value, dict) or not all(isinstance(value.get(name, []), list) for name in lists):
-        if data.strip(b"\0 \t\r\n")[:1] not in (b"", b"{"):
-            raise OSError(errno.EINVAL, "is there, and is no record of sansdata's; name another file", str(path))
         aside = path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}")
         path.rename(aside)
         print(f"warning   {path} is damaged: set aside as {aside.name}, and begun anew", file=sys.stderr)

@@ -68,6 +68,51 @@ def test_a_text_of_kept_pieces_is_cut_as_before(kind: str, tmp_path: Path) -> No
             assert [kept[place] for place in new.encode(text).ids] == pieces.ids
 
 
+def test_letters_without_an_unknown_piece_are_still_read(tmp_path: Path) -> None:
+    """Bytes that were cut away vanished from a text without a word: 'bad' was read as 'd'."""
+    old = tokenizers.Tokenizer(tokenizers.models.BPE())
+    old.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    old.decoder = tokenizers.decoders.ByteLevel()
+    letters = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    old.train_from_iterator(
+        [*GERMAN, *ENGLISH],
+        tokenizers.trainers.BpeTrainer(vocab_size=330, initial_alphabet=letters, special_tokens=["<pad>"]),
+    )
+    tree = json.loads(old.to_str())
+    kept = with_needed(tree, {place for text in GERMAN for place in old.encode(text).ids}, padding=0)
+    new = tokenizers.Tokenizer.from_str(json.dumps(cut_tokenizer(tree, kept)))
+    assert new.get_vocab_size() < old.get_vocab_size()
+    for text in (*GERMAN, *ENGLISH, "größer"):
+        assert new.decode(new.encode(text).ids) == text
+
+
+def test_bytes_of_unknown_letters_are_kept() -> None:
+    vocab = {"<unk>": 0, "<0xC3>": 1, "<0xB6>": 2, "a": 3, "b": 4}
+    tree = {"model": {"type": "BPE", "vocab": vocab, "merges": [], "byte_fallback": True, "unk_token": "<unk>"}}
+    assert with_needed(tree, {3}, padding=0) == [0, 1, 2, 3]
+
+
+def test_an_unlikely_letter_that_is_cut_does_not_make_another_cut_likelier() -> None:
+    """The library sets an unknown letter 10 below the unlikeliest piece, which was 'b' itself."""
+    pieces = [("<unk>", 0.0), ("a", -1.0), ("b", -50.0), ("abc", -11.0), ("d", -11.0), ("e", -11.0), ("f", -11.0)]
+    old = tokenizers.Tokenizer(tokenizers.models.Unigram([*pieces, ("cdef", -1.0)], unk_id=0))
+    tree = json.loads(old.to_str())
+    kept = with_needed(tree, {place for text in ("abcdef", "a", "cdef") for place in old.encode(text).ids}, padding=0)
+    new = tokenizers.Tokenizer.from_str(json.dumps(cut_tokenizer(tree, kept)))
+    assert new.encode("abcdef").tokens == old.encode("abcdef").tokens == ["abc", "d", "e", "f"]
+
+
+def test_words_behind_the_tasks_length_count_too(tmp_path: Path) -> None:
+    task = task_of(make("wordpiece", tmp_path / "tokenizer.json"))
+    file = tmp_path / "teacher.safetensors"
+    write_model(file, build(architecture_of("bag", task)), architecture_of("bag", task), task, {})
+    sizes = []
+    for name, between in (("lines", "\n"), ("line", " ")):
+        (tmp_path / f"{name}.txt").write_text(between.join([*GERMAN, *ENGLISH]))
+        sizes.append(trim(file, tmp_path / f"{name}.txt", tmp_path / name, task=task).words)
+    assert sizes[0] == sizes[1]
+
+
 @pytest.mark.parametrize("name", ["bag", "bilstm", "text-transformer"])
 def test_a_network_of_ours_answers_the_language_as_before(name: str, tmp_path: Path) -> None:
     task = task_of(make("wordpiece", tmp_path / "tokenizer.json"))

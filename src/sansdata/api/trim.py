@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ..compress.vocabulary import cut_tokenizer, cut_words, drop_layers, with_ne
 from ..config import dump_yaml
 from ..errors import ConfigError, DataError, StudentError
 from ..files import read_regular, text_lines, user_path, write_atomic, write_json
+from ..kinds.inputs.tokenizer import Tokenizer
 from ..kinds.inputs.tokens import Tokens
 from ..models.copying import private_copy
 from ..models.entry import layer_of_words
@@ -127,12 +129,15 @@ def _layer(network: Network, job: Task) -> nn.Embedding:
 
 
 def _used(job: Task, lines: list[tuple[str, int]], least: int) -> list[int]:
-    """Ids that occur so often in the texts, each of which counts as often as is said."""
-    read = Tokens(job.inputs).read([line for line, _ in lines])
-    times = torch.zeros(job.inputs.vocabulary, dtype=torch.int64)
-    weights = torch.tensor([count for _, count in lines])[:, None].expand_as(read["mask"])
-    times.index_add_(0, read["tokens"][read["mask"]], weights[read["mask"]])
-    return (times >= least).nonzero().flatten().tolist()
+    """Ids of the frame around every text, and those that occur so often in the texts, each of which counts as often as
+    is said. Texts are read whole, however long the task's are: a list of words may stand in one line."""
+    tokenizer = Tokenizer.of(job.inputs.tokenizer)
+    times: Counter[int] = Counter()
+    for line, count in lines:
+        for place in tokenizer.encoded(line):
+            times[place] += count
+    before, behind = tokenizer.frame
+    return [*before, *behind, *(place for place, count in times.items() if count >= least)]
 
 
 def _lines(path: Path) -> list[tuple[str, int]]:

@@ -2,12 +2,14 @@
 2010.05609). Most of a small multilingual network are words that nobody of one language will write.
 
 Texts whose pieces are kept are read into the same pieces and answered alike: of the greedy longest match (WordPiece),
-of merges (BPE, with every piece on the way to a kept one), and of the likeliest cut (Unigram).
+of merges (BPE, with every piece on the way to a kept one), and of the likeliest cut (Unigram, with its unlikeliest
+piece: by it the library says how unlikely an unknown letter is).
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ from torch import nn
 
 from ..errors import StudentError, TaskError
 
+BYTE = re.compile("<0x[0-9A-F]{2}>")
+"""A piece that is one byte of a letter which has no piece of its own."""
 SPECIAL_FIELDS = ("sep", "cls")
 """Fields of a post-processor that are [token, id]."""
 
@@ -36,12 +40,19 @@ def pieces_of(tree: Mapping[str, Any]) -> dict[str, int]:
 
 def with_needed(tree: Mapping[str, Any], used: Collection[int], padding: int) -> list[int]:
     """Ids to keep, in order, where texts of the language use these: also padding, special and added tokens, the unknown
-    one, and of merges every piece on the way to a kept one."""
+    one, bytes that stand for unknown letters, and what the cut of a kept piece goes by. Where nothing stands for the
+    unknown, the library leaves such letters out without a word, so that every single letter is kept."""
     pieces, model = pieces_of(tree), tree["model"]
     kept = {int(place) for place in used} | {padding}
     kept |= {int(one["id"]) for one in tree.get("added_tokens") or []}
     unknown = model.get("unk_id") if isinstance(model.get("vocab"), list) else pieces.get(str(model.get("unk_token")))
     kept |= {unknown} if isinstance(unknown, int) else set()
+    if model.get("byte_fallback"):
+        kept |= {place for piece, place in pieces.items() if BYTE.fullmatch(piece)}
+    elif unknown is None:
+        kept |= {place for piece, place in pieces.items() if len(piece) == 1}
+    if isinstance(words := model["vocab"], list):
+        kept.add(min(range(len(words)), key=lambda place: words[place][1]))
     for left, right in reversed(_merges(model)):  # a later merge is made of earlier ones
         if pieces.get(left + right) in kept:
             kept |= {pieces[left], pieces[right]}

@@ -84,7 +84,7 @@ class MosaicKD(InRounds):
     def __init__(self, config: MosaicKDConfig, context: Context) -> None:
         super().__init__(config, context)
         self.ids = random_share(context, config.share)
-        self.generator = make_generator(context, config.latent, config.width, "standard")
+        self.generator = make_generator(context, config.latent, config.width, "unit")
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.generator_lr, betas=BETAS)
         self.adversary = PatchAdversary(context, config.patch_width, config.generator_lr)
         self.schedule = Schedule(self.round_of(config))

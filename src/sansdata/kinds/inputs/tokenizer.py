@@ -81,11 +81,7 @@ class Tokenizer:
         self._loaded.no_padding()
         tokens = torch.full((len(texts), length), padding, dtype=torch.int64)
         mask = torch.zeros(len(texts), length, dtype=torch.bool)
-        try:
-            batch = self._loaded.encode_batch(list(texts))
-        except Exception as fault:  # the library raises its own bare Exception, for a missing unknown token and such
-            raise TaskError(f"tokenizer {self.path}: cannot read a text ({str(fault)[:200]})") from None
-        for row, encoded in enumerate(batch):
+        for row, encoded in enumerate(self._encodings(texts)):
             ids = encoded.ids[:length] or [padding]  # a text without any token is one token of padding
             tokens[row, : len(ids)] = torch.tensor(ids)
             mask[row, : len(ids)] = True
@@ -102,9 +98,16 @@ class Tokenizer:
         return self.decoded(ids), list(zip([0, *ends[:-1]], ends))
 
     def encoded(self, text: str) -> list[int]:
-        """The ids of one text, whole, without special tokens."""
+        """The ids of one text, whole, without special tokens. Raises TaskError for one that the file has none for."""
         self._loaded.no_truncation()
-        return self._loaded.encode(text, add_special_tokens=False).ids
+        return self._encodings([text], add_special_tokens=False)[0].ids
+
+    def _encodings(self, texts: Sequence[str], **options: bool) -> list[Any]:
+        """The library's own. Raises TaskError."""
+        try:
+            return self._loaded.encode_batch(list(texts), **options)
+        except Exception as fault:  # the library raises its own bare Exception, for a missing unknown token and such
+            raise TaskError(f"tokenizer {self.path}: cannot read a text ({str(fault)[:200]})") from None
 
     def decoded(self, ids: Sequence[int]) -> str:
         """Ids in letters, without special tokens."""

@@ -11,10 +11,12 @@ from torch import Tensor
 def teachers_share(epoch: int, epochs: int) -> float:
     """alpha_e, the teacher's weight, 0..1, when teacher and student judge an image together (KD3, released).
 
-    1 - exp(-5 ((e + 1) / (2/3 E) - 1)^2) in the first half of the run, then 0: the student decides alone.
-    Released for E = 240 epochs, with 160 and 120 in the places of 2/3 E and 1/2 E.
+    epoch: e, from 1. 1 - exp(-5 ((e + 1) / (2/3 E) - 1)^2) before the middle of the run, from there on 0: the student
+    decides alone. Released for E = 240 epochs, with 160 and 120 in the places of 2/3 E and 1/2 E.
+
+    Deviation: the first epoch is never the student's alone, which has learned nothing yet; the release has 240 epochs.
     """
-    if epoch >= epochs / 2:
+    if epoch > 1 and epoch >= epochs / 2:
         return 0.0
     return 1 - math.exp(-5 * ((epoch + 1) / (2 / 3 * epochs) - 1) ** 2)
 

@@ -155,8 +155,8 @@ class KD3(Method):
         if not whole:
             return Losses()
         epochs = ceil_div(self.context.progress.planned, self.config.steps_per_epoch)
-        alpha = teachers_share(self.schedule["epoch"], epochs)
         self.schedule["epoch"] += 1
+        alpha = teachers_share(self.schedule["epoch"], epochs)
         self.schedule["left"] = self.config.steps_per_epoch
         return self._choose(alpha * self.teachers.logits + (1 - alpha) * self.students.logits)
 
