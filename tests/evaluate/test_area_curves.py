@@ -45,6 +45,11 @@ def test_the_reference_chooses_the_beat_and_not_the_frame(reference: int, full: 
     assert curves.event_near(np.ones(9), 3, full) is None
 
 
+def test_where_no_frame_lies_below_the_median_those_at_it_are_chosen_from() -> None:
+    """As released: a curve of masks that are empty in most frames."""
+    assert curves.event_near(np.array([9, 7, 4, *[0] * 8, 3, 6, 8]), 5, full=False) == 3
+
+
 @pytest.mark.parametrize(
     ("true", "found", "apart"),
     [

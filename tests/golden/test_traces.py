@@ -3,8 +3,8 @@
 A change that should change nothing leaves every bit of them as it is.
 
 On a machine whose arithmetic is that of a trace (the same torch, the same rounding) bits are compared: every loss, the
-student, and the samples that were kept. Elsewhere the losses of the first two steps are compared within a
-tolerance, since a last bit grows over the steps.
+student, and the samples that were kept. Elsewhere the losses of the first steps are compared within a tolerance, since
+a last bit grows over the steps.
 
 Where a trace changes on purpose, the changelog says why, and this writes it anew (without names, all of them):
 
@@ -30,6 +30,10 @@ from tiny_clients import OPTIONS, make_run, model_of
 from sansdata.engine.run import run
 
 STEPS, ROUNDS = 20, 4
+FIRST, FIRST_OF_UNSTEADY = 6, 2
+"""Steps that are compared where the arithmetic is another one."""
+UNSTEADY = ("cae-dfkd", "kd3", "maze", "nayer", "zskt, retain vae")
+"""Between two machines their sixth loss differed by 0.4 to 8 %, that of the others by less than 0.03 %."""
 FILE = Path(__file__).parent / "traces.json"
 RETAIN = {"pushes": 8, "slots": 2, "share": 0.5}
 ABD = {"defence": "abd", "retrospect": {"share": 0.25, "rounds": 2, "marked": 0.5}}
@@ -114,8 +118,9 @@ def test_a_run_is_what_it_was(name: str, tiny: Tiny, tmp_path: Path) -> None:
         for before, after in zip(losses, reported, strict=True):
             assert after == pytest.approx(before, rel=1e-5, abs=1e-7)
         return
-    for before, after in zip(was["losses"][:2], now["losses"][:2], strict=True):
-        assert after == pytest.approx(before, rel=2e-2, abs=1e-4)
+    first = FIRST_OF_UNSTEADY if name in UNSTEADY else FIRST
+    for before, after in zip(was["losses"][:first], now["losses"][:first], strict=True):
+        assert after == pytest.approx(before, rel=1e-2, abs=1e-4)
 
 
 def test_every_method_has_a_trace() -> None:

@@ -65,15 +65,18 @@ def events(curve: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
 
 def event_near(curve: np.ndarray, reference: int, full: bool) -> int | None:
     """The frame of ED (full) or ES in the beat that a reference frame lies in, as EchoDFKD's released code chooses it:
-    of the runs of frames beyond the median, that with the end nearest to the reference, its extreme. None for a curve
-    that never leaves its median.
+    of the runs of frames beyond the median, or at it where none is beyond, such as of masks that are empty in most
+    frames, that with the end nearest to the reference, its extreme.
+
+    Deviation: None for a curve that is the same in every frame, where the release names the first.
 
     The reference chooses the beat here, which flatters a curve with many wrong ones: `matched` does not.
     """
     low = -np.asarray(curve, np.float64) if full else np.asarray(curve, np.float64)
-    below = np.flatnonzero(low < np.median(low))
-    if not len(below):
+    if low.min() == low.max():
         return None
+    middle = np.median(low)
+    below = np.flatnonzero(low < middle if low.min() < middle else low <= middle)
     runs = np.split(below, np.flatnonzero(np.diff(below) > 1) + 1)
     run = min(runs, key=lambda frames: min(abs(frames[0] - reference), abs(frames[-1] - reference)))
     return int(run[np.argmin(low[run])])

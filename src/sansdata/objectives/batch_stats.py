@@ -53,11 +53,12 @@ def statistics_distance(mean: Tensor, var: Tensor, running_mean: Tensor, running
 
 def sample_statistics_distance(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """||mean_i - mean||^2 + ||std_i - std||^2, squared, a scalar: of each sample of x (B, C, ...) by itself over its
-    places, averaged over the batch (ZeroQ, eq. 3). Samples of one place have no spread, and only their mean counts."""
+    places, averaged over the batch (ZeroQ, eq. 3). The spread is the unbiased one, as released and as BatchNorm keeps
+    it. Samples of one place have none, and only their mean counts."""
     flat = x.flatten(2) if x.ndim > 2 else x[:, :, None]
     distance = (flat.mean(2) - mean).square().sum(1)
     if flat.shape[2] > 1:
-        distance = distance + ((flat.var(2, correction=0) + 1e-6).sqrt() - std).square().sum(1)
+        distance = distance + ((flat.var(2) + 1e-6).sqrt() - std).square().sum(1)
     return distance.mean()
 
 

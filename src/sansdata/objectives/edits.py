@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ def edits(reference: Sequence[str], other: Sequence[str]) -> int:
 
 
 def word_error_rate(reference: str, other: str) -> float:
-    """Edits per word of the reference, both normalised; an empty reference counts as one whole error, so that whoever
-    filters rejects it."""
+    """Edits per word of the reference, both normalised; infinite where that is empty, so that whoever filters rejects
+    it at any threshold."""
     words = normalised(reference).split()
-    return edits(words, normalised(other).split()) / len(words) if words else 1.0
+    return edits(words, normalised(other).split()) / len(words) if words else math.inf

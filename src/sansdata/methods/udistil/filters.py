@@ -15,12 +15,15 @@ def below(score: Tensor, threshold: float) -> Tensor:
 
 def best_share(score: Tensor, share: float, groups: Tensor) -> Tensor:
     """(K,) places, in order, of the best `share` of each group (N,): a score that likes some classes or long sounds
-    then drops no class. Equal scores go to the earlier."""
+    then drops none of them. Of all groups together as many are kept as of one, and of any that follow each other, to
+    within one. Equal scores go to the earlier."""
+    numbers, sizes = groups.unique(return_counts=True)
+    upto = (share * sizes.cumsum(0).double() + 0.5).floor().long()
+    counts = upto.diff(prepend=upto.new_zeros(1))
     kept = []
-    for group in groups.unique():
+    for group, count in zip(numbers, counts.tolist()):
         places = (groups == group).nonzero().flatten()
-        order = torch.sort(score[places], stable=True).indices
-        kept.append(places[order[: round(share * len(places))]])
+        kept.append(places[torch.sort(score[places], stable=True).indices[:count]])
     return torch.cat(kept).sort().values
 
 
