@@ -45,6 +45,8 @@ class Requirements:
     """Asks a teacher's helpers too, where it has some; each must then offer all of the above."""
     pool: bool = False
     """Images that the user gives: data, only not the teacher's."""
+    setting: str = ""
+    """A setting that must be given and was not, with what it is; '' where nothing lacks."""
     capabilities: frozenset[str] = frozenset()
     """What the teacher must be able to do besides answering, such as 'generates': it writes texts."""
     inputs: frozenset[str] = frozenset({"image"})

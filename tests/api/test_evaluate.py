@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 from real_life import TASK, Head, flattened, seen
+from safetensors.torch import save_file
 from torch import nn
 
 import sansdata
 from sansdata.errors import StudentError
+from sansdata.models.build import architecture_of, build
+from sansdata.models.saved import write_model
+from sansdata.teachers.specs import load_teacher
 
 
 @pytest.fixture
@@ -75,3 +79,24 @@ def test_a_caller_whose_default_type_is_float64(data: str, tmp_path: Path) -> No
     assert sansdata.export(result, "pt2").passed
     assert result.model(torch.zeros(2, 3, 8, 8, dtype=torch.float32)).shape == (2, 4)
     assert torch.get_default_dtype() == torch.float64
+
+
+def test_a_teacher_beside_a_run_sees_its_inputs_as_the_run_was_told(tmp_path: Path) -> None:
+    """A student with a preprocessing of its own stood beside a teacher that was asked through it."""
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", x=random.integers(0, 256, (96, 8, 8, 3), dtype=np.uint8), y=np.arange(96) % 4)
+    data, spec = str(tmp_path / "data.npz"), f"resnet8@{tmp_path / 'teacher.safetensors'}"
+    dim = TASK.model_copy(update={"mean": (5.0,) * 3, "std": (0.1,) * 3})
+    torch.manual_seed(0)
+    save_file(seen(build(architecture_of("resnet8", TASK))).state_dict(), tmp_path / "teacher.safetensors")
+    module = build(architecture_of("resnet8", dim))
+    write_model(tmp_path / "student.safetensors", module, architecture_of("resnet8", dim), dim, {})
+    result = sansdata.distill(
+        spec, str(tmp_path / "student.safetensors"), "noise", "1steps", tmp_path / "run", task=TASK,
+        options={"transfer": {"batch": 4}}, settings={"engine": {"snapshots": 1, "images": 8}, "threads": 1},
+    )  # fmt: skip
+    assert result.task.own_preprocessing == dim.own_preprocessing
+    right, wrong = (sansdata.evaluate(result, data, teacher=load_teacher(spec, task)).kl for task in (TASK, dim))
+    assert right != pytest.approx(wrong, rel=0.01)
+    for run in (result, tmp_path / "run"):
+        assert sansdata.evaluate(run, data, teacher=spec).kl == pytest.approx(right)

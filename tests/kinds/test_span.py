@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from sansdata.contracts import Outputs
 from sansdata.errors import TaskError
 from sansdata.figures import values
 from sansdata.kinds.inputs.tokenizer import Tokenizer
 from sansdata.kinds.outputs.span import OUTSIDE, Spans, place_of
+from sansdata.models.span_nets import OUT
 from sansdata.tasks import SpanSpec, load_task
 from sansdata.teachers.writers.vocabulary import tokenizer_of
 
@@ -54,6 +57,22 @@ def test_an_answer_that_was_cut_off_is_wrong(tokenizer: Tokenizer) -> None:
     assert truth[:, 0].tolist() == [OUTSIDE, 2]
     figures = values(kind(5).evaluate(pointing((4, 4), (2, 3), positions=5), truth))
     assert (figures["exact"], figures["outside"]) == (0.5, 0.5)
+
+
+def test_padding_is_not_matched_whatever_a_teacher_says_there() -> None:
+    """A reader that puts nothing of its own at padding gave a divergence of 10,000."""
+    stream = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(3, 12, 2, generator=stream, dtype=torch.float64) for _ in range(2))
+    student[:, 8:] = OUT
+    how = SimpleNamespace(match="kl", temperature=1.0)
+    whole = kind().match(Outputs(student), Outputs(teacher), how)
+    words = kind(8).match(Outputs(student[:, :8]), Outputs(teacher[:, :8]), how)
+    assert torch.allclose(whole, words)
+    assert torch.allclose(kind().match(Outputs(teacher), Outputs(student), how), kind(8).match(
+        Outputs(teacher[:, :8]), Outputs(student[:, :8]), how
+    ))  # fmt: skip
+    agreed, of_words = kind().agreement(student, teacher), kind(8).agreement(student[:, :8], teacher[:, :8])
+    assert agreed == pytest.approx(of_words)
 
 
 def test_places_are_tokens_that_hold_all_letters() -> None:

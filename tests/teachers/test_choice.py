@@ -154,6 +154,9 @@ def test_wrong_keys_and_files_that_do_not_fit(tmp_path: Path):
     torch.save({"state_dict": under("model.backbone.", state(0, "lenet5"))}, tmp_path / "lenet.pt")
     with pytest.raises(TeacherError, match=r"missing(?s:.)*without 'model.backbone.' before(?s:.)*lenet5@"):
         load_teacher(f"resnet8@{tmp_path}/lenet.pt", TASK)
+    with pytest.raises(TeacherError, match="lenet5@") as refused:  # none of its sets fits, so none is offered
+        load_teacher(f"resnet8@{tmp_path}/lenet.pt#weights", TASK)
+    assert "0 of 37" not in str(refused.value)
     with pytest.raises(TeacherError, match=r"do not fit 'resnet20'\.\s+missing: layer1\.1\.(?s:.)*the zoo's 'resnet8'"):
         load_teacher(f"resnet20@{tmp_path}/prefixed.pt", TASK)
     with pytest.raises(TeacherError, match="#student: 37 of 37"):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -45,6 +46,7 @@ ESTIMATORS = {
     "boosted": lambda: GradientBoostingClassifier(n_estimators=5, random_state=0),
     "histograms": lambda: HistGradientBoostingClassifier(max_iter=5, random_state=0),
     "pipeline": lambda: make_pipeline(StandardScaler(), LogisticRegression()),
+    "imputed": lambda: make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()),
 }
 
 

@@ -301,6 +301,16 @@ def test_rows_of_single_cases_do_not_leave(cases: Cases, row: dict) -> None:
         require_aggregates({"fine": 1, **row}, cases)
 
 
+def test_classes_and_levels_of_which_nothing_is_said_are_no_rows_of_cases() -> None:
+    """Six classes and nine levels were refused as the rows of 14 cases."""
+    named = cases_with([1, 1, 3, 3, 3, 3])
+    of_classes = [{"column": "class", "level": level, "reason": "rare"} for level in "abcdef"]
+    levels = [{"column": "age", "level": str(year), "reason": "rare"} for year in range(14)]
+    require_aggregates({"suppressed": [*of_classes, *levels[:9]]}, named)
+    with pytest.raises(DisclosureError, match="14 entries of 14"):
+        require_aggregates({"suppressed": [*of_classes, *levels]}, named)
+
+
 @pytest.mark.parametrize("patients", [1, 9])
 def test_many_cases_of_few_patients_do_not_leave(cases: Cases, patients: int) -> None:
     few = replace(cases, patients=np.arange(COUNT) % patients)

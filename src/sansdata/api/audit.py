@@ -40,7 +40,7 @@ from ..validation.aggregates import require_aggregates
 from ..validation.cases import cases_of_set, load_cases, require_enough
 from ..validation.manifest import read_manifest
 from ..validation.subgroups import fairness_library
-from .result import Asked, asked, generator_kept, teacher_of
+from .result import Asked, asked, generator_kept
 
 
 @usual_modes()
@@ -169,7 +169,7 @@ def _teacher(about: Asked, teacher: str | Teacher | None) -> Teacher:
                 f"{about.run_dir} names no teacher that can be read without code; give it with --teacher"
             )
     with generator_kept():
-        loaded = teacher_of(teacher, about.task)
+        loaded = about.teacher(teacher)
     known = Tree(directory.manifest()).at("teacher")
     print_of, alone = known.at("fingerprint").text(), not known.at("helpers").items()
     if print_of and alone and loaded.fingerprint() != print_of:

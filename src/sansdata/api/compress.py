@@ -192,7 +192,7 @@ def network_of(model: Model, task: TaskLike) -> tuple[Network, Task, dict[str, A
     about, architecture, source = opened
     if about.task.pair != ("image", "classes"):
         raise StudentError(
-            f"compress works on classifiers of images so far, and this is of {' x '.join(about.task.pair)}"
+            f"only classifiers of images are made smaller this way so far, and this is of {' x '.join(about.task.pair)}"
         )
     return about.network, about.task, architecture, source
 

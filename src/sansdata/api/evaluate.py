@@ -34,7 +34,7 @@ from ..models.modes import borrowed, usual_modes
 from ..runtime import Runtime, resolve_device
 from ..tasks import KNOWN_TASKS
 from ..teachers.base import Teacher
-from .result import Asked, Result, TaskLike, asked, generator_kept, teacher_of
+from .result import Asked, Result, TaskLike, asked, generator_kept
 from .rows import draw_latents, encoder_of
 
 
@@ -68,7 +68,7 @@ def evaluate(
         raise ConfigError(f"few-shot tasks are for a model of ways, and this is one of {' x '.join(about.task.pair)}")
     labelled = load_set(data, about.task, background=background) if isinstance(data, (str, Path)) else data
     with generator_kept():
-        beside = None if teacher is None else teacher_of(teacher, about.task)
+        beside = None if teacher is None else about.teacher(teacher)
     with borrowed(about.module):
         measured = evaluate_model(predictor(about.network, about.task, runtime), labelled, about.task, beside)
     if about.run_dir is not None:
@@ -156,7 +156,7 @@ def transferability(
     about, runtime = asked(model, task), Runtime(resolve_device(device))
     _require_images(about.task.pair, "transferability")
     with generator_kept():
-        beside = None if teacher is None else teacher_of(teacher, about.task)
+        beside = None if teacher is None else about.teacher(teacher)
     if beside is not None and beside.task.shape != about.task.shape:
         raise TeacherError(
             f"the ceiling takes images of {list(beside.task.shape)} and the model of {list(about.task.shape)}; both "

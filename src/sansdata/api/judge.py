@@ -33,7 +33,7 @@ from ..tasks import ImageTask, Task, load_task
 from ..teachers.base import Teacher
 from ..teachers.denoiser import DENOISES
 from ..teachers.specs import load_teacher
-from .result import Result, TaskLike, asked, generator_kept, teacher_of, teacher_or_spec
+from .result import Result, TaskLike, asked, generator_kept, teacher_or_spec
 
 COUNT, BATCH = 2000, 250
 FEWEST = 100
@@ -70,7 +70,7 @@ def judge(
     with generator_kept():
         by = teacher_or_spec(by, None)
         judging = load_teacher(by, _task_of(by_task)) if isinstance(by, str) else by
-        beside = None if teacher is None else teacher_of(teacher, about.task)
+        beside = None if teacher is None else about.teacher(teacher)
     job = judging.task
     if not isinstance(job, ImageTask):
         raise ConfigError(f"a judge is a classifier of images, and '{judging.source}' is one of {' x '.join(job.pair)}")

@@ -20,7 +20,7 @@ from ..teachers.autoencoder.decoding import rule_of
 from ..teachers.autoencoder.pictures import MadePictures, decoded_pictures
 from ..teachers.base import Teacher
 from .outputs import require_free
-from .result import Result, TaskLike, asked, teacher_of
+from .result import Result, TaskLike, asked
 from .rows import require_own
 
 AT_ONCE, MOST = 1000, 1_000_000
@@ -62,7 +62,7 @@ def write_pictures(
         raise ConfigError(f"count={count}: expected 1 to {MOST:,} pictures")
     require_free(file)
     about = asked(model, task)
-    loaded = teacher_of(teacher, about.task)
+    loaded = about.teacher(teacher)
     source = loaded.capabilities.get(ENCODES)
     if not isinstance(source, PictureAutoEncoder):
         raise TeacherError(f"{loaded.source}: is no autoencoder of pictures; rows are written as a .csv file")

@@ -174,24 +174,44 @@ def teacher_or_spec(teacher: Any, task: TaskLike) -> Teacher | str:
     return teacher
 
 
-def teacher_of(teacher: Any, job: Task) -> Teacher:
-    """A Teacher, or the one of a SPEC for this job. Raises what `teacher_or_spec` and reading it raise."""
-    source = teacher_or_spec(teacher, None)
-    return load_teacher(source, job) if isinstance(source, str) else source
-
-
 @dataclass(frozen=True)
 class Asked:
-    """The network that a verb is asked about, and the run directory where it is a run's."""
+    """The network that a verb is asked about."""
 
     module: nn.Module
     task: Task
     """With the network's own preprocessing."""
     run_dir: Path | None = None
+    """Of the run whose student it still is."""
+    given: Task | Path | None = None
+    """The task that the user gave, or the run whose settings have it; None where there is the network's own only."""
 
     @property
     def network(self) -> Network:
         return Network.of(self.module, self.task)
+
+    def teacher(self, teacher: Any) -> Teacher:
+        """A Teacher, or the one of a SPEC, which is asked as the task says that was given: the student beside it may
+        take its inputs in another form. Raises what `teacher_or_spec` and reading it raise, and RunDirectoryError."""
+        source = teacher_or_spec(teacher, None)
+        if not isinstance(source, str):
+            return source
+        given = self.given if isinstance(self.given, Task) else self.task
+        return load_teacher(source, _as_in_settings(given, self.given) if isinstance(self.given, Path) else given)
+
+
+PREPROCESSING = ("mean", "std", "preprocessing")
+"""What a task says of how a network takes its inputs: of images the first two, of any other kind the last."""
+
+
+def _as_in_settings(task: Task, run_dir: Path) -> Task:
+    """The task with the preprocessing that the run was given. Raises RunDirectoryError, TaskError."""
+    settings = RunDirectory(run_dir).settings()
+    run = settings.get("task") if isinstance(settings, Mapping) else None
+    if not isinstance(run, Mapping):
+        return task
+    fields = {name: value for name, value in task.model_dump(mode="json").items() if name not in PREPROCESSING}
+    return load_task(fields | {name: run[name] for name in PREPROCESSING if name in run})
 
 
 def _is_the_last(result: Result) -> bool:
@@ -221,16 +241,18 @@ def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
     if isinstance(model, (str, Path)) and os.path.lexists(split_run(model)[0] / "run.json"):
         run = load(model)
         _require_its_job(run, task)
-        return Asked(run.student, run.task, run.run_dir)
+        return Asked(run.student, run.task, run.run_dir, run.run_dir)
     if isinstance(model, (str, Path)) and task is None and is_student_file(model):
         return Asked(*read_student(Path(model)))
     if isinstance(model, Result):
         _require_its_job(model, task)
-        return Asked(model.student, model.task, model.run_dir if _is_the_last(model) else None)
+        return Asked(model.student, model.task, model.run_dir if _is_the_last(model) else None, model.run_dir)
     if task is None and not isinstance(model, nn.Module) and is_bundle(str(model)):
         task = task_of_bundle(str(model))
     if task is None and not isinstance(model, nn.Module):
         name, there = str(model)[:200], os.path.lexists(model)
+        if there and is_regular(Path(model) / STUDENT_FILE):  # what finetune writes
+            raise ConfigError(f"'{name}' is no run directory, but a student lies there: give {name}/{STUDENT_FILE}")
         raise ConfigError(
             f"'{name}' is no run directory and no student file; for anything else say the task (--task)" if there else
             f"'{name}': there is no such directory; expected a run directory, or a SPEC and its task (--task)"
@@ -245,6 +267,6 @@ def asked(model: str | Path | Result | nn.Module, task: TaskLike) -> Asked:
     with generator_kept():
         if format_of(str(model)) is not None:
             teacher = load_teacher(str(model), job)
-            return Asked(teacher.network.module, teacher.task)
+            return Asked(teacher.network.module, teacher.task, given=job)
         resolved = resolve(str(model), job, pretrained=True)
-    return Asked(resolved.module, resolved.task)
+    return Asked(resolved.module, resolved.task, given=job)

@@ -34,7 +34,7 @@ from ..validation.recalibration import Recalibration, set_apart
 from ..validation.resampling import COUNT
 from ..validation.subgroups import fairness_library
 from ..validation.summary import Validation, summarise
-from .result import Result, TaskLike, asked, generator_kept, teacher_of
+from .result import Result, TaskLike, asked, generator_kept
 
 
 @usual_modes()
@@ -73,7 +73,7 @@ def validate(
         raise ConfigError(f"validation is of classifiers, and this task is {' x '.join(about.task.pair)}")
     declared = Declaration.now(measure, margin, resamples, threshold, recalibrate, about.task.classes)
     with generator_kept():
-        beside = teacher_of(teacher, about.task)
+        beside = about.teacher(teacher)
     if beside.task.inputs != about.task.inputs or beside.task.classes != about.task.classes:
         raise TeacherError("teacher and student are of different tasks; both must answer the same cases")
     _require_there(data, manifest)

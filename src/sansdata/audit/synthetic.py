@@ -198,7 +198,7 @@ def _share(measure: str, name: str, which: np.ndarray, caveat: str, better: str 
 
 def _entropy(shares: np.ndarray) -> np.ndarray:
     """(R,) nats of shares (R, K)."""
-    return -(shares * np.log(np.maximum(shares, 1e-300))).sum(1)
+    return 0.0 - (shares * np.log(np.maximum(shares, 1e-300))).sum(1)  # -0.0 is printed with its sign
 
 
 def _name(names: tuple[str, ...], place: int) -> str:

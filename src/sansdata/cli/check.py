@@ -25,7 +25,7 @@ def check(
     from ..kinds.index import output_kind
 
     _print_facts(verdict, UNITS | {"gives": f"{{}} {output_kind(job).unit}"})
-    if job.pair[0] == "image" and verdict["access"] == "weights":
+    if job.pair[0] == "image" and verdict["batch_norms"] is not None:
         print(f"scale     {_scale(verdict['training_brightness'])}")
     for line in verdict["notes"]:
         print(f"note      {line}")

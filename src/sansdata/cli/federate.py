@@ -40,7 +40,10 @@ def federate(
     ] = None,
     partition: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="dirichlet-class, dirichlet-client, shards, quantity, iid or natural"),
+        typer.Option(
+            metavar="NAME",
+            help="dirichlet-class, dirichlet-class-capped, dirichlet-client, shards, quantity, iid or natural",
+        ),
     ] = None,
     rounds: Annotated[int | None, typer.Option(metavar="N")] = None,
     batch_norm: Annotated[

@@ -52,6 +52,7 @@ def quantize(
     for note in done.notes:
         print(f"note      {note}")
     if done.by_inputs:
-        print(f"ranges    by inputs, since BatchNorm does not tell them: {', '.join(done.by_inputs)}")
+        why = ", since BatchNorm does not tell them" if calibrate == "dfq" else ""
+        print(f"ranges    by inputs{why}: {', '.join(done.by_inputs)}")
     print(f"agreement {words.percent(done.agreement)} with the float network on what calibrated it")
     print(f"file      {done.file}  ({done.size:,} bytes)")

@@ -101,8 +101,9 @@ def choose(states: Mapping[str, Mapping[str, Tensor]], module: nn.Module, key: s
     meant = [one for one in candidates if not key or one.answers_to(key)]
     if not meant and key.lower() == "ema":
         meant = [one for one in candidates if one.is_average and one.fits]
-    if not meant:
-        raise TeacherError(f"{file}: has no weights under '{key}'. {_listing(candidates, module, name, file)}")
+    if not meant and (near := [one for one in candidates if one.fits]):
+        raise TeacherError(f"{file}: has no weights under '{key}'. {_listing(near, module, name, file)}")
+    meant = meant or candidates  # of another network: that is said first
     usable = _distinct([one for one in meant if one.complete or (one.is_average and one.parameters_only)])
     if not usable:
         nearest = max(meant, key=lambda one: (one.fits, len(one.names)))

@@ -38,7 +38,8 @@ class Preflight:
     student_parameters: int | None
     access: str
     """labels, scores, gradients or weights: as measured."""
-    batch_norms: int
+    batch_norms: int | None
+    """Layers with statistics; None where they were not looked for."""
     head: str | None
     output: str
     """logits, log-probabilities, probabilities, or the type that was returned."""
@@ -63,7 +64,7 @@ def preflight(teacher: Teacher, student: Network | None = None) -> Preflight:
     module, kind = teacher.module, input_kind(teacher.task)
     verdict = Preflight(
         takes=kind.describe(), gives=None, parameters=teacher.parameters,
-        student_parameters=None, access=teacher.most.name.lower(), batch_norms=0, head=None, output="unknown",
+        student_parameters=None, access=teacher.most.name.lower(), batch_norms=None, head=None, output="unknown",
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]), fixed(module), buffers_kept(module):
         _check_weights(module, verdict)
@@ -94,6 +95,8 @@ def unmet(requirements: Requirements, teacher: Teacher, pool: bool = False) -> l
         reasons.append("it asks one teacher, and this is a panel of several (methods that ask one: bidf-mkd)")
     if requirements.pool and not pool:
         reasons.append("it chooses from images that you give: name a folder with --pool DIR")
+    if requirements.setting:
+        reasons.append(f"it needs a setting: {requirements.setting}")
     if teacher.access < requirements.access:
         reasons.append(_too_little(requirements.access, teacher))
         return reasons

@@ -30,8 +30,11 @@ SMALLEST = 1e-6
 LABEL_LOGIT = -float(np.log(SMALLEST))
 """The logit of a class that is named alone, beside 0 for the others."""
 PROBES = 64
-TRUSTED = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
-"""Types beyond those that skops knows as data. Their arrays are pointers of compiled code, so they are checked."""
+TRUSTED = (
+    "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor", "numpy.dtype",
+)  # fmt: skip
+"""Types beyond those that skops knows as data. The arrays of the first two are pointers of compiled code, so they are
+checked; the last is the type of an array, which skops reads out of an array without objects (an imputer has one)."""
 MAX_SKOPS_BYTES = 2 * 2**30
 MAX_SCHEMA_BYTES = 64 * 2**20
 """Of the part that says what is made of what; it is JSON."""

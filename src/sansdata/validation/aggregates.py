@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import DisclosureError
@@ -39,14 +39,21 @@ def _look(value: Any, place: str, cases: Cases, least: int) -> None:
                 raise DisclosureError(f"'{place}.{name}' would be of {inner} case(s); nothing was written")
             _look(inner, f"{place}.{name}" if place else str(name), cases, least)
     elif isinstance(value, list | tuple):
-        of_classes = len(value) <= len(cases.data.class_names)
-        if len(value) >= least and not of_classes and not all(_is_figure(one) for one in value):
+        names = cases.data.class_names
+        rows = [one for one in value if not _is_of_a_class(one, names)]
+        of_classes = len(rows) <= len(names)
+        if len(rows) >= least and not of_classes and not all(_is_figure(one) for one in rows):
             raise DisclosureError(
-                f"'{place}' would hold {len(value)} entries of {least} cases or patients: as many rows as there are "
+                f"'{place}' would hold {len(rows)} entries of {least} cases or patients: as many rows as there are "
                 "persons; nothing was written"
             )
         for inner in value:
             _look(inner, place, cases, least)
+
+
+def _is_of_a_class(value: Any, names: Sequence[str]) -> bool:
+    """A class of which nothing is said: there are no more of them than classes."""
+    return isinstance(value, Mapping) and value.get("column") == "class" and value.get("level") in names
 
 
 def _is_figure(value: Any) -> bool:

@@ -216,10 +216,10 @@ def test_another_prior_is_no_continuation():
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"prior": {}}, ConfigError, "name it, -s prior.model=SPEC"),
+        ({"prior": {}}, ConfigError, "name it, prior.model=SPEC"),
         ({"prior": {"model": "priors:nothing"}}, TeacherError, "nothing"),
         ({"prior": {"model": "priors:Gaussian", "low": 1.0, "high": 0.0}}, ConfigError, "expected low below high"),
-        ({"cutmix": True, "batch": 7}, MethodError, "Give -s batch=8 or more"),
+        ({"cutmix": True, "batch": 7}, MethodError, "Give batch=8 or more"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_first_move(options, error, words):

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...contracts import Outputs
 from ...errors import TeacherError
 from ...figures import Figure, Finding, Warned
+from ...models.span_nets import OUT
 from ...models.taps import logits_of
 from ...objectives import logits
 from ...objectives.spans import NORMALISER, best_spans, counted_words, f1
@@ -88,13 +89,13 @@ class Spans(OutputKind):
 
     def match(self, student: Outputs, teacher: Outputs, how: Any) -> Tensor:
         """The mean over both places."""
-        return logits.match(how.match, student.value, teacher.value, how.temperature)
+        return logits.match(how.match, *on_shared_places(student.value, teacher.value), how.temperature)
 
     def same(self, one: Tensor, other: Tensor) -> Tensor:
         return (self.spans(one) == self.spans(other)).all(1)
 
     def agreement(self, student: Tensor, teacher: Tensor) -> Mapping[str, float]:
-        student, teacher = student.detach(), teacher.detach()
+        student, teacher = on_shared_places(student.detach(), teacher.detach())
         shared = torch.minimum(student.softmax(1), teacher.softmax(1)).sum(1)
         return {
             "agreement": float(self.same(student, teacher).float().mean()), "overlap": float(shared.mean()),
@@ -153,6 +154,13 @@ class Spans(OutputKind):
 
     def signature(self) -> tuple[str, tuple[int, ...]]:
         return "places", (self.spec.positions, 2)
+
+
+def on_shared_places(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both answers (B, L, 2) without the places that either calls empty by a logit near `OUT`, as networks of ours do
+    where there is padding: a network of somebody else's may say anything there, and would be matched in that."""
+    empty = (one < OUT / 2) | (other < OUT / 2)
+    return one.masked_fill(empty, OUT), other.masked_fill(empty, OUT)
 
 
 def place_of(places: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:

@@ -96,7 +96,11 @@ class DiffDFKD(PooledRounds):
 
     @classmethod
     def requires(cls, config: DiffDFKDConfig) -> Requirements:
-        return Requirements(access=Access.WEIGHTS if config.bn else Access.GRADIENTS, batch_norm=config.bn > 0)
+        prior = "" if config.prior.model else (
+            "prior.model=SPEC, a denoiser that somebody has trained, such as a folder of a diffusers pipeline"
+        )  # fmt: skip
+        access = Access.WEIGHTS if config.bn else Access.GRADIENTS
+        return Requirements(access=access, batch_norm=config.bn > 0, setting=prior)
 
     @classmethod
     def models(cls, config: DiffDFKDConfig) -> Mapping[str, str]:
@@ -117,7 +121,7 @@ class DiffDFKD(PooledRounds):
         if config.cutmix and config.batch < 2 * context.task.classes:
             raise MethodError(
                 f"cutmix exchanges boxes between images of one class: a batch of {config.batch} has less than two of "
-                f"each of {context.task.classes} classes. Give -s batch={2 * context.task.classes} or more"
+                f"each of {context.task.classes} classes. Give batch={2 * context.task.classes} or more"
             )
         with context.streams.as_global("prior", shared=True):
             self.prior = Prior(config.prior, context.task, context.runtime)

@@ -42,8 +42,8 @@ class Prior:
         pictures."""
         if not settings.model:
             raise ConfigError(
-                "method 'diffdfkd' steers a denoiser that somebody has trained: name it, -s prior.model=SPEC, such as "
-                "a folder of a diffusers pipeline (docs/methods/diffdfkd.md)"
+                "method 'diffdfkd' steers a denoiser that somebody has trained: name it, prior.model=SPEC, such as a "
+                "folder of a diffusers pipeline (docs/methods/diffdfkd.md)"
             )
         self.settings, self.size, self.channels = settings, task.shape[1:], task.shape[0]
         shape = settings.shape or task.shape
