@@ -153,6 +153,22 @@ def test_a_module_of_another_size_is_told_what_is_expected(world: str) -> None:
     assert kind.hint(STEMS[world]).startswith(". Its first ")
 
 
+@every_world
+def test_the_same_fault_of_a_teacher_reads_the_same_in_every_kind(world: str) -> None:
+    kind = output_kind(WORLDS[world].task)
+    one = torch.randn(1, *kind.signature()[1], generator=torch.Generator().manual_seed(0))
+    (alike,) = kind.judge(one.expand(4, *one.shape[1:]), str)[1]
+    words = r"the teacher gives the same \w+ to every input; its weights were not loaded, or it is collapsed"
+    assert re.fullmatch(words, alike)
+    for value, name in ((torch.nan, "NaN"), (torch.inf, "infinite")):
+        broken = one.repeat(4, *[1] * (one.ndim - 1))
+        broken[1].view(-1)[0] = value
+        form, (fault,), _ = kind.judge(broken, str)
+        assert form == "unknown"
+        words = rf"the teacher gives \w+ that are not finite \({name}\) on 1 of 4 inputs; its weights are damaged or .*"
+        assert re.fullmatch(words, fault)
+
+
 @pytest.mark.parametrize("world", [name for name in PAIRS if WORLDS[name].task.pair[1] in SET_LIKE])
 def test_the_same_answers_agree_best(world: str) -> None:
     kind = output_kind(WORLDS[world].task)

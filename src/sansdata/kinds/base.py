@@ -135,6 +135,33 @@ class InputKind(ABC):
         return {}, []
 
 
+UNMOVED = 1e-6
+"""Of the largest number in a set of answers: what differs by no more is the same."""
+
+
+def not_finite(answers: Tensor, what: str) -> list[str]:
+    """The fault of a teacher whose answers (B, ...), `what` by name, are not all finite; none where they are."""
+    bad = (~torch.isfinite(answers)).flatten(1).any(dim=1)
+    if not bool(bad.any()):
+        return []
+    values = "NaN" if bool(torch.isnan(answers).any()) else "infinite"
+    return [
+        f"the teacher gives {what} that are not finite ({values}) on {int(bad.sum())} of {len(answers)} inputs; its "
+        "weights are damaged or overflow"
+    ]
+
+
+def unmoved(answers: Tensor) -> Tensor:
+    """Which numbers of answers (B, ...) are the same to every input: bool, of the shape of one answer."""
+    largest = max(float(answers.abs().max()), UNMOVED)
+    return (answers - answers[:1]).abs().amax(dim=0) <= UNMOVED * largest
+
+
+def all_alike(what: str) -> str:
+    """The fault of a teacher whose answers, each a `what`, are unmoved as a whole."""
+    return f"the teacher gives the same {what} to every input; its weights were not loaded, or it is collapsed"
+
+
 class OutputKind(ABC):
     """What comes out. spec: the output side of a task."""
 

@@ -18,7 +18,7 @@ from ...models.taps import chosen, logits_of, outputs_of
 from ...objectives import agreement, logits
 from ...objectives.logits import entropy, kl
 from ...tasks import ClassesSpec
-from ..base import OutputKind
+from ..base import OutputKind, all_alike, not_finite, unmoved
 from . import class_metrics as metrics
 
 CONFIDENT = 0.99
@@ -82,11 +82,8 @@ class Classes(OutputKind):
         return None
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
-        bad = int((~torch.isfinite(answers)).any(dim=1).sum())
-        if bad:
-            what = "NaN" if bool(torch.isnan(answers).any()) else "infinite"
-            fault = f"the teacher gives {what} logits on {bad} of {len(answers)} inputs of noise"
-            return "unknown", [f"{fault}; its weights are damaged or overflow"], []
+        if faults := not_finite(answers, "logits"):
+            return "unknown", faults, []
         form, faults, warnings = _form(answers), [], []
         if form == "probabilities":
             faults.append("the teacher returns probabilities (rows sum to 1), not logits: leave out its final softmax")
@@ -95,14 +92,10 @@ class Classes(OutputKind):
                 "the teacher returns independent probabilities (sigmoid): a multi-label model needs outputs of kind "
                 "multilabel in the task, and a model of exclusive classes must return logits"
             )
-        spread = (answers - answers[:1]).abs().amax(dim=0)
-        scale = float(answers.abs().max())
-        if float(spread.max()) <= 1e-6 * max(scale, 1e-6):
-            faults.append(
-                "the teacher gives the same answer to every input; its weights were not loaded, or it is collapsed"
-            )
-            return form, faults, warnings
-        dead = [name_of(label) for label in (spread <= 1e-6 * scale).nonzero().flatten().tolist()]
+        still = unmoved(answers)
+        if bool(still.all()):
+            return form, [*faults, all_alike("answer")], warnings
+        dead = [name_of(label) for label in still.nonzero().flatten().tolist()]
         if dead:
             warnings.append(f"dead outputs: {len(dead)} class(es) never change ({', '.join(dead[:5])})")
         confidence = float(answers.softmax(dim=1).amax(dim=1).mean())

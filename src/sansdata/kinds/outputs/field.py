@@ -17,7 +17,7 @@ from ...figures import Drawing, Figure, Finding, Picture, Preview, Record, Warne
 from ...models.taps import outputs_of
 from ...objectives.point_sets import sliced_wasserstein
 from ...tasks import FieldSpec
-from ..base import OutputKind
+from ..base import UNMOVED, OutputKind, all_alike, not_finite
 
 NameOf = Callable[[int], str]
 ALIKE = 0.01
@@ -55,11 +55,10 @@ class Field(OutputKind):
         return []
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
-        bad = int((~torch.isfinite(answers)).flatten(1).any(dim=1).sum())
-        if bad:
-            return "unknown", [f"the teacher makes samples that are not finite of {bad} of {len(answers)} noises"], []
-        if self._spread(answers) < 1e-6:
-            return "samples", ["the teacher makes the same sample of every noise; were its weights loaded?"], []
+        if faults := not_finite(answers, "samples"):
+            return "unknown", faults, []
+        if self._spread(answers) < UNMOVED:
+            return "samples", [all_alike("sample")], []
         low, high = self.spec.range
         reach = float(torch.maximum(low - answers.amin(), answers.amax() - high))
         if reach > FAR * self.spec.width:

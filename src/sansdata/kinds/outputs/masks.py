@@ -19,7 +19,7 @@ from ...models.taps import logits_of
 from ...objectives import agreement, logits
 from ...objectives.masks import class_shares, mean_soft_dice
 from ...tasks import MasksSpec
-from ..base import OutputKind
+from ..base import OutputKind, all_alike, not_finite, unmoved
 from . import mask_drawing
 from . import mask_metrics as metrics
 
@@ -69,18 +69,13 @@ class Masks(OutputKind):
         return []
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
-        bad = int((~torch.isfinite(answers)).flatten(1).any(dim=1).sum())
-        if bad:
-            return "unknown", [f"the teacher gives logits that are not finite on {bad} of {len(answers)} inputs"], []
+        if faults := not_finite(answers, "logits"):
+            return "unknown", faults, []
         form = _form(answers)
-        faults = []
         if form != "logits":
             faults.append(f"the teacher returns {form}, not logits: leave out its last activation")
-        spread, scale = (answers - answers[:1]).abs().max(), float(answers.abs().max())
-        if float(spread) <= 1e-6 * max(scale, 1e-6):
-            faults.append(
-                "the teacher gives the same mask to every input; its weights were not loaded, or it is collapsed"
-            )
+        if bool(unmoved(answers).all()):
+            faults.append(all_alike("mask"))
         if faults:
             return form, faults, []
         shares = class_shares(answers)

@@ -16,7 +16,7 @@ from ...models.taps import logits_of
 from ...objectives import logits
 from ...objectives.logits import binary_kl
 from ...tasks import MultilabelSpec
-from ..base import OutputKind
+from ..base import OutputKind, all_alike, not_finite, unmoved
 
 NameOf = Callable[[int], str]
 FEW = 0.02
@@ -45,17 +45,14 @@ class Multilabel(OutputKind):
         return [f"the teacher returned {answers.dtype} {list(answers.shape)}; expected {expected} logits, one a label"]
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
-        bad = int((~torch.isfinite(answers)).any(dim=1).sum())
-        if bad:
-            return "unknown", [f"the teacher gives logits that are not finite on {bad} of {len(answers)} inputs; its "
-                               "weights are damaged or overflow"], []  # fmt: skip
-        spread, scale = (answers - answers[:1]).abs().amax(0), max(float(answers.abs().max()), 1e-6)
-        if float(spread.max()) <= 1e-6 * scale:
-            return "logits", ["the teacher gives the same answer to every input; its weights were not loaded, or it is "
-                              "collapsed"], []  # fmt: skip
+        if faults := not_finite(answers, "logits"):
+            return "unknown", faults, []
+        still = unmoved(answers)
+        if bool(still.all()):
+            return "logits", [all_alike("answer")], []
         if bool((answers >= 0).all() and (answers <= 1).all()):
             return "probabilities", ["the teacher returns probabilities, not logits: leave out its final sigmoid"], []
-        dead = [name_of(label) for label in (spread <= 1e-6 * scale).nonzero().flatten().tolist()]
+        dead = [name_of(label) for label in still.nonzero().flatten().tolist()]
         warnings = [f"dead outputs: {len(dead)} label(s) never change ({', '.join(dead[:5])})"] if dead else []
         return "logits of independent labels", [], warnings
 

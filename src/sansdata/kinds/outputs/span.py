@@ -23,7 +23,7 @@ from ...models.taps import logits_of
 from ...objectives import logits
 from ...objectives.spans import NORMALISER, best_spans, counted_words, f1
 from ...tasks import SpanSpec
-from ..base import OutputKind
+from ..base import OutputKind, all_alike, not_finite, unmoved
 from ..inputs.tokenizer import Tokenizer
 from .class_metrics import wilson_interval
 
@@ -79,12 +79,10 @@ class Spans(OutputKind):
     # -- what is asked of every kind
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
-        if not bool(torch.isfinite(answers).all()):
-            return "unknown", ["the teacher gives logits that are not finite; its weights are damaged or overflow"], []
-        spread, scale = (answers - answers[:1]).abs().max(), float(answers.abs().max())
-        if float(spread) <= 1e-6 * max(scale, 1e-6):
-            return "logits", ["the teacher points to the same place whatever it is asked; its weights were not loaded, "
-                              "or it is collapsed"], []  # fmt: skip
+        if faults := not_finite(answers, "logits"):
+            return "unknown", faults, []
+        if bool(unmoved(answers).all()):
+            return "logits", [all_alike("place")], []
         return "logits of places", [], []
 
     def match(self, student: Outputs, teacher: Outputs, how: Any) -> Tensor:

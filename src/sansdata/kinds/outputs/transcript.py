@@ -18,7 +18,7 @@ from ...models.taps import logits_of
 from ...objectives import logits
 from ...objectives.edits import NORMALISER, edits, normalised
 from ...tasks import TranscriptSpec
-from ..base import OutputKind
+from ..base import OutputKind, all_alike, not_finite, unmoved
 from ..inputs.tokenizer import Tokenizer
 
 NameOf = Callable[[int], str]
@@ -105,12 +105,10 @@ class Transcripts(OutputKind):
     # -- what is asked of every kind
 
     def judge(self, answers: Tensor, name_of: NameOf) -> tuple[str, list[str], list[str]]:
-        if not bool(torch.isfinite(answers).all()):
-            return "unknown", ["the teacher gives logits that are not finite; its weights are damaged or overflow"], []
-        spread, scale = (answers - answers[:1]).abs().max(), float(answers.abs().max())
-        if float(spread) <= 1e-6 * max(scale, 1e-6):
-            return "logits", ["the teacher says the same of every input; its weights were not loaded, or it is "
-                              "collapsed"], []  # fmt: skip
+        if faults := not_finite(answers, "logits"):
+            return "unknown", faults, []
+        if bool(unmoved(answers).all()):
+            return "logits", [all_alike("text")], []
         return "logits of tokens", [], []
 
     def match(self, student: Outputs, teacher: Outputs, how: Any) -> Tensor:

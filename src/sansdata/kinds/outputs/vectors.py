@@ -17,7 +17,7 @@ from ...figures import Drawing, Figure, Finding, Warned
 from ...models.taps import outputs_of
 from ...objectives.distributions import energy_distance
 from ...tasks import VectorsSpec
-from ..base import OutputKind
+from ..base import OutputKind, all_alike, not_finite, unmoved
 
 COLLAPSED = 0.05
 """Mean spread of the numbers below which vectors are one."""
@@ -48,11 +48,10 @@ class Vectors(OutputKind):
         return [f"the teacher returned shape {list(answers.shape)}; expected {expected}, vectors for {count} inputs"]
 
     def judge(self, answers: Tensor, name_of: Callable[[int], str]) -> tuple[str, list[str], list[str]]:
-        bad = int((~torch.isfinite(answers)).any(dim=1).sum())
-        if bad:
-            return "vectors", [f"the teacher gives vectors that are not finite for {bad} of {len(answers)} inputs"], []
-        if float(answers.std(0).max()) <= 1e-6 * max(float(answers.abs().max()), 1e-6):
-            return "vectors", ["the teacher gives the same vector for every input; its weights were not loaded"], []
+        if faults := not_finite(answers, "vectors"):
+            return "unknown", faults, []
+        if bool(unmoved(answers).all()):
+            return "vectors", [all_alike("vector")], []
         return "vectors", [], []
 
     def match(self, student: Outputs, teacher: Outputs, how: Any) -> Tensor:
