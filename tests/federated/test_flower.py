@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 import time
 
 import numpy as np
@@ -23,7 +24,7 @@ from flwr.common.constant import SType  # noqa: E402  # pyright: ignore
 from flwr.serverapp import Grid  # noqa: E402  # pyright: ignore
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402  # pyright: ignore
 
-from sansdata.errors import ClientLost, MethodError, ReplyRefused, ResumeError  # noqa: E402
+from sansdata.errors import ClientLost, MethodError, MissingLibraryError, ReplyRefused, ResumeError  # noqa: E402
 from sansdata.federated.algo import ServerContext  # noqa: E402
 from sansdata.federated.flower.client import Node, make_client_app  # noqa: E402
 from sansdata.federated.flower.home import Home  # noqa: E402
@@ -429,6 +430,12 @@ def test_a_node_without_a_folder_refuses_a_round_that_it_has_made():
     with pytest.raises(ResumeError, match="give the node a folder"):
         second.start(grid, second.initial_arrays(), 1)
     other.start(grid, other.initial_arrays(), 1)
+
+
+def test_without_flwr_its_absence_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flwr.app", None)
+    with pytest.raises(MissingLibraryError, match="flwr cannot be imported here"):
+        make_strategy(make_run().server, 2, 0)
 
 
 def test_nothing_to_resume(tmp_path):
