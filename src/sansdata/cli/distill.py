@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -110,7 +110,6 @@ def distill(
     if out is None:
         raise RunDirectoryError("--out DIR is needed: where the run and the student go")
     from ..api.distill import distill_settings
-    from ..engine.guard.ledger import read_ledger, undeclared
     from ..runtime import keep_freed_memory
 
     keep_freed_memory(settings.device)
@@ -120,7 +119,17 @@ def distill(
     )  # fmt: skip
     if not first:
         return
-    summary = result.summary
+    _print_result(result.summary, settings, out)
+    failed = _export(out, export) if export else 0
+    if (out / "report.html").is_file():
+        print(f"report    {out / 'report.html'}")
+    if failed:
+        raise typer.Exit(failed)
+
+
+def _print_result(summary: Mapping[str, Any], settings: RunSettings, out: Path) -> None:
+    from ..engine.guard.ledger import read_ledger, undeclared
+
     agreed = summary["agreement"]["last"]
     print(f"student   {out / 'student.safetensors'}")
     source = "generated samples" if settings.pool is None else "images of the pool"
@@ -140,11 +149,6 @@ def distill(
     if many := undeclared(ledger):
         first = next(iter(ledger["violations"]), {}).get("path", "not listed")
         print(f"warning   {many} undeclared read(s), first {first}: see {out / 'ledger.json'}")
-    failed = _export(out, export) if export else 0
-    if (out / "report.html").is_file():
-        print(f"report    {out / 'report.html'}")
-    if failed:
-        raise typer.Exit(failed)
 
 
 def _sealed_how(out: Path) -> str:

@@ -30,6 +30,8 @@ VALUES = 8
 """Weights per output channel, other than 0, above which a grid that holds all of them is no chance."""
 TEMPERATURE = 4.0
 """Of the answers that a pruned network learns again (ours)."""
+RATE, CLIP = 0.02, 1.0
+"""Of the steps in which it learns them: the first one's rate, and the gradient's largest norm (ours)."""
 
 
 def magnitude_masks(module: nn.Module, keep: float, shape: tuple[int, int, int]) -> Masks:
@@ -147,27 +149,26 @@ def recalibrate(pruned: nn.Module, original: nn.Module, inputs: Tensor) -> None:
 
 def recover(
     pruned: nn.Module, masks: Masks, original: nn.Module, inputs: Tensor, runtime: Runtime, *,
-    steps: int, generator: torch.Generator, batch: int = 128, lr: float = 0.02, clip: float = 1.0,
-    read: Callable[[Any], Tensor] = logits_of,
+    steps: int, generator: torch.Generator, batch: int = 128, read: Callable[[Any], Tensor] = logits_of,
 ) -> None:  # fmt: skip
     """The pruned network learns the original's answers on inputs (N, C, H, W), normalised, again; in place.
 
-    SGD (Nesterov 0.9) on the softened divergence of the logits, cosine to 0, the gradient's norm at most `clip`: with
-    BatchNorm held still a larger step has nothing to catch it. What is pruned stays 0, and BatchNorm
-    keeps its statistics: those of the images are not the data's. read: the logits in what both return.
+    SGD (Nesterov 0.9) on the softened divergence of the logits, cosine to 0, the gradient's norm at most CLIP: with
+    BatchNorm held still a larger step has nothing to catch it. What is pruned stays 0, and BatchNorm keeps its
+    statistics: those of the images are not the data's. read: the logits in what both return.
     """
     with fixed(original), torch.no_grad():
         answers = torch.cat([forward(original, part, read=read).logits for part in inputs.split(CHUNK)])
     modes = {part: part.training for part in pruned.modules()}
     flags = {p: p.requires_grad for p in pruned.parameters()}
     pruned.eval().requires_grad_(True)
-    optimizer = torch.optim.SGD(pruned.parameters(), lr, momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(pruned.parameters(), RATE, momentum=0.9, nesterov=True)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = lr * cosine(step, steps)
+            group["lr"] = RATE * cosine(step, steps)
         ids = torch.randint(len(inputs), (batch,), generator=generator).to(inputs.device)
         kl(forward(pruned, inputs[ids], read=read).logits, answers[ids], TEMPERATURE).mean().backward()
-        runtime.step(optimizer, clip)
+        runtime.step(optimizer, CLIP)
         _apply(pruned, masks)
     for part, mode in modes.items():
         part.training = mode

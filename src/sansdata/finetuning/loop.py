@@ -35,6 +35,18 @@ class Synthetic:
         return len(self.logits)
 
 
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What every stage learns from: the cases of `task` it is taught on, those that say when to stop, and what was
+    distilled on, None where that is left out."""
+
+    task: Task
+    tuning: KindSet
+    stopping: KindSet
+    synthetic: Synthetic | None
+    settings: FineTuneSettings
+
+
 @dataclass(frozen=True)
 class Stage:
     """name: 'head', 'block' or 'all'. losses: on the stopping fold, before the stage and after each epoch. kept: the
@@ -59,26 +71,27 @@ def fine_tune(
     if settings.last_layer == "fresh":
         renew_last_layer(network, task, seed)
     start = {name: value.detach().clone() for name, value in module.named_parameters()}
-    done = []
+    lesson, done = Lesson(task, tuning, stopping, synthetic, settings), []
     for place, (name, free, rate) in enumerate(stages_of(settings, network, task)):
         streams.begin(place)
         with _alone_free(module, free):
-            done.append(_stage(name, network, task, free, rate, start, tuning, stopping, synthetic, settings, streams))
+            done.append(_stage(name, network, free, rate, start, lesson, streams))
     return done
 
 
 def _stage(
-    name: str, network: Network, task: Task, free: list[str], rate: float, start: dict[str, Tensor], tuning: KindSet,
-    stopping: KindSet, synthetic: Synthetic | None, settings: FineTuneSettings, streams: Streams,
+    name: str, network: Network, free: list[str], rate: float, start: dict[str, Tensor], lesson: Lesson,
+    streams: Streams,
 ) -> Stage:  # fmt: skip
+    task, settings, synthetic = lesson.task, lesson.settings, lesson.synthetic
     named = dict(network.module.named_parameters())
     weights = [named[path] for path in free]
     optimiser = torch.optim.Adam(weights, rate)
-    losses = [loss_on(network, task, stopping)]
+    losses = [loss_on(network, task, lesson.stopping)]
     kept, best = 0, [weight.detach().clone() for weight in weights]
     for epoch in range(1, settings.epochs + 1):
-        for ids in torch.randperm(len(tuning), generator=streams("cases")).split(settings.batch):
-            loss = real_loss(network, task, tuning, ids)
+        for ids in torch.randperm(len(lesson.tuning), generator=streams("cases")).split(settings.batch):
+            loss = real_loss(network, task, lesson.tuning, ids)
             loss = loss + settings.anchor / 2 * sum((named[path] - start[path]).square().sum() for path in free)
             if synthetic is not None and settings.synthetic:
                 chosen = torch.randint(0, len(synthetic), (settings.batch,), generator=streams("synthetic"))
@@ -90,7 +103,7 @@ def _stage(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        losses.append(loss_on(network, task, stopping))
+        losses.append(loss_on(network, task, lesson.stopping))
         if losses[-1] < losses[kept]:
             kept, best = epoch, [weight.detach().clone() for weight in weights]
         elif epoch - kept >= settings.patience:
