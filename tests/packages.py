@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sansdata.tasks.base import GROUP
+from sansdata.tasks.kinds import GROUP
 
 
 def declare(folder: Path, name: str, kinds: dict[str, str]) -> None:

@@ -27,7 +27,7 @@ from sansdata.errors import ConfigError, DataError, Interrupted, MethodError, Ta
 from sansdata.kinds.base import InputKind, OutputKind
 from sansdata.kinds.index import input_kind, kind_names
 from sansdata.network import Network
-from sansdata.tasks.base import GROUP
+from sansdata.tasks.kinds import GROUP
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "examples" / "third_party_kind"

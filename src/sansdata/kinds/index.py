@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import TaskError
 from ..tasks import Side, Task
-from ..tasks.base import GROUP, load_kind
+from ..tasks.kinds import GROUP, load_kind
 from .base import InputKind, OutputKind
 
 INPUTS = {

@@ -1,6 +1,6 @@
 """What a student's job is: what goes in, what comes out. No torch here, so that a wrong task file answers at once."""
 
-from .base import ImageTask, PairTask, Task, load_task, task_from_mapping
+from .base import ImageTask, PairTask, Task
 from .clip import ClipSpec
 from .field import FieldSpec
 from .image import ImageSpec
@@ -10,6 +10,7 @@ from .multilabel import MultilabelSpec
 from .noise import NoiseSpec
 from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
+from .reading import load_task, task_from_mapping
 from .side import Side
 from .span import SpanSpec
 from .table import Column, TableSpec

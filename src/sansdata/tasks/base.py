@@ -5,58 +5,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from ..config import Strict, read_yaml, validate
-from ..errors import TaskError, did_you_mean, first_line
-from .clip import ClipSpec
-from .field import FieldSpec
+from ..config import Strict
+from ..errors import TaskError
 from .image import ImageSpec, require_sensible
-from .masks import MasksSpec
-from .multilabel import MultilabelSpec
-from .noise import NoiseSpec
+from .kinds import SPECS, side
 from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
-from .span import SpanSpec
-from .table import TableSpec
-from .tokens import TokensSpec, TwoTextsSpec
-from .transcripts import TranscriptSpec
-from .vectors import VectorsSpec
-from .waveform import WaveformSpec
-from .ways import WaysSpec
 
 MIN_STD = 1e-6
 """Models compute in float32: a smaller divisor, or a mean above its inverse, gives infinities there."""
-
-SPECS: Mapping[str, Mapping[str, type[Side]]] = {
-    "inputs": {
-        "image": ImageSpec, "clip": ClipSpec, "table": TableSpec, "tokens": TokensSpec,
-        "two-texts": TwoTextsSpec, "noise": NoiseSpec, "waveform": WaveformSpec,
-    },
-    "outputs": {
-        "classes": ClassesSpec, "masks": MasksSpec, "field": FieldSpec, "vectors": VectorsSpec, "ways": WaysSpec,
-        "transcript": TranscriptSpec, "span": SpanSpec, "multilabel": MultilabelSpec,
-    },
-}  # fmt: skip
-PAIRS = {
-    "table-classification": ("table", "classes"),
-    "text-classification": ("tokens", "classes"),
-    "two-text-classification": ("two-texts", "classes"),
-    "question-answering": ("two-texts", "span"),
-    "segmentation": ("image", "masks"),
-    "few-shot": ("image", "ways"),
-    "clip-segmentation": ("clip", "masks"),
-    "sound-classification": ("waveform", "classes"),
-    "transcription": ("waveform", "transcript"),
-}
-"""Pairs that have a name of their own; the fields of both sides then stand side by side in the task file."""
-GROUP = "sansdata.kinds"
-"""Entry points of third parties: name of a kind -> its class, an InputKind or OutputKind with its Spec."""
 
 
 class Task(Strict):
@@ -229,115 +192,7 @@ class PairTask(Task):
         for one in (self.inputs, self.outputs):
             if field in type(one).model_fields:
                 return getattr(one, field)
-        raise TaskError(f"a task of {' x '.join(self.pair)} has no '{field}'")
+        raise TaskError(f"a task of {' x '.join(self.pair)} has no '{field}'; it needs a side that has one")
 
     def __hash__(self) -> int:
         return hash((self.inputs, self.outputs, repr(self.preprocessing)))
-
-
-def side(name: str, fields: Mapping[str, Any], where: str, folder: Path | None = None) -> Side:
-    """The Spec of 'inputs' or 'outputs' from its fields, of which 'kind' names the kind. Paths are relative to
-    `folder`. Raises TaskError."""
-    kind = fields.get("kind")
-    if not isinstance(kind, str):
-        raise TaskError(f"{where}: '{name}' needs a kind. Known: {', '.join(SPECS[name])}.")
-    spec = find_spec(name, kind, where)
-    return validate(spec, _rooted(fields, spec.files, folder), f"{where}: {name}", error=TaskError)
-
-
-def find_spec(name: str, kind: str, where: str = "the task") -> type[Side]:
-    """The Spec of a kind on the side `name`. Raises TaskError for an unknown kind or one whose package is broken."""
-    if kind in SPECS[name]:
-        return SPECS[name][kind]
-    return load_kind(name, kind, where).Spec
-
-
-def load_kind(name: str, kind: str, where: str = "the task") -> Any:
-    """The class of a third party's kind on the side `name`. Raises TaskError for an unknown kind, one whose package is
-    broken, or one without a Spec."""
-    theirs = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if kind not in theirs:
-        raise TaskError(
-            f"{where}: unknown kind of {name} '{kind[:100]}'. {did_you_mean(kind[:100], [*SPECS[name], *theirs])}"
-        )
-    entry = theirs[kind]
-    try:
-        kind_class = entry.load()
-    except (Exception, SystemExit) as fault:  # a third party's package may raise anything
-        raise TaskError(f"{where}: kind '{kind}' of {entry.value} does not load: {first_line(fault)}") from fault
-    spec = getattr(kind_class, "Spec", None)
-    if not (isinstance(spec, type) and issubclass(spec, Side) and "kind" in spec.model_fields):
-        raise TaskError(f"{where}: kind '{kind}' of {entry.value} needs a Spec: a tasks.Side with the field 'kind'")
-    return kind_class
-
-
-def load_task(spec: str | Path | Mapping[str, Any] | Task) -> Task:
-    """A task from a known name, a YAML file, or a mapping. Raises TaskError with the field and the reason."""
-    from .known import KNOWN_TASKS
-
-    if isinstance(spec, Task):
-        return spec
-    if isinstance(spec, Mapping):
-        return task_from_mapping(spec, "the task")
-    name = str(spec)
-    if name in KNOWN_TASKS:
-        return KNOWN_TASKS[name]
-    path = Path(name)
-    if path.suffix.lower() not in (".yaml", ".yml"):
-        raise TaskError(
-            f"'{name[:100]}' is neither a known task nor a YAML file. {did_you_mean(name[:100], KNOWN_TASKS)} "
-            "For another task write a file: kind: image, shape: [3, 32, 32], classes: 10, mean: [...], std: [...]; "
-            "or kind: table-classification, or text-classification."
-        )
-    return task_from_mapping(read_yaml(path, error=TaskError), str(path), path.parent)
-
-
-def task_from_mapping(fields: Mapping[str, Any], where: str, folder: Path | None = None) -> Task:
-    """Raises TaskError that names the place `where` it was read and the field. Paths are relative to `folder`."""
-    fields, apart = dict(fields), "inputs" in fields or "outputs" in fields
-    kind = fields.pop("kind", None if apart else "image")
-    if not apart:
-        if isinstance(kind, str) and kind in PAIRS:
-            fields = _two_sides(fields, *PAIRS[kind])
-        elif kind == "image":
-            return validate(ImageTask, fields, where, error=TaskError)
-        else:
-            raise TaskError(
-                f"{where}: kind '{kind!s:.80}' is not supported. Known: image, {', '.join(PAIRS)}, or inputs: and "
-                "outputs: with a kind each."
-            )
-    elif kind is not None:
-        raise TaskError(f"{where}: a task with inputs: and outputs: has no kind of its own, got '{kind}'")
-    for name in SPECS:
-        if not isinstance(fields.get(name), Mapping):
-            raise TaskError(f"{where}: '{name}' must be a section with its kind and what belongs to it")
-        fields[name] = side(name, fields[name], where, folder)
-    task = validate(PairTask, fields, where, error=TaskError)
-    return _shorthand(task, where) if task.pair == ("image", "classes") else task
-
-
-def _two_sides(fields: dict[str, Any], inputs: str, outputs: str) -> dict[str, Any]:
-    """Fields that stand side by side, dealt out; one that no side knows goes to the inputs, which then refuse it."""
-    fields_of_outputs = SPECS["outputs"][outputs].model_fields
-    parts: dict[str, Any] = {"inputs": {"kind": inputs}, "outputs": {"kind": outputs}}
-    for name, value in fields.items():
-        if name == "preprocessing":
-            parts[name] = value
-        else:
-            parts["outputs" if name in fields_of_outputs else "inputs"][name] = value
-    return parts
-
-
-def _rooted(fields: Mapping[str, Any], files: Iterable[str], folder: Path | None) -> dict[str, Any]:
-    """A file that a task file names lies beside it, unless its path says otherwise."""
-    rooted = dict(fields)
-    for name in files:
-        path = fields.get(name)
-        if folder is not None and isinstance(path, str) and path:
-            rooted[name] = str((folder / Path(path).expanduser()).resolve())
-    return rooted
-
-
-def _shorthand(task: PairTask, where: str) -> ImageTask:
-    fields = {"shape": task.shape, **task.outputs.model_dump(exclude={"kind", "column"}), **task.preprocessing}
-    return validate(ImageTask, fields, where, error=TaskError)
