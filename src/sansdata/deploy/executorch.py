@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import MissingLibraryError, StudentError, first_line
 from ..kinds.index import input_kind
 from ..tasks import Task
-from .export import quiet
+from .quiet import quiet
 
 MOST = 64
 """Inputs of a batch: the program's memory is planned for so many."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,11 +16,13 @@ from .. import columns
 from ..compress.quant_relu import AtFewBits
 from ..compress.quantize import FLOAT, Quantized
 from ..errors import ConfigError, MissingLibraryError, SansdataError, StudentError, did_you_mean, first_line
-from ..files import temporary_name
+from ..files import reason, temporary_name
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
 from .bundle import Deployable
+from .executorch import load_pte, write_pte
 from .parity import RELATIVE, STEPPED, Parity, compare
+from .quiet import quiet
 
 Format = Literal["onnx", "pt2", "executorch"]
 TOLERANCE = {"onnx": 1e-4, "pt2": 1e-5, "executorch": 1e-4}
@@ -88,7 +86,7 @@ def export(module: nn.Module, task: Task, path: str | Path, to: Format = "onnx")
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as fault:
-        raise ConfigError(f"{path}: cannot be written ({fault.strerror or fault})") from None
+        raise ConfigError(f"{path}: cannot be written ({reason(fault)})") from None
     finally:
         draft.unlink(missing_ok=True)
     return ExportReport(str(path), to, path.stat().st_size, opset, **asdict(parity), passed=parity.passed)
@@ -100,8 +98,6 @@ def _tools(to: Format) -> tuple[Callable[..., int | None], Callable[..., Callabl
         return write_onnx, load_onnx
     if to == "pt2":
         return _write_pt2, load_pt2
-    from .executorch import load_pte, write_pte
-
     return write_pte, load_pte
 
 
@@ -235,15 +231,3 @@ def need_onnx() -> None:
         raise MissingLibraryError(
             f"ONNX export needs onnx, onnxscript and onnxruntime ({fault}): pip install onnx onnxscript onnxruntime"
         ) from None
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the exporters' prints, warnings and log lines below ERROR."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

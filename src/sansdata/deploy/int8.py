@@ -23,8 +23,9 @@ from ..files import temporary_name
 from ..kinds.base import OutputKind
 from ..kinds.index import input_kind, output_kind
 from ..tasks import Task
-from .export import load_onnx, metadata, need_onnx, quiet, write_onnx
+from .export import load_onnx, metadata, need_onnx, write_onnx
 from .int8_torchao import load_pt2
+from .quiet import quiet
 
 LEAST_WIDTH = 1e-6
 """Of a range, so that a dead value has a grid."""

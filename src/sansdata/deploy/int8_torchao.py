@@ -20,7 +20,8 @@ from ..errors import MissingLibraryError, StudentError, first_line
 from ..kinds.index import input_kind
 from ..tasks import Task
 from .bundle import Deployable
-from .export import any_batch, metadata, quiet
+from .export import any_batch, metadata
+from .quiet import quiet
 
 BATCH = 64
 
