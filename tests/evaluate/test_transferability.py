@@ -22,7 +22,8 @@ from sansdata.evaluate.segmentation_probe import mean_iou, probe_mean_iou
 from sansdata.evaluate.transfer_probe import LinearProbe, accuracy, features_of, fine_tuned, probe_accuracy
 from sansdata.evaluate.transferability import measure_transfer
 from sansdata.models.initial_weights import draw_everything
-from sansdata.report.sections import figure_rows, transfer_figures
+from sansdata.report.findings import transfer_figures
+from sansdata.report.sections import figure_rows
 from sansdata.report.tree import Tree
 from sansdata.runtime import Runtime
 

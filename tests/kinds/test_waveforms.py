@@ -18,7 +18,7 @@ from sansdata.figures import Sound
 from sansdata.kinds.inputs.log_mel import LogMel, filterbank
 from sansdata.kinds.inputs.sound_noise import SOURCES
 from sansdata.kinds.inputs.waveform import Waveforms
-from sansdata.report.sounds import sound_uri
+from sansdata.report.media import sound_uri
 from sansdata.tasks import PairTask, WaveformSpec, load_task
 
 

@@ -13,7 +13,7 @@ from tiny import WORLDS
 
 import sansdata
 from sansdata.figures import Film
-from sansdata.report.pictures import film_uri
+from sansdata.report.media import film_uri
 from sansdata.report.samples import Sample, rows_of
 
 

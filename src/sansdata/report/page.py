@@ -16,7 +16,7 @@ from ..figures import Finding
 from ..files import reason, write_atomic
 from . import facts, plots, sections, words
 from .drawings import draw_all
-from .findings import drawings, figures
+from .findings import ROWS, attack_figures, drawings, earlier_figures, figures, transfer_figures
 from .metrics import Metrics, Series
 from .paired import paired
 from .read import Run, read_run
@@ -210,8 +210,8 @@ def evaluated(evaluation: Tree, measured: Sequence[Finding]) -> dict[str, Any] |
     if not evaluation:
         return None
     several = [
-        *figures(measured).values(), *sections.earlier_figures(evaluation), *sections.transfer_figures(evaluation),
-        *sections.attack_figures(evaluation),
+        *figures(measured).values(), *earlier_figures(evaluation), *transfer_figures(evaluation),
+        *attack_figures(evaluation),
     ]  # fmt: skip
     return {
         "rows": sections.figure_rows(several, 2),
@@ -228,7 +228,7 @@ def added(key: str, tree: Tree, several: Sequence[Finding]) -> dict[str, Any] | 
     if not tree:
         return None
     beside, others = paired(figures(several))
-    rows, most = sections.figure_rows(others, 2), sections.ROWS
+    rows, most = sections.figure_rows(others, 2), ROWS
     return {
         "lead": sections.added_lead(tree), "beside": beside[:most], "rows": rows[:most],
         "more": max(0, len(rows) - most) + max(0, len(beside) - most),

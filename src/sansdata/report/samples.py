@@ -22,8 +22,7 @@ from ..kinds.index import input_kind, output_kind
 from ..kinds.outputs import mask_drawing
 from ..tasks import Task
 from . import plots
-from .pictures import data_uri, film_uri
-from .sounds import sound_uri
+from .media import data_uri, film_uri, sound_uri
 from .words import clip
 
 PER_GRID = 12

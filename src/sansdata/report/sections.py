@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..engine.guard.ledger import undeclared
 from ..figures import Figure
 from . import facts, sealed
-from .findings import figures
-from .findings import read as read_findings
+from .findings import ROWS, figures
 from .read import Run
 from .samples import rows_of
 from .tree import Tree
@@ -19,8 +17,6 @@ from .verdict import MAJORITY, lead_figure, seal, status, verdict
 from .words import NOTHING, brief, clip, count, duration, figure, moment, percent, size, title, value_of
 
 LEDGER_ROWS = 300
-ROWS = 100
-"""Of each table of figures that has a row for a set, or for an attack."""
 WARNING_ROWS = 200
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 Row = tuple[str, str]
@@ -188,53 +184,6 @@ def export_rows(exports: Tree) -> list[tuple[str, ...]]:
             NOTHING if memory is None else f"{memory:.0f} MB", moment(entry.at("written").text()),
         ))  # fmt: skip
     return rows
-
-
-def transfer_figures(evaluation: Tree) -> list[Figure]:
-    """Of each set of another task: the linear probe on the student's features, between its floor and its ceiling."""
-    several = []
-    for data, entry in list(evaluation.at("transfer").fields().items())[:ROWS]:
-        probe = entry.at("model", "probe").number()
-        if probe is None:
-            continue
-        ends = [(end, entry.at(end, "probe").number()) for end in ("floor", "ceiling")]
-        parts = [f"{name} {percent(value)}" for name, value in ends if value is not None]
-        share, tuned = entry.at("normalised").number(), entry.at("model", "fine_tune").number()
-        parts += [f"{percent(share)} of the way"] if share is not None else []
-        parts += [f"fine-tuned {percent(tuned)}"] if tuned is not None else []
-        meaning = f"{clip(entry.at('measure').text('score'), 40)} of a linear probe; {', '.join(parts)}"
-        several.append(Figure(f"transfer to {clip(data, 80)}", probe, "share", meaning, "higher"))
-    return several
-
-
-def attack_figures(evaluation: Tree) -> list[Figure]:
-    """Of each attack that was measured: how often its trigger works, beside how often its class is answered anyway."""
-    several = []
-    for name, entry in list(evaluation.at("attacks").fields().items())[:ROWS]:
-        rate = entry.at("rate").number()
-        if rate is None:
-            continue
-        base, many = entry.at("base_rate").number(), entry.at("count").number()
-        meaning = (
-            f"of {count(many)} images of other classes answered as class {clip(entry.at('target').text(NOTHING), 20)}"
-        )
-        meaning += f"; {percent(base)} without the trigger" if base is not None else ""
-        ends = [end.number() for end in entry.at("interval").items()]
-        low, high = ends if len(ends) == 2 else (None, None)
-        interval = None if low is None or high is None else (low, high)
-        several.append(Figure(f"attack {clip(name, 80)}", rate, "share", meaning, "lower", interval))
-    return several
-
-
-def earlier_figures(evaluation: Tree) -> list[Figure]:
-    """Of each other set of the task that was measured before: its first figure that has a better side."""
-    several = []
-    for name, entry in list(evaluation.at("earlier").fields().items())[:ROWS]:
-        measured, _ = read_findings(entry.at("figures"))
-        lead = next((one for one in figures(measured).values() if one.better), None)
-        if lead is not None:
-            several.append(replace(lead, name=f"{lead.name} on {clip(name, 80)}"))
-    return several
 
 
 def cost(run: Run) -> dict[str, Any]:

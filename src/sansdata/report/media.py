@@ -1,4 +1,4 @@
-"""Sample images as data URIs, within a budget of bytes for the whole page."""
+"""Pictures, films and sounds as data URIs, within a budget of bytes for the whole page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import io
 import numpy as np
 from PIL import Image
 
+from ..decoding.wav import wav_bytes
+
 _SIDES = (224, 160, 112, 80, 56, 40, 28)
+MAX_SECONDS = 5.0
+MOST_RATE = 16_000
 
 
 def data_uri(image: np.ndarray, limit: int) -> str:
@@ -19,7 +23,7 @@ def data_uri(image: np.ndarray, limit: int) -> str:
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     exact = _encode(picture, "PNG") if image.size <= 4 * limit else b""
     if exact and len(exact) * 4 <= limit * 3:
-        return _uri(exact, "png")
+        return _uri(exact, "image/png")
     small = b""
     for side in _SIDES:
         scale = min(1.0, side / max(picture.size))
@@ -27,7 +31,7 @@ def data_uri(image: np.ndarray, limit: int) -> str:
         small = _encode(picture.resize(shape, Image.Resampling.BOX), "JPEG")
         if len(small) * 4 <= limit * 3:
             break
-    return _uri(small, "jpeg")
+    return _uri(small, "image/jpeg")
 
 
 def film_uri(frames: np.ndarray, fps: float, limit: int) -> str:
@@ -47,7 +51,16 @@ def film_uri(frames: np.ndarray, fps: float, limit: int) -> str:
         content = buffer.getvalue()
         if len(content) * 4 <= limit * 3:
             break
-    return _uri(content, "webp")
+    return _uri(content, "image/webp")
+
+
+def sound_uri(samples: np.ndarray, rate: int) -> str:
+    """int16 (L,) as a WAV file in a data URI: its first seconds, at MOST_RATE or less."""
+    every = max(1, round(rate / MOST_RATE))
+    part = samples[: int(MAX_SECONDS * rate)]
+    if every > 1:
+        part = part[: len(part) // every * every].reshape(-1, every).mean(1).astype(np.int16)
+    return _uri(wav_bytes(part, rate // every), "audio/wav")
 
 
 def _encode(picture: Image.Image, kind: str) -> bytes:
@@ -57,4 +70,4 @@ def _encode(picture: Image.Image, kind: str) -> bytes:
 
 
 def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
