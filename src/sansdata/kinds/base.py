@@ -74,13 +74,14 @@ class InputKind(ABC):
         where what is drawn reaches them."""
         return None
 
-    @abstractmethod
     def pack(self, inputs: Inputs) -> Inputs:
-        """From travel to store, on the CPU; pack(unpack(x)) is x."""
+        """From travel to store, on the CPU; pack(unpack(x)) is x. Default: a copy of the columns in `signature`."""
+        assert not isinstance(inputs, Tensor)
+        return {name: inputs[name].detach().to("cpu", copy=True) for name in self.signature()}
 
-    @abstractmethod
     def unpack(self, packed: Inputs) -> Inputs:
-        """From store to travel."""
+        """From store to travel. Default: they are stored as they travel."""
+        return packed
 
     def fitted(self, inputs: Inputs) -> Inputs:
         """Inputs as they travel, those of another size in the task's: whoever keeps some of all that a method makes
@@ -94,9 +95,10 @@ class InputKind(ABC):
         Raises TaskError for a description that is none.
         """
 
-    @abstractmethod
     def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
-        """Stored inputs as arrays of a file, by the names in `signature`."""
+        """Stored inputs as arrays of a file, by the names in `signature`. Default: a column each."""
+        assert not isinstance(packed, Tensor)
+        return {name: packed[name].contiguous().numpy() for name in self.signature()}
 
     @abstractmethod
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Inputs:

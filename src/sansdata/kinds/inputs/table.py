@@ -157,13 +157,6 @@ class Table(InputKind):
             "missing": missing,
         }
 
-    def pack(self, inputs: Inputs) -> dict[str, Tensor]:
-        assert not isinstance(inputs, Tensor)
-        return {name: column.detach().to("cpu", copy=True) for name, column in inputs.items()}
-
-    def unpack(self, packed: Inputs) -> Inputs:
-        return packed
-
     def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
         door, numbers = described.get("door", "standardise"), self.spec.numbers
         if unknown := described.keys() - {"door", "mean", "std"}:
@@ -183,10 +176,6 @@ class Table(InputKind):
                 f"preprocessing of a table needs a mean and a std above 0 for each of {len(numbers)} numbers"
             )
         return scale
-
-    def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
-        assert not isinstance(packed, Tensor)
-        return {name: column.contiguous().numpy() for name, column in packed.items()}
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         spec = self.spec

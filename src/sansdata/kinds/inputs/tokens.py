@@ -28,21 +28,22 @@ FEW = 0.02
 
 @dataclass(frozen=True)
 class Columns:
-    """A module is called with the same ids under the names of its own arguments."""
+    """A module is called with the columns `ours` under the names of its own arguments."""
 
-    names: tuple[str, str] = NAMES
+    ours: tuple[str, ...]
+    names: tuple[str, ...]
 
     @property
     def passes_on(self) -> bool:
         """Only under our own names: a student's arguments are its own."""
-        return self.names == NAMES
+        return self.names == self.ours
 
     def __call__(self, inputs: Inputs) -> dict[str, Tensor]:
         assert not isinstance(inputs, Tensor)
-        return {theirs: inputs[ours] for ours, theirs in zip(NAMES, self.names)}
+        return {theirs: inputs[ours] for ours, theirs in zip(self.ours, self.names)}
 
     def describe(self) -> dict[str, Any]:
-        return {} if self.names == NAMES else {"door": "columns", "names": list(self.names)}
+        return {} if self.passes_on else {"door": "columns", "names": list(self.names)}
 
 
 @dataclass(frozen=True)
@@ -139,20 +140,13 @@ class Tokens(InputKind):
             raise TaskError(f"the tokenizer gives ids above the task's vocabulary of {self.spec.vocabulary}")
         return {"tokens": tokens, "mask": mask}
 
-    def pack(self, inputs: Inputs) -> dict[str, Tensor]:
-        assert not isinstance(inputs, Tensor)
-        return {name: inputs[name].detach().to("cpu", copy=True) for name in NAMES}
-
-    def unpack(self, packed: Inputs) -> Inputs:
-        return packed
-
     def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
         door = described.get("door", "columns")
         names = described.get("names", NAMES)
         if not (isinstance(names, (list, tuple)) and len(names) == 2 and all(isinstance(n, str) for n in names)):
             raise TaskError("preprocessing of texts needs names: [the argument for ids, the argument for the mask]")
         if door == "columns":
-            return Columns((names[0], names[1]))
+            return Columns(NAMES, tuple(names))
         if door != "retokenise":
             raise TaskError(f"preprocessing: unknown door '{door}' of texts. Known: columns, retokenise.")
         if self.tokenizer is None:
@@ -166,10 +160,6 @@ class Tokens(InputKind):
             )
         theirs = Tokenizer.of(str(described.get("tokenizer", "")))
         return Retokenise(self.tokenizer, theirs, length, padding, (names[0], names[1]))
-
-    def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
-        assert not isinstance(packed, Tensor)
-        return {name: column.contiguous().numpy() for name, column in packed.items()}
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         tokens, mask = arrays.get("tokens"), arrays.get("mask")

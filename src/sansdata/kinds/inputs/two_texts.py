@@ -4,7 +4,6 @@ int64, 'second_mask': (B, L2) bool}, each padded to its own length; a mask is tr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,28 +16,9 @@ from ...figures import Figure, Finding, Preview, Text, Warned
 from ...tasks import TwoTextsSpec
 from ..base import Axes, InputKind, Preprocessor
 from .tokenizer import Tokenizer
-from .tokens import FEW, Tokens
+from .tokens import FEW, Columns, Tokens
 
 NAMES = ("first", "first_mask", "second", "second_mask")
-
-
-@dataclass(frozen=True)
-class FourColumns:
-    """A module is called with the same columns under the names of its own arguments."""
-
-    names: tuple[str, str, str, str] = NAMES
-
-    @property
-    def passes_on(self) -> bool:
-        """Only under our own names: a student's arguments are its own."""
-        return self.names == NAMES
-
-    def __call__(self, inputs: Inputs) -> dict[str, Tensor]:
-        assert not isinstance(inputs, Tensor)
-        return {theirs: inputs[ours] for ours, theirs in zip(NAMES, self.names)}
-
-    def describe(self) -> dict[str, Any]:
-        return {} if self.names == NAMES else {"door": "columns", "names": list(self.names)}
 
 
 class TwoTexts(InputKind):
@@ -71,13 +51,6 @@ class TwoTexts(InputKind):
         first, second = (side.draw(count, generator, source) for side in self.sides)
         return _joined(first, second)
 
-    def pack(self, inputs: Inputs) -> dict[str, Tensor]:
-        assert not isinstance(inputs, Tensor)
-        return {name: inputs[name].detach().to("cpu", copy=True) for name in NAMES}
-
-    def unpack(self, packed: Inputs) -> Inputs:
-        return packed
-
     def preprocessor(self, described: Mapping[str, Any]) -> Preprocessor:
         """Deviation: one door alone. A module with a vocabulary of its own, which `Tokens` retokenises for, is not
         taken: no teacher of two texts but a language model has been asked for."""
@@ -89,11 +62,7 @@ class TwoTexts(InputKind):
                 "preprocessing of two texts needs names: [the argument for the ids of the first, for its mask, and the "
                 "same of the second]"
             )
-        return FourColumns((names[0], names[1], names[2], names[3]))
-
-    def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
-        assert not isinstance(packed, Tensor)
-        return {name: packed[name].contiguous().numpy() for name in NAMES}
+        return Columns(NAMES, tuple(names))
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         missing = [name for name in NAMES if name not in arrays]

@@ -122,10 +122,6 @@ class Waveforms(InputKind):
             raise TaskError(f"preprocessing: prompt is a list of ids, got {prompt!r:.40}")
         return LogMel(self.spec.rate, window, hop, mels, scale, tuple(names), tuple(prompt[:8]))
 
-    def to_arrays(self, packed: Inputs) -> dict[str, np.ndarray]:
-        assert not isinstance(packed, Tensor)
-        return {name: packed[name].contiguous().numpy() for name in NAMES}
-
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         waveform, length = arrays.get("waveform"), arrays.get("length")
         if waveform is None or length is None or waveform.dtype != np.int16 or length.dtype.kind not in "iu":
