@@ -19,6 +19,7 @@ from sansdata.methods.zerogen.qa import ZeroGenQA
 from sansdata.network import Network
 from sansdata.runtime import Runtime
 from sansdata.teachers.writers.asking import AskingNGrams
+from sansdata.teachers.writers.base import Steering
 from sansdata.testing.worlds import WORLDS, AskerWorld, made_up_questions
 
 WORLD = WORLDS["asker"]
@@ -90,9 +91,9 @@ def test_questions_stand_beside_their_context_and_its_answer(contexts: Path) -> 
 def test_a_question_is_written_to_its_mark_whatever_it_quotes(contexts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def generate(self: AskingNGrams, prompts: list[str], stream: Any, how: Any, *, ends: str) -> list[str]:
-        asked.append(ends)
-        return plain(self, prompts, stream, how, ends=ends)
+    def generate(self: AskingNGrams, prompts: list[str], stream: Any, how: Any, steering: Steering) -> list[str]:
+        asked.append(steering.ends)
+        return plain(self, prompts, stream, how, steering)
 
     plain = AskingNGrams.generate
     monkeypatch.setattr(AskingNGrams, "generate", generate)

@@ -88,9 +88,7 @@ class Scripted:
     def __init__(self, say: Any) -> None:
         self.say, self.asked = say, 0
 
-    def generate(
-        self, prompts: Any, stream: torch.Generator, how: Any, against: Any = (), debias: Any = None, ends: str = ""
-    ) -> list[str]:
+    def generate(self, prompts: Any, stream: torch.Generator, how: Any, steering: Any = None) -> list[str]:
         self.asked += len(prompts)
         numbers = torch.randint(10**6, (len(prompts),), generator=stream).tolist()
         return [self.say(prompt, number) for prompt, number in zip(prompts, numbers)]

@@ -11,7 +11,7 @@ import torch
 
 import sansdata
 from sansdata.errors import TeacherError, UnsafeFileError
-from sansdata.teachers.writers.base import Debias, Decoding
+from sansdata.teachers.writers.base import Debias, Decoding, Steering
 from sansdata.teachers.writers.causal import Causal
 from sansdata.teachers.writers.local_model import of_folder
 from sansdata.teachers.writers.sampling import drawn
@@ -76,7 +76,7 @@ def test_texts_are_those_of_one_row_without_a_cache(writer: Causal, decay: float
     prompts = ["one two", "three", "four five six seven", "the and of"]
     against = [[prompt + " said", "to " + prompt] for prompt in prompts]
     how, debias = Decoding(new_tokens=9, top_p=0.95), Debias(decay=decay)
-    said = writer.generate(prompts, torch.Generator().manual_seed(3), how, against, debias, ends)
+    said = writer.generate(prompts, torch.Generator().manual_seed(3), how, Steering(against, debias, ends))
     uniforms = torch.rand(4, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for row, prompt in enumerate(prompts):
         ids = [0, *writer.letters.encode(prompt)]
@@ -102,7 +102,7 @@ def test_the_end_is_out_of_reach_before_fewest(writer: Causal) -> None:
     said = writer.generate(["one"] * 20, torch.Generator().manual_seed(1), how)
     assert all(len(text.split()) == 6 for text in said)
     assert any('"' in text[:-1] for text in said)
-    said = writer.generate(["one"] * 20, torch.Generator().manual_seed(1), how, ends='"')
+    said = writer.generate(["one"] * 20, torch.Generator().manual_seed(1), how, Steering(ends='"'))
     assert all(('"' in text) == text.endswith('"') and (len(text.split()) == 6 or '"' in text) for text in said)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from sansdata.errors import TeacherError
-from sansdata.teachers.writers.base import Debias, Decoding
+from sansdata.teachers.writers.base import UNSTEERED, Debias, Decoding, Steering
 from sansdata.teachers.writers.journalled import Journalled
 
 
@@ -23,18 +23,12 @@ class Dice:
         self.mark, self.asked, self.fails_after = mark, 0, 10_000
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
         self.asked += len(prompts)
         if self.asked > self.fails_after:
             raise KeyboardInterrupt
-        return [f"{one} {int(torch.randint(10**6, (), generator=stream))}{ends}" for one in prompts]
+        return [f"{one} {int(torch.randint(10**6, (), generator=stream))}{steering.ends}" for one in prompts]
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         self.asked += len(texts)
@@ -76,14 +70,15 @@ def test_prompts_that_are_held_against_others_are_part_of_the_question(tmp_path:
     dice = Dice()
     writer = Journalled(dice, tmp_path / "j")
     for against, decay in ((["x"], 5.0), (["y"], 5.0), (["y"], 7.0), (["y"], 5.0)):
-        writer.generate(["one"], Generator().manual_seed(0), Decoding(), [against], Debias(decay=decay))
+        writer.generate(["one"], Generator().manual_seed(0), Decoding(), Steering([against], Debias(decay=decay)))
     assert dice.asked == 3
 
 
 def test_where_a_text_may_end_is_part_of_the_question(tmp_path: Path) -> None:
     dice = Dice()
     writer = Journalled(dice, tmp_path / "j")
-    said = [writer.generate(["one"], Generator().manual_seed(0), Decoding(), ends=end)[0] for end in ("", "?", "?")]
+    asked = (Steering(ends=end) for end in ("", "?", "?"))
+    said = [writer.generate(["one"], Generator().manual_seed(0), Decoding(), steering)[0] for steering in asked]
     assert dice.asked == 2
     assert [text[-1].isdecimal() for text in said] == [True, False, False]
 

@@ -35,7 +35,7 @@ def test_texts_of_a_class_are_taken_for_it() -> None:
 class Answering:
     source, needs_prompts, scores, debiases, words = "a script", False, False, False, "spaces"
 
-    def generate(self, prompts: Any, stream: Any, how: Any, *debias: Any) -> list[str]:
+    def generate(self, prompts: Any, stream: Any, how: Any) -> list[str]:
         return [" 'Class 2'.\n" if "w1" in prompt else "none of these" for prompt in prompts]
 
     def fingerprint(self) -> str:

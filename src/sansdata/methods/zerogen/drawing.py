@@ -10,7 +10,7 @@ from torch import Generator
 from ...contracts import Counters
 from ...errors import MethodError
 from ...tasks import Prompts
-from ...teachers.writers.base import Debias, Decoding, Writer
+from ...teachers.writers.base import Debias, Decoding, Steering, Writer
 from .cutting import QUOTE, cut
 
 PATIENCE = 12
@@ -39,7 +39,7 @@ class Author:
         if before:
             prompts = [first + prompt for first, prompt in zip(before, prompts)]
         against = [self._others(label, about) for label, about in requests] if debias.decay else []
-        continuations = self.writer.generate(prompts, stream, how, against, debias, ends=QUOTE)
+        continuations = self.writer.generate(prompts, stream, how, Steering(against, debias, QUOTE))
         self.counters.add("teacher_forwards", len(continuations))
         return [cut(one) for one in continuations] if self.writer.needs_prompts else continuations
 
@@ -50,7 +50,7 @@ class Author:
         """At most `count` distinct ones, at least one. Raises MethodError where the prompt gives none."""
         contexts: dict[str, None] = {}
         for _ in range(PATIENCE):
-            continuations = self.writer.generate([self.prompts.context] * count, stream, how, ends=QUOTE)
+            continuations = self.writer.generate([self.prompts.context] * count, stream, how, Steering(ends=QUOTE))
             self.counters.add("teacher_forwards", len(continuations))
             cut_out = cut if self.writer.needs_prompts else str.strip
             contexts |= dict.fromkeys(filter(None, map(cut_out, continuations)))

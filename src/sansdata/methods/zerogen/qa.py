@@ -27,7 +27,7 @@ from ...method import Context
 from ...objectives.logits import cross_entropy
 from ...synthesis.given_texts import given_lines
 from ...synthesis.rounds import InRounds, Round, Schedule
-from ...teachers.writers.base import GENERATES, Decoding, Writer
+from ...teachers.writers.base import GENERATES, Decoding, Steering, Writer
 from ...teachers.writers.prompted import prompts_for
 from ...training.transfer import TransferSettings
 from .answers import candidates, reason_against
@@ -139,7 +139,7 @@ class ZeroGenQA(InRounds):
         places = self._next(missing)
         prompts = [self.prompts.before(self.answers[place].answer, self.answers[place].context) for place in places]
         stream, how = self.context.streams("write"), self.config.decoding
-        continuations = self.writer.generate(prompts, stream, how, ends=MARK)
+        continuations = self.writer.generate(prompts, stream, how, Steering(ends=MARK))
         self.context.counters.add("teacher_forwards", len(continuations))
         self.written.drawn += len(continuations)
         for place, text in zip(places, continuations):

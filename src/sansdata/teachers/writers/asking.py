@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
-from .base import Debias, Decoding
+from .base import UNSTEERED, Decoding, Steering
 from .cached_ngram import CachedNGrams
 from .vocabulary import pieces
 
@@ -36,13 +36,7 @@ class AskingNGrams(CachedNGrams):
         return cls.fitted(texts, SORTS)
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
         return super().generate(list(map(_plain, prompts)), stream, how)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import pydantic
@@ -46,6 +47,19 @@ class Debias(Strict):
     floor: float = pydantic.Field(default=0.01, gt=0, le=1)
 
 
+@dataclass(frozen=True)
+class Steering:
+    """What a writer may heed beside its prompts. against: of each prompt those of the other classes, as many for each,
+    for `debias`. ends: letters behind the first of which nothing will be read, so that a writer may stop there."""
+
+    against: Sequence[Sequence[str]] = ()
+    debias: Debias | None = None
+    ends: str = ""
+
+
+UNSTEERED = Steering()
+
+
 class Writer(Protocol):
     """A source of texts. What it cannot do is said by its flags, and asked before step 0."""
 
@@ -59,21 +73,14 @@ class Writer(Protocol):
     scores: bool
     """Whether `score` works."""
     debiases: bool
-    """Whether `generate` takes `against`."""
+    """Whether `generate` heeds `Steering.against`."""
     words: str
     """'spaces' where its texts are words between spaces, 'letters' where they are as people write."""
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
-        """A continuation of each prompt. against: of each prompt those of the other classes, as many for each, for
-        `debias`. ends: letters behind the first of which nothing will be read, so that a writer may stop there."""
+        """A continuation of each prompt."""
         ...
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Tensor, Tensor]:

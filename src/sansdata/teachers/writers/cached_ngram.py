@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from ...errors import TeacherError
-from .base import FIRST_TEXT, Debias, Decoding
+from .base import FIRST_TEXT, UNSTEERED, Decoding, Steering
 from .ngram import END, START, NGrams
 
 KIND = "cached-ngram"
@@ -69,13 +69,7 @@ class CachedNGrams:
         return cls(ngrams, tensors.get("shares", torch.zeros(0)))
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
         draws = torch.rand(len(prompts), how.new_tokens, 3, generator=stream, dtype=torch.float64).tolist()
         return [self._text(prompt, row, how) for prompt, row in zip(prompts, draws)]

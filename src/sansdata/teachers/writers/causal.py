@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from .base import Debias, Decoding
+from .base import UNSTEERED, Debias, Decoding, Steering
 from .sampling import debiased, drawn
 
 ROWS = 16
@@ -52,21 +52,17 @@ class Causal:
 
     @torch.no_grad()
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
         uniforms = torch.rand(len(prompts), how.new_tokens, generator=stream, dtype=torch.float64)
-        debias = debias if against and debias is not None and debias.decay > 0 else None
+        debias = steering.debias
+        if not steering.against or debias is None or debias.decay == 0:
+            debias = None
         continuations: list[str] = []
         for at in range(0, len(prompts), ROWS):
             part = slice(at, at + ROWS)
-            others = against[part] if debias is not None else ()
-            continuations += self._continued(prompts[part], others, uniforms[part], how, debias, ends)
+            others = steering.against[part] if debias is not None else ()
+            continuations += self._continued(prompts[part], others, uniforms[part], how, debias, steering.ends)
         return continuations
 
     def _continued(

@@ -25,7 +25,7 @@ from ...errors import BudgetSpent, TeacherError
 from ..service.http import Address, Client, address_of_url
 from ..service.journal import Journal, journal_path, key_of
 from ..service.several import each_once
-from .base import Debias, Decoding
+from .base import UNSTEERED, Decoding, Steering
 
 PREFIX = "openai:"
 KEYS = ("SANSDATA_API_KEY", "OPENAI_API_KEY")
@@ -103,13 +103,7 @@ class Endpoint:
         return key_of([self.model.name, self.model.address.url])
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
         """top_k is sent where it is set, and not every service knows it; `fewest` is not, nor `ends`: a service leaves
         out the letter at which it stops, and its answer would not show how it ended. Raises TeacherError where it

@@ -5,6 +5,7 @@ the same texts in another way."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Generator, Tensor
 
 from ...errors import TeacherError
 from ..service.journal import Journal, journal_path, key_of
-from .base import Debias, Decoding, Writer
+from .base import UNSTEERED, Decoding, Steering, Writer
 
 AT_ONCE = 16
 """Prompts of one line of the journal: as many are lost by a kill."""
@@ -42,24 +43,20 @@ class Journalled:
         return self.writer.fingerprint()
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
         parts = range(0, len(prompts), AT_ONCE)
         seeds = torch.randint(SEEDS, (len(parts),), generator=stream).tolist()
         continuations: list[str] = []
         for at, seed in zip(parts, seeds):
-            part, others = prompts[at : at + AT_ONCE], against[at : at + AT_ONCE]
+            part = prompts[at : at + AT_ONCE]
+            steered = replace(steering, against=steering.against[at : at + AT_ONCE])
+            debias = steered.debias if steered.against else None
             request = {
-                "prompts": list(part), "against": [list(row) for row in others], "how": how.model_dump(), "seed": seed,
-                "debias": debias.model_dump() if others and debias is not None else None, "ends": ends,
+                "prompts": list(part), "against": [list(row) for row in steered.against], "how": how.model_dump(),
+                "seed": seed, "debias": None if debias is None else debias.model_dump(), "ends": steered.ends,
             }  # fmt: skip
-            ask = partial(self.writer.generate, part, Generator().manual_seed(seed), how, others, debias, ends)
+            ask = partial(self.writer.generate, part, Generator().manual_seed(seed), how, steered)
             answers_of_part = self._answer(request, len(part), ask)
             continuations += map(str, answers_of_part)
         return continuations

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from ...errors import TeacherError
-from .base import Debias, Decoding
+from .base import UNSTEERED, Decoding, Steering
 
 WEIGHTS = (0.25, 0.35, 0.40)
 SMOOTHING = 0.5
@@ -72,13 +72,7 @@ class NGrams:
         return cls(classes, words, rows, source)
 
     def generate(
-        self,
-        prompts: Sequence[str],
-        stream: Generator,
-        how: Decoding,
-        against: Sequence[Sequence[str]] = (),
-        debias: Debias | None = None,
-        ends: str = "",
+        self, prompts: Sequence[str], stream: Generator, how: Decoding, steering: Steering = UNSTEERED
     ) -> list[str]:
         draws = torch.rand(len(prompts), how.new_tokens, 2, generator=stream, dtype=torch.float64).tolist()
         return [self._text(prompt, row, how) for prompt, row in zip(prompts, draws)]
