@@ -7,12 +7,13 @@ from typing import Literal
 import pydantic
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..config import Strict
 from ..models.fair_image_vae import FairImageVAE
 from ..objectives.dependence import DEPENDENCE
 from ..streams import Streams
+from .fair_vae import learn
 from .vae import normal_kl
 
 
@@ -42,25 +43,20 @@ def train_fair_image_vae(
     _, channels, height, width = pictures.shape
     with streams.as_global("teacher"):
         module = FairImageVAE((channels, height, width), count, classes, settings.latent)
-    optimizer, penalty = torch.optim.Adam(module.parameters(), settings.lr), DEPENDENCE[settings.dependence]
-    batch = min(settings.batch, len(pictures))
-    for epoch in range(settings.epochs):
-        streams.begin(epoch)
-        order, noise = torch.randperm(len(pictures), generator=streams("order")), streams("latents")
-        for ids in order.split(batch):
-            if len(ids) < batch:
-                continue
-            seen, group = pictures[ids].float().div(255), groups[ids]
-            mean, logvar = module.encoder(seen)
-            drawn = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=noise)
-            made = module.decoder(drawn, group)
-            loss = F.binary_cross_entropy_with_logits(made, seen, reduction="sum") / batch
-            loss = loss + normal_kl(mean, logvar).mean()
-            if settings.label:
-                loss = loss + settings.label * F.cross_entropy(module.tell(drawn, group), labels[ids])
-            if settings.weight:
-                loss = loss + settings.weight * penalty(mean, logvar, group)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    penalty = DEPENDENCE[settings.dependence]
+
+    def loss_on(ids: Tensor, noise: Generator) -> Tensor:
+        seen, group = pictures[ids].float().div(255), groups[ids]
+        mean, logvar = module.encoder(seen)
+        drawn = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=noise)
+        made = module.decoder(drawn, group)
+        loss = F.binary_cross_entropy_with_logits(made, seen, reduction="sum") / len(ids)
+        loss = loss + normal_kl(mean, logvar).mean()
+        if settings.label:
+            loss = loss + settings.label * F.cross_entropy(module.tell(drawn, group), labels[ids])
+        if settings.weight:
+            loss = loss + settings.weight * penalty(mean, logvar, group)
+        return loss
+
+    learn(module, len(pictures), loss_on, settings, streams)
     return module.eval().requires_grad_(False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 import pydantic
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
 from ..config import Strict
 from ..kinds.inputs.table_bins import TableBins
@@ -41,24 +42,45 @@ def train_fair_vae(bins: TableBins, codes: Tensor, groups: Tensor, settings: Fai
     streams, count = Streams(seed), int(groups.max()) + 1
     with streams.as_global("teacher"):
         module = FairVAE(sum(bins.sizes), count, settings.latent, settings.hidden)
-    optimizer, penalty = torch.optim.Adam(module.parameters(), settings.lr), DEPENDENCE[settings.dependence]
+    penalty = DEPENDENCE[settings.dependence]
     rows, members = bins.one_hot(codes), F.one_hot(groups, count).float()
-    batch = min(settings.batch, len(codes))
-    for epoch in range(settings.epochs):
+
+    def loss_on(ids: Tensor, noise: Generator) -> Tensor:
+        mean, logvar = module.encode(rows[ids], members[ids])
+        drawn = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=noise)
+        heads = bins.heads(module.decode(drawn, members[ids]))
+        loss = normal_kl(mean, logvar).mean()
+        for place, logits in enumerate(heads):
+            loss = loss + F.cross_entropy(logits, codes[ids, place])
+        if settings.weight:
+            loss = loss + settings.weight * penalty(mean, logvar, groups[ids])
+        return loss
+
+    learn(module, len(codes), loss_on, settings, streams)
+    return module.eval().requires_grad_(False)
+
+
+class Pace(Protocol):
+    """How long and how fast an autoencoder learns."""
+
+    epochs: int
+    batch: int
+    lr: float
+
+
+def learn(
+    module: nn.Module, count: int, loss_on: Callable[[Tensor, Generator], Tensor], pace: Pace, streams: Streams
+) -> None:
+    """Trains on `count` samples in batches of one size: what is left over at the end of an epoch is left out. loss_on:
+    from the places (B,) of a batch, and the stream of its latents' noise."""
+    optimizer, batch = torch.optim.Adam(module.parameters(), pace.lr), min(pace.batch, count)
+    for epoch in range(pace.epochs):
         streams.begin(epoch)
-        order, noise = torch.randperm(len(codes), generator=streams("order")), streams("latents")
+        order, noise = torch.randperm(count, generator=streams("order")), streams("latents")
         for ids in order.split(batch):
             if len(ids) < batch:
                 continue
-            mean, logvar = module.encode(rows[ids], members[ids])
-            drawn = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=noise)
-            heads = bins.heads(module.decode(drawn, members[ids]))
-            loss = normal_kl(mean, logvar).mean()
-            for place, logits in enumerate(heads):
-                loss = loss + F.cross_entropy(logits, codes[ids, place])
-            if settings.weight:
-                loss = loss + settings.weight * penalty(mean, logvar, groups[ids])
+            loss = loss_on(ids, noise)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return module.eval().requires_grad_(False)

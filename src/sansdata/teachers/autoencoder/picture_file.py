@@ -1,29 +1,25 @@
-"""An autoencoder of pictures as one safetensors file, and as a teacher: its tensors, and under one key of the metadata
-strict JSON that says what they are. Nothing in it is run."""
+"""The autoencoder of pictures as a file, and as a teacher."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ...config import Strict
 from ...contracts import Access
 from ...errors import TeacherError
-from ...files import sha256, write_atomic
+from ...files import sha256
 from ...models.fair_image_vae import FairImageVAE
-from ...models.tensor_file import read_metadata, read_safetensors
+from ...models.tensor_file import read_safetensors
 from ...tasks import FieldSpec, NoiseSpec, PairTask, Task
 from ..base import Teacher
 from .base import ENCODES
-from .file import description_in, has_key, latents_in, require, tensors_of_latents
 from .pictures import PictureAutoEncoder
+from .stored import description_in, has_key, latents_in, network_in, write_described
 from .teacher import BANK, Latents
 
 KEY = "sansdata.picture-autoencoder"
@@ -58,44 +54,27 @@ def is_picture_autoencoder(path: Path) -> bool:
     return has_key(path, KEY)
 
 
-def real_latents_in(path: Path) -> int:
-    """How many latents of real pictures such a file says that it holds."""
-    return _described(path, read_metadata(path)).real_latents
-
-
 def save_picture_autoencoder(path: Path, model: PictureAutoEncoder) -> None:
     described = Description(
         shape=model.shape, groups=model.names, shares=model.group_shares, class_names=model.class_names,  # type: ignore[arg-type]
         latent=model.latent, real_latents=0 if model.bank is None else len(model.bank.latents),
         provenance=dict(model.provenance),
     )  # fmt: skip
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.vae.state_dict().items()}
-    tensors |= tensors_of_latents(model)
-    write_atomic(path, save(tensors, {KEY: json.dumps(described.model_dump(mode="json"), allow_nan=False)}))
+    write_described(path, KEY, described, model)
 
 
 def load_picture_autoencoder(path: Path) -> PictureAutoEncoder:
     """Raises TeacherError for a file that is none of ours or was changed, UnsafeFileError for one that lies about its
     contents."""
     tensors, metadata = read_safetensors(path)
-    described = _described(path, metadata)
+    described = description_in(path, metadata, KEY, Description)
     groups, classes = len(described.groups), len(described.class_names)
-    with torch.device("meta"):
-        vae = FairImageVAE(described.shape, groups, classes, described.latent)
-    shapes = {name: value.shape for name, value in vae.state_dict().items()}
-    for name, shape in shapes.items():
-        require(path, tensors, name, shape)
-    vae.load_state_dict({name: tensors[name].float() for name in shapes}, assign=True)
-    moments, bank = latents_in(path, tensors, shapes, described.latent, groups, described.real_latents)
-    vae.eval().requires_grad_(False)
+    vae = network_in(path, tensors, lambda: FairImageVAE(described.shape, groups, classes, described.latent))
+    moments, bank = latents_in(path, tensors, vae.state_dict(), described.latent, groups, described.real_latents)
     return PictureAutoEncoder(
         vae, described.shape, described.groups, described.class_names, described.shares, described.latent, moments,
         bank, str(path), described.provenance,
     )  # fmt: skip
-
-
-def _described(path: Path, metadata: dict[str, str]) -> Description:
-    return description_in(path, metadata, KEY, Description)
 
 
 # -- as a teacher

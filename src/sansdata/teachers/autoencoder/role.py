@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...models.tensor_file import read_metadata
 from . import file, picture_file
+from .stored import description_in, has_key
 
 
 def role_of(spec: str) -> str:
     """'teacher', unless it holds latents of real rows or pictures."""
     path = Path(spec)
-    for holds, count_in, what in (
-        (file.is_autoencoder, file.real_latents_in, "rows"),
-        (picture_file.is_picture_autoencoder, picture_file.real_latents_in, "pictures"),
+    for key, form, what in (
+        (file.KEY, file.Description, "rows"),
+        (picture_file.KEY, picture_file.Description, "pictures"),
     ):
-        if holds(path):
-            count = count_in(path)
+        if has_key(path, key):
+            count = description_in(path, read_metadata(path), key, form).real_latents
             return f"teacher with latents of {count:,} real {what}: personal data" if count else "teacher"
     return "teacher"
