@@ -66,7 +66,9 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_table_becomes_synthetic_rows_and_their_figures(owner: Path, tmp_path: Path) -> None:
+def test_a_table_becomes_synthetic_rows_and_their_figures(
+    owner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher, run, made = str(owner / "fair" / "teacher.safetensors"), str(tmp_path / "run"), tmp_path / "rows.csv"
     command(
         "distill", "--teacher", teacher, "--task", str(owner / "fair" / "task.yaml"), "--student", "latent-mlp",
@@ -86,6 +88,13 @@ def test_a_table_becomes_synthetic_rows_and_their_figures(owner: Path, tmp_path:
     again = tmp_path / "again.csv"
     command("rows", run, "--teacher", teacher, "--out", str(again), "--count", "300", "--proxy", "job")
     assert again.read_text() == made.read_text()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "no.csv")
+
+    monkeypatch.setattr("sansdata.api.rows.write_atomic", full)
+    with pytest.raises(ConfigError, match=r"no\.csv: cannot be written \(No space left on device\)$"):
+        write_rows(run, teacher, tmp_path / "no.csv", count=5)
 
 
 def test_rows_are_judged_by_a_classifier_on_real_ones_under_every_rule(

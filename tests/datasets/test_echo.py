@@ -83,7 +83,7 @@ def test_echonet_dynamic_is_read_and_the_larger_tracing_is_the_full_one(dynamic:
         ("FileList.csv", b"FileName,EF\n" + b"x" * 200_000, "cannot be read as a table"),
         ("VolumeTracings.csv", b"FileName,X1,Y1,X2,Y2,Frame\n0XAB.avi,1,1,1,1,nan\n", "'Frame' of a row"),
         ("VolumeTracings.csv", b"FileName,X1,Y1,X2,Y2,Frame\n0XAB.avi,1,1,1,1,1e999\n", "'Frame' of a row"),
-        ("Videos/0XAB.avi", b"RIFF1234WAVE", "no AVI"),
+        ("Videos/0XAB.avi", b"RIFF1234WAVE", "no AVI file; convert"),
         ("Videos/0XAB.avi", chunk(b"RIFF", b"AVI " + chunk(b"LIST", b"movi" + chunk(b"00dc", b"nothing"))), "no JPEG"),
         ("Videos/0XAB.avi", chunk(b"RIFF", b"AVI "), "0 frames"),
     ],
@@ -151,7 +151,7 @@ def test_damaged_volumes_are_told(patients: Path) -> None:
     huge = bytearray(plain)
     struct.pack_into("<8h", huge, 40, 3, 30_000, 30_000, 30_000, 1, 1, 1, 1)
     for content, words in (
-        (whole[:40], "cannot be read"), (b"nothing at all", "no NIfTI"), (plain[:-2], "ends before"),
+        (whole[:40], "cannot be read"), (b"nothing at all", "no NIfTI-1 file; convert"), (plain[:-2], "ends before"),
         (bytes(huge), "more than"),
     ):  # fmt: skip
         file.write_bytes(content)

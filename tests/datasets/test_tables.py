@@ -82,7 +82,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], words: 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="neither a known table nor a file"):
         load_table("breast-cancr", TASK)
-    with pytest.raises(DataError, match="no rows"):
+    with pytest.raises(DataError, match="no rows; expected a header and then a line for each row"):
         load_table(write(tmp_path, "a,b\n"), TASK)
     (tmp_path / "x.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match="cannot be read"):

@@ -91,12 +91,12 @@ def test_long_texts_are_cut_and_counted_and_empty_ones_are_padding(task: Task, t
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("t.tsv", "", "no texts"),
+        ("t.tsv", "", "no texts; give at least one"),
         ("t.tsv", "good film\n", "row 1 has 1 field"),
         ("t.tsv", "good\tmaybe\n", "the class 'maybe'"),
         ("t.tsv", "good\t7\n", r"outside 0\.\.1"),
         ("t.tsv", "text\tother\ngood\tyes\n", "no column label or class"),
-        ("t.jsonl", "{", "line 1 is no JSON"),
+        ("t.jsonl", "{", "line 1 is no JSON; each line must be"),
         ("t.jsonl", "[1]", "line 1 needs 'text'"),
         ("t.jsonl", '{"text": 3, "label": 1}', "line 1 needs 'text'"),
         ("t.txt", "good", "neither a known set"),

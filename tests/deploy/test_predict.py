@@ -172,7 +172,7 @@ def test_wrong_files_are_one_error(exported: Path, tmp_path: Path) -> None:
         ([model], "name a file of inputs"),
         ([model, str(tmp_path / "pickled.npy")], "without pickle"),
         ([model, str(tmp_path / "shape.npy")], "do not fit the model"),
-        ([model, str(tmp_path / "empty.npy")], "the inputs are empty"),
+        ([model, str(tmp_path / "empty.npy")], "the inputs are empty; give at least one"),
         ([model, str(tmp_path / "cut.npz")], "without pickle"),
         ([model, str(tmp_path / "notes.txt")], "expected inputs as .npy"),
     ):

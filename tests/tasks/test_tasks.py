@@ -135,5 +135,5 @@ def test_public_constructors_raise_errors_of_ours(make: Any, fault: type[UserErr
 
 
 def test_what_a_task_does_not_have_is_said() -> None:
-    with pytest.raises(TaskError, match="a task of table x classes has no 'shape'"):
+    with pytest.raises(TaskError, match="a task of table x classes has no 'shape'; it needs a side that has one"):
         _ = load_task(TABLE).shape

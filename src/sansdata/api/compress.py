@@ -21,7 +21,7 @@ from ..compress.packable import packable
 from ..datasets.images import load_images
 from ..decoding import pixels
 from ..errors import ConfigError, DataError, StudentError
-from ..files import absolute, is_regular, user_path
+from ..files import absolute, is_regular, reason, user_path
 from ..kinds.index import input_kind
 from ..manner import suited
 from ..models.copying import private_copy
@@ -168,7 +168,7 @@ class _Job:
             try:
                 write_model(self.out, released(smaller), architecture, self.task, provenance, packable(smaller))
             except OSError as fault:
-                raise ConfigError(f"{self.out}: cannot be written ({fault.strerror or fault})") from None
+                raise ConfigError(f"{self.out}: cannot be written ({reason(fault)})") from None
         return Compressed(smaller, self.task, architecture, agreement, kept, self.out)
 
 

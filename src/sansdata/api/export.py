@@ -25,7 +25,7 @@ from ..deploy.export import export as export_model
 from ..deploy.parity import MIN_AGREEMENT, probes
 from ..deploy.pipeline import COMPARED, PARITY, write_checked
 from ..errors import ConfigError, StudentError, did_you_mean
-from ..files import is_regular, sha256, temporary_name, user_path, utc_now
+from ..files import is_regular, reason, sha256, temporary_name, user_path, utc_now
 from ..kinds.index import input_kind
 from ..models.diffusion.steerable import Steerable
 from ..models.modes import usual_modes
@@ -231,7 +231,7 @@ def _self_test(model: Deployable, done: Exported) -> str:
         predict.write_self_test(draft, columns_of_samples, answers, about)
         draft.replace(path)
     except OSError as fault:
-        raise ConfigError(f"{path}: cannot be written ({fault.strerror or fault})") from None
+        raise ConfigError(f"{path}: cannot be written ({reason(fault)})") from None
     finally:
         draft.unlink(missing_ok=True)
     return str(path)
@@ -249,7 +249,7 @@ def _record(done: Exported, run: Path | None) -> None:
     try:
         record.write_beside(file, entry)
     except OSError as fault:
-        raise ConfigError(f"{file}.json: cannot be written ({fault.strerror or fault})") from None
+        raise ConfigError(f"{file}.json: cannot be written ({reason(fault)})") from None
     fault = "" if run is None or file.parent.resolve() != run.resolve() else record.add_to_run(run, entry)
     if fault:
         print(f"warning   {fault}", file=sys.stderr)

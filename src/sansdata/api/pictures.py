@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from ..errors import ConfigError, StudentError, TeacherError
 from ..evaluate.labelled import finite
-from ..files import user_path, write_atomic
+from ..files import reason, user_path, write_atomic
 from ..models.fair_image_vae import LatentPictures
 from ..models.modes import borrowed, fixed, usual_modes
 from ..teachers.autoencoder import ENCODES, PictureAutoEncoder
@@ -77,7 +77,7 @@ def write_pictures(
     try:
         write_atomic(file, buffer.getvalue())
     except OSError as fault:
-        raise ConfigError(f"{file}: cannot be written ({fault})") from None
+        raise ConfigError(f"{file}: cannot be written ({reason(fault)})") from None
     return PicturesWritten(file, count, rule, made, source)
 
 

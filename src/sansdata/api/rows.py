@@ -15,7 +15,7 @@ from ..config import dump_yaml
 from ..engine.run_directory import RunDirectory, at
 from ..errors import ConfigError, StudentError, TeacherError
 from ..evaluate.labelled import finite
-from ..files import user_path, write_atomic
+from ..files import reason, user_path, write_atomic
 from ..kinds.index import input_kind
 from ..models.modes import borrowed, fixed, usual_modes
 from ..network import Network
@@ -87,7 +87,7 @@ def write_rows(
         write_atomic(file, as_csv(table, made).encode())
         write_atomic(schema, dump_yaml(table.model_dump(mode="json")).encode())
     except OSError as fault:
-        raise ConfigError(f"{file}: cannot be written ({fault})") from None
+        raise ConfigError(f"{file}: cannot be written ({reason(fault)})") from None
     return RowsWritten(file, schema, count, rule, made, encoder)
 
 

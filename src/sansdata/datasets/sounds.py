@@ -51,7 +51,7 @@ def load_sounds(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     else:
         pairs = _of_path(Path(spec).expanduser(), task.inputs)
     if not pairs:
-        raise DataError(f"{spec}: no sounds")
+        raise DataError(f"{spec}: no sounds; give at least one with its class")
     labels = np.array([_class_of(label, names, str(spec)) for _, label in pairs], dtype=np.int64)
     check_labels(labels, task.classes, str(spec))
     sounds = [sound for sound, _ in pairs]
@@ -74,7 +74,7 @@ def load_transcribed(spec: str | Path, task: Task, split: str = "test") -> KindS
             f"'{str(spec)[:200]}' is neither fsdd nor a .tsv or .csv manifest of paths and what is said there"
         )
     if not sounds:
-        raise DataError(f"{spec}: no sounds")
+        raise DataError(f"{spec}: no sounds; give at least one with what is said in it")
     notes = _cut(sounds, task)
     if unwritable := kind.unwritable(texts):
         notes += (f"{unwritable:,} letters of the texts are not in the alphabet and were left out of them",)

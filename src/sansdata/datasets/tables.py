@@ -134,7 +134,7 @@ def _read(path: Path, has_header: bool) -> tuple[list[str], list[list[str]]]:
     except (OSError, EOFError, ValueError, csv.Error) as fault:
         raise DataError(f"{path}: cannot be read as a table ({str(fault)[:200]})") from None
     if len(rows) < 1 + has_header:
-        raise DataError(f"{path}: no rows")
+        raise DataError(f"{path}: no rows; expected {'a header and then ' * has_header}a line for each row")
     if len(rows) > MAX_ROWS:
         raise DataError(f"{path}: {len(rows):,} rows; at most {MAX_ROWS:,} are read")
     return (rows[0], rows[1:]) if has_header else ([], rows)

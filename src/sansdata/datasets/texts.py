@@ -78,7 +78,7 @@ def _pairs(spec: str | Path, task: Task, split: str) -> list[tuple[str, str]]:
             f"{did_you_mean(str(spec), KNOWN)}"
         )
     if not pairs:
-        raise DataError(f"{path}: no texts")
+        raise DataError(f"{path}: no texts; give at least one with its class")
     return pairs
 
 
@@ -133,7 +133,7 @@ def lines_of_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record: Any = json.loads(line)
         except (ValueError, RecursionError):
-            raise DataError(f"{path}: line {number} is no JSON") from None
+            raise DataError(f"{path}: line {number} is no JSON; each line must be an object by itself") from None
         yield number, record if isinstance(record, dict) else {}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
-from ..files import read_regular
+from ..files import read_regular, reason
 
 MAX_FILE_BYTES = 256 * 1024**2
 MAX_FRAMES = 10_000
@@ -26,9 +26,9 @@ def read_avi(path: Path) -> tuple[np.ndarray, float]:
     try:
         content = read_regular(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as fault:
-        raise DataError(f"{path}: cannot be read ({fault})") from None
+        raise DataError(f"{path}: cannot be read ({reason(fault)})") from None
     if content[:4] != b"RIFF" or content[8:12] != b"AVI ":
-        raise DataError(f"{path}: no AVI file")
+        raise DataError(f"{path}: no AVI file; convert the film to one of MJPEG frames")
     frames, fps, room = [], 50.0, MAX_FILM_PIXELS
     for name, chunk in _chunks(memoryview(content), 12, len(content), MAX_DEPTH):
         if name == b"avih" and len(chunk) >= 4:
@@ -36,7 +36,7 @@ def read_avi(path: Path) -> tuple[np.ndarray, float]:
             fps = 1e6 / microseconds if microseconds else fps
         elif name[2:] in (b"dc", b"db") and len(chunk):
             if len(frames) == MAX_FRAMES:
-                raise DataError(f"{path}: more than {MAX_FRAMES:,} frames")
+                raise DataError(f"{path}: more than {MAX_FRAMES:,} frames; cut the film into parts")
             frames.append(_picture(chunk, path, room))
             room -= frames[-1].shape[0] * frames[-1].shape[1]
     if not frames or len({frame.shape for frame in frames}) != 1:

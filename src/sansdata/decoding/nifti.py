@@ -40,7 +40,7 @@ def read_nifti(path: Path) -> np.ndarray:
 def _described(header: bytes, path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
     """(shape, type, where the values begin)."""
     if len(header) < HEADER or header[344:347] not in (b"n+1", b"ni1"):
-        raise DataError(f"{path}: no NIfTI-1 file")
+        raise DataError(f"{path}: no NIfTI-1 file; convert the volume to one (.nii or .nii.gz)")
     order = "<" if struct.unpack_from("<i", header)[0] == HEADER else ">"
     count, *sizes = struct.unpack_from(f"{order}8h", header, 40)
     code, start = struct.unpack_from(f"{order}h", header, 70)[0], struct.unpack_from(f"{order}f", header, 108)[0]

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import ConfigError, SansdataError, StudentError, TeacherError
-from ..files import is_regular, write_atomic
+from ..files import is_regular, reason, write_atomic
 from ..kinds.index import input_kind
 from ..kinds.inputs.noise import noise_of
 from ..models.adapters import adapter_tensors, adapters_in, fill_adapters
@@ -44,7 +44,7 @@ def write_adapters(module: nn.Module, task: Task, file: Path) -> tuple[float, in
     try:
         write_atomic(file, written)
     except OSError as fault:
-        raise ConfigError(f"{file}: cannot be written ({fault.strerror or fault})") from None
+        raise ConfigError(f"{file}: cannot be written ({reason(fault)})") from None
     gap = _difference(module, task, file)
     if not gap <= PARITY:
         file.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, SansdataError, StudentError
-from ..files import temporary_name
+from ..files import reason, temporary_name
 from ..kinds.index import input_kind
 from ..kinds.inputs.noise import noise_of
 from ..models.adapters import merged
@@ -73,7 +73,7 @@ def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, i
             raise SansdataError(f"{folder}: not written, because the pipeline disagrees with the student by {gap:.2g}")
         draft.rename(folder)
     except OSError as fault:
-        raise ConfigError(f"{folder}: cannot be written ({fault.strerror or fault})") from None
+        raise ConfigError(f"{folder}: cannot be written ({reason(fault)})") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return gap, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

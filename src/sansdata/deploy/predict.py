@@ -147,7 +147,7 @@ def fitted(arrays: Mapping[str, np.ndarray], model: Model) -> dict[str, np.ndarr
         if not value.ndim:
             raise PredictError(f"'{name}' is a single number; expected an array with an axis of inputs")
         if not value.size:
-            raise PredictError("the inputs are empty")
+            raise PredictError("the inputs are empty; give at least one")
     if model.images and names[0] in columns:
         columns[names[0]] = _images(columns[names[0]])
     return columns

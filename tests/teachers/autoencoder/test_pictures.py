@@ -193,7 +193,9 @@ def test_the_class_under_neutral_is_the_mean_over_the_groups() -> None:
         rule_of("neutral", ("size",), model)
 
 
-def test_a_run_teaches_the_latents_and_leaves_the_decoder_alone(tmp_path: Path) -> None:
+def test_a_run_teaches_the_latents_and_leaves_the_decoder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, path = make_picture_autoencoder(), tmp_path / "teacher.safetensors"
     save_picture_autoencoder(path, model)
     task = picture_task_of(model)
@@ -220,6 +222,13 @@ def test_a_run_teaches_the_latents_and_leaves_the_decoder_alone(tmp_path: Path) 
     save_picture_autoencoder(tmp_path / "other.safetensors", other)
     with pytest.raises(TeacherError, match="another autoencoder"):
         write_pictures(tmp_path / "run", str(tmp_path / "other.safetensors"), tmp_path / "no.npz", count=5)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "no.npz")
+
+    monkeypatch.setattr("sansdata.api.pictures.write_atomic", full)
+    with pytest.raises(ConfigError, match=r"no\.npz: cannot be written \(No space left on device\)$"):
+        write_pictures(tmp_path / "run", str(path), tmp_path / "no.npz", count=5)
 
 
 class Plain(torch.nn.Module):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TeacherError
-from ...files import FileIO, cache_root, open_in_place
+from ...files import FileIO, cache_root, open_in_place, reason
 
 MAX_BYTES = 2**30
 
@@ -38,7 +38,7 @@ class Journal:
                 with self._alone() as file:
                     self._catch_up(file)
         except OSError as fault:
-            raise TeacherError(f"{path}: the journal of the service cannot be used ({fault.strerror})") from None
+            raise TeacherError(f"{path}: the journal of the service cannot be used ({reason(fault)})") from None
 
     def add(self, answers: Mapping[str, Any], spent: Mapping[str, int]) -> None:
         """Keeps the answers of one request; they are on the disk when this returns."""
@@ -53,9 +53,7 @@ class Journal:
                 self._count(line, 0)
                 self._read_to += len(line)
         except OSError as fault:
-            raise TeacherError(
-                f"{self.path}: the journal of the service cannot be written ({fault.strerror})"
-            ) from None
+            raise TeacherError(f"{self.path}: the journal of the service cannot be written ({reason(fault)})") from None
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[FileIO]:
