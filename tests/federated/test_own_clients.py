@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
 import torch
 from tiny import differing, make_task
-from tiny_clients import make_data, make_net
+from tiny_clients import OPTIONS, make_data, make_net
+from torch import nn
 
 import sansdata
-from sansdata.errors import ConfigError, DataError, MethodError, ResumeError
+from sansdata.errors import ConfigError, DataError, MethodError, ResumeError, StudentError
 
 HOW = {"rounds": 2, "threads": 1, "options": {"local": {"steps": 2, "batch": 4}}}
 
@@ -60,6 +62,36 @@ def test_client_models_of_an_own_network_after_a_change_of_folder(tmp_path, monk
     assert done.summary["rounds"] == 2
     assert done.student is None
     assert differing(done.personal(0).state_dict(), done.personal(1).state_dict())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("method", ["fedavg", "fedftg", "fedd2s"])
+def test_an_own_network_may_have_been_asked_before(method, tmp_path):
+    """The old `weight_norm` keeps the weight of its last pass, with its history, which copy.deepcopy refuses."""
+    module = make_net()
+    module[0][0] = nn.utils.weight_norm(module[0][0])
+    module(torch.zeros(1, 1, 8, 8))
+    done = federate(tmp_path, [arrays(0), arrays(1)], network=module, method=method, options=OPTIONS[method])
+    assert isinstance(done.student or done.personal(0), nn.Sequential)
+
+
+def test_an_own_network_in_double_precision_learns_in_single(tmp_path):
+    done = federate(tmp_path, [arrays(0), arrays(1)], network=make_net().double())
+    same = federate(tmp_path / "single", [arrays(0), arrays(1)])
+    assert not differing(done.student.state_dict(), same.student.state_dict())
+
+
+def test_an_own_network_with_groups_in_place_of_batches_is_read_again(tmp_path):
+    done = federate(tmp_path, [arrays(0), arrays(1)], batch_norm="group")
+    assert isinstance(done.student[0][1], nn.GroupNorm)
+
+
+def test_an_own_network_that_cannot_be_copied_is_one_error_and_leaves_nothing(tmp_path):
+    module = make_net()
+    module.lock = threading.Lock()
+    with pytest.raises(StudentError, match="cannot be copied"):
+        federate(tmp_path / "run", [arrays(0), arrays(1)], network=module)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from ..contracts import Losses, Outputs, Stateful
 from ..decoding import pixels
 from ..errors import ConfigError, ReplyRefused, StudentError
 from ..memory import Slot
+from ..models.copying import duplicate
 from ..models.modes import fixed
 from ..network import Network
 from ..objectives.logits import cross_entropy, soft_cross_entropy
@@ -117,7 +118,7 @@ class FedD2SClient(ClientAlgo):
         super().__init__(config, context)
         self.blocks = blocks_of(context.model)
         self.first = state_of(context.model)
-        self.head = nn.Sequential(*blocks_of(_copy(context.model)))
+        self.head = nn.Sequential(*blocks_of(duplicate(context.model).eval().requires_grad_(False)))
         if config.shares_head:
             predictor_bias(self.blocks, context.task.classes)
 
@@ -206,12 +207,6 @@ def _prepared(context: ClientContext, images: Tensor) -> Tensor:
     prepared = Network.of(context.model, context.task).preprocessor(images)
     assert isinstance(prepared, Tensor)
     return prepared
-
-
-def _copy(module: nn.Module) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(module).eval().requires_grad_(False)
 
 
 def _through(parts: nn.Sequential, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:

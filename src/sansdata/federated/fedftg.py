@@ -3,7 +3,6 @@ averaged model by data-free distillation from the round's client models. Clients
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from ..contracts import Stateful
 from ..engine.session import Session
 from ..memory import Slot
+from ..models.copying import duplicate
 from ..models.cost import multiply_adds
 from ..models.generators import ConditionalGenerator
 from ..objectives.federated import class_shares
@@ -108,7 +108,7 @@ class FedFTG(ServerAlgo):
         return self.frozen(reply.parts[MODEL])
 
     def frozen(self, state: Mapping[str, Tensor]) -> nn.Module:
-        module = copy.deepcopy(self.context.model)
+        module = duplicate(self.context.model)
         module.load_state_dict(state)
         return module.eval().requires_grad_(False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import nn
 from ...engine.run_directory import RunDirectory
 from ...errors import RunDirectoryError, StudentError, TeacherError
 from ...files import absolute
+from ...models.copying import private_copy
 from ...models.modes import usual_modes
 from ...models.saved import read_model
 from ...tasks import Task
@@ -51,7 +51,7 @@ class FederatedRun:
         if isinstance(self.network, str):
             with generator_kept():
                 return restore(saved, file, self.network).eval()
-        module = copy.deepcopy(self.network)
+        module = private_copy(self.network, StudentError)
         try:
             fill(module, saved.tensors, saved.task, type(module).__name__, str(file))
         except TeacherError as fault:

@@ -31,7 +31,7 @@ from ...report.federated import write_federated_report
 from .clients import Clients
 from .result import FederatedRun
 from .summary import round_line, summary
-from .world import World, prepare
+from .world import World, own_network, prepare
 
 
 def run(
@@ -64,7 +64,8 @@ def run(
             raise
         finally:
             directory.release()
-    return FederatedRun(directory.path, world.task, module or settings.network)
+    network = settings.network if module is None else own_network(settings, module)
+    return FederatedRun(directory.path, world.task, network)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import nn
 from ...datasets.images import holdout, load_images
 from ...datasets.imageset import ImageSet, pick
 from ...datasets.npz import read_array
-from ...errors import ConfigError, DataError
+from ...errors import ConfigError, DataError, StudentError
 from ...federated.algo import ClientContext, ServerContext
 from ...federated.data import ClientData
 from ...federated.in_process import InProcess, Wire
@@ -24,6 +23,7 @@ from ...federated.scores import TestSet
 from ...federated.settings import FederateSettings
 from ...manner import suited
 from ...models.build import architecture_of, build
+from ...models.copying import duplicate, private_copy
 from ...models.federated_nets import with_group_norm
 from ...network import Network
 from ...runtime import Runtime, make_runtime
@@ -85,14 +85,20 @@ def _networks(
 ) -> tuple[dict[str, Any] | None, nn.Module, nn.Module]:
     """The architecture, the server's network and the clients' work space; a user's module is copied."""
     if module is not None:
-        model = with_group_norm(copy.deepcopy(module)) if settings.batch_norm == "group" else copy.deepcopy(module)
-        return None, model, copy.deepcopy(model)
+        model = own_network(settings, module)
+        return None, model, duplicate(model)
     architecture = architecture_of(settings.network, task)
     if settings.batch_norm == "group":
         architecture = {"kind": "group-norm", "of": architecture}
     with streams.as_global("network"):
         model, work = (build(architecture, code=[settings.network]) for _ in range(2))
     return architecture, model, work
+
+
+def own_network(settings: FederateSettings, module: nn.Module) -> nn.Module:
+    """A copy of a user's module with the norms that the settings name. Raises StudentError where none can be made."""
+    copied = private_copy(module, StudentError)
+    return with_group_norm(copied) if settings.batch_norm == "group" else copied
 
 
 def _deal(settings: FederateSettings, task: Task) -> Dealt:
