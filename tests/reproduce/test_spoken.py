@@ -48,20 +48,22 @@ def test_parts_share_no_take() -> None:
     assert counts == {"test": 100, "train": 140, "fit": 40, "held-out": 100}
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "measures"),
+    [
+        ("proxy-filter", {"speakers": ["formants"], "clips": 16, "threshold": 1.0}, {"kept", "teacher hears text"}),
+        ("inversion", {"batch": 4, "iterations": 2, "chunk": 1, "pool": 8}, set()),
+        ("real-clips", {"view": "none"}, set()),
+    ],
+)
 @pytest.mark.usefixtures("digits")
-def test_each_kind_of_arm_gives_its_figures(tmp_path: Path) -> None:
-    recipe, few = find_recipe("spoken-digits"), {"transfer": {"batch": 8}}
-    options: dict[str, Any] = {
-        "proxy-filter": {"speakers": ["formants"], "clips": 16, "threshold": 1.0},
-        "inversion": {"batch": 4, "iterations": 2, "chunk": 1, "pool": 8}, "real-clips": {"view": "none"},
-    }  # fmt: skip
-    for arm in recipe.arms["small"]:
-        if arm.name not in options:
-            continue
-        small = arm.model_copy(update={"steps": 2, "options": {**options[arm.name], **few}})
-        found = find_experiment("spoken")(recipe, small, 0, {}, tmp_path / arm.name)
-        assert found["steps"] == 2, arm.name
-        assert 0 <= found["accuracy"] <= 1
-        assert set(found["measures"]) >= {"teacher", "agreement"}
-        if arm.name == "proxy-filter":
-            assert {"kept", "teacher hears text"} <= set(found["measures"])
+def test_each_kind_of_arm_gives_its_figures(
+    tmp_path: Path, name: str, options: dict[str, Any], measures: set[str]
+) -> None:
+    recipe = find_recipe("spoken-digits")
+    arm = next(arm for arm in recipe.arms["small"] if arm.name == name)
+    small = arm.model_copy(update={"steps": 2, "options": {**options, "transfer": {"batch": 8}}})
+    found = find_experiment("spoken")(recipe, small, 0, {}, tmp_path)
+    assert found["steps"] == 2
+    assert 0 <= found["accuracy"] <= 1
+    assert set(found["measures"]) >= {"teacher", "agreement"} | measures
