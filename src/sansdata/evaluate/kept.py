@@ -34,9 +34,8 @@ def keep_figures(run_dir: Path, figures: Mapping[str, Any], data: str | Path | N
         if last and _set_of(last) != _set_of(figures):
             earlier[_set_of(last)] = last
             last = earlier.pop(_set_of(figures), {})
-        return (
-            merged(last if isinstance(last, dict) else {}, figures) | sections | ({EARLIER: earlier} if earlier else {})
-        )
+        whole = completed(last if isinstance(last, dict) else {}, figures)
+        return whole | sections | ({EARLIER: earlier} if earlier else {})
 
     return _change(run_dir, grown, figures, data)
 
@@ -49,7 +48,7 @@ def keep_by_name(run_dir: Path, section: Literal["transfer", "attacks"], name: s
         entries = old.get(section)
         entries = dict(entries) if isinstance(entries, dict) else {}
         before = entries.get(name)
-        entries[name] = merged(before if isinstance(before, dict) else {}, figures)
+        entries[name] = completed(before if isinstance(before, dict) else {}, figures)
         return old | {section: entries}
 
     return _change(run_dir, grown, {"source": name, **figures})
@@ -59,7 +58,7 @@ def _set_of(figures: Mapping[str, Any]) -> str:
     return f"{figures.get('source', '')}, {figures.get('count', '')} samples"
 
 
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Figures:
+def completed(old: Mapping[str, Any], new: Mapping[str, Any]) -> Figures:
     """`new`, and what `old` has beside it, where both are of one thing; else `new` alone."""
     if any(old.get(name) != new.get(name) for name in SAME):
         return dict(new)
