@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sansdata.code_named import code_of
-from sansdata.config import dump_yaml, parse_override, parse_yaml, plain, set_dotted, validate
+from sansdata.config import dump_yaml, merged, parse_override, parse_yaml, plain, set_dotted, validate
 from sansdata.errors import ConfigError, MethodError, TaskError, UserError
 from sansdata.federated.settings import FederateSettings
-from sansdata.methods.index import METHODS, find_method, merged, method_config
+from sansdata.methods.index import METHODS, find_method, method_config
 from sansdata.settings import Budget, RunSettings, parse_budget, resolve_settings
 from sansdata.tasks import KNOWN_TASKS, ImageTask, load_task
 

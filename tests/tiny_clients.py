@@ -8,12 +8,12 @@ import torch
 from tiny import CLASSES, make_task
 from torch import nn
 
+from sansdata.config import merged
 from sansdata.federated.algo import ClientContext, ServerContext
 from sansdata.federated.data import ClientData
 from sansdata.federated.in_process import InProcess, Wire
 from sansdata.federated.index import federated_config, find_server
 from sansdata.federated.settings import BatchNorm
-from sansdata.methods.index import merged
 from sansdata.runtime import Runtime
 from sansdata.streams import Streams
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, g
 import pydantic
 import yaml
 
-from .errors import ConfigError, UserError, did_you_mean
+from .errors import ConfigError, MethodError, UserError, did_you_mean
 
 MAX_YAML_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -53,6 +53,33 @@ def validate(model: type[Model], fields: Mapping[str, Any], where: str, error: t
         return model.model_validate(dict(fields))
     except pydantic.ValidationError as fault:
         raise error(_explained(model, fault, where)) from None
+
+
+def settings_of(
+    model: type[Model], presets: Mapping[str, Mapping[str, Any]], preset: str, options: Mapping[str, Any], where: str
+) -> Model:
+    """The settings of a method: its defaults, then the preset's, then the user's. A section that is given in part keeps
+    the other defaults of this method, not those of its type.
+
+    Raises MethodError for an unknown preset, ConfigError for a wrong setting.
+    """
+    if preset != "default" and preset not in presets:
+        raise MethodError(f"{where} has no preset '{preset}'. {did_you_mean(preset, ['default', *presets])}")
+    fields, defaults = merged(presets.get(preset, {}), options), model()
+    for key, value in fields.items():
+        section = getattr(defaults, key, None)
+        if isinstance(value, Mapping) and isinstance(section, Strict):
+            fields[key] = merged(section.model_dump(), value)
+    return validate(model, fields, where)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on it, section by section."""
+    result = dict(base)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def plain(value: Any, place: str = "") -> Any:

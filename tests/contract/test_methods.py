@@ -28,10 +28,11 @@ from tiny import (
 )
 from torch import nn
 
+from sansdata.config import merged
 from sansdata.engine.run import run
 from sansdata.engine.session import Session
 from sansdata.errors import ConfigError, MethodError
-from sansdata.methods.index import METHODS, find_method, merged, method_config, method_names
+from sansdata.methods.index import METHODS, find_method, method_config, method_names
 from sansdata.runtime import Runtime
 from sansdata.settings import FeatureTerms
 from sansdata.teachers.base import Teacher, fingerprint

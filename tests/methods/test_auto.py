@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny import Tiny
 
-from sansdata.methods.index import choose_method
+from sansdata.methods.auto import choose_method
 from sansdata.tasks import load_task
 from sansdata.teachers.specs import load_teacher
 

@@ -12,8 +12,9 @@ from tiny import WORLDS
 
 from sansdata.engine.session import Session
 from sansdata.errors import MethodError
+from sansdata.methods.auto import choose_method
 from sansdata.methods.echo_dfkd import EchoDFKD, pieces
-from sansdata.methods.index import choose_method, method_config
+from sansdata.methods.index import method_config
 from sansdata.runtime import Runtime
 
 WORLD = WORLDS["clips"]

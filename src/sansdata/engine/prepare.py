@@ -25,8 +25,9 @@ from ..errors import ConfigError, MethodError, TaskError, TeacherError, UserErro
 from ..kinds.index import input_kind
 from ..manner import suited
 from ..method import Method
+from ..methods.auto import choose_method
 from ..methods.contract import require_given
-from ..methods.index import choose_method, find_method, method_config
+from ..methods.index import find_method, method_config
 from ..models.copying import duplicate
 from ..runtime import Runtime, make_runtime
 from ..settings import Budget, EstimateSettings, RunSettings, parse_budget

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..config import Strict, validate
+from ..config import settings_of
 from ..errors import MethodError, did_you_mean
-from ..methods.index import merged
 from ..tasks import Task
 from .algo import ServerAlgo
 
@@ -54,13 +53,4 @@ def federated_config(name: str, preset: str = "default", options: Mapping[str, A
     Raises MethodError for an unknown preset, ConfigError for a wrong setting.
     """
     server = find_server(name)
-    if preset != "default" and preset not in server.presets:
-        known = did_you_mean(preset, ["default", *server.presets])
-        raise MethodError(f"method '{name}' has no preset '{preset}'. {known}")
-    fields = merged(server.presets.get(preset, {}), options or {})
-    defaults = server.Config()
-    for key, value in fields.items():
-        section = getattr(defaults, key, None)
-        if isinstance(value, Mapping) and isinstance(section, Strict):
-            fields[key] = merged(section.model_dump(), value)
-    return validate(server.Config, fields, f"method '{name}'")
+    return settings_of(server.Config, server.presets, preset, options or {}, f"method '{name}'")

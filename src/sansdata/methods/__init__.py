@@ -1,1 +1,1 @@
-"""One file per published method; index.py is the table of them."""
+"""One file per published method; index.py is the table of them, auto.py chooses one."""

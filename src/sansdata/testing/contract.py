@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..config import merged
 from ..engine.encode import decode, encode
 from ..engine.run import run
 from ..engine.session import Session
 from ..errors import ConfigError, Interrupted
 from ..method import Method
-from ..methods.index import find_method, merged, method_config, name_of
+from ..methods.index import find_method, method_config, name_of
 from ..models.modes import fixed
 from ..models.tensor_file import read_safetensors
 from ..runtime import Runtime

@@ -12,6 +12,7 @@ from cases import CASES
 from tiny import WORLDS
 from torch import Tensor, nn
 
+from sansdata.config import merged
 from sansdata.contracts import Access, Outputs
 from sansdata.engine.prepare import prepare
 from sansdata.engine.session import Session
@@ -19,7 +20,7 @@ from sansdata.errors import ConfigError, MethodError
 from sansdata.memory import Pool
 from sansdata.methods.bidf_mkd import BiDfMKD, BiDfMKDConfig
 from sansdata.methods.bidf_mkd.episodes import draw_episode
-from sansdata.methods.index import merged, method_config
+from sansdata.methods.index import method_config
 from sansdata.objectives.logits import cross_entropy
 from sansdata.runtime import Runtime
 from sansdata.settings import RunSettings

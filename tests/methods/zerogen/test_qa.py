@@ -13,7 +13,8 @@ from sansdata.engine.session import Session
 from sansdata.errors import MethodError
 from sansdata.evaluate.labelled import evaluate_model
 from sansdata.figures import values
-from sansdata.methods.index import choose_method, method_config
+from sansdata.methods.auto import choose_method
+from sansdata.methods.index import method_config
 from sansdata.methods.zerogen.answers import reason_against
 from sansdata.methods.zerogen.qa import ZeroGenQA
 from sansdata.network import Network

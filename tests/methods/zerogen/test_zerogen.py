@@ -14,7 +14,8 @@ from sansdata.engine.session import Session
 from sansdata.errors import MethodError, TeacherError, UserError
 from sansdata.figures import values
 from sansdata.kinds.index import input_kind
-from sansdata.methods.index import choose_method, method_config
+from sansdata.methods.auto import choose_method
+from sansdata.methods.index import method_config
 from sansdata.methods.zerogen import ZeroGen
 from sansdata.models.build import architecture_of, build
 from sansdata.runtime import Runtime
