@@ -64,7 +64,7 @@ def test_it_is_calibrated_by(calibrate: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("calibrate", ["zeroq", "dfq", "noise"])
 def test_what_calibrates_is_what_images_can_be(calibrate: str) -> None:
     network = Network.of(make_module(), make_task())
-    inputs, _ = calibration_inputs(calibrate, network, make_task(), None, "1s", 0)
+    inputs, _ = calibration_inputs(calibrate, network, make_task(), "1s", 0)
     low, high = ends_of(network)
     assert low - 1e-6 <= float(inputs.min()) < float(inputs.max()) <= high + 1e-6
 

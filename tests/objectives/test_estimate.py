@@ -15,7 +15,6 @@ from sansdata.objectives.estimate import (
     calls_of_value_and_gradient,
     directions,
     estimated,
-    gradient,
     pullback,
     smallest_step,
 )
@@ -46,6 +45,11 @@ def value(network: nn.Module):
 def exact(ask, images: Tensor) -> Tensor:
     moved = images.clone().requires_grad_()
     return torch.autograd.grad(ask(moved).sum(), moved)[0]
+
+
+def gradient(ask, inputs: Tensor, how: Differences, generator: torch.Generator, values: Tensor | None = None) -> Tensor:
+    """The estimate of the gradient of a value per sample."""
+    return pullback(ask, inputs, torch.ones(len(inputs)), how, generator, values)
 
 
 def cosines(one: Tensor, other: Tensor) -> Tensor:

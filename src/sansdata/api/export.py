@@ -29,6 +29,7 @@ from ..files import is_regular, reason, sha256, temporary_name, user_path, utc_n
 from ..kinds.index import input_kind
 from ..models.diffusion.steerable import Steerable
 from ..models.modes import usual_modes
+from ..objectives.agreement import agreement
 from ..tasks import Task
 from .compress import Compressed
 from .outputs import require_free
@@ -185,12 +186,12 @@ def _integers(model: Deployable, file: Path, run: Path | None) -> Exported:
         size = export_model(model, task, beside, "onnx").size
         cost, of_float = costs([_loaded(file, "onnx", task), _loaded(beside, "onnx", task)], task)
     ours, theirs, count = _answers(model, _loaded(file, "onnx", task), task)
-    gap, agreement = float((ours - theirs).abs().max()), float((ours.argmax(1) == theirs.argmax(1)).float().mean())
+    gap, alike = float((ours - theirs).abs().max()), agreement(ours, theirs)
     warned = () if made.agreement >= MIN_AGREEMENT else (
         f"INT8 names the float network's class on {made.agreement:.1%} of what calibrated it",
     )  # fmt: skip
     return Exported(
-        str(file), "onnx-int8", made.size, gap, INT8_DRIFT * float(ours.abs().max()), agreement, count, cost,
+        str(file), "onnx-int8", made.size, gap, INT8_DRIFT * float(ours.abs().max()), alike, count, cost,
         float_size=size, float_p50=of_float.p50, notes=(*made.notes, *warned),
     )  # fmt: skip
 

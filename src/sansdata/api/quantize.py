@@ -22,6 +22,7 @@ from ..methods.index import find_method, method_names
 from ..models.copying import private_copy
 from ..models.modes import usual_modes
 from ..network import Network
+from ..objectives.agreement import agreement
 from ..streams import Streams
 from ..synthesis.zeroq import STEPS, distilled_batch
 from ..tasks import ImageTask
@@ -102,14 +103,14 @@ def integers(
     network = network.around(private_copy(network.module, StudentError).cpu().eval())
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist")
-    inputs, notes = calibration_inputs(calibrate, network, about, model, budget, seed)
+    inputs, notes = calibration_inputs(calibrate, network, about, budget, seed)
     ready = make_ready(
         network.module, about.shape, inputs, ends_of(network), per, by_statistics=calibrate == "dfq"
     )  # fmt: skip
     size = _write(ready, about, path, per, runtime)
-    agreement = _agreement(network, path, runtime, inputs)
+    alike = _agreement(network, path, runtime, inputs)
     source = calibrate if isinstance(calibrate, (str, Path)) else "the images that were given"
-    return Integers(str(path), runtime, str(source), per, size, agreement, ready.by_inputs, [*notes, *ready.notes])
+    return Integers(str(path), runtime, str(source), per, size, alike, ready.by_inputs, [*notes, *ready.notes])
 
 
 def ends_of(network: Network) -> tuple[float, float]:
@@ -129,7 +130,7 @@ def as_images(network: Network, inputs: Tensor) -> Tensor:
 
 
 def calibration_inputs(
-    calibrate: Any, network: Network, task: ImageTask, model: Any, budget: str, seed: int
+    calibrate: Any, network: Network, task: ImageTask, budget: str, seed: int
 ) -> tuple[Tensor, list[str]]:
     """(inputs (N, C, H, W) as the network takes them, what is to be said of them)."""
     generator = Streams(seed)("calibration")
@@ -190,4 +191,4 @@ def _agreement(network: Network, path: Path, runtime: Runtime, inputs: Tensor) -
     with torch.no_grad():
         ours = torch.cat([network(part).value for part in images.split(128)])
         theirs = torch.cat([ask(part) for part in images.split(128)])
-    return float((ours.argmax(1) == theirs.argmax(1)).float().mean())
+    return agreement(ours, theirs)

@@ -17,9 +17,6 @@ from .device import device_of
 from .modes import fixed
 from .taps import execution_order
 
-PROJECTED = "projector"
-"""Name of the projector in the module that takes the place of the last stage."""
-
 
 @dataclass(frozen=True)
 class Ending:

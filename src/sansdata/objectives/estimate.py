@@ -143,12 +143,6 @@ def _exactly(ask: Ask) -> Ask:
     return asked
 
 
-def gradient(ask: Ask, inputs: Tensor, how: Differences, generator: Generator, values: Tensor | None = None) -> Tensor:
-    """The estimate of the gradient of a value per sample, of the shape of the inputs. ask: points (N, ...) -> (N,);
-    values (B,): those at `inputs`, where they are known."""
-    return pullback(ask, inputs, torch.ones(len(inputs), device=inputs.device), how, generator, values)
-
-
 class _Estimated(torch.autograd.Function):
     """Answers whose backward pass asks."""
 

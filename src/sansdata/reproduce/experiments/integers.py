@@ -93,7 +93,7 @@ def _inputs(
         norms = dissect(network, torch.rand(2, *task.shape)).batch_norms
         batch = distilled_batch(network, norms, task.shape, 64, Streams(seed)("calibration"))
         return as_images(network, batch.inputs), {"BatchNorm loss": 100 * batch.last / batch.first}
-    return calibration_inputs(how["calibrate"], network, task, None, how.get("budget", "60s"), seed)[0], {}
+    return calibration_inputs(how["calibrate"], network, task, how.get("budget", "60s"), seed)[0], {}
 
 
 def real_images(recipe: Recipe, seed: int) -> Tensor:
