@@ -162,7 +162,7 @@ def groups_from(sensitive: str, job: Task) -> tuple[Column, tuple[tuple[str, ...
 
 
 def _positive(name: str | None, job: Task) -> int:
-    names = job.class_names or tuple(str(number) for number in range(job.classes))
+    names = job.names
     if name is None:
         return 1
     if name not in names:

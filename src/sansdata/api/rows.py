@@ -126,7 +126,7 @@ def as_csv(table: Task, made: Made) -> str:
     """With a header line; an empty field where a value is missing. Columns stand in the order of the task, the class
     last."""
     spec, rows = table.inputs, made.rows
-    names = table.class_names or tuple(str(number) for number in range(table.classes))
+    names = table.names
     texts: list[list[str]] = []
     for column in spec.columns:
         among = spec.numbers if column.numeric else spec.categories

@@ -41,7 +41,7 @@ def load_sounds(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     A folder has a folder of .wav files per class; a .tsv or .csv manifest a path and a class a line, paths relative to
     it. 'fsdd' is known by name. Raises DataError for what cannot be found or read.
     """
-    names = task.class_names or tuple(str(number) for number in range(task.classes))
+    names = task.names
     if str(spec) == "fsdd":
         clips = fsdd(split)
         sounds = clips.sounds

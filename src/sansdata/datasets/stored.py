@@ -9,7 +9,6 @@ from ..decoding.arrays import read_array
 from ..errors import DataError
 from ..kinds.index import input_kind
 from ..tasks import Task
-from .fit import numbers
 from .labelled import KindSet
 from .npz import whole_numbers
 
@@ -28,7 +27,7 @@ def load_stored(path: Path, task: Task) -> KindSet:
         raise DataError(f"{path}: these are no {kind.unit} of the task: {fault}") from None
     labels, names = read_array(path, "y"), ()
     if task.pair[1] == "classes":
-        labels, names = whole_numbers(labels, f"{path}: 'y'"), task.class_names or numbers(task.classes)
+        labels, names = whole_numbers(labels, f"{path}: 'y'"), task.names
     if not labels.ndim or not len(labels):
         raise DataError(f"{path}: 'y' has the shape {labels.shape}; expected a row for each of the {kind.unit}")
     stored = KindSet(task, packed, labels, names, str(path))

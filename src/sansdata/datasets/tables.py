@@ -161,7 +161,7 @@ def _labelled(header: Sequence[str], rows: list[list[str]], task: Task, source: 
         torch.from_numpy(np.stack([v for v, _ in levels], 1)) if levels else None,
         torch.from_numpy(missing),
     )
-    known = task.class_names or tuple(str(number) for number in range(task.classes))
+    known = task.names
     labels = class_numbers(by_name[label], known, source)
     check_labels(labels, task.classes, source)
     return KindSet(task, packed, labels, known, source, tuple(f"{count:,} {what}" for what, count in notes.items()))

@@ -31,7 +31,7 @@ def load_two_texts(spec: str | Path, task: Task) -> KindSet:
     rows = list(_rows(Path(spec).expanduser(), task))
     if not rows:
         raise DataError(f"{spec}: no pairs of texts")
-    names = task.class_names or tuple(str(number) for number in range(task.classes))
+    names = task.names
     labels = np.array([class_of(one, names, str(spec), row) for row, (_, _, one) in enumerate(rows)], dtype=np.int64)
     check_labels(labels, task.classes, str(spec))
     packed = TwoTexts(task.inputs).read([first for first, _, _ in rows], [second for _, second, _ in rows])

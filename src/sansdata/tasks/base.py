@@ -58,6 +58,11 @@ class Task(Strict):
         """The names of both kinds, such as ('image', 'classes')."""
         return self.inputs.kind, self.outputs.kind
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of every class, or its number."""
+        return self.class_names or tuple(str(number) for number in range(self.classes))
+
     def name_of(self, label: int) -> str:
         """The name of a class, or its number."""
         names = getattr(self.outputs, "class_names", ())

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..datasets.fit import check_memory, fit, numbers
+from ..datasets.fit import check_memory, fit
 from ..datasets.imageset import ImageSet, check_labels
 from ..datasets.labelled import KindSet
 from ..datasets.load import load_set
@@ -98,7 +98,7 @@ def _from_folder(
     if not root.is_dir():
         raise DataError(f"{str(root)[:200]}: expected the folder below which the manifest's paths lie")
     dicom = require_deidentified(root)
-    names = task.class_names or numbers(task.classes)
+    names = task.names
     labels = _labels(manifest, names, None)
     channels, height, width = task.shape
     check_memory(len(manifest), task.shape, str(root))
@@ -137,7 +137,7 @@ def _decode(
 
 def _from_set(data: str | Path, task: Task, manifest: Manifest) -> ImageSet | KindSet:
     assert manifest.rows is not None
-    path, names = Path(data).expanduser(), task.class_names or numbers(task.classes)
+    path, names = Path(data).expanduser(), task.names
     is_file = str(data) not in KNOWN and path.is_file()
     if manifest.labels is not None and is_file and task.pair[0] == "table" and path.suffix.lower() != ".npz":
         return load_rows(path, task, manifest.rows, manifest.labels)

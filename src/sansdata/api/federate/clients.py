@@ -90,7 +90,7 @@ def _images(source: Images, task: Task, who: str) -> ImageSet:
             images = images[..., None]
         if labels.dtype.kind in "iu":
             labels = labels.astype(np.int64)
-        names = tuple(task.class_names) or tuple(str(n) for n in range(task.classes))
+        names = task.names
         made = ImageSet(np.ascontiguousarray(images), labels, names, "arrays")
         made.require_fit(task)
         return made
