@@ -24,7 +24,7 @@ import torch
 
 from sansdata.contracts import Counters
 from sansdata.datasets.load import load_set
-from sansdata.datasets.texts import read_pairs
+from sansdata.datasets.texts import class_of, read_pairs
 from sansdata.engine.session import Session
 from sansdata.evaluate.labelled import evaluate_model
 from sansdata.kinds.inputs.tokens import Tokens
@@ -85,8 +85,8 @@ def write(spec: str, task: Task, out: Path, seconds: float, decay: float, min_wo
 
 def prompt(spec: str, task: Task, data: str, count: int) -> None:
     pairs = read_pairs(data, task)[:count]
+    truth = torch.tensor([class_of(label, task.names, data, row) for row, (_, label) in enumerate(pairs)])
     scores = Prompted(load_writer(spec), task).of_texts([text for text, _ in pairs])
-    truth = torch.tensor([label for _, label in pairs])
     for name, rows in (("as they are", scores), ("balanced", balanced(scores))):
         right, called = (rows.argmax(1) == truth).float().mean(), rows.argmax(1).bincount(minlength=scores.shape[1])
         print(f"{name}: {100 * float(right):.1f} % of {len(pairs)}, called {called.tolist()}")

@@ -38,8 +38,8 @@ def load_texts(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     a line with 'text' and 'label'; a folder one folder of .txt files per class. Raises DataError for what cannot be
     found or read, TaskError where the task has no tokenizer.
     """
-    texts, classes = zip(*_pairs(spec, task, split))
-    names = task.class_names or tuple(str(number) for number in range(task.classes))
+    texts, classes = zip(*read_pairs(spec, task, split))
+    names = task.names
     labels = np.array([class_of(one, names, str(spec), row) for row, one in enumerate(classes)], dtype=np.int64)
     check_labels(labels, task.classes, str(spec))
     packed = Tokens(task.inputs).read(texts)
@@ -51,14 +51,9 @@ def load_texts(spec: str | Path, task: Task, split: str = "test") -> KindSet:
     return KindSet(task, packed, labels, names, str(spec), tuple(notes))
 
 
-def read_pairs(spec: str | Path, task: Task, split: str = "test") -> list[tuple[str, int]]:
-    """(text, class) of every text of `spec`, before any tokenizer."""
-    names = task.class_names or tuple(str(number) for number in range(task.classes))
-    pairs = _pairs(spec, task, split)
-    return [(text, class_of(label, names, str(spec), row)) for row, (text, label) in enumerate(pairs)]
-
-
-def _pairs(spec: str | Path, task: Task, split: str) -> list[tuple[str, str]]:
+def read_pairs(spec: str | Path, task: Task, split: str = "test") -> list[tuple[str, str]]:
+    """(text, class as it is written there) of every text of `spec`, before any tokenizer. Raises DataError for what
+    cannot be found or read."""
     if str(spec) in KNOWN:
         root = os.environ.get("SANSDATA_DATA")
         path = Path(root or ".") / KNOWN[str(spec)].format(split=split)
