@@ -18,7 +18,7 @@ from sansdata.datasets.masks import MaskSet
 from sansdata.datasets.pairs import load_pair
 from sansdata.errors import ConfigError, DataError, StudentError, TeacherError
 from sansdata.evaluate.kept import keep_by_name, keep_figures
-from sansdata.evaluate.segmentation_probe import mean_iou, probe_mean_iou
+from sansdata.evaluate.segmentation_probe import probe_mean_iou
 from sansdata.evaluate.transfer_probe import LinearProbe, accuracy, features_of, fine_tuned, probe_accuracy
 from sansdata.evaluate.transferability import measure_transfer
 from sansdata.models.initial_weights import draw_everything
@@ -92,13 +92,6 @@ def test_the_fine_tune_learns_gives_the_new_classes_and_repeats_exactly() -> Non
     assert accuracy(fine_tuned(module, TASK, train, 0, RUNTIME), TASK, test, RUNTIME) == pytest.approx(1 / 3)
     again = fine_tuned(module, TASK, train, 30, RUNTIME)
     assert all(torch.equal(a, b) for a, b in zip(tuned.state_dict().values(), again.state_dict().values()))
-
-
-def test_mean_iou_is_that_of_the_classes_that_occur() -> None:
-    confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
-    assert mean_iou(confusion) == pytest.approx((6 / 9 + 3 / 6) / 2)
-    confusion[0, 2] = 3  # predicted, but nowhere true: it counts against class 0 only
-    assert mean_iou(confusion) == pytest.approx((6 / 12 + 3 / 6) / 2)
 
 
 def test_a_segmentation_head_finds_bright_pixels() -> None:

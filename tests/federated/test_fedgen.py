@@ -10,12 +10,13 @@ from tiny_clients import BATCH, STEPS, make_net, make_run, model_bytes, model_of
 from torch import nn
 
 from sansdata.errors import StudentError
-from sansdata.federated.fedgen import FedGenConfig, Heads, LatentGenerator, head_of, label_weights
+from sansdata.federated.fedgen import FedGenConfig, Heads, LatentGenerator, label_weights
 from sansdata.federated.payload import Payload
 from sansdata.federated.round import client_streams
 from sansdata.objectives.diversity import mode_seeking
 from sansdata.objectives.federated import class_shares, ensemble_cross_entropy, mixture, weighted_cross_entropy
 from sansdata.synthesis.labels import labels_by_weight, proportional_labels
+from sansdata.teachers.base import head_of
 
 
 def test_mode_seeking_is_the_mean_over_all_pairs():
@@ -69,21 +70,21 @@ def test_heads_are_the_clients_last_layers():
     nets = [make_net(seed) for seed in range(2)]
     replies = {k: Payload({"model": net.state_dict()}) for k, net in enumerate(nets)}
     x = torch.randn(5, 6)
-    found = Heads(replies, head_of(nets[0], make_task()), torch.device("cpu"))(x)
+    found = Heads(replies, head_of(nets[0], make_task(), "so"), torch.device("cpu"))(x)
     assert torch.allclose(found, torch.stack([net[2](x) for net in nets]))
 
 
 def test_a_network_without_a_linear_head_is_refused():
     linear = nn.Linear(64, CLASSES)
     nn.init.constant_(linear.bias, -1.0)  # so that the ReLU changes what a blank image gives
-    with pytest.raises(StudentError, match="one linear layer"):
-        head_of(nn.Sequential(nn.Flatten(), linear, nn.ReLU()), make_task())
+    with pytest.raises(StudentError, match="no linear layer"):
+        head_of(nn.Sequential(nn.Flatten(), linear, nn.ReLU()), make_task(), "so")
 
 
 def test_finding_the_head_leaves_the_network_as_it_was():
     net = make_net().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    assert head_of(net, make_task()) == "2"
+    assert head_of(net, make_task(), "so") == "2"
     assert net.training
     assert not differing(before, dict(net.state_dict()))
 

@@ -242,3 +242,10 @@ def test_the_world_of_masks_is_one_of_images() -> None:
     task = WORLDS["masks"].task
     assert task.pair == ("image", "masks")
     assert output_kind(task).signature() == ("masks", (4, 8, 8))
+
+
+def test_mean_iou_is_that_of_the_classes_that_occur() -> None:
+    counts = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+    assert metrics.mean_iou(counts) == pytest.approx((6 / 9 + 3 / 6) / 2)
+    counts[0, 2] = 3  # predicted, but nowhere true: it counts against class 0 only
+    assert metrics.mean_iou(counts) == pytest.approx((6 / 12 + 3 / 6) / 2)

@@ -13,6 +13,7 @@ from ..arithmetic import ceil_div
 from ..datasets.masks import UNCOUNTED, MaskSet
 from ..errors import DataError, StudentError
 from ..kinds.outputs.class_metrics import confusion_matrix
+from ..kinds.outputs.mask_metrics import mean_iou
 from ..models.modes import fixed
 from ..network import Network
 from ..runtime import Runtime
@@ -23,17 +24,6 @@ from .transfer_probe import LinearProbe
 BATCH = 32
 PIXELS = 20_000
 """Of the training tiles, drawn with seed 0: what the head learns from."""
-
-
-def mean_iou(confusion: np.ndarray) -> float:
-    """Mean over the classes that occur in the truth of intersection over union, 0..1.
-
-    confusion (K, K): rows the true class, columns the predicted one.
-    """
-    both = np.diag(confusion)
-    union = confusion.sum(0) + confusion.sum(1) - both
-    there = confusion.sum(1) > 0
-    return float((both[there] / union[there]).mean())
 
 
 def probe_mean_iou(module: nn.Module, task: Task, train: MaskSet, test: MaskSet, runtime: Runtime) -> float:

@@ -11,34 +11,22 @@ from torch import Tensor, nn
 
 from ..arithmetic import cosine
 from ..datasets.imageset import ImageSet
-from ..errors import StudentError
 from ..models.copying import duplicate
 from ..models.modes import fixed
 from ..network import Network
 from ..runtime import Runtime
 from ..streams import Streams
 from ..tasks import Task
-from ..teachers.base import dissect
+from ..teachers.base import head_of
 
 BATCH, TUNE_BATCH, TUNE_LR = 256, 64, 0.05
 PROBE_ITERATIONS = 300
-
-
-def head_of(module: nn.Module, task: Task) -> str:
-    """The path of the linear layer that gives the logits; its input is the feature vector. Raises StudentError."""
-    with fixed(module):
-        head = dissect(Network.of(module, task), torch.zeros(2, *task.shape)).head
-    if head is None:
-        raise StudentError(
-            f"{type(module).__name__}: no linear layer gives its logits, so that there is no feature vector to probe; "
-            "a segmentation set asks for the maps inside instead"
-        )
-    return head
+LACK = "so that there is no feature vector to probe; a segmentation set asks for the maps inside instead"
 
 
 def features_of(module: nn.Module, task: Task, data: ImageSet, runtime: Runtime) -> np.ndarray:
     """(N, D) float64: what enters the last linear layer, in eval mode, normalised as the module's own task is."""
-    tap = f"{head_of(module, task)}:input"
+    tap = f"{head_of(module, task, LACK)}:input"
     features = []
     with torch.no_grad(), fixed(runtime.place(module)):
         for images, _ in data.batches(BATCH):
@@ -84,7 +72,7 @@ def fine_tuned(module: nn.Module, task: Task, train: ImageSet, steps: int, runti
 
     The last layer is a new one, zero at first; batches are drawn with seed 0. `module` stays as it was.
     """
-    tuned, head = duplicate(module), head_of(module, task)
+    tuned, head = duplicate(module), head_of(module, task, LACK)
     width = tuned.get_submodule(head).in_features
     tuned.set_submodule(head, _blank_linear(int(width), len(train.class_names)))  # type: ignore[arg-type]
     runtime.place(tuned).requires_grad_(True).train()

@@ -16,17 +16,14 @@ from torch import Tensor, nn
 
 from ..arithmetic import ceil_div
 from ..contracts import Losses, Outputs, Stateful
-from ..errors import StudentError
 from ..memory import Slot
-from ..models.modes import fixed
-from ..network import Network
 from ..objectives.diversity import mode_seeking
 from ..objectives.federated import class_shares, ensemble_cross_entropy, weighted_cross_entropy
 from ..objectives.logits import cross_entropy, kl
 from ..streams import Streams
 from ..synthesis.labels import labels_by_weight
 from ..tasks import Task
-from ..teachers.base import dissect
+from ..teachers.base import head_of
 from .aggregate import state_of
 from .algo import COUNTS, LABELS, ClientAlgo, ClientContext, Memory, ServerContext, labels_form, require_labels
 from .census import Census
@@ -36,6 +33,7 @@ from .fedavg import MODEL, FedAvg, FedAvgClient, FedAvgConfig
 from .payload import Payload
 
 GENERATOR, PRIOR = "generator", "prior"
+LACK = "and FedGen makes the features that enter it"
 
 
 class FedGenConfig(FedAvgConfig):
@@ -79,21 +77,12 @@ class FedGenConfig(FedAvgConfig):
         return draw(count, self.noise_size, generator=generator)
 
 
-def head_of(module: nn.Module, task: Task) -> str:
-    """The path of the last linear layer. Raises StudentError where there is none."""
-    with fixed(module):
-        head = dissect(Network.of(module, task), torch.zeros(2, *task.shape)).head
-    if head is None:
-        raise StudentError("FedGen needs a network whose logits come from one linear layer; this one has none")
-    return head
-
-
 class FedGenClient(FedAvgClient):
     """Real images, and features from the server's generator; only the client's model takes a step."""
 
     def __init__(self, config: FedGenConfig, context: ClientContext) -> None:
         super().__init__(config, context)
-        self.head: Any = context.model.get_submodule(head_of(context.model, context.task))
+        self.head: Any = context.model.get_submodule(head_of(context.model, context.task, LACK))
         self.generator = make_generator(config, context.task, self.head)
 
     def fit(self, payload: Payload, data: ClientData, memory: Memory, streams: Streams) -> Payload:
@@ -150,7 +139,7 @@ class FedGen(FedAvg):
 
     def __init__(self, config: FedGenConfig, context: ServerContext) -> None:
         super().__init__(config, context)
-        self.path = head_of(context.model, context.task)
+        self.path = head_of(context.model, context.task, LACK)
         with context.streams.as_global("generator"):
             self.generator = make_generator(config, context.task, context.model.get_submodule(self.path))
         self.optimizer = torch.optim.Adam(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .. import columns
 from ..columns import Inputs
 from ..contracts import Access, Counters, Outputs
-from ..errors import TeacherError
+from ..errors import StudentError, TeacherError
 from ..kinds.index import input_kind
 from ..models.copying import private_copy, without_shape
 from ..models.device import device_of
@@ -327,6 +327,16 @@ def _digest(value: Any, digest: Any) -> None:
         plain = (value.dequantize() if value.is_quantized else value).detach().cpu().contiguous()
         digest.update(f"{tuple(value.shape)}{value.dtype}".encode())
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+
+
+def head_of(module: nn.Module, task: Task, lack: str) -> str:
+    """The path of the linear layer that gives the logits of images; its input is the feature vector. Raises
+    StudentError, which says what is lacking where there is none."""
+    with fixed(module):
+        head = dissect(Network.of(module, task), torch.zeros(2, *task.shape)).head
+    if head is None:
+        raise StudentError(f"{type(module).__name__}: no linear layer gives its logits, {lack}")
+    return head
 
 
 def dissect(network: Network, inputs: Inputs) -> Inside:

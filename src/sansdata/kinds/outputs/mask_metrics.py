@@ -32,6 +32,11 @@ def overlaps(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return 2 * both / either, both / (either - both)
 
 
+def mean_iou(counts: np.ndarray) -> float:
+    """Mean over the classes that occur in the truth of intersection over union, 0..1. counts: as `confusion`."""
+    return float(overlaps(counts)[1][counts.sum(1) > 0].mean())
+
+
 def surface_distances(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distances in pixels from each boundary pixel of one mask to the nearest of the other, both ways.
 

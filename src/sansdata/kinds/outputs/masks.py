@@ -232,7 +232,7 @@ def _overlap(truth: np.ndarray, predicted: np.ndarray, classes: int, names: tupl
     there = counts.sum(1) > 0
     right = int(np.diag(counts).sum())
     return [
-        Figure("mean_iou", float(iou[there].mean()), "share",
+        Figure("mean_iou", metrics.mean_iou(counts), "share",
                "intersection over union, mean over the classes that occur", "higher"),
         Figure("mean_dice", float(dice[there].mean()), "share", "the same of Dice", "higher"),
         Figure("pixel_accuracy", right / max(1, int(counts.sum())), "share", "pixels of the right class", "higher"),
