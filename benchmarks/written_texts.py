@@ -32,8 +32,8 @@ from sansdata.methods.index import method_config
 from sansdata.methods.zerogen import ZeroGen
 from sansdata.methods.zerogen.cutting import reason_against
 from sansdata.methods.zerogen.drawing import Author
-from sansdata.methods.zerogen.duplicates import Duplicates
 from sansdata.methods.zerogen.labels import balanced
+from sansdata.methods.zerogen.written import Duplicates
 from sansdata.models.build import architecture_of, build
 from sansdata.runtime import keep_freed_memory, make_runtime
 from sansdata.streams import Streams

@@ -12,8 +12,7 @@ import torch
 from checkpointing import checkpoints, loaded_step, save, state_at
 from safetensors.torch import load_file
 
-from sansdata.engine.checkpoint import find_fault
-from sansdata.engine.tensor_parts import DTYPES, safetensors_parts
+from sansdata.engine.checkpoint import DTYPES, find_fault, safetensors_parts
 from sansdata.errors import ResumeError
 from sansdata.memory import Slot
 

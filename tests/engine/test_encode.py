@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor
 
+from sansdata.engine.checkpoint import safetensors_parts
 from sansdata.engine.encode import decode, encode
-from sansdata.engine.tensor_parts import safetensors_parts
 from sansdata.errors import ResumeError
 
 quick = settings(max_examples=50, deadline=None)

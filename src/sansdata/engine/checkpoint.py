@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
+from torch import Tensor
 
 from ..contracts import Stateful
 from ..errors import DivergedError, ResumeError, first_line
@@ -40,7 +41,6 @@ from ..files import (
 )
 from ..runtime import Runtime
 from .encode import decode, encode
-from .tensor_parts import safetensors_parts
 
 SCHEMA = 1
 KEEP = 2
@@ -49,6 +49,12 @@ MAX_BYTES = 64 * 2**30
 """Of one file of a checkpoint: what is larger is not even hashed."""
 MANIFEST = "MANIFEST.json"
 MAX_MANIFEST_BYTES = 1_000_000
+DTYPES = {
+    torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32",
+    torch.int64: "I64", torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64",
+    torch.complex64: "C64",
+}  # fmt: skip
+ALIGNMENT = 8
 
 
 class Checkpoints:
@@ -236,3 +242,25 @@ def find_fault(path: Path) -> str | None:
         except ValueError as fault:
             return f"{shown!r}, which {MANIFEST} names, cannot be read ({reason(fault)})"
     return None
+
+
+def safetensors_parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """Tensors as the bytes of a safetensors file, one part after another: a checkpoint of a large pool holds no second
+    copy. Only the tensor whose part is asked for is copied, and only where it is not contiguous on the CPU. Raises
+    TypeError for a type of number that such files do not have."""
+    # The widest first, so that every tensor begins at a multiple of its own size.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header, end = {}, 0
+    for name in names:
+        tensor = tensors[name]
+        if tensor.dtype not in DTYPES:
+            raise TypeError(f"state at '{name}' holds numbers of type {tensor.dtype}, which a checkpoint cannot keep")
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]
+        }  # fmt: skip
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    yield len(text).to_bytes(8, "little") + text
+    for name in names:
+        yield tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

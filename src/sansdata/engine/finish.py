@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from .. import __version__, columns
 from ..compress.few_bits import released
 from ..compress.packable import packable
 from ..decoding.arrays import read_arrays
+from ..decoding.image_pool import ImagePool
 from ..errors import DataError
 from ..figures import Finding, Warned, values
 from ..files import by_step, open_regular
 from ..kinds.base import OutputKind
+from ..kinds.inputs.brightness import PROBLEM
 from ..models.saved import write_model
 from ..teachers.base import Teacher
-from . import diagnosis, selection
+from . import selection
 from .loop import Loop
 from .monitor import announce
 from .prepare import Prepared
@@ -96,12 +98,27 @@ def describe_samples(
     described, statistics = outputs.describe(answers, late), kind.statistics(packed)
     agreed, count = newest.get("probe_agreement", 1.0), columns.count(packed)
     warnings = outputs.warnings(values(described), agreed, count, task.name_of) + kind.warnings(values(statistics))
-    warnings += session.method.warnings() + diagnosis.of_pool(prepared.pool)
-    warnings += diagnosis.before_the_run(prepared.findings.warnings)
+    warnings += session.method.warnings() + _of_pool(prepared.pool)
+    warnings += _before_the_run(prepared.findings.warnings)
     if session.defence is not None:
         warnings += [Warned("vaccine", None, text) for text in session.defence.findings()]
     warnings += [Warned("retrospection", None, text) for update in session.updates for text in update.findings()]
     return [*described, *statistics, *session.method.findings()], warnings
+
+
+def _before_the_run(texts: Sequence[str]) -> list[Warned]:
+    """What preflight found, as warnings."""
+    return [
+        Warned("wrong mean and std" if text.startswith(PROBLEM) else "before the run", None, text) for text in texts
+    ]
+
+
+def _of_pool(pool: ImagePool | None) -> list[Warned]:
+    """How many files of the pool had to be left out, where some had."""
+    if pool is None or not pool.skipped:
+        return []
+    text = f"of {pool.files} image files of the pool could not be read; events.log names the first."
+    return [Warned("pool files skipped", pool.skipped, text)]
 
 
 def _write(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 
-from sansdata.methods.zerogen.duplicates import Duplicates
-from sansdata.methods.zerogen.written import Written
+from sansdata.methods.zerogen.written import Duplicates, Written
 
 
 def sentences(count: int, words: int = 20) -> list[str]:

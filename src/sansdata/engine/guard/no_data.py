@@ -16,8 +16,7 @@ from . import events, kernel
 from .code import Code
 from .paths import below
 from .readers import watched_readers
-from .run_files import is_run_file
-from .system import is_system, keeps_no_bytes
+from .system import is_run_file, is_system, keeps_no_bytes
 
 Mode = Literal["strict", "record"]
 MAX_HASHED = 1 << 34

@@ -1,5 +1,5 @@
-"""What the system itself reads, as an explicit list: the kernel's tables, locales, fonts, caches of device code; and
-which hosts are this machine."""
+"""What is no data wherever a run meets it: what the system itself reads, as an explicit list (the kernel's tables,
+locales, fonts, caches of device code), what a run writes into its own directory, and hosts that are this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import stat
 from typing import Any
 
+from ..run_directory import FILES
 from .paths import below
 
 FOLDERS = (
@@ -21,6 +22,15 @@ DEVICE_CACHES = (".nv/ComputeCache", ".triton/cache", ".cache/torch/kernels", ".
 """Below the home folder: compiled code of devices."""
 DOORS = re.compile(r"/proc/[^/]+/(task/[^/]+/)?(fd|mem|map_files|root|cwd)(/|$)")
 """Entries of /proc through which other files, pipes and memory are read."""
+RUN_FILES = re.compile(
+    r"""ledger/[^/]+\.json
+    | snapshots/step-[\d-]+\.safetensors | samples/step-[\d-]+\.npz
+    | checkpoints/LATEST
+    | checkpoints/(\.tmp-[^/]+-)?step-[\d-]+/(MANIFEST\.json | rank-\d+\.(json|safetensors))
+    """,
+    re.VERBOSE,
+)
+"""In folders of a run directory: a file of another name was put there by somebody else."""
 HOME = os.path.realpath(os.path.expanduser("~"))
 
 
@@ -32,6 +42,11 @@ def is_system(path: str) -> bool:
         return _is_character_device(path)
     folders = (*FOLDERS, *(os.path.join(HOME, cache) for cache in DEVICE_CACHES))
     return any(below(path, folder) for folder in folders)
+
+
+def is_run_file(name: str) -> bool:
+    """Whether a run writes a file of this name, a path relative to its directory."""
+    return name in FILES or RUN_FILES.fullmatch(name) is not None
 
 
 def keeps_no_bytes(path: str) -> bool:
