@@ -1,6 +1,7 @@
 """What a student's job is: what goes in, what comes out. No torch here, so that a wrong task file answers at once."""
 
 from .base import ImageTask, PairTask, Task
+from .classes import MAX_CLASSES, ClassesSpec
 from .clip import ClipSpec
 from .field import FieldSpec
 from .image import ImageSpec
@@ -8,7 +9,6 @@ from .known import KNOWN_TASKS
 from .masks import VOID, MasksSpec
 from .multilabel import MultilabelSpec
 from .noise import NoiseSpec
-from .outputs import MAX_CLASSES, ClassesSpec
 from .prompts import KNOWN_PROMPTS, Prompts
 from .reading import load_task, task_from_mapping
 from .side import Side

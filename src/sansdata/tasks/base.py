@@ -13,9 +13,9 @@ import pydantic
 
 from ..config import Strict
 from ..errors import TaskError
+from .classes import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .image import ImageSpec, require_sensible
 from .kinds import SPECS, side
-from .outputs import MAX_CLASSES, ClassesSpec, check_names, without_unset
 from .side import Side
 
 MIN_STD = 1e-6

@@ -9,13 +9,13 @@ from typing import Any
 
 from ..config import validate
 from ..errors import TaskError, did_you_mean, first_line
+from .classes import ClassesSpec
 from .clip import ClipSpec
 from .field import FieldSpec
 from .image import ImageSpec
 from .masks import MasksSpec
 from .multilabel import MultilabelSpec
 from .noise import NoiseSpec
-from .outputs import ClassesSpec
 from .side import Side
 from .span import SpanSpec
 from .table import TableSpec

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .base import ImageTask, PairTask, Task
+from .classes import ClassesSpec
 from .known_tables import KNOWN_TABLES
-from .outputs import ClassesSpec
 from .waveform import WaveformSpec
 
 _DIGITS = tuple(str(i) for i in range(10))

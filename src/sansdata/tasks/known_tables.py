@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import PairTask
-from .outputs import ClassesSpec
+from .classes import ClassesSpec
 from .table import Column, TableSpec
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from .outputs import check_names, names_as_text, without_unset
+from .classes import check_names, names_as_text, without_unset
 from .side import Side
 
 MAX_MASK_CLASSES = 255

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pydantic
 
-from .outputs import MAX_CLASSES, check_names, names_as_text
+from .classes import MAX_CLASSES, check_names, names_as_text
 from .side import Side
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from .outputs import MAX_CLASSES, names_as_text
+from .classes import MAX_CLASSES, names_as_text
 from .side import Side
 
 MAX_NUMBERS = 64 * 1024 * 1024

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pydantic
 
 from ..config import Strict
-from .outputs import names_as_text
+from .classes import names_as_text
 from .side import Side
 
 PIECES = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .outputs import ClassesSpec
+from .classes import ClassesSpec
 
 
 class WaysSpec(ClassesSpec):

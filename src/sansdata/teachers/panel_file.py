@@ -27,7 +27,7 @@ from ..contracts import Access
 from ..errors import SansdataError, TeacherError, UnsafeFileError
 from ..files import open_regular, sha256
 from ..tasks import ImageTask, PairTask, Task
-from ..tasks.outputs import names_as_text
+from ..tasks.classes import names_as_text
 from .base import Teacher
 from .panel import Api, Panel
 

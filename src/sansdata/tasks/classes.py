@@ -1,4 +1,4 @@
-"""The output sides of a task: today, one of several exclusive classes."""
+"""The output side of one of several exclusive classes, and the names of classes, which other sides have too."""
 
 from __future__ import annotations
 
