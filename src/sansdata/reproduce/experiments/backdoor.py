@@ -15,7 +15,7 @@ from ...tasks import load_task
 from ..poisoned import ensure_poisoned_teacher
 from ..recipes.model import Arm, Recipe, TeacherRecipe
 from ..teachers import training_set
-from .distil import ceiling, distilled, of_run, with_pool
+from .distil import distilled, of_run, on_real_data, with_pool
 
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     poisoned = recipe.model_copy(update={"teacher": TeacherRecipe(network=network), "student": student_of})
     student: Any
     if arm.method == "real-data":
-        session = ceiling(poisoned, arm, seed, {"path": str(path)})
+        session = on_real_data(poisoned, arm, seed, {"path": str(path)})
         student, figures = session.student.eval(), {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
         student = distilled(poisoned, with_pool(arm, folder), seed, {"path": str(path)}, folder / "run")

@@ -24,7 +24,7 @@ from ...tasks import load_task
 from ..recipes.model import Arm, Recipe
 from ..supervised import tensors
 from ..teachers import training_set
-from .distil import ceiling, distilled, of_run
+from .distil import distilled, of_run, on_real_data
 
 IMAGES = 1024
 """As many real images as a run keeps of its own."""
@@ -34,7 +34,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     """The figures of one arm; the test set is opened after the last step of each network."""
     task, files = load_task(recipe.task), {one["spec"]: one["path"] for one in teacher.get("helpers", ())}
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, teacher)
+        session = on_real_data(recipe, arm, seed, teacher)
         accuracy = evaluate(session.student.eval(), recipe.data, task).accuracy
         facts: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
         images: Path | Tensor = real_images(tensors(training_set(recipe))[0], seed)

@@ -13,13 +13,11 @@ from ...api.result import Result
 from ...compress.inherit import inherit
 from ...datasets.images import load_images
 from ...engine.session import Session
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import load_task
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
-from ..real_data import RealData, RealDataConfig
+from ..real_data import RealData
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from ..supervised import tensors
 from ..teachers import training_set
 
@@ -27,7 +25,7 @@ from ..teachers import training_set
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The figures of one arm; the test set is opened once, after the last step."""
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, teacher)
+        session = on_real_data(recipe, arm, seed, teacher)
         score = evaluate(session.student.eval(), recipe.data, session.task)
         return {"accuracy": score.accuracy, "steps": arm.steps, "cost": dict(session.context.counters.values)}
     result = distilled(recipe, arm, seed, teacher, folder / "run")
@@ -66,17 +64,12 @@ def of_run(result: Result) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any]) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any]) -> Session:
     """Ordinary distillation on the training set, at the end of its steps."""
     assert recipe.teacher is not None
     task = load_task(recipe.task)
     loaded = load_teacher(f"{recipe.teacher.network}@{teacher['path']}", task)
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, loaded, task).module
+    student = drawn(recipe.student, seed, loaded, task).module
     if arm.inherit:
         inherit(student, loaded.module)
-    method = RealData.on(*tensors(training_set(recipe)))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, loaded, student, task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(RealData.on(*tensors(training_set(recipe))), arm, seed, loaded, student, task)

@@ -30,9 +30,9 @@ from ...streams import Streams
 from ...synthesis.echo_phantom import FPS, HOSPITAL, films
 from ...tasks import Task, load_task
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
-from ..real_data import RealData, RealDataConfig
+from ..real_data import RealData
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from ..teachers import cache, keep_weights
 from . import distil
 
@@ -48,7 +48,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     path = ensure_teacher(task)
     spec, name = f"{TEACHER}@{path}", arm.experiment.get("student", recipe.student)
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, task, spec)
+        session = on_real_data(recipe, arm, seed, task, spec)
         student, door = session.student.eval(), session.task
         figures: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
@@ -157,14 +157,10 @@ def train_teacher(task: Task, size: int) -> nn.Module:
     return module.eval()
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, task: Task, spec: str) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, task: Task, spec: str) -> Session:
     """The same student, taught by the same teacher on films of the hospital, at the end of its steps."""
     teacher = load_teacher(spec, task)
-    with Streams(seed).as_global("student"):
-        student = load_student(arm.experiment.get("student", recipe.student), teacher, task)
+    student = drawn(arm.experiment.get("student", recipe.student), seed, teacher, task)
     made = films(REAL_FILMS, task.shape[1], task.shape[-1], HOSPITAL, torch.Generator().manual_seed(1))
     method = RealData.on(made.clips, torch.zeros(REAL_FILMS, dtype=torch.int64))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(method, arm, seed, teacher, student.module, student.task)

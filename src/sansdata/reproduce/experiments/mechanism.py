@@ -14,12 +14,11 @@ from ...contracts import Batch
 from ...engine.session import Session
 from ...methods.index import find_method, method_config
 from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import load_task
 from ...teachers.base import Teacher
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
 from ..recipes.model import Arm, Recipe
+from ..students import drawn
 
 WATCHED = range(40, 61)
 """Generator steps around which the teacher's cross-entropy on new images is taken."""
@@ -33,8 +32,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     assert recipe.teacher is not None
     task = load_task(recipe.task)
     loaded = load_teacher(f"{recipe.teacher.network}@{teacher['path']}", task)
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, loaded, task).module
+    student = drawn(recipe.student, seed, loaded, task).module
     config = method_config(arm.method, arm.preset, arm.options)
     session = Session(find_method(arm.method), config, loaded, student, task, make_runtime(), seed, arm.steps)
     curve = _advance(session, arm)

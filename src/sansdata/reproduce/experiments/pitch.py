@@ -19,20 +19,17 @@ from ... import columns
 from ...api.distill import distill
 from ...datasets.sounds import FSDD_RATE, fsdd
 from ...decoding.wav import resampled
-from ...engine.session import Session
 from ...evaluate.pitch import apart, pitches
 from ...files import sha256
 from ...kinds.inputs.waveform import Waveforms
 from ...models.crepe import Crepe, with_fewer_filters
 from ...network import Network
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import Task, load_task
 from ...teachers.base import Teacher
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
-from ..real_data import RealData, RealDataConfig
+from ..real_data import RealData
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from ..teachers import below_root
 from . import distil
 
@@ -54,7 +51,9 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         model = Network.of(half(recipe, seed, whole).eval(), whole.task)
         figures: dict[str, Any] = {"steps": 0, "cost": {}}
     elif arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, whole, frames(task, learnt))
+        packed = frames(task, learnt)
+        method = RealData.on(packed, torch.zeros(columns.count(packed), dtype=torch.int64))
+        session = ceiling(method, arm, seed, whole, half(recipe, seed, whole), whole.task)
         model = Network.of(session.student.eval(), session.task)
         figures = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
@@ -86,19 +85,8 @@ def answers(model: Network | Teacher, task: Task, packed: dict[str, Tensor]) -> 
 
 def half(recipe: Recipe, seed: int, teacher: Teacher) -> Crepe:
     """The student as every arm begins: those of the teacher's filters that count most."""
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, teacher, teacher.task).module
+    student = drawn(recipe.student, seed, teacher, teacher.task).module
     assert isinstance(student, Crepe)
     assert isinstance(teacher.module, Crepe)
     with_fewer_filters(teacher.module, student)
     return student
-
-
-def ceiling(recipe: Recipe, arm: Arm, seed: int, teacher: Teacher, packed: dict[str, Tensor]) -> Session:
-    """The same student, taught by the same teacher on real frames, at the end of its steps."""
-    method = RealData.on(packed, torch.zeros(columns.count(packed), dtype=torch.int64))
-    config = RealDataConfig.model_validate(arm.options)
-    student = half(recipe, seed, teacher)
-    session = Session(method, config, teacher, student, teacher.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session

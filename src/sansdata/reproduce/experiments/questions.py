@@ -22,11 +22,8 @@ from ...evaluate.labelled import Evaluation, evaluate_model, summarise
 from ...kinds.inputs.two_texts import TwoTexts
 from ...kinds.outputs.span import OUTSIDE
 from ...network import Network
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import PairTask, SpanSpec, TwoTextsSpec
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
 from ...teachers.writers.asking import KIND, SORTS, AskingNGrams
 from ...teachers.writers.base import Decoding
 from ...teachers.writers.files import save_writer
@@ -34,8 +31,9 @@ from ...teachers.writers.phrases import phrases
 from ...teachers.writers.prompted_spans import spans_of
 from ...teachers.writers.sources import load_writer
 from .. import questions
-from ..real_data import RealDataConfig, RealLabels
+from ..real_data import RealLabels
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from ..teachers import cache
 from ..texts import train_tokenizer
 from . import distil
@@ -56,7 +54,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
             load_teacher(str(spec), task), real, task)  # fmt: skip
         return {"accuracy": score.exact, "steps": 0, "cost": {"samples": 0}, "measures": measures(score)}
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, spec, task)
+        session = on_real_data(recipe, arm, seed, spec, task)
         score = evaluate_model(Network.of(session.student.eval(), task), test_of(task), task)
         cost = dict(session.context.counters.values)
         return {"accuracy": score.exact, "steps": arm.steps, "cost": cost, "measures": measures(score)}
@@ -115,18 +113,14 @@ def of_rule(rule: str, real: KindSet, task: PairTask, seed: int) -> Evaluation:
     return summarise(answers, real, task)
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, spec: Path, task: PairTask) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, spec: Path, task: PairTask) -> Session:
     """The student at the end of its steps on the real questions of the language model."""
     teacher = load_teacher(str(spec), task)
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, teacher, task)
+    student = drawn(recipe.student, seed, teacher, task)
     real = questions_as_set(list(questions.asked("train")), task, "XQuAD, English")
     real = real.subset(np.flatnonzero(real.labels[:, 0] != OUTSIDE))
     method = RealLabels.on(real.packed, torch.from_numpy(real.labels[:, :2].copy()))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(method, arm, seed, teacher, student.module, student.task)
 
 
 def measures(score: Evaluation) -> dict[str, float]:

@@ -20,14 +20,12 @@ from ...decoding.shape import resize, to_channels
 from ...engine.session import Session
 from ...evaluate.labelled import Evaluation
 from ...files import sha256
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import Task, load_task
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
-from ..real_data import RealData, RealDataConfig
+from ..real_data import RealData
 from ..recipes.model import Arm, Recipe
 from ..segmenters import ensure_segmenter, training_masks
+from ..students import ceiling, drawn
 from . import distil
 
 HELD_OUT = 0.2
@@ -41,7 +39,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     path = ensure_segmenter(recipe.data, task, network, arm.experiment["teacher_steps"], HELD_OUT)
     spec = f"{network}@{path}"
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, task, spec)
+        session = on_real_data(recipe, arm, seed, task, spec)
         score = evaluate(session.student.eval(), recipe.data, session.task, spec)
         figures: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
@@ -65,17 +63,13 @@ def unrelated(name: str, task: Task) -> np.ndarray:
     return resize(images if images.shape[3] == channels else to_channels(images, channels), height, width)
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, task: Task, spec: str) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, task: Task, spec: str) -> Session:
     """The same student, taught by the same teacher on the real training images, at the end of its steps."""
     teacher = load_teacher(spec, task)
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, teacher, task)
+    student = drawn(recipe.student, seed, teacher, task)
     images, _ = training_masks(recipe.data, task, HELD_OUT)
     method = RealData.on(images.packed, torch.from_numpy(images.labels))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(method, arm, seed, teacher, student.module, student.task)
 
 
 def measures(score: Evaluation) -> dict[str, float]:

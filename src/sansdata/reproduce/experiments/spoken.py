@@ -17,14 +17,12 @@ from ...api.evaluate import evaluate
 from ...api.result import Result
 from ...engine.session import Session
 from ...files import sha256
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import Task, load_task
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
-from ..real_data import RealData, RealDataConfig
+from ..real_data import RealData
 from ..recipes.model import Arm, Recipe
 from ..spoken import NETWORK, ensure_teacher, real_set
+from ..students import ceiling, drawn
 from . import distil
 
 PARTS = {"fsdd": ("train", "test"), "fsdd-held-out": ("fit", "held-out")}
@@ -37,7 +35,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     path = ensure_teacher(task, learnt)
     spec = f"{NETWORK}@{path}"
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, task, spec, learnt)
+        session = on_real_data(recipe, arm, seed, task, spec, learnt)
         score = evaluate(session.student.eval(), real_set(task, met), session.task, load_teacher(spec, task))
         figures: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
         measured: dict[str, float] = {}
@@ -61,13 +59,9 @@ def of_labels(result: Result) -> dict[str, float]:
     return {name.removeprefix("auc_").replace("_", " "): 100 * samples[name] for name in names}
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, task: Task, spec: str, learnt: str) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, task: Task, spec: str, learnt: str) -> Session:
     """The same student, taught by the same teacher on the real clips that it learnt, at the end of its steps."""
     teacher, data = load_teacher(spec, task), real_set(task, learnt)
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, teacher, task)
+    student = drawn(recipe.student, seed, teacher, task)
     method = RealData.on(data.packed, torch.from_numpy(data.labels))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(method, arm, seed, teacher, student.module, student.task)

@@ -22,13 +22,11 @@ from ...engine.session import Session
 from ...evaluate.labelled import Evaluation
 from ...kinds.index import input_kind
 from ...kinds.inputs.table import Table
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import PairTask, load_task
 from ...teachers.base import Teacher
-from ...teachers.students import load_student
-from ..real_data import RealData, RealDataConfig
+from ..real_data import RealData
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from . import distil
 
 
@@ -38,7 +36,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     assert isinstance(task, PairTask)
     trees = fit(arm.experiment["teacher"], recipe, task)
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, task, trees)
+        session = on_real_data(recipe, arm, seed, task, trees)
         score = evaluate(session.student.eval(), recipe.data, session.task, trees)
         figures = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
@@ -88,17 +86,13 @@ def distilled(recipe: Recipe, arm: Arm, seed: int, teacher: Teacher, out: Path) 
     )  # fmt: skip
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, task: PairTask, teacher: Teacher) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, task: PairTask, teacher: Teacher) -> Session:
     """The same student, taught by the same teacher on the real training rows, at the end of its steps."""
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, teacher, task)
+    student = drawn(recipe.student, seed, teacher, task)
     rows = training_rows(recipe, task)
     packed = shuffled(rows.packed, seed) if arm.experiment.get("columns") == "shuffled" else rows.packed
     method = RealData.on(packed, torch.from_numpy(rows.labels))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(method, arm, seed, teacher, student.module, student.task)
 
 
 def shuffled(packed: Inputs, seed: int) -> Inputs:

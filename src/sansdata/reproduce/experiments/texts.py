@@ -2,8 +2,8 @@
 texts (the ceiling), and how far it agrees with its teacher on the test texts.
 
 Of an arm's `experiment`: data (a name in reproduce.texts.SETS), teacher (fields of TextRecipe besides), writes: whether
-its method steers the language model of reproduce.language_models, unrelated: another set, whose training texts the
-method is given as lines without labels.
+its method steers the language model of reproduce.texts, unrelated: another set, whose training texts the method is
+given as lines without labels.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import torch
 from torch import nn
 
 from ...api.distill import distill
-from ...engine.session import Session
 from ...runtime import Runtime
-from ...streams import Streams
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
-from ..real_data import RealData, RealDataConfig
+from ..real_data import RealData
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from ..texts import SETS, TextRecipe, classes_of, ensure_classifier, ensure_writer
 from . import distil
 
@@ -34,13 +32,10 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
     student: nn.Module
     if arm.method == "real-data":
         loaded = load_teacher(spec, task)
-        with Streams(seed).as_global("student"):
-            student = load_student(recipe.student, loaded, task).module
+        student = drawn(recipe.student, seed, loaded, task).module
         data = SETS[described.data]()[0].read(task)
         method = RealData.on(data.packed, torch.from_numpy(data.labels))
-        config = RealDataConfig.model_validate(arm.options)
-        session = Session(method, config, loaded, student, task, Runtime(), seed, arm.steps)
-        session.advance(arm.steps)
+        session = ceiling(method, arm, seed, loaded, student, task, Runtime())
         figures: dict[str, Any] = {"steps": arm.steps, "cost": dict(session.context.counters.values)}
     else:
         options = dict(arm.options)

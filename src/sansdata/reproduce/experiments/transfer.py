@@ -15,13 +15,12 @@ from torch import nn
 from ...api.evaluate import evaluate
 from ...evaluate.transferability import FINE_TUNE_STEPS, OtherTask, Score, normalised
 from ...runtime import Runtime
-from ...streams import Streams
 from ...tasks import ImageTask, load_task
 from ...teachers.base import Teacher
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
 from ..recipes.model import Arm, Recipe
-from .distil import ceiling, distilled, of_run
+from ..students import drawn
+from .distil import distilled, of_run, on_real_data
 
 
 def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -55,15 +54,14 @@ def _student(
     if arm.method == "random-init":
         return _untrained(load_teacher(spec, load_task(recipe.task)), recipe.student, seed), {"cost": {}}
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, teacher)
+        session = on_real_data(recipe, arm, seed, teacher)
         return session.student.eval(), {"cost": dict(session.context.counters.values)}
     result = distilled(recipe, arm, seed, teacher, folder / "run")
     return result.student, of_run(result)
 
 
 def _untrained(teacher: Teacher, student: str, seed: int) -> nn.Module:
-    with Streams(seed).as_global("student"):
-        return load_student(student, teacher, teacher.task).module.eval()
+    return drawn(student, seed, teacher, teacher.task).module.eval()
 
 
 @cache

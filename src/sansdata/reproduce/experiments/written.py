@@ -23,19 +23,17 @@ from ...datasets.labelled import KindSet
 from ...engine.session import Session
 from ...evaluate.labelled import Evaluation
 from ...files import write_atomic
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import PairTask, Task, load_task
 from ...teachers.base import Teacher
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
 from ...teachers.writers.base import Decoding, Writer
 from ...teachers.writers.files import save_writer
 from ...teachers.writers.ngram import KIND, NGrams
 from ...teachers.writers.sources import load_writer
 from ...teachers.writers.vocabulary import tokenizer_of
-from ..real_data import RealDataConfig, RealLabels
+from ..real_data import RealLabels
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from ..teachers import cache
 from ..texts import SETS
 from . import distil
@@ -59,7 +57,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         score = evaluate(str(spec), test_of(recipe, task), task)
         return {"accuracy": score.accuracy, "steps": 0, "cost": {"samples": 0}, "measures": measures(score)}
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, task, of_writer)
+        session = on_real_data(recipe, arm, seed, task, of_writer)
         score = evaluate(session.student.eval(), test_of(recipe, session.task), session.task)
         cost = dict(session.context.counters.values)
         return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures(score)}
@@ -123,16 +121,12 @@ def by_domain(result: Result, recipe: Recipe, task: Task, domain: str) -> dict[s
     return {name: 100 * evaluate(result, real.subset(np.flatnonzero(part))).accuracy for name, part in parts.items()}
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, task: Task, teacher: Teacher) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, task: Task, teacher: Teacher) -> Session:
     """The student at the end of its steps on the real training set."""
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, teacher, task)
+    student = drawn(recipe.student, seed, teacher, task)
     real = SETS[recipe.data]()[0].read(task)
     method = RealLabels.on(real.packed, torch.from_numpy(real.labels))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(method, arm, seed, teacher, student.module, student.task)
 
 
 def measures(score: Evaluation) -> dict[str, float]:

@@ -17,19 +17,17 @@ from ...api.distill import distill
 from ...api.evaluate import evaluate
 from ...engine.session import Session
 from ...files import write_atomic
-from ...runtime import make_runtime
-from ...streams import Streams
 from ...tasks import ClassesSpec, PairTask, TwoTextsSpec
 from ...teachers.specs import load_teacher
-from ...teachers.students import load_student
 from ...teachers.writers.base import FIRST_TEXT, Decoding
 from ...teachers.writers.cached_ngram import KIND, CachedNGrams
 from ...teachers.writers.files import save_writer
 from ...teachers.writers.sources import load_writer
 from ...teachers.writers.vocabulary import tokenizer_of
 from .. import headlines
-from ..real_data import RealDataConfig, RealLabels
+from ..real_data import RealLabels
 from ..recipes.model import Arm, Recipe
+from ..students import ceiling, drawn
 from ..teachers import cache
 from . import distil
 from .written import measures
@@ -49,7 +47,7 @@ def run(recipe: Recipe, arm: Arm, seed: int, teacher: dict[str, Any], folder: Pa
         score = evaluate(str(spec), headlines.pairs(PART).read(task), task)
         return {"accuracy": score.accuracy, "steps": 0, "cost": {"samples": 0}, "measures": measures(score)}
     if arm.method == "real-data":
-        session = ceiling(recipe, arm, seed, spec, task)
+        session = on_real_data(recipe, arm, seed, spec, task)
         score = evaluate(session.student.eval(), headlines.pairs(PART).read(task), task)
         cost = dict(session.context.counters.values)
         return {"accuracy": score.accuracy, "steps": arm.steps, "cost": cost, "measures": measures(score)}
@@ -91,14 +89,10 @@ def task_of(spec: Path, words: Path, given: bool) -> PairTask:
     return PairTask(inputs=inputs, outputs=ClassesSpec(classes=2, class_names=headlines.CLASSES))
 
 
-def ceiling(recipe: Recipe, arm: Arm, seed: int, spec: Path, task: PairTask) -> Session:
+def on_real_data(recipe: Recipe, arm: Arm, seed: int, spec: Path, task: PairTask) -> Session:
     """The student at the end of its steps on the real training pairs."""
     teacher = load_teacher(str(spec), task)
-    with Streams(seed).as_global("student"):
-        student = load_student(recipe.student, teacher, task)
+    student = drawn(recipe.student, seed, teacher, task)
     real = headlines.pairs("train").read(task)
     method = RealLabels.on(real.packed, torch.from_numpy(real.labels))
-    config = RealDataConfig.model_validate(arm.options)
-    session = Session(method, config, teacher, student.module, student.task, make_runtime(), seed, arm.steps)
-    session.advance(arm.steps)
-    return session
+    return ceiling(method, arm, seed, teacher, student.module, student.task)
