@@ -279,6 +279,21 @@ def test_a_run_keeps_what_every_export_measured(tiny: Tiny, tmp_path: Path) -> N
     assert "student.int8.onnx" in page
 
 
+def test_a_student_of_the_users_own_code_is_exported_after_its_run(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run alone may not say what code is run, but whoever named it on this very command line may."""
+    (tmp_path / "own_net.py").write_text(
+        "from torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = tiny.config(tiny.settings("noise", {"transfer": {"batch": 8}}, budget="2steps"), folder=tmp_path)
+    words = ["distill", "--config", str(config), "--out", str(tmp_path / "run"), "--student", "own_net:make"]
+    done = CliRunner().invoke(app, [*words, "--export", "onnx"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "run" / "student.onnx").is_file()
+
+
 def test_the_agreement_of_integers_is_of_the_inputs_that_a_float_file_is_measured_on(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

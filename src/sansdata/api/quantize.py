@@ -17,7 +17,7 @@ from ..deploy.int8 import load_int8, write_int8
 from ..deploy.int8_torchao import write_pt2
 from ..engine.long_steps import long_step
 from ..errors import ConfigError, StudentError, did_you_mean
-from ..files import temporary_name, user_path
+from ..files import reason, temporary_name, user_path
 from ..methods.index import find_method, method_names
 from ..models.copying import private_copy
 from ..models.modes import usual_modes
@@ -178,7 +178,7 @@ def _write(ready: Ready, task: ImageTask, path: Path, per: Per, runtime: Runtime
             write_pt2(ready, task, draft, per)
         draft.replace(path)
     except OSError as fault:
-        raise ConfigError(f"{path}: cannot be written ({fault.strerror or fault})") from None
+        raise ConfigError(f"{path}: cannot be written ({reason(fault)})") from None
     finally:
         draft.unlink(missing_ok=True)
     return path.stat().st_size

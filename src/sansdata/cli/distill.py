@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..code_named import code_of
 from ..config import dump_yaml
 from ..errors import ConfigError, RunDirectoryError, SansdataError, first_line
 from ..files import exists, user_path
@@ -120,7 +121,7 @@ def distill(
     if not first:
         return
     _print_result(result.summary, settings, out)
-    failed = _export(out, export) if export else 0
+    failed = _export(out, export, code_of(str(settings.student))) if export else 0
     if (out / "report.html").is_file():
         print(f"report    {out / 'report.html'}")
     if failed:
@@ -175,20 +176,21 @@ def _require_possible(settings: RunSettings, targets: Sequence[Target]) -> None:
     require_possible((target.value for target in targets), task, str(settings.student))
 
 
-def _export(out: Path, targets: Sequence[Target]) -> int:
+def _export(out: Path, targets: Sequence[Target], code: str | None) -> int:
     """Files for other runtimes, after the run: what was measured of them joins its report. The run is done, so one that
-    cannot be written is told and the others follow. Gives the exit code of the first that failed, else 0."""
+    cannot be written is told and the others follow. Gives the exit code of the first that failed, else 0. code: the
+    function of the user's that makes the student; a run alone may not say what code is run."""
     from ..api.export import export as write
     from ..api.report import report
 
-    failed = 0
+    failed, student = 0, f"{code}@{out}" if code else str(out)
     for target in dict.fromkeys(targets):
         try:
-            for line in lines_of(write(out, target.value)):
+            for line in lines_of(write(student, target.value)):
                 print(line)
         except Exception as fault:  # of the exporters' own, too
             reason = str(fault) if isinstance(fault, SansdataError) else first_line(fault)
-            again = f"the student is there; try again: sansdata export {out} --to {target.value}"
+            again = f"the student is there; try again: sansdata export {student} --to {target.value}"
             print(f"warning   no {target.value} was written: {reason}. {again}", file=sys.stderr)
             failed = failed or getattr(fault, "exit_code", 1)
     report(out)
