@@ -25,8 +25,8 @@ def watched_readers() -> Iterator[None]:
 
     undo: list[Callable[[], None]] = []
     try:
-        for reader, keyword in ((safetensors.safe_open, "filename"), (torch.from_file, "filename")):
-            undo.append(_replace_everywhere(reader, _watched(reader, 0, keyword)))
+        readers = (safetensors.safe_open, torch.from_file)
+        undo.append(_replace_everywhere([(reader, _watched(reader, 0, "filename")) for reader in readers]))
         # safetensors ends in the storage too, under whatever name it was imported
         undo.append(_replace(torch.UntypedStorage, "from_file", lambda plain: _watched(plain, 0, "filename")))
         undo.append(_replace(torch._C, "import_ir_module", lambda plain: _watched(plain, 1, "filename")))
@@ -118,18 +118,37 @@ def _replace(owner: Any, name: str, replacement: Callable[[Any], Any]) -> Callab
     return lambda: delattr(owner, name) if inherited else setattr(owner, name, before)
 
 
-def _replace_everywhere(before: Any, after: Any) -> Callable[[], None]:
-    """In every module that holds it, under whatever name."""
-    _rebind(before, after)
-    return lambda: _rebind(after, before)
+def _replace_everywhere(pairs: Sequence[tuple[Any, Any]]) -> Callable[[], None]:
+    """The first of each pair by the second, in every module that holds it under whatever name; and back in these, and
+    in what was imported since. Thousands of modules are looked through once, not once a pair and way."""
+    modules = list(sys.modules.values())
+    places = _rebind(modules, pairs)
+    known = {id(module) for module in modules}
+
+    def restore() -> None:
+        back = [(after, before) for before, after in pairs]
+        for fields, name in places:
+            _put(fields, name, back)
+        _rebind([module for module in list(sys.modules.values()) if id(module) not in known], back)
+
+    return restore
 
 
-def _rebind(before: Any, after: Any) -> None:
-    for module in list(sys.modules.values()):
-        fields: dict[str, Any] = getattr(module, "__dict__", {})
-        for name in _names_of(before, fields):
+def _rebind(modules: Sequence[Any], pairs: Sequence[tuple[Any, Any]]) -> list[tuple[dict[str, Any], str]]:
+    """Where something was replaced: the fields of a module, and a name among them."""
+    befores = {id(before) for before, _ in pairs}
+    places = [
+        (fields, name)
+        for fields in (getattr(module, "__dict__", {}) for module in modules)
+        for name, value in list(fields.items())
+        if id(value) in befores
+    ]
+    for fields, name in places:
+        _put(fields, name, pairs)
+    return places
+
+
+def _put(fields: dict[str, Any], name: str, pairs: Sequence[tuple[Any, Any]]) -> None:
+    for before, after in pairs:
+        if fields.get(name) is before:
             fields[name] = after
-
-
-def _names_of(value: Any, fields: dict[str, Any]) -> Sequence[str]:
-    return [name for name, held in list(fields.items()) if held is value]
