@@ -207,7 +207,9 @@ def test_check(tiny: Tiny) -> None:
     assert found["faults"] == []
     assert found["takes"] == "normalised images, 1 x 8 x 8 (channels x height x width)"
     assert set(found["methods"]) >= {method_of(row) for row in CASES}
-    assert all(bool(found["methods"][name]) == needs_pool(name) for name in IMAGE_ROWS)
+    lacking = {name for name in IMAGE_ROWS if found["methods"][name]}
+    assert lacking == {name for name in IMAGE_ROWS if needs_pool(name)} | {"diffdfkd"}
+    assert "prior.model" in found["methods"]["diffdfkd"][0]
     assert "inputs are table" in found["methods"]["tabkd"][0]
     assert "--pool" in found["methods"]["pool-kd"][0]
     plain = sansdata.check(sansdata.Teacher.from_module(Plain(), make_task()))

@@ -66,7 +66,10 @@ def test_an_export_that_fails_leaves_the_others_and_the_report(
 ) -> None:
     reported: list[Path] = []
 
-    def write(out: Path, to: str) -> str:
+    students: list[str] = []
+
+    def write(student: str, to: str) -> str:
+        students.append(student)
         if to == "onnx":
             raise SansdataError("disagrees by 3")
         if to == "onnx-int8":
@@ -76,9 +79,12 @@ def test_an_export_that_fails_leaves_the_others_and_the_report(
     monkeypatch.setattr(import_module("sansdata.api.export"), "export", write)
     monkeypatch.setattr(import_module("sansdata.api.report"), "report", reported.append)
     monkeypatch.setattr(distill, "lines_of", lambda done: [done])
-    assert distill._export(tmp_path, [Target.onnx, Target.int8, Target.pt2]) == 1
+    assert distill._export(tmp_path, [Target.onnx, Target.int8, Target.pt2], None) == 1
     said = capsys.readouterr()
     assert said.out == "file pt2\n"
     assert f"disagrees by 3. the student is there; try again: sansdata export {tmp_path} --to onnx" in said.err
     assert "RuntimeError: tracing" in said.err
     assert reported == [tmp_path]
+    assert students == [str(tmp_path)] * 3
+    distill._export(tmp_path, [Target.pt2], "package:net")
+    assert students[-1] == f"package:net@{tmp_path}"

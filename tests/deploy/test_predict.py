@@ -284,7 +284,7 @@ def test_a_student_of_the_users_own_code_is_exported_after_its_run(
 ) -> None:
     """The run alone may not say what code is run, but whoever named it on this very command line may."""
     (tmp_path / "own_net.py").write_text(
-        "from torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+        "from torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     config = tiny.config(tiny.settings("noise", {"transfer": {"batch": 8}}, budget="2steps"), folder=tmp_path)

@@ -14,7 +14,8 @@ from sansdata.cli.main import app
 from sansdata.errors import MethodError, TaskError
 from sansdata.kinds import index as kinds
 from sansdata.methods import index as methods
-from sansdata.tasks import base, load_task
+from sansdata.tasks import kinds as sides
+from sansdata.tasks import load_task
 from sansdata.teachers.base import Teacher
 
 PACKAGES = {
@@ -38,7 +39,7 @@ def broken(tmp_path, monkeypatch):
     for name in ("leaving", "failing", "odd"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     entries = [EntryPoint(name, place, methods.GROUP) for name, (place, _) in PACKAGES.items()]
-    for module in (methods, kinds, base):
+    for module in (methods, kinds, sides):
         monkeypatch.setattr(module, "entry_points", lambda group: entries)
 
 
