@@ -61,7 +61,7 @@ DFQ = Recipe(
         "On one further seed, bias correction by BatchNorm brought the wrecked network's mean shift from 2.0 to 1.3 % "
         "of a spread, where two thirds were to go; the undamaged network, corrected on real images, has 0.07. Counting "
         "a convolution's zero padding in gave 1.2. So the means that BatchNorm tells are not near enough.",
-        "The arms 'zeroq' were run with a spread that is divided by the number of places; it is one less now, as released, "
-        "which matters where a map has few.",
+        "The arms 'zeroq' were run with a spread that is divided by the number of places; it is one less now, as "
+        "released, which matters where a map has few.",
     ),
 )  # fmt: skip
