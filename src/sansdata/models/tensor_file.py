@@ -58,6 +58,16 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     return _judged(Path(path), open_size(path))[1]
 
 
+def has_key(path: Path, key: str) -> bool:
+    """Whether a path is a safetensors file with `key` in its metadata; nothing else is judged yet."""
+    if path.suffix.lower() != ".safetensors" or not os.path.isfile(path):
+        return False
+    try:
+        return key in read_metadata(path)
+    except TeacherError:  # said where the file is read
+        return False
+
+
 def count_elements(path: str | Path) -> int:
     """The numbers in a safetensors file, by its header; raises as read_safetensors."""
     path = Path(path)

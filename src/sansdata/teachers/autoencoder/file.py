@@ -13,10 +13,10 @@ from ...config import Strict
 from ...errors import TaskError, TeacherError
 from ...kinds.inputs.table_bins import TableBins
 from ...models.fair_vae import FairVAE
-from ...models.tensor_file import read_safetensors
+from ...models.tensor_file import has_key, read_safetensors
 from ...tasks import Task, task_from_mapping
 from .base import AutoEncoder, Sensitive, groups_of
-from .stored import description_in, has_key, latents_in, network_in, write_described
+from .stored import description_in, latents_in, network_in, write_described
 
 KEY = "sansdata.autoencoder"
 MAX_WIDTH = 65_536

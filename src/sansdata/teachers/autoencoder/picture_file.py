@@ -14,12 +14,12 @@ from ...contracts import Access
 from ...errors import TeacherError
 from ...files import sha256
 from ...models.fair_image_vae import FairImageVAE
-from ...models.tensor_file import read_safetensors
+from ...models.tensor_file import has_key, read_safetensors
 from ...tasks import FieldSpec, NoiseSpec, PairTask, Task
 from ..base import Teacher
 from .base import ENCODES
 from .pictures import PictureAutoEncoder
-from .stored import description_in, has_key, latents_in, network_in, write_described
+from .stored import description_in, latents_in, network_in, write_described
 from .teacher import BANK, Latents
 
 KEY = "sansdata.picture-autoencoder"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...models.tensor_file import read_metadata
+from ...models.tensor_file import has_key, read_metadata
 from . import file, picture_file
-from .stored import description_in, has_key
+from .stored import description_in
 
 
 def role_of(spec: str) -> str:

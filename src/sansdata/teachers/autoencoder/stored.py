@@ -4,7 +4,6 @@ they are. Nothing in it is run. What the files of tables and of pictures have in
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
@@ -16,22 +15,11 @@ from torch import Tensor, nn
 from ...config import Strict, validate
 from ...errors import TeacherError, UnsafeFileError
 from ...files import write_atomic
-from ...models.tensor_file import read_metadata
 from .base import Bank, LatentSource, Moments
 
 Form = TypeVar("Form", bound=Strict)
 Net = TypeVar("Net", bound=nn.Module)
 LATENT_TENSORS = {f"moments.{name}" for name in ("weights", "means", "factors")} | {"bank.latents", "bank.groups"}
-
-
-def has_key(path: Path, key: str) -> bool:
-    """Whether a path is a safetensors file with `key` in its metadata."""
-    if path.suffix.lower() != ".safetensors" or not os.path.isfile(path):
-        return False
-    try:
-        return key in read_metadata(path)
-    except TeacherError:  # said where the file is read
-        return False
 
 
 def description_in(path: Path, metadata: dict[str, str], key: str, form: type[Form]) -> Form:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ...errors import TeacherError
 from ...files import write_atomic
-from ...models.tensor_file import read_metadata, read_safetensors
+from ...models.tensor_file import has_key, read_safetensors
 from . import asking, cached_ngram, continuing, ngram
 from .asking import AskingNGrams
 from .base import Writer
@@ -35,12 +34,7 @@ WRITERS: dict[str, Any] = {
 
 def is_writer_file(path: Path) -> bool:
     """Whether a path is such a file; nothing is judged yet."""
-    if path.suffix.lower() != ".safetensors" or not os.path.isfile(path):
-        return False
-    try:
-        return KEY in read_metadata(path)
-    except TeacherError:  # said where the file is read
-        return False
+    return has_key(path, KEY)
 
 
 def save_writer(
