@@ -136,7 +136,7 @@ def test_measures_have_columns_with_their_spread(tmp_path: Path):
     assert "| ours | method | - | 80.00 ± 0.00 | 20.00 ± 14.14 | 2 |" in text
     assert "| host | method | - | not run | - | 0 |" in text
     claim = "| [r](#r-small-scale) | attack of ours is at most 5 | - | 20.00 ± 10.00, 2 seeds |"
-    assert f"{claim} undecided (earlier settings) |" in text
+    assert f"{claim} undecided (earlier version) |" in text
     total = next(line for line in text.splitlines() if line.startswith("0 holds, 0 fails, 1 undecided."))
     assert " muse," in total  # which nobody ran here
     assert " fm," not in total
@@ -198,13 +198,13 @@ def test_figures_of_settings_that_have_changed_say_so(tmp_path: Path):
     (tmp_path / "reproduction").mkdir()
     file = tmp_path / "reproduction" / "fedgen-small.json"
     file.write_text(json.dumps(value))
-    assert "| holds (earlier settings) |" in write_page(tmp_path).read_text()
+    assert "| holds (earlier version) |" in write_page(tmp_path).read_text()
     for run in runs[3:]:
         run["key"] = f"{released.key('t')}/{run['seed']}"
     file.write_text(json.dumps(value))
     page = write_page(tmp_path).read_text()
     assert "| holds |" in page
-    assert "(earlier settings)" not in page
+    assert "(earlier version)" not in page
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -54,6 +54,15 @@ def test_a_seed_is_run_on_one_processor(store: Store, monkeypatch: pytest.Monkey
     }
 
 
+def test_an_arm_whose_code_has_changed_is_missing_again(store: Store):
+    """Nothing of the settings tells: the arm's revision does; one that was never raised leaves keys as they are."""
+    store.add(OURS, 0, "t", {"accuracy": 0.5})
+    assert store.missing([(OURS, 0)], "t") == []
+    changed = OURS.model_copy(update={"revision": 1})
+    assert store.missing([(changed, 0)], "t") == [(changed, 0)]
+    assert "revision" not in OURS.settings()
+
+
 @pytest.fixture
 def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[SansdataError], list[dict]]:
     """What is kept of a recipe of 33 runs, all of which meet a fault."""

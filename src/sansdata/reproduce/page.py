@@ -29,8 +29,8 @@ larger budget and the best epoch: for orientation, no like-for-like comparison.
 Both sides of a comparison are run with the same seeds on the same processor: two processors round differently, some to
 bf16; a seed that ran on several counts once, as their mean. "Ours" is the mean difference (or, of a bound, the mean)
 with its standard error over those pairs. A claim **holds** or **fails** where the mean lies further from its bound than
-two standard errors; everything else, and whatever has one seed, is **undecided**. Where the settings of an arm have
-changed since it was run, the row says so: the command runs it anew.
+two standard errors; everything else, and whatever has one seed, is **undecided**. Where the settings of an arm, or the
+code behind it, have changed since it was run, the row says "earlier version": the command runs it anew.
 """
 
 MARKS: dict[Verdict, str] = {"holds": "holds", "fails": "**fails**", "undecided": "undecided"}
@@ -75,7 +75,7 @@ def _not_run(contents: list[dict[str, Any]]) -> str:
 
 
 def _stale(value: dict[str, Any]) -> set[str]:
-    """Arms with runs of other settings than the recipe has now, or that it has no longer."""
+    """Arms with runs of other settings or another revision than the recipe has now, or that it has no longer."""
     recipe, teacher = RECIPES.get(value["recipe"]["name"]), value["teacher"].get("sha256", "")
     arms = {} if recipe is None else {arm.name: arm for arm in recipe.arms.get(value["scale"], ())}
     current = {name: arm.key(teacher) for name, arm in arms.items()}
@@ -88,7 +88,7 @@ def _claim(recipe: str, claim: Expectation, judgement: Judgement, papers: dict[s
     published = " against ".join(filter(None, sides)) if all(sides) and claim.measure == "accuracy" else ""
     paper = claim.paper or published or "-"
     cells = [f"[{recipe}](#{recipe}-small-scale)", judgement.sentence, paper, judgement.measured]
-    earlier = " (earlier settings)" if stale & {claim.better, claim.worse} else ""
+    earlier = " (earlier version)" if stale & {claim.better, claim.worse} else ""
     return "| " + " | ".join([*cells, MARKS[judgement.verdict] + earlier]) + " |"
 
 
@@ -122,7 +122,7 @@ def _section(value: dict[str, Any]) -> str:
         across, up = recipe.plane or ("", "")
         lines += ["", f"![{up} against {across}, the arms of {recipe.name}](pictures/{recipe.name}.svg)"]
     if stale := sorted(_stale(value)):
-        lines += ["", f"Of settings that have changed since: {', '.join(stale)}."]
+        lines += ["", f"Of settings or code that have changed since: {', '.join(stale)}."]
     if recipe.tried:
         lines += ["", "What was tried:", "", *(f"- {text}" for text in recipe.tried)]
     if failures:

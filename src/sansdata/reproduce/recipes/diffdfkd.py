@@ -11,12 +11,12 @@ _STEPS = 600
 _TRANSFER = {"batch": 128, "lr": 0.05, "temperature": 4.0, "clip": 5.0}
 
 
-def _arm(name: str, role: Role, prior: str, seeds: int = 3, **options: Any) -> Arm:
+def _arm(name: str, role: Role, prior: str, seeds: int = 3, revision: int = 0, **options: Any) -> Arm:
     """Ten batches of 60 images in a run."""
     settings = {"batch": 60, "steps_per_batch": 60, "transfer": _TRANSFER, **options}
     return Arm(
         name=name, role=role, method="diffdfkd", preset="small", steps=_STEPS, options=settings, seeds=seeds,
-        experiment={"prior": prior},
+        experiment={"prior": prior}, revision=revision,
     )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ DIFFDFKD = Recipe(
     arms={
         "small": (
             _arm("guided", "method", DIGITS, bn=0.0),
-            _arm("guided-cutmix", "method", DIGITS, bn=0.0, cutmix=True),
+            _arm("guided-cutmix", "method", DIGITS, revision=1, bn=0.0, cutmix=True),
             _arm("guided-by-the-gradient", "method", DIGITS, bn=0.0, stride=None),
             _arm("guided-too-far", "ablation", DIGITS, bn=0.0, stride=10.0),
             _arm("unguided", "floor", DIGITS, bn=0.0, ce=0.0),

@@ -31,11 +31,15 @@ class Arm(Strict):
     """What the recipe's experiment must know of this arm besides."""
     seeds: int | None = None
     """How many where it is not the recipe's number."""
+    revision: int = 0
+    """Raised where the code behind this arm, or a default that it leaves alone, has changed what it computes: earlier
+    runs are of something else then."""
     paper: str = ""
     """The paper's figure and where it stands; empty where it has none for this setting."""
 
     def settings(self) -> dict[str, Any]:
-        """All that decides the figure, as it differs from the defaults; the preset is resolved into its values."""
+        """All that decides the figure, as it differs from the defaults; the preset is resolved into its values. What
+        code and defaults do is not seen here: `revision` stands for them."""
         settings = self.model_dump(
             mode="json", exclude_defaults=True, exclude={"paper", "role", "preset", "options", "seeds"}
         )

@@ -14,9 +14,11 @@ _TRANSFER: dict[str, Any] = {
 _RUN: dict[str, Any] = {"engine": {"snapshots": 1, "sample_grids": 1}}
 
 
-def _arm(name: str, role: Role, method: str = "udistil", seeds: int | None = None, **options: Any) -> Arm:
+def _arm(
+    name: str, role: Role, method: str = "udistil", seeds: int | None = None, revision: int = 0, **options: Any
+) -> Arm:
     return Arm(
-        name=name, role=role, method=method, steps=STEPS, seeds=seeds,
+        name=name, role=role, method=method, steps=STEPS, seeds=seeds, revision=revision,
         options={**({"clips": 1000} if method == "udistil" else {}), **options, "transfer": _TRANSFER},
         run=_RUN if method != "real-data" else {},
     )  # fmt: skip
@@ -47,8 +49,8 @@ SPOKEN_DIGITS = Recipe(
             _arm("inversion", "method", "frami", seeds=3, iterations=60, steps_per_batch=50),
             _arm("random-part", "floor", filter="random"),
             _arm("no-filter", "ablation", filter="none"),
-            _arm("proxy-filter", "method", filter="proxy"),
-            _arm("confidence-filter", "ablation", filter="confidence"),
+            _arm("proxy-filter", "method", revision=1, filter="proxy"),
+            _arm("confidence-filter", "ablation", revision=1, filter="confidence"),
             _arm("confidence-any-class", "ablation", filter="confidence", within_class=False),
             _arm("text-label", "ablation", filter="none", labels="text", kl="none"),
             _arm("text-label-agreed-kl", "combination", filter="none", labels="text", kl="agreed"),
@@ -76,7 +78,5 @@ SPOKEN_DIGITS = Recipe(
         "An earlier trial with a weaker teacher, which heard 53 to 60 %, had 45 to 48 % with the filter and 33 % "
         "of a random part. Where the teacher is good on such speech, its probabilities tell more than the filter "
         "takes away. The margin of 8 points is left as it was written before.",
-        "The arms that choose within a class were run when each class was rounded by itself; the parts that are chosen "
-        "now have at most one clip of a class more or fewer.",
     ),
 )
