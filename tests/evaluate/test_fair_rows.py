@@ -44,6 +44,16 @@ def test_ratios_are_those_of_the_rates_by_hand() -> None:
     assert figures["positive_rate"] == pytest.approx(chosen.mean())
 
 
+@pytest.mark.parametrize("deserving", [True, False])
+def test_a_side_of_which_nobody_is_chosen_is_treated_alike(deserving: bool) -> None:
+    """Two groups of 20, half of them deserving; of one side 5 of 10 are chosen, of the other none."""
+    groups, positive = np.repeat([0, 1], 20), np.tile(np.repeat([True, False], 10), 2)
+    chosen = (positive == deserving) & (np.arange(40) % 10 < 5)
+    assert fair_rows.served(chosen, chosen.astype(float), in_groups(positive, groups))["eor"] == 1
+    chosen &= (groups == 0) | (np.arange(40) % 10 < 3)
+    assert fair_rows.served(chosen, chosen.astype(float), in_groups(positive, groups))["eor"] == pytest.approx(3 / 5)
+
+
 @pytest.mark.parametrize("positive", [True, False])
 def test_one_answer_for_all_is_perfectly_fair_and_useless(positive: bool) -> None:
     figures = fair_rows.constant(rows(), positive)

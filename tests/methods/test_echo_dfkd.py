@@ -13,7 +13,7 @@ from tiny import WORLDS
 from sansdata.engine.session import Session
 from sansdata.errors import MethodError
 from sansdata.methods.auto import choose_method
-from sansdata.methods.echo_dfkd import EchoDFKD, pieces
+from sansdata.methods.echo_dfkd import EchoDFKD, _hard, pieces
 from sansdata.methods.index import method_config
 from sansdata.runtime import Runtime
 
@@ -60,6 +60,13 @@ def test_hard_masks_are_the_soft_ones_cut_at_one_half() -> None:
     assert torch.equal(answers[0].argmax(1), answers[1].argmax(1))
     assert answers[1].softmax(1).amax(1).min() > 0.9999
     assert answers[0].softmax(1).amax(1).min() < 0.99
+
+
+def test_hard_masks_of_three_classes_are_sure_of_the_likeliest() -> None:
+    """Kept answers are logarithms of shares, none of them above nought."""
+    soft = torch.tensor([[0.2, 0.3, 0.5], [0.9, 0.05, 0.05]]).log()[:, :, None, None]
+    hard = _hard(soft).softmax(1)[:, :, 0, 0]
+    assert torch.allclose(hard, torch.tensor([[0.0, 0, 1], [1, 0, 0]]), atol=1e-4)
 
 
 def test_a_dice_term_comes_beside_the_cross_entropy() -> None:

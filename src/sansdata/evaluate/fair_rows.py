@@ -81,12 +81,11 @@ def classifier(model: AutoEncoder, seed: int = 0) -> Any:
 def served(chosen: np.ndarray, scores: np.ndarray, real: LabelledRows) -> dict[str, float]:
     """What answers do to real rows. chosen (N,) bool: who is given the good class; scores (N,): how surely.
 
-    dpr: the lowest share of a group that is chosen over the highest; eor: the lower of the same of those who deserve it
-    and of those who do not, in the groups `of_both`, and not there where these are fewer than two. Both are 1 where
-    nobody is chosen: then all are treated alike.
+    dpr: the lowest share of a group that is chosen over the highest, 1 where nobody is: then all are treated alike.
+    eor: the lower of the same of those who deserve it and of those who do not, in the groups `of_both`, and not there
+    where these are fewer than two.
     """
-    fair, sk = _fairlearn(), import_module("sklearn.metrics")
-    anybody = bool(chosen.any())
+    sk = import_module("sklearn.metrics")
     sides = len(np.unique(real.positive)) == 2
     figures = {
         "auroc": float(sk.roc_auc_score(real.positive, scores)) if sides else 0.5,
@@ -94,16 +93,21 @@ def served(chosen: np.ndarray, scores: np.ndarray, real: LabelledRows) -> dict[s
         "accuracy": float((chosen == real.positive).mean()),
         "f1": float(sk.f1_score(real.positive, chosen, zero_division=0)),
         "positive_rate": float(chosen.mean()),
-        "dpr": float(fair.demographic_parity_ratio(real.positive, chosen, sensitive_features=real.groups))
-        if anybody else 1.0,
+        "dpr": _parity(chosen, real.groups),
     }  # fmt: skip
     compared = of_both(real)
     if len(compared) > 1:
         inside = np.isin(real.groups, compared)
-        positive, given, groups = real.positive[inside], chosen[inside], real.groups[inside]
-        odds = fair.equalized_odds_ratio(positive, given, sensitive_features=groups) if given.any() else 1.0
-        figures["eor"] = _finite(odds)
+        sides = (inside & real.positive, inside & ~real.positive)
+        # fairlearn's equalized_odds_ratio, but that it takes 0 over 0 for 0 on one side and for nothing on the other.
+        figures["eor"] = min(_parity(chosen[side], real.groups[side]) for side in sides)
     return figures
+
+
+def _parity(chosen: np.ndarray, groups: np.ndarray) -> float:
+    """The lowest share of a group that is chosen over the highest, 0..1."""
+    ratio = _fairlearn().demographic_parity_ratio
+    return float(ratio(chosen, chosen, sensitive_features=groups)) if chosen.any() else 1.0
 
 
 def of_both(real: LabelledRows) -> list[int]:
@@ -205,11 +209,6 @@ def _fairlearn() -> Any:
         raise MissingLibraryError(
             "figures of fairness need the library fairlearn, which is not installed: pip install fairlearn"
         ) from None
-
-
-def _finite(value: Any) -> float:
-    """0 where a rate of nobody over that of nobody is asked."""
-    return float(value) if np.isfinite(value) else 0.0
 
 
 # -- as findings

@@ -149,7 +149,7 @@ class ASDFD(InRounds):
         # A student that has learnt nothing says nothing about what is hard.
         difficulty = config.difficulty if late and context.progress.steps > 0 else 0.0
         losses.add("easy", difficulty, lambda: -kl(context.student_outputs(mixture).logits, outputs.logits))
-        losses.add("near", config.near, lambda: self._distance(vectors, choices))
+        losses.add("near", config.near, lambda: self.words.distance(vectors, choices[:, :, 0], self.schedule["mask"]))
         return losses
 
     def _nearest(self, vectors: Tensor) -> Tensor:
@@ -161,12 +161,6 @@ class ASDFD(InRounds):
         mask = self.schedule["mask"]
         tokens = choices[:, :, 0].masked_fill(~mask, self.kind.spec.padding)
         return {"tokens": tokens, "mask": mask, "choices": choices, "shares": self.words.shares(vectors, choices)}
-
-    def _distance(self, vectors: Tensor, choices: Tensor) -> Tensor:
-        """(B,) mean squared distance of the vectors to the nearest word, in the variance of the table."""
-        mask = self.schedule["mask"]
-        squares = ((vectors - self.words.table[choices[:, :, 0]]) / self.words.std).square().mean(2) * mask
-        return squares.sum(1) / mask.sum(1)
 
     def _keep(self) -> None:
         """What was guessed goes into the pool as the student will see it."""

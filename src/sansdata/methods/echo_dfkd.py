@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import pydantic
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..arithmetic import ceil_div
 from ..config import Strict
@@ -124,7 +125,7 @@ class EchoDFKD(PooledRounds):
         batch = super().transfer_batch()
         if self.config.hard:
             outputs = batch.answers()
-            batch.teacher_outputs = replace(outputs, value=SURE / 2 * outputs.value.sign())
+            batch.teacher_outputs = replace(outputs, value=_hard(outputs.value))
         return batch
 
     def student_loss(self, student: Forward, batch: Batch) -> Losses:
@@ -137,6 +138,12 @@ class EchoDFKD(PooledRounds):
 
     def state(self) -> Mapping[str, Stateful]:
         return {"pool": self.pool, "schedule": self.schedule}
+
+
+def _hard(logits: Tensor) -> Tensor:
+    """Logits (B, K, ...) that are sure of the class that `logits` (B, K, ...) like best."""
+    of_class = F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1)
+    return SURE * (of_class.to(logits.dtype) - 0.5)
 
 
 def _lacking_dice(student: Outputs, teacher: Outputs) -> Tensor:

@@ -58,6 +58,12 @@ class Words:
         frame = self.kind.frame(mask)[:, :, None]
         return torch.where(frame < 0, self.ids[torch.cat(near)].view(*vectors.shape[:2], count), frame)
 
+    def distance(self, vectors: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """(B,) mean squared distance of vectors (B, L, D) to the vectors of `words` (B, L), in the variance of the
+        table, over the places of `mask`."""
+        squares = ((vectors - self.table[words]) / self.std).square().mean(2) * mask
+        return squares.sum(1) / mask.sum(1)
+
     def shares(self, vectors: Tensor, choices: Tensor) -> Tensor:
         """(B, L, k) how much of each word in `choices` (B, L, k) a vector (B, L, D) is, summing to 1; with gradient."""
         distance = (vectors[:, :, None] - self.table[choices]).square().sum(3)

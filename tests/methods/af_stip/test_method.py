@@ -21,6 +21,7 @@ from sansdata.methods.index import method_config
 from sansdata.models.build import architecture_of, build
 from sansdata.runtime import Runtime
 from sansdata.settings import RunSettings
+from sansdata.synthesis.words import Words
 from sansdata.tasks import ClassesSpec, PairTask, TokensSpec
 from sansdata.teachers.base import Teacher
 
@@ -150,3 +151,19 @@ def test_the_grammar_writes_varied_code_of_known_words() -> None:
     assert any("call . value" not in fragment for fragment in written)
     again = Author(torch.Generator().manual_seed(0))
     assert [again.fragment() for _ in range(60)] == written
+
+
+def test_inverted_vectors_are_drawn_to_the_words_that_are_nearest_now(
+    task: PairTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.Tensor] = []
+    nearest = Words.nearest
+
+    def recorded(self: Words, vectors: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:
+        asked.append(vectors.clone())
+        return nearest(self, vectors, mask, count)
+
+    monkeypatch.setattr(Words, "nearest", recorded)
+    session(task, mode="invert", iterations=3).move()
+    assert not torch.equal(asked[0], asked[1])
+    assert not torch.equal(asked[1], asked[2])

@@ -294,3 +294,10 @@ def test_on_the_ring_it_is_better_than_four_steps_of_its_teacher() -> None:
         drawn = boot(made).released(made.student)(noise)
         in_four = teacher.sample(noise, steps=4)
     assert sliced_wasserstein(drawn, data) < sliced_wasserstein(in_four, data)
+
+
+def test_both_passes_of_a_step_are_of_one_network_whatever_dropout_the_student_has() -> None:
+    student = nn.Sequential(PointNet(2, 1, [16]), nn.Dropout(0.5))
+    student.forward = lambda **columns: student[1](student[0](**columns))  # type: ignore[method-assign]
+    made = session({}, student=student)
+    assert [module.p for module in made.student.modules() if isinstance(module, nn.Dropout)] == [0]

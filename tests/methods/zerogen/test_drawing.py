@@ -49,3 +49,24 @@ def test_a_line_feed_ends_a_text_or_a_context_only_where_no_quote_does() -> None
         assert read('Great movie\nThe best of the year" more', context) == ("Great movie\nThe best of the year", 33)
         assert read("Great movie\nThe best of the year", context) == ("Great movie", 60)
         assert read("The Godfather. Part II is", context) == ("The Godfather.", 60)
+
+
+def test_what_stands_before_a_prompt_stands_before_those_of_the_other_classes() -> None:
+    """Self-debiasing compares prompts that differ by the class alone, whatever examples they begin with."""
+    steered: list[Any] = []
+
+    class Writer:
+        needs_prompts = True
+
+        def generate(self, prompts: list[str], stream: torch.Generator, how: Decoding, steering: Any) -> list[str]:
+            steered.append((prompts, steering.against))
+            return [""] * len(prompts)
+
+    author = Author(Writer(), PROMPTS, ("bad", "good"), Counters())  # type: ignore[arg-type]
+    stream = torch.Generator()
+    author.texts([(1, ""), (0, "")], stream, Decoding(), Debias(decay=10.0), ["one ", "two "])
+    author.texts([(1, "")], stream, Decoding(), Debias(decay=0.0), ["one "])
+    assert steered == [
+        (['one good: "', 'two bad: "'], [['one bad: "'], ['two good: "']]),
+        (['one good: "'], []),
+    ]

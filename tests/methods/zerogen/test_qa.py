@@ -135,3 +135,8 @@ def test_it_is_chosen_for_a_teacher_that_asks() -> None:
     assert isinstance(WORLD, AskerWorld)
     choice = choose_method(WORLD.teacher(), on_cpu=True)
     assert (choice.method, choice.preset) == ("zerogen-qa", "small")
+
+
+def test_no_more_than_the_wanted_questions_are_written_before_the_first_step(contexts: Path) -> None:
+    method = written(session_of(contexts, texts=30, chunk=20))
+    assert len(method.written) == 30

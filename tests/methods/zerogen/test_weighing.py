@@ -102,3 +102,7 @@ def test_steps_are_adams_and_later_texts_count_as_the_mean() -> None:
     assert torch.allclose(weighing["logits"], logits.detach(), atol=1e-6)
     weights = weighing.weights(6)
     assert torch.allclose(weights[4:], weights[:4].mean().expand(2))
+    renewed = weighing.weights(4, added=5)  # the fifth text lies in the place of the first
+    assert torch.allclose(renewed[1:], weights[1:4])
+    assert float(renewed[0]) == pytest.approx(float(weights[:4].mean()))
+    assert torch.allclose(weighing.weights(4, added=9), weights[:4].mean().expand(4))

@@ -81,14 +81,14 @@ class Invert(Source):
         values = nn.Parameter(words.table[drawn["tokens"]].clone())
         optimizer = torch.optim.Adam([values], config.vector_lr * float(words.std))
         norms = BatchStatistics(context.teacher.inside.module, context.teacher.inside.batch_norms if config.bn else ())
-        near = words.table[words.nearest(values, drawn["mask"], 1)[:, :, 0]]
         for _ in range(config.iterations):
+            near = words.nearest(values.detach(), drawn["mask"], 1)[:, :, 0]
             inputs = {**drawn, "vectors": words.framed(values, drawn["mask"])}
             outputs = context.teacher(inputs, norms.taps)
             losses = context.acquire_losses(inputs, outputs)
             losses.add("ce", 1, lambda: cross_entropy(outputs.logits, targets))  # noqa: B023
             losses.add("bn", config.bn, lambda: norms(outputs.taps))  # noqa: B023
-            losses.add("near", config.near, lambda: ((values - near) / words.std).square().mean((1, 2)))
+            losses.add("near", config.near, lambda: words.distance(values, near, drawn["mask"]))  # noqa: B023
             optimizer.zero_grad(set_to_none=True)
             losses.total().backward()
             optimizer.step()

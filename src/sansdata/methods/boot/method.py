@@ -37,6 +37,7 @@ LEAST = 1e-3
 """Of 1 - r: steps that short weigh no more."""
 WARMUP = 500
 """Steps of a student that does not begin with the teacher's own answer."""
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class BOOT(Method):
@@ -100,6 +101,9 @@ class BOOT(Method):
             if isinstance(config.guidance, tuple):
                 student.strengths.copy_(torch.tensor(config.guidance))
             self.context.runtime.place(student)
+        for module in student.modules():  # a step has two passes of the student, which must be of one network
+            if isinstance(module, DROPOUT):
+                module.p = 0.0
         self.slow = copy.deepcopy(student).requires_grad_(False)
         return student
 
@@ -246,7 +250,8 @@ class BOOT(Method):
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The slow copy after the step before this one; its first steps count evenly."""
+        """The slow copy after the step before this one; where fewer steps were made than `ema` looks back on, the
+        newest tenth of them counts most."""
         if not self.context.progress.steps or self.released(self.context.student) is not self.slow:
             return
         steps = self.followed["steps"] + 1

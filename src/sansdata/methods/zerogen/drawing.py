@@ -35,11 +35,12 @@ class Author:
     ) -> list[str]:
         """A text for each request, '' where nothing could be cut from what was said. before: what stands before each
         prompt, examples and such."""
-        prompts = [self.prompts.before(self.names[label], about) for label, about in requests]
-        if before:
-            prompts = [first + prompt for first, prompt in zip(before, prompts)]
-        against = [self._others(label, about) for label, about in requests] if debias.decay else []
-        continuations = self.writer.generate(prompts, stream, how, Steering(against, debias, QUOTE))
+        framed = list(zip(before or [""] * len(requests), requests))
+        prompts = [first + self.prompts.before(self.names[label], about) for first, (label, about) in framed]
+        # What stands before a prompt stands before those of the other classes too: they differ by the class alone.
+        against = [[first + other for other in self._others(*request)] for first, request in framed]
+        steering = Steering(against if debias.decay else [], debias, QUOTE)
+        continuations = self.writer.generate(prompts, stream, how, steering)
         self.counters.add("teacher_forwards", len(continuations))
         return [cut(one) for one in continuations] if self.writer.needs_prompts else continuations
 

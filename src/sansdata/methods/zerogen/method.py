@@ -271,7 +271,7 @@ class ZeroGen(InRounds):
     def lesson(self) -> Lesson:
         """What the student learns of the pool: a function of what is in it."""
         if self._lesson is None or self._lesson[0] != self.pool.added:
-            weights = self.weighing.weights(len(self.pool))
+            weights = self.weighing.weights(len(self.pool), self.pool.added)
             self._lesson = (
                 self.pool.added,
                 lesson_of(self.pool, self.reading, weights, self.config, self.context.streams.seed),

@@ -119,8 +119,10 @@ class ZeroGenQA(InRounds):
     # -- writing
 
     def acquire(self) -> Losses:
-        """Writes until the chunk is full, or patience ends."""
-        first, most = len(self.written), len(self.written) + self.config.chunk
+        """Writes until the chunk is full, or patience ends; behind the last of the first texts the student's steps
+        begin."""
+        first, texts = len(self.written), self.config.texts
+        most = first + self.config.chunk if first >= texts else min(first + self.config.chunk, texts)
         for _ in range(PATIENCE):
             if len(self.written) >= most:
                 break

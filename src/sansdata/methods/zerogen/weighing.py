@@ -44,12 +44,15 @@ class Weighing(Slot):
     def __init__(self) -> None:
         super().__init__(logits=None, mean=None, square=None, rounds=0)
 
-    def weights(self, count: int) -> Tensor:
-        """(count,) in 0..1; texts that came after the rounds count as the mean of the others."""
+    def weights(self, count: int, added: int | None = None) -> Tensor:
+        """(count,) in 0..1, of the places of a pool of that many into which `added` texts have gone, the oldest making
+        room; texts that came after the rounds count as the mean of the others. added: None is `count`."""
         if self["logits"] is None:
             return torch.ones(count)
-        weights = self["logits"].sigmoid()[:count]
-        return torch.cat([weights, weights.mean().expand(count - len(weights))])
+        weights, last = self["logits"].sigmoid(), (count if added is None else added) - 1
+        numbers = last - (last - torch.arange(count)) % count  # of the text that lies at each place now
+        judged = numbers < len(weights)
+        return torch.where(judged, weights[numbers.clamp_max(len(weights) - 1)], weights.mean())
 
     def round(self, pilot: Pilot, how: Reweigh, lr: float) -> float:
         """One outer step; gives the outer loss. lr: of the inner steps."""
