@@ -51,8 +51,8 @@ class Pool:
         return min(self.added, self.capacity)
 
     def add(self, inputs: Inputs, targets: Tensor, logits: Tensor | None = None) -> None:
-        """inputs as they travel, targets (B, ...) whole numbers, logits (B, ...) as their kind keeps answers. The
-        oldest make room."""
+        """inputs as they travel, targets (B, ...) whole numbers, logits (B, ...) as their kind keeps answers; from the
+        first that come without on, none are kept. The oldest make room."""
         packed = self.codec.pack(inputs)
         if self.inputs is None:
             self.inputs = columns.each(self._room, packed)
@@ -65,8 +65,9 @@ class Pool:
         columns.each(lambda mine, new: _put(mine, place, new[newest]), self.inputs, packed)
         assert self.targets is not None
         _put(self.targets, place, targets[newest])
-        if self.logits is not None:
-            assert logits is not None
+        if logits is None:  # answers are kept of all or of none
+            self.logits = None
+        elif self.logits is not None:
             _put(self.logits, place, logits[newest].detach())
         self.added += count
 

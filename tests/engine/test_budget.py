@@ -89,7 +89,8 @@ def test_steps_within_holds_for_every_method(name, amount, acquire, transfer):
 
 
 def test_what_costs_nothing_is_planned_without_end_but_finitely():
-    assert MAX_STEPS <= steps_within(1, "queries", METHOD, config(), costs(1, 1)) <= 2 * MAX_STEPS
+    assert steps_within(1, "queries", METHOD, config(), costs(1, 1)) == MAX_STEPS
+    assert make_plan(parse_budget("2e9steps"), METHOD, config(), lambda: costs(1, 1)).steps == MAX_STEPS
 
 
 def test_a_plan_in_steps_asks_for_no_measurement():
@@ -158,6 +159,7 @@ def test_the_time_spent_measuring_counts(monkeypatch):
     monkeypatch.setattr("sansdata.engine.budget.time.perf_counter", lambda: next(clock))
     plan = make_plan(parse_budget("60s"), METHOD, config(), lambda: costs(0, 1))
     assert plan.steps == math.floor(SHARE * 60 - 30)
+    assert plan.measured == 30
 
 
 # -- what moves cost
@@ -255,6 +257,14 @@ def test_a_small_difference_changes_nothing():
     before = plan.steps
     assert not replan(plan, budget, METHOD, config(), 100, 10.2, made(100, 100, costs(0.051, 0.051)))
     assert (plan.steps, plan.replans) == (before, [])
+
+
+def test_a_kind_of_move_that_has_not_come_yet_costs_what_was_measured():
+    """Rounds of 50 steps; at a tenth of the plan no acquisition was made."""
+    budget, how = parse_budget("100s"), config(each=50)
+    plan = Plan("100 seconds", 400, METHOD.plan(how, 400), costs(5.0, 0.1))
+    assert not replan(plan, budget, METHOD, how, 40, 4.0, made(0, 40, costs(5.0, 0.1)))
+    assert plan.cost_per_move == costs(5.0, 0.1)
 
 
 @quick

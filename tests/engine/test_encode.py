@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 def through_a_file(state: object) -> object:
     """As a checkpoint does it: tensors through safetensors, the rest through JSON text."""
     tensors: dict[str, Tensor] = {}
-    tree = json.loads(json.dumps(encode(state, "part", tensors)))
+    tree = json.loads(json.dumps(encode(state, "part", tensors, CPU)))
     return decode(tree, load(save(tensors)), CPU)
 
 
@@ -90,9 +90,18 @@ def test_the_layout_of_channels_last_weights_survives():
 
 def test_a_view_is_saved_alone_and_not_with_what_it_looks_into():
     held: dict[str, Tensor] = {}
-    encode({"v": torch.zeros(1000)[:3]}, "p", held)
+    encode({"v": torch.zeros(1000)[:3]}, "p", held, CPU)
     *_, last = safetensors_parts(held)
     assert len(last) == 12
+
+
+def test_what_lay_on_the_cpu_beside_a_device_goes_back_there():
+    """A pool, say, whose places are drawn and joined on the CPU. 'meta' stands for an accelerator."""
+    device, tensors = torch.device("meta"), {}
+    tree = encode({"pool": torch.ones(2, 1, 4, 4)}, "part", tensors, device)
+    assert decode(tree, tensors, device)["pool"].device == CPU
+    on_device = encode({"weight": torch.ones(2)}, "part", tensors, CPU)
+    assert decode(on_device, tensors, device)["weight"].device == device
 
 
 @pytest.mark.parametrize("made", ["sgd", "adam"])
@@ -124,7 +133,7 @@ def test_an_optimiser_goes_on_bitwise(made):
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", np.float32(1), np.zeros(2), 1j, {(1, 2): 3}])
 def test_what_a_checkpoint_cannot_keep_is_refused_when_saving_and_named(value):
     with pytest.raises(TypeError, match=r"part\.here"):
-        encode({"here": value}, "part", {})
+        encode({"here": value}, "part", {}, CPU)
 
 
 def test_a_missing_tensor_is_named():

@@ -15,6 +15,7 @@ from sansdata.errors import ConfigError, TeacherError
 from sansdata.methods.index import find_method, method_config
 from sansdata.report import write_report
 from sansdata.settings import GradientSettings, RunSettings, parse_budget
+from sansdata.tasks import load_task
 from sansdata.teachers.base import Teacher
 from sansdata.teachers.panel import Panel
 from sansdata.teachers.specs import load_teacher, task_of
@@ -162,3 +163,13 @@ def test_the_formula_of_a_method_may_know_the_classes() -> None:
     config = method_config("bidf-mkd", "default", BIDF)
     formula = Formula(find_method("bidf-mkd"), config, GradientSettings(), PANEL.task)
     assert formula.queries(5) == config.queries_of(3, 5)
+
+
+@pytest.mark.parametrize("part", ["retain", "retrospect", "features"])
+def test_there_is_no_formula_where_a_part_of_the_step_asks_besides(part: str) -> None:
+    config = method_config("noise", "default", {})
+    plain, beside = (
+        Formula(find_method("noise"), config, GradientSettings(), load_task("digits"), parts) for parts in ((), (part,))
+    )
+    assert plain.known
+    assert not beside.known

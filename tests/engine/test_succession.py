@@ -162,3 +162,17 @@ def test_a_prepared_directory_is_used_or_refused(name: str, first: Path, tmp_pat
 def test_a_method_that_lends_nothing_says_so(tiny: Tiny, first: Path, tmp_path: Path):
     with pytest.raises(MethodError, match="makes nothing that another student could begin with"):
         run(tiny.settings("noise", images_of=str(first)), tmp_path / "run")
+
+
+@pytest.mark.parametrize("other", [{"options": {"view": "crop"}}, {"features": {"attention": 1.0}}])
+def test_answers_of_the_first_run_are_asked_anew_where_the_second_sees_other_views(
+    tiny: Tiny, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    """The first run keeps the answers to its images as they are; the second moves them, or wants features too."""
+    first = run(settings(tiny, {"view": "none"}), tmp_path / "first")
+    fields = {name: value for name, value in other.items() if name != "options"}
+    out = run(
+        settings(tiny, {"view": "none"} | other.get("options", {}), images_of=str(first), seed=1, **fields),
+        tmp_path / "second",
+    )
+    assert json.loads((out / "run.json").read_text())["status"] == "done"

@@ -28,6 +28,7 @@ TOLERANCE = 0.05
 LONG = 5.0
 """Seconds of a move from which on measuring says what it is at."""
 MAX_STEPS = 10**9
+"""Of any plan; nobody will see the end of one."""
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Plan:
     replans: list[dict[str, Any]] = field(default_factory=list)
     queries: int | None = None
     """What the run asks its teacher, exactly, where its budget is one of queries and the method has a formula."""
+    measured: float = 0.0
+    """Seconds of a time budget that went into measuring the moves."""
 
     def state(self) -> dict[str, Any]:
         """What Plan(**state) needs to be the same again."""
@@ -130,6 +133,11 @@ def measure(
     return first.mean() | later.mean()
 
 
+def budget_name(budget: Budget | None) -> str:
+    """As a plan calls it."""
+    return str(budget or "the method's own size")
+
+
 def make_plan(
     budget: Budget | None,
     method: type[Method],
@@ -144,9 +152,9 @@ def make_plan(
     without. Raises ConfigError for a budget that ends before the first student step, with the amount that would do.
     """
     if budget is None or budget.unit == "steps":
-        steps = config.steps if budget is None else max(1, math.floor(budget.amount))
+        steps = min(MAX_STEPS, config.steps if budget is None else max(1, math.floor(budget.amount)))
         costs = measure_costs() if timed else {}
-        return Plan(str(budget or "the method's own size"), steps, method.plan(config, steps), costs)
+        return Plan(budget_name(budget), steps, method.plan(config, steps), costs)
     if budget.unit == "queries" and formula is not None:
         steps = formula.steps_within(budget.amount)
         costs = measure_costs() if timed else {}
@@ -157,7 +165,7 @@ def make_plan(
     _require_enough(budget, method.plan(config, 1), costs, spent)
     amount = SHARE * budget.amount - spent if budget.unit == "seconds" else budget.amount
     steps = steps_within(amount, budget.unit, method, config, costs)
-    return Plan(str(budget), steps, method.plan(config, steps), costs)
+    return Plan(str(budget), steps, method.plan(config, steps), costs, measured=spent)
 
 
 def _require_enough(
@@ -205,7 +213,7 @@ def steps_within(
         moves = method.plan(config, steps)
         return sum(count * costs.get(kind, {}).get(unit, 0.0) for kind, count in moves.items()) <= amount
 
-    return max(1, most(affordable, MAX_STEPS))
+    return min(MAX_STEPS, max(1, most(affordable, MAX_STEPS)))
 
 
 def replan(
@@ -213,10 +221,11 @@ def replan(
 ) -> bool:
     """Corrects `plan.steps` where the moves cost more or less than measured. True where it changed; it is recorded.
 
-    done: student steps taken. spent: of the budget, so far. costs: of the moves so far.
+    done: student steps taken. spent: of the budget, so far. costs: of the moves so far; of a kind that has not come yet
+    what was measured stands.
     """
     amount = (SHARE if budget.unit == "seconds" else 1.0) * budget.amount
-    mean = costs.mean()
+    mean = {**plan.cost_per_move, **costs.mean()}
     used = sum(count * mean[kind].get(budget.unit, 0.0) for kind, count in costs.count.items())
     steps = max(done, steps_within(amount - (spent - used), budget.unit, method, config, mean))
     if abs(steps - plan.steps) <= TOLERANCE * plan.steps:

@@ -76,7 +76,8 @@ class Checkpoints:
                     self._require_space()
                     work.mkdir()
             tensors: dict[str, torch.Tensor] = {}
-            tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in state.items()}
+            device = self.runtime.device
+            tree = {name: encode(dict(part.state_dict()), name, tensors, device) for name, part in state.items()}
             self._require_numbers(tensors, step)
             with self.together():
                 write_synced(work / f"rank-{rank}.safetensors", safetensors_parts(tensors))
@@ -195,6 +196,12 @@ class Checkpoints:
             except Exception as fault:  # each part reads its own state, and expects what it wrote
                 raise ResumeError(f"{path}: its '{name}' does not fit this run ({first_line(fault)})") from None
         return facts
+
+    def step_of(self, path: Path) -> int:
+        """Student steps that had been made when the checkpoint `path` was written."""
+        match = STEP.fullmatch(path.name)
+        assert match is not None
+        return int(match[1])
 
     def facts(self, path: Path) -> dict[str, Any]:
         """What was saved beside the state. Raises ResumeError."""

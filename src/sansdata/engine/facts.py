@@ -23,6 +23,7 @@ class _Plan(BaseModel, extra="forbid"):
     cost_per_move: dict[str, Cost] = {}
     replans: list[dict[str, Any]] = []
     queries: Count | None = None
+    measured: Seconds = 0.0
 
 
 class _Facts(BaseModel):

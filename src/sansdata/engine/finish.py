@@ -58,7 +58,7 @@ def finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
         selection.restore(student, file)
         on = "images of the pool" if by == "agreement" and prepared.pool is not None else "inputs made without data"
         whose = "by the method's own measure" if by == "validation" else "with the teacher"
-        note = {"selected": f"highest {by} {whose} on {on}"}
+        note = {"selected": f"highest {by} {whose} on {on}", "steps": best["step"]}
         _write(prepared, directory, loop, student, bits, "student.best.safetensors", note)
     student.load_state_dict(last)
     _write(prepared, directory, loop, student, bits, "student.safetensors", {})
@@ -128,7 +128,7 @@ def _write(
     provenance = {
         "sansdata": __version__, "method": prepared.settings.method, "seed": prepared.settings.seed,
         "config_hash": directory.manifest()["config_hash"], "teacher": prepared.teacher.source,
-        "teacher_fingerprint": prepared.teacher.fingerprint(), "steps": loop.plan.steps,
+        "teacher_fingerprint": prepared.teacher.fingerprint(), "steps": loop.session.context.progress.steps,
     }  # fmt: skip
     if prepared.pool is not None:
         provenance["pool"] = prepared.pool.describe()

@@ -29,7 +29,7 @@ from ..settings import Budget, EngineSettings
 from . import selection
 from .budget import REPLAN_AT, MoveCosts, Plan, left, outlook, replan, timed_move, too_little
 from .checkpoint import Checkpoints
-from .facts import checked, plan_in
+from .facts import checked
 from .guard.ledger import Ledger
 from .kept_samples import archive
 from .monitor import Monitor
@@ -42,7 +42,7 @@ from .signals import GRACE, StopRequest
 GRID, DRAWN = 64, 12
 """Samples that are kept at once; the second where answers are drawn into them."""
 OFFERED = 8
-"""Samples of each student batch that are offered to the reservoir."""
+"""Samples of each student batch that are offered to the reservoir, from all of it: a batch may have several parts."""
 SAVING_SHARE = 0.05
 """Of the time, that saves before long moves may take: a signal does not wait for those."""
 
@@ -77,6 +77,8 @@ class Loop:
         """Name of the newest checkpoint, when it was written and how long that took."""
         self.resumed_at: int | None = None
         """Student steps that had been made when the run was continued."""
+        self.logged = 0
+        """The student step of the newest line of metrics.jsonl that this process wrote."""
         self.speed: float | None = None
         self.monitor = Monitor(directory, settings.tensorboard, self.runtime.rank, self.kind.unit)
 
@@ -91,11 +93,18 @@ class Loop:
             "agreement": self.agreement, "marks": self.marks, "metrics_bytes": self.metrics_bytes,
         }  # fmt: skip
 
-    def resume_from(self, checkpoint: Path) -> None:
-        """Restores everything from a whole checkpoint. Raises ResumeError."""
-        facts = checked(self.checkpoints.load(checkpoint, self.state()))
+    def resume_from(self, checkpoint: Path, renewed: bool = False) -> None:
+        """Restores everything from a whole checkpoint but the plan. renewed: some settings were changed by force, and
+        those of the optimisers are the present ones. Raises ResumeError."""
+        state = self.state()
+        optimizers = [part for part in state.values() if isinstance(part, torch.optim.Optimizer)]
+        present = [[dict(group) for group in one.param_groups] for one in optimizers]
+        facts = checked(self.checkpoints.load(checkpoint, state))
+        if renewed:
+            for optimizer, groups in zip(optimizers, present):
+                for group, settings in zip(optimizer.param_groups, groups):
+                    group.update({name: value for name, value in settings.items() if name != "params"})
         self.saved = checkpoint.name
-        self.plan = plan_in(facts)
         self.elapsed, self.cpu = facts["elapsed"], facts.get("cpu", 0.0)
         self.latest, self.agreement = facts["latest"], facts["agreement"]
         self.marks, self.metrics_bytes = self.marks | facts["marks"], facts["metrics_bytes"]
@@ -178,7 +187,9 @@ class Loop:
                 "Continue with --resume --force and a larger --budget."
             )
         self._require_finite_student()
-        self._snapshot_last()
+        self._snapshot()
+        if progress.steps not in (self.logged, self.resumed_at):
+            self._log(self.agreement)
         self._save()
         return status
 
@@ -255,17 +266,17 @@ class Loop:
         batch = session.last_batch
         assert batch is not None
         self.speed = columns.count(batch.inputs) / cost["seconds"] * self.runtime.world
-        self.reservoir.offer(self.kind.fitted(columns.take(batch.inputs, slice(OFFERED))), session.streams("reservoir"))
+        self.reservoir.offer(self.kind.fitted(columns.evenly(batch.inputs, OFFERED)), session.streams("reservoir"))
         if self._passed("replans", len(REPLAN_AT), REPLAN_AT):
             self._replan()
         if self._passed("sample_grids", self.settings.sample_grids) and self.first:
             with self.monitor.optional("a grid of samples"):
                 self._keep_grid()
-        snapshot = self._passed("snapshots", self.settings.snapshots)
-        if snapshot and progress.steps < self.plan.steps:
-            self._snapshot()
-        if progress.steps % self.settings.log_every == 0 or progress.steps == self.plan.steps:
-            self._log(self.agreement if snapshot else None)
+        if progress.steps < self.plan.steps:  # the last step is looked at, and logged, behind the loop
+            if snapshot := self._passed("snapshots", self.settings.snapshots):
+                self._snapshot()
+            if snapshot or progress.steps % self.settings.log_every == 0:
+                self._log(self.agreement if snapshot else None)
         if self.on_step is not None and self.first:
             self.on_step(progress.steps, dict(self.latest))
 
@@ -294,7 +305,7 @@ class Loop:
         }
         if agreement is not None:
             line["agreement"] = agreement
-        self.metrics_bytes = self.monitor.log(line)
+        self.metrics_bytes, self.logged = self.monitor.log(line), progress.steps
 
     def _replan(self) -> None:
         """Rank 0 decides, from its own clock; the others follow."""
@@ -314,7 +325,7 @@ class Loop:
     def _spent(self) -> float:
         counters = self.session.context.counters
         return {
-            "seconds": self.elapsed,
+            "seconds": self.plan.measured + self.elapsed,
             "steps": self.session.context.progress.steps,
             "samples": counters["samples"],
             "queries": counters["teacher_forwards"],
@@ -326,8 +337,10 @@ class Loop:
 
     def _budget_spent(self) -> bool:
         """Whether the next move could overspend; what it costs is known from those before it."""
-        if self.budget is None or self.budget.unit == "steps" or self.plan.queries is not None:
+        if self.budget is None or self.budget.unit == "steps":
             return False
+        if self.plan.queries is not None:  # the plan is exact; who asks beside it is stopped
+            return self._spent() > self.budget.amount
         kind = self.session.method.next_move()
         # Of what is counted the highest: one move of a kind may ask the teacher, and the next learn what it answered.
         cost_by_kind = self.costs.mean() if self.budget.unit == "seconds" else self.costs.most
@@ -352,10 +365,6 @@ class Loop:
         student = selection.answers(context.network, watched, context)
         close = context.network.outputs.agreement(student, selection.answers(context.teacher.network, watched, context))
         self.agreement = None if close is None else close["agreement"]
-
-    def _snapshot_last(self) -> None:
-        if self.session.context.progress.steps > 0:
-            self._snapshot()
 
     def _keep_grid(self) -> None:
         session, batch = self.session, self.session.last_batch

@@ -122,7 +122,7 @@ class Prepared:
             with long_step("measuring how long a move takes, on a copy of the student"):
                 return measure(lambda: self.session(1000, rehearsal=True), limit, most)
 
-        formula = Formula(self.method, self.config, self.settings.teacher_gradients, self.task)
+        formula = Formula(self.method, self.config, self.settings.teacher_gradients, self.task, self.settings.parts)
         plan = make_plan(self.budget, self.method, self.config, costs, timed, formula if formula.known else None)
         shared: Any = self.runtime.from_rank_0(plan.state())
         return Plan(**shared)
@@ -228,7 +228,7 @@ def _say_costs(
     if not teacher.meters:
         return
     chosen = choose(settings, teacher, runtime.device.type == "cpu", named)
-    formula = Formula(chosen.method, chosen.config, settings.teacher_gradients, teacher.task)
+    formula = Formula(chosen.method, chosen.config, settings.teacher_gradients, teacher.task, settings.parts)
     say_costs(teacher, formula, chosen.settings, budget)
 
 

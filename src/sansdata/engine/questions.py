@@ -3,6 +3,7 @@ the run then meets exactly."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -24,21 +25,28 @@ from .monitor import announce
 
 CHECKS = Questions({2: 1, PROBES: 2, PROBES // 2: 1})
 """What is asked before a run: how the teacher can be run, and whether it answers twice alike."""
+ASKING = frozenset({"features", "retain", "retrospect"})
+"""Parts around a step that ask the teacher themselves: about what is remembered, what was perturbed, or anew about what
+it has answered, for its features."""
 WATCHED = 256
 """Samples of the reservoir on which agreement is followed during the run."""
 
 
 @dataclass(frozen=True)
 class Formula:
-    """Student steps -> what is asked meanwhile, of one method with its settings."""
+    """Student steps -> what is asked meanwhile, of one method with its settings. parts: the names of what is at work
+    around its steps, of `training.parts`."""
 
     method: type[Method]
     config: Any
     gradients: GradientSettings
     task: Task
+    parts: Collection[str] = ()
 
     def calls(self, steps: int) -> Questions | None:
-        """None where the method gives no formula."""
+        """None where the method gives no formula, or a part asks besides."""
+        if ASKING & set(self.parts):
+            return None
         lent = self.gradients.source == "estimate"
         gradient = calls_of_a_gradient(self.gradients) if lent else lambda rows: Questions({rows: 1})
         return self.method.questions_on(self.task, self.config, steps, gradient)
@@ -59,7 +67,7 @@ class Formula:
                 f"a budget of {queries:g} queries ends before the first student step, which asks for "
                 f"{self.queries(1):,}. Give --budget {self.queries(1)}queries or more, or a smaller transfer.batch"
             )
-        return most(lambda steps: self.queries(steps) <= queries, MAX_STEPS)
+        return min(MAX_STEPS, most(lambda steps: self.queries(steps) <= queries, MAX_STEPS))
 
 
 def steps_of(formula: Formula, budget: Budget | None) -> int:
@@ -68,7 +76,7 @@ def steps_of(formula: Formula, budget: Budget | None) -> int:
     if budget is None:
         return formula.config.steps
     if budget.unit == "steps":
-        return max(1, int(budget.amount))
+        return min(MAX_STEPS, max(1, int(budget.amount)))
     if budget.unit == "queries" and formula.known:
         return formula.steps_within(budget.amount)
     raise ConfigError(
@@ -88,9 +96,9 @@ def say_costs(teacher: Teacher, formula: Formula, settings: RunSettings, budget:
     steps, watching = steps_of(formula, budget), most_watched(settings)
     calls = formula.calls(steps)
     if calls is None:
-        announce(
-            f"queries   unknown: '{settings.method}' gives no formula of what it asks; the limits of the service hold"
-        )
+        asking = sorted(ASKING & set(settings.parts))
+        why = f"'{asking[0]}' asks too" if asking else f"'{settings.method}' gives no formula of what it asks"
+        announce(f"queries   unknown: {why}; the limits of the service hold")
     else:
         _say_price(calls, steps, watching, [meter.offer for meter in meters])
     watched = watching - _samples(CHECKS)

@@ -17,6 +17,7 @@ from ..errors import (
     BudgetSpent,
     Interrupted,
     NoDataViolation,
+    ResumeError,
     SansdataError,
     UserError,
     first_line,
@@ -33,7 +34,7 @@ from ..teachers.shares import asked_by_the_first
 from ..teachers.specs import declared_files
 from ..training.few_bits import described
 from .beginning import may_begin
-from .budget import Plan
+from .budget import Plan, budget_name
 from .checkpoint import Checkpoints
 from .facts import plan_in
 from .finish import finish
@@ -205,10 +206,10 @@ def _begin(
     newest, faults = checkpoints.newest() if continued else (None, [])
     notes = [f"checkpoint passed over: {fault}" for fault in faults]
     manifest = manifest_of(prepared, command, fingerprint(prepared.student.module))
+    changed = changed_settings(directory.settings(), resolved(prepared)) if continued else []
     if continued:
-        changed = changed_settings(directory.settings(), resolved(prepared))
         notes += require_same(directory.manifest(), manifest, changed, force)
-    plan = plan_in(checkpoints.facts(newest)) if newest is not None else prepared.plan()
+    plan = prepared.plan() if newest is None else _plan_of(newest, checkpoints, prepared)
     session, loans = (prepared.session(plan.steps), []) if newest is not None else prepared.begin(plan.steps, manifest)
     notes += loans
     manifest["student"]["architecture"] = session.method.architecture(prepared.student.architecture)
@@ -217,7 +218,7 @@ def _begin(
         manifest["student"]["bits"] = described(session.student)
     loop = Loop(session, plan, prepared.budget, directory, prepared.settings.engine, ledger, on_step)
     if newest is not None:
-        loop.resume_from(newest)
+        loop.resume_from(newest, renewed=bool(changed))
         notes.append(f"resumed from {newest.name}")
     elif continued:
         notes.append("resumed from the start: there was no whole checkpoint")
@@ -237,17 +238,31 @@ def _begin(
     return loop
 
 
+def _plan_of(newest: Path, checkpoints: Checkpoints, prepared: Prepared) -> Plan:
+    """The plan that a run goes on with. Before its first student step another budget is planned for anew; later, raises
+    ResumeError."""
+    plan, budget = plan_in(checkpoints.facts(newest)), budget_name(prepared.budget)
+    if plan.budget == budget:
+        return plan
+    if checkpoints.step_of(newest):
+        raise ResumeError(
+            f"this run was planned, and its learning rate with it, for a budget of {plan.budget}, not of {budget}: "
+            "continue it with the former one, then give its student more in a new run with --student DIR"
+        )
+    return prepared.plan()
+
+
 def _finish(prepared: Prepared, directory: RunDirectory, loop: Loop) -> None:
     """The first process scores and writes what all steps have made while the others wait. A fault or a signal here
     costs no step. Raises NoDataViolation in a strict run that read what no event told of: its student is not written.
     """
-    loop.ledger.guard.look_around()
-    loop.check_reads()
-    first = prepared.runtime.rank == 0
-    if first and prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
-        raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
     again = "All steps are saved: --resume scores and writes the student without making them again."
+    first = prepared.runtime.rank == 0
     try:
+        loop.ledger.guard.look_around()
+        loop.check_reads()
+        if first and prepared.teacher.fingerprint() != directory.manifest()["teacher"]["fingerprint"]:
+            raise SansdataError("the teacher changed during the run; its forward pass writes to itself")
         with asked_by_the_first(prepared.teacher, prepared.runtime) as alone:
             if alone:
                 finish(prepared, directory, loop)

@@ -33,6 +33,7 @@ def draw(pool: Pool, context: Context, count: int, view: View) -> Batch:
     if view != "none":
         assert isinstance(inputs, Tensor)
         inputs = augment(inputs, view, context.streams("view"))
-    kept, device = pooled.extras.get("logits"), context.runtime.device
+    # Of a run that this one began with answers may be there of images as they are, and views are others.
+    kept, device = pooled.extras.get("logits") if view == "none" else None, context.runtime.device
     answers = None if kept is None else context.teacher.network.outputs.unpack(kept.to(device))
     return context.teach(inputs, targets=pooled.targets, answers=answers)
