@@ -52,8 +52,8 @@ RETAIN = Recipe(
         )
     },
     matched="steps, student, optimiser and its step length, generator and, of the arms with one, the memory, at LRA's "
-    "released size: ten batches of an eighth. In the modes that look ahead, and in 'no-look-ahead', the memory weighs as "
-    "much as the new batch, as in the paper's sum; in 'replay' it joins the batch, and weighs an eighth of that.",
+    "released size: ten batches of an eighth. In the modes that look ahead, and in 'no-look-ahead', the memory weighs "
+    "as much as the new batch, as in the paper's sum; in 'replay' it joins the batch, and weighs an eighth of that.",
     expected=(
         *_above("replay", "plain"),
         *_above("retain-exact-0.001", "plain"),
