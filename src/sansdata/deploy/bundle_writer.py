@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from ..teachers.bundle.golden import golden_arrays
 from ..teachers.bundle.manifest import write_sums
 from ..teachers.bundle.schema import SCHEMA_VERSION, VendorWord, require_no_expression
 from ..teachers.bundle.signature import write_signature
-from ..teachers.bundle.verify import Bundle, verify
+from ..teachers.bundle.verify import Bundle, verify, with_own_files
 
 MONAI = "1.5.0"
 """Whose layout and keys these are; MONAI itself is not needed."""
@@ -87,6 +87,7 @@ def write_bundle(source: Source, folder: Path, settings: BundleSettings, key: Ke
         _fill(source, draft, settings, key)
         bundle = verify(draft)
         draft.rename(folder)
+        return replace(bundle, task=with_own_files(bundle.task, folder))
     except OSError as fault:
         raise ConfigError(f"{folder}: the bundle cannot be written ({reason(fault)})") from None
     except BundleError as fault:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,12 +79,27 @@ class Task(Strict):
     def beside(self, folder: Path) -> Task:
         """This task with the copies of its files that lie in `folder`, as a run keeps them, where the files themselves
         are no longer where they were."""
+        copies = self.copies()
+        gone = [one for one in self._named_files() if not Path(one[2]).is_file()]
+        return self._naming([one for one in gone if (folder / copies[Path(one[2])]).is_file()], folder)
+
+    def of_copies(self, folder: Path) -> Task:
+        """This task with the copies of its files that lie in `folder`, wherever its own paths lead. Raises TaskError
+        for a file without a copy there."""
+        copies, named = self.copies(), self._named_files()
+        for _, field, path in named:
+            if not (folder / copies[Path(path)]).is_file():
+                raise TaskError(
+                    f"the task names the {field} '{path[:200]}', and its copy '{copies[Path(path)]}' is not in {folder}"
+                )
+        return self._naming(named, folder)
+
+    def _naming(self, named: Iterable[tuple[str, str, str]], folder: Path) -> Task:
+        """With the copies in `folder` in place of the files that are `named`."""
         changed, copies = self, self.copies()
-        for name, field, path in self._named_files():
-            copy = folder / copies[Path(path)]
-            if not Path(path).is_file() and copy.is_file():
-                there = getattr(changed, name).model_copy(update={field: str(copy)})
-                changed = changed.model_copy(update={name: there})
+        for name, field, path in named:
+            there = getattr(changed, name).model_copy(update={field: str(folder / copies[Path(path)])})
+            changed = changed.model_copy(update={name: there})
         return changed
 
     def _named_files(self) -> list[tuple[str, str, str]]:

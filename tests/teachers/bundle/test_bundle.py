@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import changed_json, make_key, summed_again
+from framed_texts import framed_task
 from tiny import make_module
 from typer.testing import CliRunner
 
@@ -17,9 +18,11 @@ import sansdata
 from sansdata.api.bundle import convert_bundle, create_bundle, verify_bundle
 from sansdata.cli.main import app
 from sansdata.engine.run import run
-from sansdata.errors import ConfigError, MethodError, StudentError, TeacherError
+from sansdata.errors import BundleError, ConfigError, MethodError, StudentError, TeacherError
 from sansdata.files import sha256
-from sansdata.models.saved import read_model
+from sansdata.models.build import architecture_of, build
+from sansdata.models.saved import read_model, write_model
+from sansdata.teachers.bundle import load_signed, task_of_bundle
 from sansdata.teachers.specs import load_teacher, task_of
 from sansdata.testing.worlds import WORLDS
 
@@ -139,13 +142,53 @@ def test_a_run_is_bundled_byte_for_byte(made, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("world", ["table", "tokens", "masks", "clips", "sounds"])
 def test_other_kinds_are_bundled_too(world: str, tmp_path: Path, made) -> None:
-    """With a tokenizer where the texts need one: the golden test asks it."""
+    """With a tokenizer where the texts need one."""
     one = WORLDS[world]
     job = sansdata.load_task(made.tiny.task_of(f"x/{world}"))
     one.save(tmp_path / "w.safetensors")
     done = create_bundle(one.spec(tmp_path / "w.safetensors"), tmp_path / "b", job)
     assert done.bundle.task.pair == job.pair
     assert load_teacher(str(tmp_path / "b"), done.bundle.task).task.pair == job.pair
+
+
+@pytest.fixture
+def of_texts(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A signed bundle whose maker named the tokenizer relatively, as on a command line, in the receiver's folder."""
+    task = framed_task(tmp_path)
+    task = task.model_copy(update={"inputs": task.inputs.model_copy(update={"tokenizer": "tokenizer.json"})})
+    monkeypatch.chdir(tmp_path)
+    architecture = architecture_of("bag", task)
+    write_model("student.safetensors", build(architecture).eval(), architecture, task, {})
+    done = create_bundle("student.safetensors", "b-1.0.0", sign=made.private)
+    assert done.bundle.task.inputs.tokenizer == "b-1.0.0/models/tokenizer.json"
+    return tmp_path / "b-1.0.0"
+
+
+def test_texts_are_read_with_the_tokenizer_that_was_signed(of_texts: Path, made, tmp_path: Path) -> None:
+    """And not with one at the maker's path, which here is another of the same size."""
+    signed = of_texts / "models" / "tokenizer.json"
+    other = json.loads(signed.read_text())
+    words = other["model"]["vocab"]
+    words["w0"], words["w1"] = words["w1"], words["w0"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(other))
+    assert Path(verify_bundle(of_texts, made.public).task.inputs.tokenizer) == signed
+    job = task_of_bundle(str(of_texts))
+    assert Path(job.inputs.tokenizer) == signed
+    assert Path(load_signed(str(of_texts), job, str(made.public)).task.inputs.tokenizer) == signed
+    theirs = job.model_copy(update={"inputs": job.inputs.model_copy(update={"tokenizer": "tokenizer.json"})})
+    with pytest.raises(TeacherError, match=r"tokenizer tokenizer.json is another than the bundle's. Leave --task out"):
+        load_signed(str(of_texts), theirs, str(made.public))
+    (tmp_path / "tokenizer.json").write_bytes(signed.read_bytes())
+    assert Path(load_signed(str(of_texts), theirs, str(made.public)).task.inputs.tokenizer) == signed
+
+
+def test_a_bundle_without_the_tokenizer_that_its_task_names_is_refused(of_texts: Path) -> None:
+    (of_texts / "models" / "tokenizer.json").unlink()
+    summed_again(of_texts)
+    for read in (verify_bundle, task_of_bundle):
+        with pytest.raises(BundleError, match=r"its copy 'tokenizer.json' is not in") as fault:
+            read(str(of_texts))
+        assert fault.value.reason == "missing"
 
 
 @pytest.mark.parametrize(

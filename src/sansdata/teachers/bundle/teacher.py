@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import ConfigError, TeacherError
+from ...files import sha256
 from ...signing import Key, public_key
 from ...tasks import Task
 from ..base import Teacher, plain_copy
 from ..student_file import same_job
 from . import layout
 from .layout import is_bundle
-from .verify import Bundle, task_in, verify
+from .verify import Bundle, task_in, verify, with_own_files
+
+LEAVE_OUT = "Leave --task out: a bundle names its own"
 
 
 def load_bundle(path: Path, task: Task, key: Key | None = None) -> Teacher:
@@ -20,11 +23,20 @@ def load_bundle(path: Path, task: Task, key: Key | None = None) -> Teacher:
     bundle = verify(path, key)
     if path.is_file() and bundle.task.files():
         raise TeacherError(f"{path}: its model needs files beside it (a tokenizer): unpack it, and name the folder")
-    job = same_job(bundle.task, task, path, "Leave --task out: a bundle names its own")
+    job = _read_as_signed(same_job(bundle.task, task, path, LEAVE_OUT), bundle.task, path)
     module = plain_copy(bundle.module)
     teacher = Teacher(module, job, bundle.architecture, str(path), bundle.digest, notes=notes_of(bundle, path))
     teacher.allowed_methods = bundle.description.vendor.allowed_methods
     return teacher
+
+
+def _read_as_signed(job: Task, own: Task, path: Path) -> Task:
+    """`job` with the files that the bundle carries. Raises TeacherError where the task given has another of them."""
+    carried = {field: file for file, field in own.files().items()}
+    for file, field in job.files().items():
+        if field in carried and file.is_file() and sha256(file) != sha256(carried[field]):
+            raise TeacherError(f"{path}: the task's {field} {file} is another than the bundle's. {LEAVE_OUT}")
+    return with_own_files(job, path) if carried else job
 
 
 def load_signed(spec: str, task: Task, key_file: str) -> Teacher:

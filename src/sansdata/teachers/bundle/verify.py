@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ...compress.rebuild import factories_in
-from ...errors import BundleError, StudentError, TeacherError, UnsafeFileError
+from ...errors import BundleError, StudentError, TaskError, TeacherError, UnsafeFileError
 from ...files import sha256
 from ...models.saved import KEY, SavedModel, read_model
 from ...models.tensor_file import read_metadata as metadata_of_tensors
@@ -68,7 +68,16 @@ def task_in(bundle: str | Path) -> Task:
     """The job of a bundle's model, by its description alone. Raises BundleError."""
     with opened(Path(bundle)) as folder:
         layout.require_whole(layout.files_in(folder), str(folder))
-        return read_description(folder)[2].beside((folder / layout.WEIGHTS).parent)
+        return with_own_files(read_description(folder)[2], folder)
+
+
+def with_own_files(task: Task, folder: Path) -> Task:
+    """The task of a bundle's folder with the files that the bundle carries: what lies at the maker's paths here is
+    signed by nobody. Raises BundleError where it does not carry one."""
+    try:
+        return task.of_copies((folder / layout.WEIGHTS).parent)
+    except TaskError as fault:
+        raise BundleError(f"{folder}: {fault}; ask its maker for a bundle that is whole", "missing") from None
 
 
 def _verified(folder: Path, key: Key | None) -> Bundle:
@@ -83,7 +92,7 @@ def _verified(folder: Path, key: Key | None) -> Bundle:
         read_plain(folder / layout.REFERENCE)
     saved = _weights(folder, description)
     module = _network(saved, folder)
-    task = saved.task
+    task = with_own_files(saved.task, folder)
     worst = worst_difference(Network.of(module, task), task, folder, description.golden)
     return Bundle(
         module, task, dict(saved.architecture or {}), description, metadata, hashlib.sha256(sums).hexdigest(),
