@@ -39,6 +39,7 @@ from ..validation.answers import Answers
 from ..validation.cases import Cases, load_cases
 from ..validation.manifest import read_manifest
 from .result import is_student_file, load, read_student, split_run
+from .validate import require_there
 
 RECORD = "finetune.json"
 
@@ -85,6 +86,8 @@ def finetune(
     if task.pair[1] != "classes":
         raise ConfigError(f"fine-tuning is of classifiers, and this task is {' x '.join(task.pair)}")
     made = synthetic_answers(run if synthetic is None else synthetic, task) if settings.synthetic else None
+    require_there(data, manifest)
+    _record(run, "fine-tuning begun", folder, data)  # what fails from here on was a look at the data too
     cases = load_cases(data, task, read_manifest(manifest, None if groups is None else tuple(groups)), background)
     folds = three_folds(cases, seed)
     parent, before = sha256(file), Network.of(module, task)
@@ -99,9 +102,14 @@ def finetune(
     pair = None if kept[0] is None or kept[1] is None else (kept[0], kept[1])
     comparison = compare(answers[0], answers[1], test, stages, pair)
     _write(folder, file, after.module, task, parent, comparison, cases, test, settings, seed)
-    if run is not None and (fault := record_phase(run, "LOCAL", "fine-tuned", {"into": folder.name}, (), data)):
-        announce(f"warning   {fault}")
+    _record(run, "fine-tuned", folder, data)
     return FineTuned(after.module, task, comparison, parent, folder)
+
+
+def _record(run: Path | None, event: str, folder: Path, data: str | Path) -> None:
+    """Into the record of a sealed run; a warning where that cannot be."""
+    if run is not None and (fault := record_phase(run, "LOCAL", event, {"into": folder.name}, (), data)):
+        announce(f"warning   {fault}")
 
 
 def _student(student: str | Path) -> tuple[nn.Module, Task, Path, Path | None]:

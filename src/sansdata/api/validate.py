@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,9 +76,10 @@ def validate(
         beside = about.teacher(teacher)
     if beside.task.inputs != about.task.inputs or beside.task.classes != about.task.classes:
         raise TeacherError("teacher and student are of different tasks; both must answer the same cases")
-    _require_there(data, manifest)
+    require_there(data, manifest)
     prints = {"student": fingerprint(about.module), "teacher": beside.fingerprint()}
     before = record.declare(target, declared, prints)
+    _record(about.run_dir, target, "declared", declared, {}, data)  # what fails from here on was a look at the data too
     listed = read_manifest(manifest, None if groups is None else tuple(groups))
     if listed.groups:
         fairness_library()
@@ -99,12 +100,20 @@ def validate(
     entry = validation.to_dict() | prints
     require_aggregates(entry, cases)
     record.keep(target, entry)
-    if about.run_dir is not None:
-        facts = {"measure": declared.measure, "margin": declared.margin, "verdict": validation.verdict.outcome}
-        here = [target.name] if target.parent.resolve() == about.run_dir.resolve() else []
-        if fault := record_phase(about.run_dir, "LOCAL", "validated", facts, here, data):
-            announce(f"warning   {fault}")
+    _record(about.run_dir, target, "validated", declared, {"verdict": validation.verdict.outcome}, data)
     return validation
+
+
+def _record(
+    run_dir: Path | None, target: Path, event: str, declared: Declaration, facts: Mapping[str, str], data: str | Path
+) -> None:
+    """Into the record of a sealed run; a warning where that cannot be."""
+    if run_dir is None:
+        return
+    here = [target.name] if target.parent.resolve() == run_dir.resolve() else []
+    whole = {"measure": declared.measure, "margin": declared.margin, **facts}
+    if fault := record_phase(run_dir, "LOCAL", event, whole, here, data):
+        announce(f"warning   {fault}")
 
 
 def _unlike_synthetic(cases: Cases, teacher: Teacher, run_dir: Path | None) -> np.ndarray | None:
@@ -118,7 +127,7 @@ def _unlike_synthetic(cases: Cases, teacher: Teacher, run_dir: Path | None) -> n
     return None if made is None or local is None else outside(made, local)
 
 
-def _require_there(data: str | Path, manifest: str | Path) -> None:
+def require_there(data: str | Path, manifest: str | Path) -> None:
     """A name that is mistyped is no look at the data, and needs no declaration. Raises DataError."""
     if not os.path.isfile(manifest):
         raise DataError(f"{str(manifest)[:200]}: there is no such manifest")

@@ -61,5 +61,5 @@ def data_statement(directory: Path, clean: bool, strict: bool) -> str:
         return "The claim that no data was read does not hold: " + clip("; ".join(record.faults), 600) + "."
     level = level_of(record)
     local = sum(one.phase == "LOCAL" for one in record.records)
-    later = f" Data of the house were met {local} time(s) afterwards, in phases of their own." if local else ""
+    later = f" Data of the house were met afterwards, in phases of their own ({local} record(s))." if local else ""
     return f"No data was read in the phase SEALED; isolation: {level}. {LIMITS[level]}{later}"

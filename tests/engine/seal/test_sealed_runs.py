@@ -23,7 +23,7 @@ from sansdata.engine.seal import chain, phases
 from sansdata.engine.seal.check import check
 from sansdata.engine.seal.phases import Phase, record_phase
 from sansdata.engine.seal.sealing import BOUND, sign_end, signing_key
-from sansdata.errors import ConfigError, NoDataViolation, ResumeError, SealError
+from sansdata.errors import ConfigError, DataError, NoDataViolation, ResumeError, SealError
 from sansdata.files import sha256
 from sansdata.methods import index
 from sansdata.methods.noise import Noise
@@ -206,6 +206,23 @@ def test_a_chain_that_was_taken_away_is_missed(own: Path, tiny: Tiny, capsys: py
     sansdata.evaluate(own, tiny.data)
     with pytest.raises(SealError):
         verify_run(own)
+
+
+def test_a_look_at_data_that_fails_is_in_the_record(own: Path, tiny: Tiny, tmp_path: Path) -> None:
+    """A declaration stands before the data are opened, and so does its record; a name that is mistyped is no look."""
+    manifest = tmp_path / "cases.csv"
+    manifest.write_text("row,label\nx,1\n")
+    with pytest.raises(DataError, match="rows are whole numbers"):
+        sansdata.validate(own, tiny.teacher, tiny.data, manifest)
+    with pytest.raises(DataError, match="rows are whole numbers"):
+        sansdata.finetune(own, tiny.data, manifest, tmp_path / "tuned")
+    for verb in (lambda: sansdata.validate(own, tiny.teacher, tiny.data, tmp_path / "mistyped.csv"),
+                 lambda: sansdata.finetune(own, tiny.data, tmp_path / "mistyped.csv", tmp_path / "tuned")):  # fmt: skip
+        with pytest.raises(DataError, match="no such manifest"):
+            verb()
+    assert check(own).faults == ()
+    looks = [(one.event, one.facts["data"]) for one in check(own).records if one.phase == "LOCAL"]
+    assert looks == [("declared", str(tiny.data)), ("fine-tuning begun", str(tiny.data))]
 
 
 @pytest.mark.parametrize("name", ["student.safetensors", "ledger.json", "run.json", "summary.json"])

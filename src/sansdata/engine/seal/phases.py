@@ -36,7 +36,8 @@ def record_phase(
     data: str | Path | None = None,
 ) -> str:
     """Adds what a verb did to the chain of a sealed run; of any other run, nothing. Every verb that opens data beside a
-    run, or writes into its directory, calls this once it is done.
+    run, or writes into its directory, calls this once it is done; one that declares something first, or takes a
+    while, before it opens them too.
 
     event: the verb in the past, such as 'evaluated' or 'fine-tuned'. facts: plain values, aggregates only. files: names
     of those in the run directory that it wrote. data: a file or folder of the house's data that it read.
@@ -49,7 +50,8 @@ def record_phase(
     try:
         records = chain.read(run_dir)
         for how in _broken_by(run_dir, records, phase, there.get("data")):
-            chain.append(run_dir, phase, BROKEN, {"how": how})
+            if how not in broken(records):
+                chain.append(run_dir, phase, BROKEN, {"how": how})
         chain.append(run_dir, phase, event, {**(facts or {}), **there}, files)
     except (SealError, ValueError) as fault:
         return f"{fault}; this step is not in the record of the run"
