@@ -1,4 +1,4 @@
-"""Intervals of shares where every patient agrees: beside SciPy's exact ones, and over whom each share is."""
+"""Intervals of shares: beside SciPy's exact ones where every patient agrees, and over whom each share is."""
 
 from __future__ import annotations
 
@@ -74,7 +74,42 @@ def test_a_share_is_of_the_patients_below_its_line(key: Key, patients: int | Non
     both = both_of(LABELS, np.repeat([0, 1], [48, 4]))
     share = share_of(key, both, LABELS, PATIENTS, NAMES, [SCANNER])
     signed = key.who == "difference" or "against" in key.name
-    assert share == (None if patients is None else Share(patients, -1.0 if signed else 0.0))
+    paired = key.who == "difference" and "scanner" not in key.group
+    assert share == (None if patients is None else Share(patients, -1.0 if signed else 0.0, paired=paired))
+
+
+def interval_of_pairs(changes: np.ndarray) -> tuple[float, float]:
+    """Of the mean of what each patient won (1) or lost (-1)."""
+    found = estimates(
+        lambda weights: {"": weights @ changes / weights.sum(1)}, np.arange(len(changes)),
+        share=lambda _: Share(len(changes), -1.0, paired=True),
+    )[""].interval  # fmt: skip
+    assert found is not None
+    return found
+
+
+def test_a_patient_that_was_won_is_no_evidence_that_none_is_lost() -> None:
+    alike = interval_of_pairs(np.zeros(12))
+    won = interval_of_pairs(np.r_[np.zeros(11), 1.0])
+    lost = interval_of_pairs(np.r_[np.zeros(11), -1.0])
+    assert alike == Share(12, -1.0).interval(0.0)
+    assert alike[0] - 0.02 < won[0] < -0.2
+    assert won[1] > alike[1]
+    assert lost == pytest.approx((-won[1], -won[0]), abs=0.03)
+    assert interval_of_pairs(np.zeros(121))[0] < -0.03 < interval_of_pairs(np.zeros(122))[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "lost", "won", "margin"),
+    [(20, 0.05, 0.02, 0.03), (40, 0.05, 0.02, 0.03), (122, 0.03, 0.0, 0.03), (200, 0.03, 0.0, 0.03), (20, 0.2, 0, 0.2)],
+)
+def test_a_student_at_the_margin_seldom_passes(count: int, lost: float, won: float, margin: float) -> None:
+    """One in forty may: by resamples alone it was up to one in eight."""
+    random = np.random.default_rng(0)
+    kinds = random.multinomial(count, [lost, 1 - lost - won, won], 400)
+    known = {tuple(one): interval_of_pairs(np.repeat([-1.0, 0.0, 1.0], one)) for one in np.unique(kinds, axis=0)}
+    passed = [known[tuple(one)][0] > -margin for one in kinds]
+    assert np.mean(passed) < 0.025 + 2 * np.sqrt(0.025 * 0.975 / 400)
 
 
 def test_of_several_classes_each_has_its_own() -> None:

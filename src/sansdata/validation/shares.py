@@ -1,5 +1,5 @@
-"""Which figures are shares of cases, and of how many patients: what an interval rests on where resampling finds none
-that differ from the others."""
+"""Which figures are shares of cases, and of how many patients: what an interval rests on beside resampling, which finds
+no patient that was not met."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ def share_of(
     several = [len(np.unique(patients[side & part])) for side in sides for part in parts]
     if not several or not min(several):
         return None
+    of_groups = key.name.endswith("against the rest") or key.group in {column.name for column in columns}
+    paired = key.who == "difference" and not of_groups
     signed = key.who == "difference" or key.name.endswith("against the rest")
-    return Share(min(several), -1.0 if signed else 0.0)
+    return Share(min(several), -1.0 if signed else 0.0, paired=paired)
 
 
 def _below_the_line(name: str, decided: np.ndarray, labels: np.ndarray, classes: Sequence[int]) -> list[np.ndarray]:
