@@ -232,6 +232,19 @@ def test_another_file_in_its_place_is_seen(name: str, own: Path) -> None:
         verify_run(own)
 
 
+def test_samples_may_be_deleted_and_not_replaced(own: Path, keys: tuple[Path, Path]) -> None:
+    samples = own / "images.npz"
+    samples.write_bytes(samples.read_bytes() + b" ")
+    for key in (None, keys[1]):
+        with pytest.raises(SealError, match=r"images\.npz was changed after it was recorded"):
+            verify_run(own, key)
+    samples.unlink()
+    assert verify_run(own, keys[1]).signed
+    (own / "kept.npz").write_bytes(b"added")
+    with pytest.raises(SealError, match=r"kept\.npz was not there at the end"):
+        verify_run(own, keys[1])
+
+
 def test_a_record_that_was_written_anew_has_no_signature(
     own: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SealError
+from ...files import is_regular, sha256
 from ...signing import Key, verified
 from . import chain, phases
 from .chain import Record
-from .sealing import BOUND, MESSAGE
+from .sealing import BOUND, MESSAGE, OF_SAMPLES, SAMPLES
 
 LATER_FILES = ("evaluation.json", "validation.json", "audit.json", "exports.json")
 """Files of a run that later verbs make, each of which records them."""
@@ -64,6 +65,7 @@ def check(run_dir: Path, key: Key | None = None) -> Checked:
     if not phases.has_ended(records):
         faults.append("the phase SEALED has not ended")
     faults += chain.changed_files(run_dir, records)
+    faults += _changed_samples(run_dir, [one for one in records if one.event == phases.ENDED])
     for name in LATER_FILES:
         if os.path.lexists(run_dir / name) and not any(name in one.files for one in records):
             faults.append(f"{name} is in no record: the record of the step that made it is gone or was never made")
@@ -72,6 +74,18 @@ def check(run_dir: Path, key: Key | None = None) -> Checked:
         faults += _signature_faults(run_dir, records, signed, key)
     faults = list(dict.fromkeys(faults))
     return Checked(tuple(records), tuple(faults), bool(signed), None if key is None else key.fingerprint)
+
+
+def _changed_samples(run_dir: Path, ends: list[Record]) -> list[str]:
+    """Samples that are there and not as the last end has them."""
+    hashes = ends[-1].facts.get(OF_SAMPLES) if ends else None
+    if not isinstance(hashes, dict):
+        return []
+    there = [name for name in SAMPLES if os.path.lexists(run_dir / name)]
+    return [
+        f"{name} was changed after it was recorded" if name in hashes else f"{name} was not there at the end"
+        for name in there if not is_regular(run_dir / name) or sha256(run_dir / name) != hashes.get(name)
+    ]  # fmt: skip
 
 
 def _signature_faults(run_dir: Path, records: list[Record], signed: list[Record], key: Key) -> list[str]:
@@ -89,7 +103,7 @@ def _signature_faults(run_dir: Path, records: list[Record], signed: list[Record]
         signature = b""
     if not verified(key, MESSAGE + of.hash.encode(), signature):
         return [f"the signature is not by the key {key.file}"]
-    faults = chain.changed_files(run_dir, [of])
+    faults = [*chain.changed_files(run_dir, [of]), *_changed_samples(run_dir, [of])]
     for name in BOUND:
         if name not in of.files and os.path.lexists(run_dir / name):
             faults.append(f"{name} was not there at the end that is signed")

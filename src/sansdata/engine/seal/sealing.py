@@ -21,7 +21,9 @@ BOUND = ("config.yaml", "run.json", "plan.json", "metrics.jsonl", "events.log", 
          "student.safetensors", "student.best.safetensors", "tokenizer.json")  # fmt: skip
 """Files of a run that its end binds."""
 SAMPLES = ("images.npz", "kept.npz")
-"""Files that a house may have to delete: their hashes are facts, and their absence is no fault."""
+"""Files that a house may have to delete: their hashes are facts of the end under `OF_SAMPLES`, and their absence is no
+fault."""
+OF_SAMPLES = "samples"
 MESSAGE = b"sansdata: the record of a sealed run ends with "
 """What is signed: this, and the hash of the record."""
 
@@ -66,7 +68,7 @@ class Seal:
         ledger = _summary(self.directory)
         if ledger.get("violations"):
             self._say_broken(f"the ledger holds {ledger['violations']} undeclared read(s)")
-        facts = {"status": status, "samples": samples, "ledger": ledger, "isolation": self.isolation["level"]}
+        facts = {"status": status, OF_SAMPLES: samples, "ledger": ledger, "isolation": self.isolation["level"]}
         record = chain.append(self.directory, "SEALED", phases.ENDED, facts, BOUND)
         if self.key is not None:
             record = sign_end(self.directory, self.key, record)
