@@ -83,9 +83,9 @@ def audit(
     audit = Audit.of(evidence.level, [*of_models, *of_cases], evidence.notes)
     if fault := findings.keep(about.run_dir, audit.to_dict()):
         print(f"warning   {fault}", file=sys.stderr)
-    met = next((one for one in (data, inputs, training) if one is not None), None)
+    met = [one for one in (data, inputs, training) if one is not None]
     facts = {"level": str(audit.level)}
-    phase: Phase = "REPORT" if met is None else "LOCAL"
+    phase: Phase = "LOCAL" if met else "REPORT"
     if fault := record_phase(about.run_dir, phase, "audited", facts, [findings.NAME], met):
         print(f"warning   {fault}", file=sys.stderr)
     return audit

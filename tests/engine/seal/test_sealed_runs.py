@@ -193,6 +193,19 @@ def test_a_run_that_read_what_is_local_data_says_so(own: Path, tiny: Tiny) -> No
         verify_run(own)
 
 
+def test_every_set_that_a_verb_meets_is_held_against_the_ledger(own: Path, tiny: Tiny, tmp_path: Path) -> None:
+    """A teacher's training data, which the run had as its pool, beside a held-out set that it never saw."""
+    held_out = Path(shutil.copy(tiny.data, tmp_path / "held-out.npz"))
+    ledger = json.loads((own / "ledger.json").read_text())
+    ledger["files"].append({"path": str(tiny.data), "role": "pool", "sha256": None, "bytes": None})
+    (own / "ledger.json").write_text(json.dumps(ledger))
+    sansdata.audit(own, data=held_out, training=tiny.data)
+    assert phases.broken(chain.read(own)) == [
+        f"the phase SEALED read {tiny.data}, which lies in what is LOCAL data now"
+    ]
+    assert chain.read(own)[-1].facts["data"] == [str(held_out), str(tiny.data)]
+
+
 def test_other_runs_have_no_chain(tiny: Tiny, tmp_path: Path) -> None:
     run(tiny.settings("noise", OPTIONS, budget="2steps"), tmp_path / "run")
     assert record_phase(tmp_path / "run", "LOCAL", "evaluated") == ""

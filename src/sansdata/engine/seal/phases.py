@@ -33,23 +33,25 @@ def record_phase(
     event: str,
     facts: Mapping[str, Any] | None = None,
     files: Iterable[str] = (),
-    data: str | Path | None = None,
+    data: str | Path | Iterable[str | Path | None] | None = None,
 ) -> str:
     """Adds what a verb did to the chain of a sealed run; of any other run, nothing. Every verb that opens data beside a
     run, or writes into its directory, calls this once it is done; one that declares something first, or takes a
     while, before it opens them too.
 
     event: the verb in the past, such as 'evaluated' or 'fine-tuned'. facts: plain values, aggregates only. files: names
-    of those in the run directory that it wrote. data: a file or folder of the house's data that it read.
+    of those in the run directory that it wrote. data: a file or folder of the house's data that it read, or several.
 
     Gives '' or, where nothing could be recorded, why.
     """
     if not is_sealed(run_dir):
         return ""
-    there = {"data": os.path.realpath(data)} if data is not None and os.path.exists(data) else {}
+    sets = [data] if data is None or isinstance(data, (str, Path)) else list(data)
+    met = [os.path.realpath(one) for one in sets if one is not None and os.path.exists(one)]
+    there = {"data": met if len(met) > 1 else met[0]} if met else {}
     try:
         records = chain.read(run_dir)
-        for how in _broken_by(run_dir, records, phase, there.get("data")):
+        for how in _broken_by(run_dir, records, phase, met):
             if how not in broken(records):
                 chain.append(run_dir, phase, BROKEN, {"how": how})
         chain.append(run_dir, phase, event, {**(facts or {}), **there}, files)
@@ -84,15 +86,15 @@ def met_data(records: Iterable[Record]) -> bool:
     return any(record.phase == "LOCAL" for record in records)
 
 
-def _broken_by(run_dir: Path, records: list[Record], phase: Phase, data: str | None) -> list[str]:
+def _broken_by(run_dir: Path, records: list[Record], phase: Phase, sets: Iterable[str]) -> list[str]:
     """What a verb of this phase breaks by being done now."""
     if phase != "LOCAL":
         return []
     faults = []
     if not has_ended(records):
         faults.append("LOCAL data was met before the phase SEALED had ended")
-    if data is not None and (path := _read_while_sealed(run_dir, data)):
-        faults.append(f"the phase SEALED read {path}, which lies in what is LOCAL data now")
+    read = [path for data in sets if (path := _read_while_sealed(run_dir, data))]
+    faults += [f"the phase SEALED read {path}, which lies in what is LOCAL data now" for path in dict.fromkeys(read)]
     return faults
 
 
