@@ -6,6 +6,8 @@ import pickle
 import re
 import sys
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ from sansdata.errors import ClientLost, MethodError, MissingLibraryError, ReplyR
 from sansdata.federated.algo import ServerContext  # noqa: E402
 from sansdata.federated.flower.client import Node, make_client_app  # noqa: E402
 from sansdata.federated.flower.home import Home  # noqa: E402
-from sansdata.federated.flower.nodes import count_nodes  # noqa: E402
+from sansdata.federated.flower.nodes import Nodes, count_nodes  # noqa: E402
 from sansdata.federated.flower.records import from_records, to_records  # noqa: E402
 from sansdata.federated.flower.strategy import make_strategy  # noqa: E402
 from sansdata.federated.in_process import InProcess  # noqa: E402
@@ -40,6 +42,22 @@ from sansdata.runtime import Runtime  # noqa: E402
 from sansdata.streams import Streams  # noqa: E402
 
 ROUNDS = 3
+
+
+def test_a_node_that_was_started_anew_is_asked_once_its_old_self_is_missed() -> None:
+    listed: list[int] = [1]
+    grid: Any = SimpleNamespace(get_node_ids=lambda: listed)
+    nodes = Nodes(clients=1, wait=0.0)
+
+    def meet() -> list[tuple[int, int]]:
+        nodes.meet(grid, 0, lambda new: [(node, lambda: 0) for node in new])  # each says: client 0
+        return nodes.reachable(grid, [0])
+
+    assert meet() == [(0, 1)]
+    listed[:] = [1, 2]
+    assert meet() == [(0, 1)]
+    listed[:] = [2]
+    assert meet() == [(0, 2)]
 
 
 class DirectGrid(Grid):
@@ -225,7 +243,7 @@ def test_a_node_that_claims_a_wrong_client_is_left_out(claim):
     strategy.start(grid, strategy.initial_arrays(), 1)
     assert lines[0]["taken"] == 4
     if claim == 0:  # two nodes say so, and the first one is believed
-        assert sorted([strategy.nodes.names[900], strategy.nodes.names[1899]], key=str) == [0, None]
+        assert sorted([strategy.nodes.names.get(node) for node in (900, 1899)], key=str) == [0, None]
     else:
         assert strategy.nodes.names[1899] is None
         assert sorted(strategy.nodes.node.values()) == [897, 898, 899, 900]

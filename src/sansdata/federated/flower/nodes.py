@@ -30,8 +30,9 @@ class Nodes:
     def meet(self, grid: Any, wanted: int, ask: Callable[[list[int]], Iterable[tuple[int, Callable[[], int]]]]) -> None:
         """Asks nodes that are new which client they are, until `wanted` are known or `wait` is over.
 
-        A node that names no client, or one that another live node has, is left out of the run. ask(nodes) gives
-        (node, a function that gives its client or raises).
+        A node that names no client is left out of the run. One that names the client of another node that is still
+        listed is asked again, for a node that was started anew is there before its old self is missed. ask(nodes)
+        gives (node, a function that gives its client or raises).
         """
         end = time.monotonic() + self.wait
         while True:
@@ -45,8 +46,8 @@ class Nodes:
                     log.warning("node %s is left out: %s", node, fault)
                     client = None
                 if client is not None and self.node.get(client) in there:
-                    log.warning("node %s is left out: another node is client %s", node, client)
-                    client = None
+                    log.info("node %s waits: another node is client %s", node, client)
+                    continue
                 self.names[node] = client
                 if client is not None:
                     self.node[client] = node
