@@ -27,7 +27,7 @@ def journals(spec: str, task: Task | None) -> list[Path]:
     offer = _offer(spec)
     if offer is None or offer.url is None or task is None or task.pair != ("image", "classes"):
         return of_writers.journals(spec)
-    return [journal_path(kept_in(offer, task.shape))]
+    return [journal_path(kept_in(offer, task))]
 
 
 def _offer(spec: str) -> Offer | None:

@@ -169,6 +169,17 @@ def test_what_was_answered_before_a_kill_is_kept(serve):
     assert place.service.samples == before + remote.PROBED + 8
 
 
+def test_another_order_of_the_classes_is_another_journal(serve):
+    """Named answers are kept as numbers."""
+    names, other = ("apple", "pear", "plum", "quince"), ("pear", "apple", "plum", "quince")
+    place = serve(names=names, shows="labels")
+    several = [WORLD.task.model_copy(update={"class_names": order}) for order in (other, names)]
+    wrong, right = (place.teacher("answers: labels", task)(images()).logits.argmax(1) for task in several)
+    assert torch.equal(right, exact().argmax(1))
+    assert torch.equal(torch.tensor([1, 0, 2, 3])[wrong], right)
+    assert len({str(journal) for task in several for journal in journals(str(place.file), task)}) == 2
+
+
 def test_two_processes_share_a_journal(serve):
     place = serve()
     one, two = place.teacher("limits: {samples: 20}"), place.teacher("limits: {samples: 20}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,11 @@ CLOSE = 1e-3
 """How far two answers of one model to one input may be apart, beside its rounding."""
 
 
-def kept_in(offer: Offer, shape: Sequence[int]) -> list[object]:
-    """What tells the answers of this service from those of others."""
-    return [offer.url, offer.version, offer.answers, offer.top, offer.decimals, offer.inputs, list(shape)]
+def kept_in(offer: Offer, task: Task) -> list[object]:
+    """What tells the answers of this service from those of others. Of a class its number is kept, which another order
+    of the names gives to another one."""
+    classes = [task.classes, list(task.class_names)]
+    return [offer.url, offer.version, offer.answers, offer.top, offer.decimals, offer.inputs, list(task.shape), classes]
 
 
 class Remote(nn.Module):
@@ -38,7 +40,7 @@ class Remote(nn.Module):
         assert offer.url is not None
         self.offer, self.task, self.door, self.meter = offer, task, door, meter
         self.client = Client(address_of_url(offer.url, "the service", offer.key), offer.source, [offer.key])
-        self.journal = Journal(journal_path(kept_in(offer, task.shape)))
+        self.journal = Journal(journal_path(kept_in(offer, task)))
         self.pace = Pace(offer.rate)
         meter.follow(self.journal.spent)
         meter.kept = len(self.journal.answers)
@@ -60,7 +62,7 @@ class Remote(nn.Module):
 
     def fingerprint(self) -> str:
         """Of its name: nobody can see whether what answers there is still the same, beyond `PROBED` inputs."""
-        return key_of(kept_in(self.offer, self.task.shape))
+        return key_of(kept_in(self.offer, self.task))
 
     # -- questions
 
