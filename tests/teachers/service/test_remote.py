@@ -169,6 +169,29 @@ def test_what_was_answered_before_a_kill_is_kept(serve):
     assert place.service.samples == before + remote.PROBED + 8
 
 
+class Killed(BaseException):
+    """As SIGKILL: nothing is done afterwards."""
+
+
+def test_limits_hold_over_kills(serve, monkeypatch):
+    """What was sent and not yet answered stands in the journal; a question that never left is taken out again."""
+    place = serve()
+    with monkeypatch.context() as patch:
+        patch.setattr(http.Client, "_exchange", lambda *_: (_ for _ in ()).throw(Killed))
+        for seed in range(2):
+            with pytest.raises(Killed):
+                place.teacher("limits: {samples: 20}")(images(8, seed))
+    third = place.teacher("limits: {samples: 20}")
+    assert (third.meter.samples, third.meter.requests) == (16, 2)
+    with pytest.raises(BudgetSpent):
+        third(images(8))
+    place.loopback.stop()
+    with pytest.raises(TeacherError, match="gives no answer"):
+        place.teacher("limits: {samples: 24}")(images(8))
+    last = place.teacher("limits: {samples: 20}")
+    assert (last.meter.samples, last.meter.requests) == (16, 2)
+
+
 def test_another_order_of_the_classes_is_another_journal(serve):
     """Named answers are kept as numbers."""
     names, other = ("apple", "pear", "plum", "quince"), ("pear", "apple", "plum", "quince")

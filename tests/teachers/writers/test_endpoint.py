@@ -148,7 +148,7 @@ def test_what_was_answered_before_a_kill_is_kept(serve: Any) -> None:
         file.write(b'{"key": "cut of')  # as a kill leaves it
     before = len(service.questions)
     whole = Endpoint(model_of(service.spec))
-    assert whole.journal.spent["requests"] == 2
+    assert whole.journal.spent["requests"] == 3
     assert journal.read_bytes().endswith(b"\n")
     with pytest.raises(TeacherError):
         ask(service.spec, count=3)
@@ -194,6 +194,48 @@ def test_the_limits_end_it_before_the_next_question(
     with pytest.raises(BudgetSpent, match="limit"):
         ask(f"{service.spec}#{limit}", count=5)
     assert len(service.questions) == asked
+
+
+def test_what_may_have_been_billed_is_counted(serve: Any) -> None:
+    """Answers that did not come, and one that is none, beside one that is; not what never left."""
+    service = serve(
+        lambda question, number: None if number in (1, 2) else said("well") if number == 3 else (200, b"{" * 40)
+    )
+    ask(service.spec, count=1)
+    spent = Endpoint(model_of(service.spec)).journal.spent
+    assert spent["requests"] == 3
+    assert spent["tokens"] > 2 * 40 + 7
+    before = spent["tokens"]
+    with pytest.raises(TeacherError, match="choices"):
+        ask(service.spec, count=1, seed=1)
+    spent = Endpoint(model_of(service.spec)).journal.spent
+    assert (spent["requests"], spent["tokens"]) == (4, before + 10)
+    service.server.shutdown()
+    service.server.server_close()
+    with pytest.raises(TeacherError, match="gives no answer"):
+        ask(service.spec, count=1, seed=2)
+    assert Endpoint(model_of(service.spec)).journal.spent["requests"] == 4
+
+
+def test_lost_answers_keep_the_limit(serve: Any) -> None:
+    service = serve(lambda question, number: None)
+    with pytest.raises(BudgetSpent, match="limit of 2 requests"):
+        ask(f"{service.spec}#requests=2", count=1)
+    assert len(service.questions) == 2
+
+
+def test_a_request_is_counted_before_it_is_sent(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = serve(lambda question, number: said("well"))
+    seen: list[int] = []
+
+    def killed(*_: Any, **__: Any) -> None:
+        seen.append(Endpoint(model_of(service.spec)).journal.spent["requests"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(service_http.Client, "post", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ask(service.spec, count=1)
+    assert seen == [1]
 
 
 def test_a_plain_continuation_goes_to_its_own_address(serve: Any) -> None:

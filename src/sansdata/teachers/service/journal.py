@@ -1,4 +1,5 @@
-"""What was asked of a service and what it answered, on disk before anything is made of it: nothing is asked twice."""
+"""What a service was asked and what it answered, on disk before anything is made of it: what was answered is not asked
+again. What a question costs is there before it is sent, so that a limit holds whatever is killed."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class Journal:
             raise TeacherError(f"{path}: the journal of the service cannot be used ({reason(fault)})") from None
 
     def add(self, answers: Mapping[str, Any], spent: Mapping[str, int]) -> None:
-        """Keeps the answers of one request; they are on the disk when this returns."""
+        """Keeps the answers of one request, and what was spent on it: below 0 where a question that was counted did not
+        leave. They are on the disk when this returns."""
         line = json.dumps({"answers": dict(answers), "spent": {"requests": 1, **spent}}).encode() + b"\n"
         try:
             with self._lock, self._alone() as file:
@@ -83,7 +85,7 @@ class Journal:
             if "key" in entry:  # as the journals of older versions have it
                 entry = {"answers": {entry["key"]: entry["text"]}, "spent": {"requests": 1, "tokens": entry["tokens"]}}
             answers = {str(key): answer for key, answer in entry["answers"].items()}
-            spent = {str(name): max(0, int(count)) for name, count in entry["spent"].items()}
+            spent = {str(name): int(count) for name, count in entry["spent"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise TeacherError(f"{self.path}: line {number} is none of a journal; move the file away") from None
         self.answers |= answers

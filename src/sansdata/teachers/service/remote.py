@@ -1,4 +1,4 @@
-"""A model behind an API as a module: counted, paced, kept, and asked about nothing twice."""
+"""A model behind an API as a module: counted, paced, kept, and not asked again about what it answered."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Remote(nn.Module):
         """One request. Inputs for which the service had no answer are asked once more, by themselves."""
         answered = self._answers(list(part.values()))
         good = {key: one for key, one in zip(part, answered) if not isinstance(one, wire.Failed)}
-        self._keep(good, len(part))
+        self._note(good)
         failed = [(key, one) for key, one in zip(part, answered) if isinstance(one, wire.Failed)]
         if failed and not again:
             raise TeacherError(f"{self.offer.source}: has no answer for {len(failed)} inputs ({failed[0][1]})")
@@ -84,32 +84,32 @@ class Remote(nn.Module):
             self._request({key: part[key] for key, _ in failed}, again=False)
 
     def _answers(self, data: list[bytes]) -> list[wire.Answer | wire.Failed]:
-        """Counted before they are asked for; an answer that is none was paid for all the same."""
+        """Counted on the disk before they are asked for; an answer that is none was paid for all the same, and so is
+        one that did not come: the service may have counted it."""
         count = len(data)
         self.pace.wait(count)
-        self.meter.spend(count)
+        self._spend(count)
         try:
-            body = self.client.post(wire.question(data, self.task.shape, self.offer), lost=lambda: self._lost(count))
+            body = self.client.post(wire.question(data, self.task.shape, self.offer), lost=lambda: self._spend(count))
             return wire.read(body, count, self.offer, self.task.class_names, self.task.classes)
         except TeacherError as fault:
             if isinstance(fault, NotSent):
                 self.meter.take_back(count)
-            else:
-                self._keep({}, count)
+                self._note({}, -count, -1)
             text = str(fault).removeprefix(f"{self.offer.source}: ")
             raise TeacherError(
                 f"{self.offer.source}: {self.client.without_key(text)}. What came before is kept in {self.journal.path}"
             ) from None
 
-    def _keep(self, good: Mapping[str, wire.Answer | wire.Failed], count: int) -> None:
-        """What came of a request of so many inputs, on the disk, and what others have spent meanwhile."""
-        self.journal.add(good, {"samples": count})
-        self.meter.follow(self.journal.spent, count, 1)
-
-    def _lost(self, count: int) -> None:
-        """An answer did not come: the service may have counted it, so we do, and ask again."""
-        self._keep({}, count)
+    def _spend(self, count: int) -> None:
+        """Before a request of so many inputs. Raises BudgetSpent."""
         self.meter.spend(count)
+        self._note({}, count, 1)
+
+    def _note(self, good: Mapping[str, wire.Answer | wire.Failed], samples: int = 0, requests: int = 0) -> None:
+        """Puts answers and what was spent on the disk, and sees what others have spent meanwhile."""
+        self.journal.add(good, {"samples": samples, "requests": requests})
+        self.meter.follow(self.journal.spent, samples, requests)
 
     def _compare(self, known: list[tuple[str, bytes]]) -> None:
         """Once in a process, on the first inputs that were answered in an earlier one. Raises TeacherError where the
@@ -120,7 +120,6 @@ class Remote(nn.Module):
         for start in range(0, len(known), self.offer.batch):
             part = [one for _, one in known[start : start + self.offer.batch]]
             now += self._answers(part)
-            self._keep({}, len(part))
         self._compared = True
         pairs = [(one, self.journal.answers[key]) for (key, _), one in zip(known, now)]
         both = [pair for pair in pairs if not isinstance(pair[0], wire.Failed)]

@@ -4,16 +4,16 @@ openai:MODEL@https://HOST/v1                   the address of chats below it
 openai:MODEL@https://HOST/v1/completions       plain continuation: a model that goes on with the prompt
 openai:MODEL@URL#requests=5000,tokens=2000000  the most that the journal of this model and address may ever hold
 
-Every answer is in a journal before it is used, so that a run that was killed asks nothing twice, and the same run again
-asks nothing at all. The key is read from the environment and is written nowhere.
+Every answer is in a journal before it is used, and every request before it is sent: a run that was killed asks again at
+most what was under way, which counts, and the same run again asks nothing. The key is read from the environment and is
+written nowhere.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 
 from ...errors import BudgetSpent, TeacherError
-from ..service.http import Address, Client, address_of_url
+from ..service.http import Address, Client, NotSent, address_of_url
 from ..service.journal import Journal, journal_path, key_of
 from ..service.several import each_once
 from .base import UNSTEERED, Decoding, Steering
@@ -35,6 +35,8 @@ REQUESTS, TOKENS = 20_000, 5_000_000
 """Limits where the spec names none."""
 MAX_LETTERS = 100_000
 AT_ONCE = 8
+LETTERS_A_TOKEN = 4
+"""About so many, where a service does not count."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Endpoint:
         self.model, self.source = model, f"{PREFIX}{model.name}@{model.address.url}"
         self.client = Client(model.address, self.source, KEYS)
         self.journal = Journal(model.journal)
-        self._lock, self._under_way = threading.Lock(), 0
+        self._lock = threading.Lock()
 
     def fingerprint(self) -> str:
         """Of its name: nobody can see whether what answers there is still the same."""
@@ -132,44 +134,45 @@ class Endpoint:
     def _ask_once(self, unknown: tuple[str, dict[str, Any]]) -> None:
         """Puts the answer to a question, which comes with its key, into the journal."""
         key, question = unknown
-        with self._within_limits():
-            text, tokens = self._read(self._ask(json.dumps(question).encode()))
-            self.journal.add({key: text}, {"tokens": tokens})
+        body = json.dumps(question).encode()
+        data = self._ask(body, question["max_tokens"] + len(body) // LETTERS_A_TOKEN)
+        try:
+            text, tokens = self._read(data)
+        except TeacherError:  # it was paid for all the same
+            self.journal.add({}, {"requests": 0, "tokens": len(data) // LETTERS_A_TOKEN})
+            raise
+        self.journal.add({key: text}, {"requests": 0, "tokens": tokens})
 
     def _text(self, key: str) -> str:
         text = str(self.journal.answers[key])
         return text.lstrip().removeprefix('"') if self.model.chat else text
 
-    @contextlib.contextmanager
-    def _within_limits(self) -> Iterator[None]:
-        """Around one question. Requests are exact; of tokens the questions that are under way may go beyond."""
+    def _spend(self, lost: int = 0) -> None:
+        """Counts a request before it is sent. lost: the most tokens of the one before, whose answer did not come.
+        Requests are exact; of tokens the questions that are under way may go beyond."""
         with self._lock:
+            if lost:
+                self.journal.add({}, {"requests": 0, "tokens": lost})
             self._require_budget()
-            self._under_way += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._under_way -= 1
+            self.journal.add({}, {"requests": 1})
 
     def _require_budget(self) -> None:
-        spent_so_far, model = self.journal.spent, self.model
-        requests = spent_so_far["requests"] + self._under_way
-        for name, spent, most in (
-            ("requests", requests, model.requests),
-            ("tokens", spent_so_far["tokens"], model.tokens),
-        ):
-            if spent >= most:
+        for name, most in (("requests", self.model.requests), ("tokens", self.model.tokens)):
+            if self.journal.spent[name] >= most:
                 raise BudgetSpent(
                     f"{self.source}: the limit of {most:,} {name} is reached. What came is kept in "
                     f"{self.journal.path}; raise it with #{name}=... behind the address, and go on with --resume "
                     "--force"
                 )
 
-    def _ask(self, body: bytes) -> bytes:
+    def _ask(self, body: bytes, most: int) -> bytes:
+        """most: the tokens that it can cost."""
+        self._spend()
         try:
-            return self.client.post(body)
+            return self.client.post(body, lost=lambda: self._spend(most))
         except TeacherError as fault:
+            if isinstance(fault, NotSent):
+                self.journal.add({}, {"requests": -1})
             raise TeacherError(f"{fault}. What came before is kept in {self.journal.path}") from None
 
     def _read(self, data: bytes) -> tuple[str, int]:
@@ -185,5 +188,5 @@ class Endpoint:
         usage = fields.get("usage")
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
         if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens < 10**9:
-            tokens = len(data) // 4
+            tokens = len(data) // LETTERS_A_TOKEN
         return (text or "")[:MAX_LETTERS], tokens
