@@ -80,10 +80,14 @@ TABLE = make_table_task()
 
 def column(values: Sequence[float] | np.ndarray, reference: Aggregates | None = None) -> Aggregates:
     """Rows of a table of which one number has these values."""
+    return aggregate(lambda one: torch.zeros(len(one["numbers"]), TABLE.classes), [rows_with(values)], TABLE, reference)
+
+
+def rows_with(values: Sequence[float] | np.ndarray) -> dict[str, torch.Tensor]:
     rows = input_kind(TABLE).draw(len(values), torch.Generator().manual_seed(0))
     rows["numbers"][:, 0] = torch.as_tensor(np.asarray(values, np.float32))
     rows["missing"] = torch.zeros_like(rows["missing"])
-    return aggregate(lambda one: torch.zeros(len(one["numbers"]), TABLE.classes), [rows], TABLE, reference)
+    return rows
 
 
 def move(before: Sequence[float] | np.ndarray, after: Sequence[float] | np.ndarray) -> Drift:
@@ -130,6 +134,58 @@ def test_a_reference_in_a_bin_without_end_is_not_compared() -> None:
         assert math.isnan(found.psi)
         assert found.flagged
         assert "cannot be compared" in found.note
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return create_bundle(tiny.teacher, tmp_path_factory.mktemp("bundle") / "chest-1.0.0", tiny.task).path
+
+
+def house(path: Path, bright: float, seed: int = 0) -> Path:
+    """Images darker than any noise, each a little otherwise."""
+    random = np.random.default_rng(seed)
+    mean = bright + 0.02 * random.standard_normal((300, 1, 1))
+    drawn = 255 * (mean + 0.02 * random.standard_normal((300, 8, 8)))
+    np.savez(path, x=drawn.clip(0, 255).astype(np.uint8), y=np.zeros(300, np.int64))
+    return path
+
+
+def test_a_houses_own_reference_has_bins_of_its_own(bundle: Path, tmp_path: Path) -> None:
+    """Beyond the bins of noise nothing could be compared, the very same data not either."""
+    first, kept = house(tmp_path / "first.npz", 0.2), tmp_path / "reference.json"
+    against_noise = monitor(bundle, first, out=kept)
+    assert {one.what: one.flagged for one in against_noise.drifts}["inputs: mean"]
+    same = monitor(bundle, first, reference=kept)
+    assert [(one.what, one.psi) for one in same.drifts if one.psi != 0] == []
+    assert not monitor(bundle, house(tmp_path / "later.npz", 0.2, seed=1), reference=kept).flagged
+    darker = {one.what: one for one in monitor(bundle, house(tmp_path / "d.npz", 0.15, 2), reference=kept).drifts}
+    assert darker["inputs: mean"].psi > 0.2
+    assert darker["inputs: mean"].flagged
+    assert "cannot be compared" not in " ".join(one.note for one in darker.values())
+
+
+def test_counts_of_a_ward_are_compared_in_the_references_bins(bundle: Path, tmp_path: Path) -> None:
+    data, kept = house(tmp_path / "ward.npz", 0.4), tmp_path / "counts.json"
+    here = monitor(bundle, data)
+    monitor(bundle, data, out=kept)
+    there = monitor(bundle, aggregates=kept)
+    assert [(one.what, one.psi) for one in there.drifts] == [(one.what, one.psi) for one in here.drifts]
+
+
+def test_edges_of_the_house_say_nothing_of_a_single_input() -> None:
+    values = np.r_[np.random.default_rng(0).standard_normal(200), np.full(40, 3.25)].astype(np.float32)
+    reference = Aggregates(schema_version=1, count=500, inputs={NUMBER: Histogram(edges=(0.5,), counts=(250, 250))})
+    rows = [rows_with(values)]
+    counted = aggregate(lambda one: torch.zeros(len(one["numbers"]), TABLE.classes), rows, TABLE, reference, finer=True)
+    made = counted.inputs[NUMBER]
+    single = set(values.astype(np.float64)[values < 3])
+    assert len(made.edges) >= 9
+    assert 0.5 in made.edges
+    assert 3.25 in made.edges or np.nextafter(3.25, 4) in made.edges
+    assert single.isdisjoint(made.edges)
+    below = int((values < 0.5).sum())
+    assert made.between((0.5,)) == Histogram(edges=(0.5,), counts=(below, 240 - below))
+    assert made.between((0.4999,)) is None
 
 
 def test_bins_that_are_empty_in_both_add_nothing() -> None:

@@ -57,7 +57,8 @@ def monitor(
 
     data: inputs of the house, counted here: images need no labels, other kinds are read as `evaluate` reads them.
     aggregates: counts that were made before, instead. reference: aggregates in place of the bundle's own, such as those
-    of the house's validation. out: a file for the aggregates of `data`; earlier ones give way.
+    of the house's validation. out: a file for the aggregates of `data`, which can be compared with this reference and
+    be one later, for it has bins of its own too; earlier ones give way.
 
     Raises BundleError, DataError, ConfigError where neither or both of data and aggregates are given, or where `out` is
     any other file.
@@ -75,7 +76,8 @@ def monitor(
         predict = predictor(Network.of(checked.module, checked.task), checked.task, Runtime())
         thresholds = checked.description.vendor.thresholds
         batches = _batches(str(data), checked.task)
-        now = aggregate(predict, batches, checked.task, known, thresholds, Path(str(data)).name)
+        name = Path(str(data)).name
+        now = aggregate(predict, batches, checked.task, known, thresholds, name, finer=target is not None)
     if target is not None:
         try:
             write_json(target, plain(now))

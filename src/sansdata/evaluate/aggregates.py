@@ -9,6 +9,7 @@ missing values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,6 +49,14 @@ class Histogram(Strict):
         if len(self.counts) not in (len(self.edges) + 1, len(self.edges) + 2):
             raise ValueError(f"{len(self.edges)} edges make {len(self.edges) + 1} bins, got {len(self.counts)} counts")
         return self
+
+    def between(self, edges: tuple[float, ...]) -> Histogram | None:
+        """The same in the wider bins between `edges`; None where its own are not finer ones of these."""
+        if not set(edges) <= set(self.edges):
+            return None
+        into = np.searchsorted(edges, self.edges, side="right")
+        counts = np.bincount(np.r_[0, into], weights=self.counts[: len(self.edges) + 1], minlength=len(edges) + 1)
+        return Histogram(edges=edges, counts=(*map(int, counts), *self.counts[len(self.edges) + 1 :]))
 
 
 class Alerts(Strict):
@@ -95,9 +104,12 @@ def aggregate(
     reference: Aggregates | None = None,
     thresholds: Mapping[str, float] | None = None,
     source: str = "",
+    finer: bool = False,
 ) -> Aggregates:
     """Counts over all inputs, as they travel. reference: whose bins are taken; without one they get those of equal mass
-    here. thresholds: of classes that are acted upon. Raises DataError for fewer than FEWEST inputs."""
+    here. thresholds: of classes that are acted upon. finer: the reference's bins are cut by those of equal mass here
+    too, of about FEWEST inputs or more each and with rounded edges, so that what is counted can be compared with the
+    reference and be one. Raises DataError for fewer than FEWEST inputs."""
     inputs: dict[str, list[np.ndarray]] = {}
     scores: list[np.ndarray] = []
     many = 0
@@ -115,8 +127,8 @@ def aggregate(
     known = thresholds or {}
     return Aggregates(
         schema_version=SCHEMA_VERSION, count=many, source=source[:200],
-        inputs=_histograms(joined, reference and reference.inputs),
-        scores=_histograms(by_class, reference and reference.scores),
+        inputs=_histograms(joined, reference and reference.inputs, finer),
+        scores=_histograms(by_class, reference and reference.scores, finer),
         named=_named(scores, task),
         alerts={
             name: Alerts(threshold=known[name], count=int((values >= known[name]).sum()))
@@ -170,19 +182,37 @@ def _named(scores: list[np.ndarray], task: Task) -> dict[str, int]:
 
 
 def _histograms(
-    several: Mapping[str, np.ndarray], reference: Mapping[str, Histogram] | None
+    several: Mapping[str, np.ndarray], reference: Mapping[str, Histogram] | None, finer: bool
 ) -> dict[str, Histogram]:  # fmt: skip
     made = {}
     for name, values in several.items():
         there = values[~np.isnan(values)]
         if reference is not None and name in reference:
             edges = np.asarray(reference[name].edges)
+            if finer:
+                edges = np.union1d(edges, _rounded_edges(there))
         else:
             edges = equal_mass_edges(there, BINS) if len(there) else np.empty(0)
         counts = np.bincount(np.searchsorted(edges, there, side="right"), minlength=len(edges) + 1)
         lost = [len(values) - len(there)] if len(there) < len(values) else []
         made[name] = Histogram(edges=tuple(map(float, edges)), counts=(*map(int, counts), *lost))
     return made
+
+
+def _rounded_edges(values: np.ndarray) -> np.ndarray:
+    """Rising edges (E,) of bins of equal mass that are no single one of `values` (N,): rounded to a hundredth of what
+    they span or finer, but for those at a value that FEWEST have."""
+    count = min(BINS, len(values) // FEWEST)
+    if count < 2:
+        return np.empty(0)
+    values = values.astype(np.float64)
+    edges = equal_mass_edges(values, count)
+    spread = float(np.ptp(edges) or np.ptp(values))
+    shared, times = np.unique(values, return_counts=True)
+    shared = shared[times >= FEWEST]
+    exact = np.isin(edges, np.r_[shared, np.nextafter(shared, np.inf)])
+    decimals = 2 - math.floor(math.log10(spread)) if spread > 0 else 0
+    return np.unique(np.where(exact, edges, np.round(edges, decimals)))
 
 
 def plain(value: Aggregates) -> dict[str, Any]:

@@ -48,8 +48,9 @@ def psi(reference: Sequence[float], now: Sequence[float]) -> float:
 
 
 def drifts(reference: Aggregates, now: Aggregates) -> list[Drift]:
-    """An entry for everything that both know. Histograms of other bins than the reference's cannot be compared, nor any
-    where all of the reference lies in its first bin or in its last, which reach without end: the entry says so."""
+    """An entry for everything that both know, in the bins of the reference. Histograms of other bins, but for finer
+    ones of these, cannot be compared, nor any where all of the reference lies in its first bin or in its last, which
+    reach without end: the entry says so."""
     drifts = []
     for section, before, after in (
         ("inputs", reference.inputs, now.inputs), ("scores", reference.scores, now.scores),
@@ -71,8 +72,9 @@ def drifts(reference: Aggregates, now: Aggregates) -> list[Drift]:
     return drifts
 
 
-def _of_histograms(what: str, before: Histogram, after: Histogram) -> Drift:
-    if before.edges != after.edges:
+def _of_histograms(what: str, before: Histogram, counted: Histogram) -> Drift:
+    after = counted.between(before.edges)
+    if after is None:
         return Drift(what, float("nan"), 0.0, True, "was counted in other bins; count it with this reference")
     bins = np.flatnonzero(before.counts[: len(before.edges) + 1])
     if len(bins) == 1 and bins[0] in (0, len(before.edges)):
