@@ -17,6 +17,7 @@ from sansdata.errors import ConfigError, DataError, DisclosureError
 from sansdata.finetuning.comparison import compare
 from sansdata.validation.aggregates import require_aggregates
 from sansdata.validation.answers import Answers, Who, figures_of
+from sansdata.validation.calibration import bins_of
 from sansdata.validation.cases import Cases, cases_of_set
 from sansdata.validation.manifest import Salted
 from sansdata.validation.noninferiority import Declaration, declared_before, judge
@@ -131,6 +132,17 @@ def test_a_planted_defect_of_one_scanner_is_found(cases: Cases) -> None:
     low, high = fine.figure("difference accuracy against the rest, scanner: two").interval or (1, 1)
     assert low <= 0 <= high
     assert not any("scanner" in one.name for one in fine.warnings)
+
+
+def test_the_ends_of_a_reliability_bin_are_of_no_single_case() -> None:
+    random = np.random.default_rng(0)
+    sure = random.beta(4, 1, 600)
+    bins = bins_of(sure, (random.random(600) < sure) * 1.0, 10)
+    assert len(bins) == 15
+    for one in bins:
+        assert one["lower"] == round(one["lower"], 2) <= one["confidence"] <= one["upper"] == round(one["upper"], 2)
+    assert bins[0]["lower"] <= sure.min() < bins[0]["lower"] + 0.01
+    assert bins[-1]["upper"] <= 1
 
 
 def test_planted_miscalibration_is_flagged(cases: Cases) -> None:

@@ -5,6 +5,8 @@ Shapes as in `performance`: weights (R, N), results (R,).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..evaluate.equal_mass import equal_mass_edges
@@ -51,7 +53,8 @@ def _within(confidence: np.ndarray) -> np.ndarray:
 
 def bins_of(confidence: np.ndarray, correct: np.ndarray, least: int) -> list[dict[str, float]]:
     """Bins of equal mass for a reliability drawing: lower, upper, count, confidence, accuracy of each, at most 15 and
-    fewer where one would hold less than `least` cases."""
+    fewer where one would hold less than `least` cases. The ends are confidences of single cases, and so are rounded
+    outwards to two decimals."""
     several, counts = [], min(BINS, max(1, len(confidence) // least))
     places = equal_mass_bins(confidence, counts)
     while counts > 1 and np.bincount(places)[np.unique(places)].min() < least:  # ties can leave a bin nearly empty
@@ -60,7 +63,8 @@ def bins_of(confidence: np.ndarray, correct: np.ndarray, least: int) -> list[dic
     for place in np.unique(places):
         inside = places == place
         several.append({
-            "lower": float(confidence[inside].min()), "upper": float(confidence[inside].max()),
+            "lower": math.floor(100 * confidence[inside].min()) / 100,
+            "upper": math.ceil(100 * confidence[inside].max()) / 100,
             "count": int(inside.sum()), "confidence": float(confidence[inside].mean()),
             "accuracy": float(correct[inside].mean()),
         })  # fmt: skip
