@@ -54,7 +54,7 @@ def test_resamples_that_are_all_alike_are_no_certainty() -> None:
         (OUTSIDE, 26),
         (Key("sensitivity", "student"), 6),
         (Key("specificity", "difference"), 20),
-        (Key("balanced_accuracy", "difference"), 6),
+        (Key("balanced_accuracy", "difference"), 12),
         (Key("auroc", "difference"), 6),
         (Key("ppv", "student"), 6),
         (Key("ppv", "teacher"), 2),
@@ -115,6 +115,9 @@ def test_a_student_at_the_margin_seldom_passes(count: int, lost: float, won: flo
 def test_of_several_classes_each_has_its_own() -> None:
     labels = np.repeat([0, 1, 2], [40, 7, 5])
     answers = Answers.of(np.eye(3)[labels])
-    for name, label, count in (("sensitivity", "b", 7), ("auroc", "a", 12), ("auroc", "", 5), ("specificity", "c", 47)):
+    for name, label, count in (
+        ("sensitivity", "b", 7), ("auroc", "a", 12), ("auroc", "", 5), ("specificity", "c", 47),
+        ("balanced_accuracy", "", 15),
+    ):  # fmt: skip
         share = share_of(Key(name, "student", label), {"student": answers}, labels, np.arange(52), ("a", "b", "c"))
         assert share == Share(count)

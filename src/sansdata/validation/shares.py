@@ -26,8 +26,10 @@ def share_of(
     the ROC curve is one, of pairs of a positive and a negative case, of which as many have no patient in common as the
     rarer of both has patients.
 
-    A figure of several shares, such as a mean over the classes or a difference of two groups, has the patients of the
-    smallest: none of its parts is surer than that one. labels, patients (N,) of the cases that `both` answered.
+    A figure of several shares, such as a difference of two groups, has the patients of the smallest: none of its parts
+    is surer than that one. A patient of one class moves a mean over K classes by a K-th of a share, or twice that where
+    the shares are of pairs: the mean has K times as many, or half of that, and no more than there are. labels, patients
+    (N,) of the cases that `both` answered.
     """
     whose: tuple[Who, ...] = ("student", "teacher") if key.who == "difference" else (key.who,)
     classes = [names.index(key.label)] if key.label else [1] if len(names) == 2 else range(len(names))
@@ -39,7 +41,16 @@ def share_of(
     of_groups = key.name.endswith("against the rest") or key.group in {column.name for column in columns}
     paired = key.who == "difference" and not of_groups
     signed = key.who == "difference" or key.name.endswith("against the rest")
-    return Share(min(several), -1.0 if signed else 0.0, paired=paired)
+    most = min(len(np.unique(patients[side])) for side in sides)
+    count = min(most, min(several) * _averaged(key.base, len(parts) // len(whose)))
+    return Share(count, -1.0 if signed else 0.0, paired=paired)
+
+
+def _averaged(name: str, parts: int) -> int:
+    """Times the patients of the smallest part that a mean over the classes has."""
+    if name == "balanced_accuracy":
+        return parts
+    return max(1, parts // 4) if name == "auroc" else 1  # each class has two sides
 
 
 def _below_the_line(name: str, decided: np.ndarray, labels: np.ndarray, classes: Sequence[int]) -> list[np.ndarray]:
