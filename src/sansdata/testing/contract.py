@@ -248,7 +248,8 @@ class MethodContract(Runs):
 def frozen_state(session: Session) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a checkpoint would hold: JSON and tensors, which no longer follow the session."""
     tensors: dict[str, Tensor] = {}
-    tree = {part: encode(dict(value.state_dict()), part, tensors) for part, value in session.state().items()}
+    device, state = session.runtime.device, session.state()
+    tree = {part: encode(dict(value.state_dict()), part, tensors, device) for part, value in state.items()}
     return json.loads(json.dumps(tree)), {name: value.contiguous().clone() for name, value in tensors.items()}
 
 
