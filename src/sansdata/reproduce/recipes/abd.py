@@ -126,5 +126,12 @@ ABD = Recipe(
         "passed, and with the defence 93.8 %, one seed.",
         "No setting of zskt or of the defence beside it was chosen here: they are the released ones, but that the "
         "host's attention term (250 on CIFAR-10) is left out.",
+        "Why the vaccine halves the patch and not the square: both triggers survive a shuffle of the teacher alike "
+        "(on held-out training images 99 and 98 %, clean images 14 and 18 %; twelve shuffles), but the square "
+        "needs no white. Of 1,024 images that zskt with the vaccine had made after 2,000 steps (one seed, none of "
+        "these) the mask distrusts 82 % of those that the teacher takes for the target where its trigger is the "
+        "patch, and 43 % where it is the square. Then 6 % of the images that it trusts are of the target only "
+        "because their corner is faintly bright, 0.15 of white in the mean (2 % with the patch), and the student "
+        "learns the backdoor from those.",
     ),
 )  # fmt: skip
