@@ -103,7 +103,10 @@ def test_the_state_is_complete_with_helpers() -> None:
     first, second = session(zoo(5), models=1), session(zoo(5), models=1)
     first.advance(4)
     tensors: dict[str, torch.Tensor] = {}
-    tree = {name: encode(dict(part.state_dict()), name, tensors) for name, part in first.state().items()}
+    tree = {
+        name: encode(dict(part.state_dict()), name, tensors, torch.device("cpu"))
+        for name, part in first.state().items()
+    }
     tensors = {name: value.clone() for name, value in tensors.items()}  # those of the state are the live ones
     for name, part in second.state().items():
         part.load_state_dict(decode(tree[name], tensors, torch.device("cpu")))

@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_evaluation(own: Path, tiny: Tiny) -> None:
 def test_the_data_statement_says_how_far_it_was_cut_off(own: Path, tiny: Tiny, tmp_path: Path) -> None:
     level = json.loads((own / "run.json").read_text())["sealed"]["isolation"]["level"]
     assert f"No data was read in the phase SEALED; isolation: {level}." in card_of(own)
-    assert "1 time(s) afterwards" in card_of(own)
+    assert "were met afterwards, in phases of their own (1 record(s))" in card_of(own)
     (own / "student.safetensors").write_bytes(b"")
     assert "The claim that no data was read does not hold" in card_of(own)
     chain = own / "chain.jsonl"

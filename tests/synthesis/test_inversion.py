@@ -103,7 +103,8 @@ def test_a_loop_goes_on_from_its_state():
     loop, other, tensors = InnerLoop(5, 2), InnerLoop(5, 2), {}
     loop.begin(torch.tensor([1, 0]))
     loop.offer(2.0, images=torch.rand(2, 1, 3, 3), features=torch.rand(2, 4))
-    other.load_state_dict(decode(encode(loop.state_dict(), "loop", tensors), tensors, torch.device("cpu")))
+    cpu = torch.device("cpu")
+    other.load_state_dict(decode(encode(loop.state_dict(), "loop", tensors, cpu), tensors, cpu))
     assert (other.iteration, other.lowest, other.targets.tolist()) == (1, 2.0, [1, 0])
     assert all(torch.equal(other.best[name], loop.best[name]) for name in ("images", "features"))
 
