@@ -140,6 +140,7 @@ def _rebind(modules: Sequence[Any], pairs: Sequence[tuple[Any, Any]]) -> list[tu
     places = [
         (fields, name)
         for fields in (getattr(module, "__dict__", {}) for module in modules)
+        if not befores.isdisjoint(map(id, list(fields.values())))  # nearly every module ends here, in C
         for name, value in list(fields.items())
         if id(value) in befores
     ]

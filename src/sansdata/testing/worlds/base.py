@@ -28,6 +28,11 @@ def zoo(channels: int = 1, scale: float = 1.0) -> dict[str, Any]:
 
 def make_module(shape: tuple[int, int, int] = (1, 8, 8), seed: int = 0) -> nn.Module:
     """A ResNet-8 whose BatchNorm has seen a few batches and whose answers differ from class to class."""
+    return copy.deepcopy(_made_module(shape, seed))
+
+
+@lru_cache(maxsize=16)
+def _made_module(shape: tuple[int, int, int], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module: Any = build(zoo(shape[0])).train()
