@@ -137,7 +137,7 @@ def change(file: Path, **fields: Any) -> None:
     ("file", "fields", "error", "said"),
     [
         ("model_index.json", {"unet": ["mine", "Net"]}, UnsafeFileError, "code of the folder"),
-        ("model_index.json", {"vae": ["diffusers", "AutoencoderKL"]}, TeacherError, "a pipeline with a vae"),
+        ("model_index.json", {"prior": ["diffusers", "PriorTransformer"]}, TeacherError, "a pipeline with a prior"),
         ("model_index.json", {"unet": ["diffusers", "UNet2DConditionModel"]}, TeacherError, "UNet2DConditionModel"),
         ("unet/config.json", {"in_channels": 3}, TeacherError, "3 channels"),
         ("unet/config.json", {"sample_size": 16}, TeacherError, "16 pixels|16, 16"),

@@ -1,4 +1,5 @@
-"""A generator in one step as a pipeline of diffusers: an unmodified DDIMPipeline draws with it in one step."""
+"""A generator in one step as a pipeline of diffusers: an unmodified DDIMPipeline draws with it in one step. One that
+reads texts is a UNet and a scheduler, which take their places in the teacher's own pipeline."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from ..models.adapters import merged
 from ..models.diffusion.denoiser import ask
 from ..models.diffusion.one_step import OneStep
 from ..models.diffusion.schedules import Discrete
-from ..models.diffusion.unets import ConditionalUNet, UNet, library
+from ..models.diffusion.unets import ConditionalUNet, TextUNet, UNet, library
 from ..models.modes import fixed
 from ..tasks import Task
 from ..teachers.pipeline import load_pipeline
@@ -32,7 +33,8 @@ ALMOST_NONE = 1e-3
 def write_pipeline(module: nn.Module, folder: Path) -> None:
     """Writes model_index.json, the UNet in safetensors and a DDIM scheduler that hands on what the network gives. A
     UNet2DModel that is told how strongly it is guided is written as one that is guided by the middle of its range; a
-    UNet2DConditionModel goes on to be told, by its `timestep_cond`. Adapters are added into the weights.
+    UNet2DConditionModel goes on to be told, by its `timestep_cond`. Adapters are added into the weights. Of a network
+    that reads texts there is no index: text encoder, tokenizer and VAE are the teacher's.
 
     With num_inference_steps=1 that scheduler asks at the time 0, which is the student's own, and its step returns the
     answer unchanged. Raises StudentError for what is no generator in one step of a UNet of diffusers,
@@ -49,10 +51,15 @@ def write_pipeline(module: nn.Module, folder: Path) -> None:
         _turn_into_samples(network, module)
     scheduler = diffusers.DDIMScheduler(
         num_train_timesteps=len(schedule.kept), trained_betas=_betas(schedule), prediction_type="sample",
-        timestep_spacing="leading", steps_offset=0, set_alpha_to_one=True, clip_sample=module.of.clip is not None,
+        # "linspace" asks at the time 0 whatever the offset, which StableDiffusionPipeline makes 1
+        timestep_spacing="linspace", steps_offset=1, set_alpha_to_one=True, clip_sample=module.of.clip is not None,
         clip_sample_range=module.of.clip or 1.0,
     )  # fmt: skip
-    diffusers.DDIMPipeline(network, scheduler).save_pretrained(str(folder), safe_serialization=True)
+    if isinstance(unet, TextUNet):
+        network.save_pretrained(str(folder / "unet"), safe_serialization=True)
+        scheduler.save_pretrained(str(folder / "scheduler"))
+    else:
+        diffusers.DDIMPipeline(network, scheduler).save_pretrained(str(folder), safe_serialization=True)
 
 
 def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, int]:
@@ -61,11 +68,10 @@ def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, i
     draft = temporary_name(folder)
     try:
         write_pipeline(module, draft)
-        teacher = load_pipeline(draft, task)
         inputs = input_kind(task).draw(COMPARED, torch.Generator().manual_seed(0))
         noise, label = noise_of(inputs), None if isinstance(inputs, Tensor) else inputs["label"]
         with torch.no_grad(), fixed(module):
-            network = teacher.capability("denoises").network
+            network = _read_back(module, task, draft)
             condition = module.condition_of(noise) if isinstance(network, ConditionalUNet) else None  # type: ignore[operator]
             answers = ask(network, noise, torch.zeros(COMPARED), label, condition)
             gap = float((answers - module(noise, label=label)).abs().max())
@@ -77,6 +83,17 @@ def write_checked(module: nn.Module, task: Task, folder: Path) -> tuple[float, i
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return gap, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _read_back(module: nn.Module, task: Task, folder: Path) -> nn.Module:
+    """The network that was written, beside the student's own texts where it reads some."""
+    own = _parts(merged(module))[0]
+    if not isinstance(own, TextUNet):
+        return load_pipeline(folder, task).capability("denoises").network
+    network = copy.deepcopy(own)
+    written = library("diffusers").UNet2DConditionModel.from_pretrained(str(folder / "unet"), local_files_only=True)
+    network.unet = written.eval()
+    return network
 
 
 def _parts(module: nn.Module) -> tuple[UNet, Discrete]:

@@ -17,7 +17,8 @@ MAX_NUMBERS = 64 * 1024 * 1024
 class NoiseSpec(Side):
     """Independent standard normal numbers. shape: of one noise, such as [64] for a latent or [3, 32, 32] for the start
     of a picture. labels: how many a generator can be asked for, one of which then travels beside the noise; 0 is a
-    generator that takes none. label_names: one name per label, or empty. guidance: the range of strengths, where the
+    generator that takes none. label_names: one name per label, or empty; of a generator that reads texts these are the
+    texts. guidance: the range of strengths, where the
     generator is told by an argument how far to push its answer towards the label; that is so of an exported student
     which has learnt it, and not of a job."""
 
@@ -31,6 +32,14 @@ class NoiseSpec(Side):
     @classmethod
     def _as_text(cls, names: object) -> object:
         return names_as_text(names)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _counted(cls, fields: Any) -> Any:
+        """Names that stand alone say how many labels there are."""
+        if isinstance(fields, dict) and "labels" not in fields and isinstance(fields.get("label_names"), (list, tuple)):
+            return fields | {"labels": len(fields["label_names"])}
+        return fields
 
     @pydantic.model_validator(mode="after")
     def _sensible(self) -> NoiseSpec:

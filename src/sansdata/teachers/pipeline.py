@@ -1,5 +1,5 @@
 """Denoisers in a local folder of the library `diffusers`: model_index.json, the scheduler's config, and a UNet2DModel
-or a UNet2DConditionModel of labels in safetensors. Nothing is fetched, no code of the folder runs."""
+or a UNet2DConditionModel, of labels or of texts, in safetensors. Nothing is fetched, no code of the folder runs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from typing import Any
 from ..compress.rebuild import rebuild
 from ..errors import StudentError, TeacherError, UnsafeFileError
 from ..files import sha256
-from ..models.diffusion.unets import NETWORKS, read_scheduler
+from ..models.diffusion.unets import CONDITIONAL, NETWORKS, read_scheduler, reads_texts
 from ..models.tensor_file import count_elements, read_safetensors
 from ..tasks import Task
 from .base import Teacher, plain_copy
 from .fill import fill
 from .folder import read_json
+from .prompts import ENCODER, TOKENIZER, features_of
 
 INDEX = "model_index.json"
 UNET, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 PICKLED = "unet/diffusion_pytorch_model.bin"
-INSIDE = "network.unet."
-"""Where the UNet's weights stand in the denoiser's."""
+INSIDE, TEXTS = "network.unet.", "network.texts"
+"""Where the UNet's weights stand in the denoiser's, and what it reads."""
+LATENT, UNREAD = ("vae", "vqvae"), ("vae", "vqvae", "safety_checker", "feature_extractor")
+"""Parts that turn latents into pictures, and parts that a denoiser does without."""
+LATENTS = "its samples are latents: the pipeline's VAE, which makes pictures of them, is not read"
 
 
 def is_pipeline(path: Path) -> bool:
@@ -32,11 +36,13 @@ def is_pipeline(path: Path) -> bool:
 
 def pipeline_files(folder: Path) -> list[Path]:
     """The files that reading such a folder opens."""
-    return [folder / name for name in (INDEX, UNET, SCHEDULER, WEIGHTS)]
+    beside = [path for part in (ENCODER, TOKENIZER) for path in sorted((folder / part).glob("*"))]
+    return [folder / name for name in (INDEX, UNET, SCHEDULER, WEIGHTS)] + beside
 
 
 def load_pipeline(folder: Path, task: Task) -> Teacher:
-    """A pipeline of a UNet and its scheduler, unconditional or by labels, in the space of its samples.
+    """A pipeline of a UNet and its scheduler, unconditional, by labels, or by texts, which are the names of the task's
+    labels. Of one with a VAE the samples are latents.
 
     Raises TeacherError for other pipelines and missing files, UnsafeFileError where only pickled weights or code of the
     folder are there, MissingLibraryError without the library.
@@ -45,7 +51,8 @@ def load_pipeline(folder: Path, task: Task) -> Teacher:
         raise TeacherError(
             f"{folder}: a pipeline makes samples of noise, and this is a task of {' x '.join(task.pair)}"
         )
-    network = _known_network(folder, read_json(folder / INDEX))
+    index = read_json(folder / INDEX)
+    network = _known_network(folder, index)
     for name in (UNET, SCHEDULER):
         if not (folder / name).is_file():
             raise TeacherError(f"{folder / name}: is missing; copy the whole folder again")
@@ -57,38 +64,47 @@ def load_pipeline(folder: Path, task: Task) -> Teacher:
     unet, scheduler = read_json(folder / UNET), read_json(folder / SCHEDULER)
     _require_fitting(folder, unet, task)
     args = {"unet": _described(unet), "scheduler": _described(scheduler), "labels": task.inputs.labels}
+    own, notes = {}, [LATENTS] if any(_has(index, part) for part in LATENT) else []
+    if reads_texts(unet) and network == CONDITIONAL and _has(index, ENCODER):
+        own[TEXTS], more = features_of(folder, task.inputs.label_names)
+        args, notes = args | {"texts": list(own[TEXTS].shape)}, notes + more
     architecture = {"kind": "diffusers", "name": network, "args": args}
-    elements = count_elements(folder / WEIGHTS)
+    elements = count_elements(folder / WEIGHTS) + sum(value.numel() for value in own.values())
     try:
         read_scheduler(scheduler)
         module = rebuild(architecture, (), elements, f"{folder}: a file of {elements:,} numbers whose network")
     except StudentError as fault:
         raise TeacherError(f"{folder}: {fault}") from None
     tensors, _ = read_safetensors(folder / WEIGHTS)
-    own = {name: value for name, value in module.state_dict().items() if not name.startswith(INSIDE)}
+    own = {name: value for name, value in module.state_dict().items() if not name.startswith(INSIDE)} | own
     fill(module, own | {INSIDE + name: value for name, value in tensors.items()}, task, network, str(folder / WEIGHTS))
-    return Teacher(plain_copy(module), task, architecture, str(folder), sha256(folder / WEIGHTS))
+    return Teacher(plain_copy(module), task, architecture, str(folder), sha256(folder / WEIGHTS), notes=notes)
 
 
 def _known_network(folder: Path, index: dict[str, Any]) -> str:
     """Which class of network it holds. Raises UnsafeFileError where a part is made by code of the folder, TeacherError
     for parts of another sort."""
     for part, entry in index.items():
-        if part.startswith("_") or entry is None:
+        if part.startswith("_") or part in UNREAD or entry is None:
             continue
         if not (isinstance(entry, list) and len(entry) == 2):
             continue  # a setting of the pipeline
         if entry[0] not in ("diffusers", "transformers", None):
             raise UnsafeFileError(f"{folder}: its {part[:40]} is made by code of the folder ({str(entry[0])[:60]})")
-        if part not in ("unet", "scheduler") and entry[0] is not None:
+        if part not in ("unet", "scheduler", ENCODER, TOKENIZER) and entry[0] is not None:
             raise TeacherError(
-                f"{folder}: a pipeline with a {part[:40]} ({str(entry[1])[:60]}); of pipelines only a UNet2DModel in "
-                "the space of its samples is read. Give the denoiser in Python: sansdata.Denoiser"
+                f"{folder}: a pipeline with a {part[:40]} ({str(entry[1])[:60]}), which is not read. Give the denoiser "
+                "in Python: sansdata.Denoiser"
             )
     named = index.get("unet")
     if named not in [["diffusers", network] for network in NETWORKS]:
         raise TeacherError(f"{folder}: its unet is {str(named)[:80]}; expected {' or '.join(NETWORKS)} of diffusers")
     return named[1]
+
+
+def _has(index: dict[str, Any], part: str) -> bool:
+    """Whether a pipeline has a part: one that it could have and has not is [null, null]."""
+    return index.get(part) not in (None, [None, None])
 
 
 def _require_fitting(folder: Path, unet: dict[str, Any], task: Task) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import MissingLibraryError, TeacherError, UnsafeFileError
+from ..errors import MissingLibraryError, TeacherError, UnsafeFileError, first_line
 from ..files import sha256
 from ..models.allocation import Allocation
 from ..models.tensor_file import count_elements
@@ -130,6 +130,10 @@ def read_module(folder: Path, auto: str, elements: int) -> nn.Module:
                 str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True,
                 output_loading_info=True,
             )  # fmt: skip
+    except ImportError as fault:  # its parts are imported late, and name what they lack behind the error
+        raise MissingLibraryError(
+            f"{folder}: {auto} of transformers does not load ({first_line(fault.__cause__ or fault)})"
+        ) from None
     except Exception as fault:  # an architecture without such a head, weights that do not fit, a broken file
         raise TeacherError(f"{folder}: cannot be read as {auto.removeprefix('Auto')} ({str(fault)[:300]})") from None
     if missing := sorted(loading["missing_keys"]):  # the library would draw them at random

@@ -3,7 +3,7 @@ and schedulers by what their files say. Nothing is fetched, no code of a folder 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +17,8 @@ from .steerable import silent
 
 NETWORK, CONDITIONAL = "UNet2DModel", "UNet2DConditionModel"
 NETWORKS = (NETWORK, CONDITIONAL)
+BESIDE_TEXTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "encoder_hid_dim_type")
+"""Fields of a network's config by which it reads more than the features of a text."""
 MAX_TIMES = 100_000
 VARIANCE_PRESERVING = (
     "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler",
@@ -68,11 +70,11 @@ class ConditionalUNet(UNet):
     network = CONDITIONAL
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        parts = [config.get(field) for field in ("down_block_types", "up_block_types")]
-        named = [*(name for part in parts if isinstance(part, (list, tuple)) for name in part)]
-        named += [config.get("mid_block_type", "UNetMidBlock2DCrossAttn")]
-        if reads := next((name for name in named if "CrossAttn" in str(name)), None):
-            raise StudentError(f"the network's {str(reads)[:60]} reads texts as conditions, which are not read here")
+        if reads := reads_texts(config):
+            raise StudentError(
+                f"the network's {reads} reads texts, which are not there: give the pipeline's whole folder, with its "
+                "text encoder and its tokenizer"
+            )
         super().__init__(config)
 
     def take_condition(self, entries: int) -> None:
@@ -85,20 +87,66 @@ class ConditionalUNet(UNet):
         return self.unet(state, time, None, class_labels=label, timestep_cond=condition).sample[:, : self.channels]
 
 
+class TextUNet(ConditionalUNet):
+    """The same of one that reads texts. A label (B,) is the number of a text, of which `texts` (N, L, D) has what the
+    pipeline's encoder makes of its tokens; the last is the empty text, which stands for none."""
+
+    texts: Tensor
+
+    def __init__(self, config: Mapping[str, Any], shape: Sequence[int]) -> None:
+        for field in BESIDE_TEXTS:
+            if config.get(field) is not None:
+                raise StudentError(f"a network that reads more than texts ({field}: {config[field]!r:.40}) is not read")
+        UNet.__init__(self, config)
+        if shape[2] != self.unet.config.cross_attention_dim:
+            raise StudentError(
+                f"the network reads texts in {self.unet.config.cross_attention_dim!r:.40} numbers a token, and their "
+                f"encoder gives {shape[2]}"
+            )
+        self.register_buffer("texts", torch.zeros(tuple(shape)))
+
+    def forward(
+        self, state: Tensor, time: Tensor, label: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        place = torch.full((len(state),), -1, device=state.device) if label is None else label
+        return self.unet(state, time, self.texts[place], timestep_cond=condition).sample[:, : self.channels]
+
+
+def reads_texts(config: Mapping[str, Any]) -> str:
+    """The first block of a UNet's config that attends to texts; '' where there is none."""
+    parts = [config.get(field) for field in ("down_block_types", "up_block_types")]
+    named = [*(name for part in parts if isinstance(part, (list, tuple)) for name in part)]
+    named += [config.get("mid_block_type", "UNetMidBlock2DCrossAttn")]
+    return next((str(name)[:60] for name in named if "CrossAttn" in str(name)), "")
+
+
 def denoiser_of(args: Mapping[str, Any], network: str = NETWORK) -> Denoiser:
     """The denoiser, with random weights, of {'unet': its config, 'scheduler': the scheduler's, 'labels': how many the
-    task has}. network: one of NETWORKS. Raises StudentError for what is none, MissingLibraryError without the
-    library."""
+    task has}, and for one that reads texts 'texts': [labels + 1, tokens, numbers a token], which are zeros. network:
+    one of NETWORKS. Raises StudentError for what is none, MissingLibraryError without the library."""
     unet, scheduler, labels = (args.get(name) for name in ("unet", "scheduler", "labels"))
     if not (isinstance(unet, Mapping) and isinstance(scheduler, Mapping) and isinstance(labels, int)):
         raise StudentError(
             "architecture: a network of diffusers needs 'unet' and 'scheduler', and 'labels' of the task"
         )
-    null = _null_label(unet, labels)
     schedule, prediction, clip = read_scheduler(scheduler)
     deviation = float(scheduler.get("sigma_data", 0.5))
-    made = ConditionalUNet(unet) if network == CONDITIONAL else UNet(unet)
+    made: UNet
+    if network == CONDITIONAL and "texts" in args:
+        made, null = TextUNet(unet, _shape_of_texts(args["texts"], labels)), labels
+    else:
+        made = ConditionalUNet(unet) if network == CONDITIONAL else UNet(unet)
+        null = _null_label(unet, labels)
     return Denoiser(made, schedule, prediction, clip, labels, null, deviation=deviation)  # type: ignore[arg-type]
+
+
+def _shape_of_texts(shape: object, labels: int) -> Sequence[int]:
+    whole = isinstance(shape, (list, tuple)) and len(shape) == 3 and all(type(one) is int and one > 0 for one in shape)
+    if not whole or shape[0] != labels + 1:  # type: ignore[index]
+        raise StudentError(
+            f"architecture: 'texts' of {labels} labels is [{labels + 1}, tokens, numbers], got {shape!r:.60}"
+        )
+    return shape  # type: ignore[return-value]
 
 
 def _null_label(unet: Mapping[str, Any], labels: int) -> int | None:
