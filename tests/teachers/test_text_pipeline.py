@@ -149,6 +149,17 @@ def test_adapters_stand_beside_its_attention_to_texts(folder: Path, diffusers: A
     sansdata.export(tmp_path / "run", "diffusers")
 
 
+def test_weights_in_half_precision_are_computed_with_in_full(copied: Path, transformers: Any) -> None:
+    place = str(copied / "text_encoder")
+    transformers.CLIPTextModel.from_pretrained(place, dtype=torch.float16).save_pretrained(place)
+    whole = transformers.CLIPTextModel.from_pretrained(place, dtype=torch.float32)
+    network: Any = load_teacher(str(copied), load_task(TASK)).capability("denoises").network
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(str(copied / "tokenizer"))
+    ids = tokenizer([""], padding="max_length", max_length=LENGTH, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        assert torch.allclose(network.texts[3], whole(ids)[0][0], atol=1e-6)
+
+
 def change(file: Path, **fields: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 

@@ -37,7 +37,8 @@ def features_of(folder: Path, prompts: Sequence[str]) -> tuple[Tensor, list[str]
         raise TeacherError(f"{folder / ENCODER}: is {str(named)[:60]}; of text encoders a CLIPTextModel is read")
     require_no_code(folder / ENCODER, own)
     files = folders.weight_files(folder / ENCODER)
-    encoder: Any = read_module(folder / ENCODER, "CLIPTextModel", sum(map(count_elements, files)))
+    # weights are often kept in half precision, in which a processor is slow and rounds
+    encoder: Any = read_module(folder / ENCODER, "CLIPTextModel", sum(map(count_elements, files))).float()
     tokenizer = _tokenizer(folder / TOKENIZER)
     length = min(int(tokenizer.model_max_length), int(encoder.config.max_position_embeddings))
     texts = [*prompts, ""]
@@ -56,7 +57,7 @@ def features_of(folder: Path, prompts: Sequence[str]) -> tuple[Tensor, list[str]
             for tokens, mask in zip(ids["input_ids"].split(AT_ONCE), ids["attention_mask"].split(AT_ONCE))
         ]
     notes = [f"{cut:,} of {len(prompts):,} prompts are longer than {length} tokens and were cut"] if cut else []
-    return torch.cat(parts).float(), notes
+    return torch.cat(parts), notes
 
 
 def _tokenizer(folder: Path) -> Any:
