@@ -409,6 +409,27 @@ def test_a_read_of_an_open_file_shows_in_its_position_and_standard_input_is_clos
     assert [entry["name"].rpartition("/")[2] for entry in guard.unwatched] == ["x.csv", "x.bin"]  # not what is closed
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="Linux tells what is open")
+def test_a_list_in_which_the_shell_that_started_the_run_reads_on_is_no_read_of_ours(data, run_dir):
+    kept, (theirs, ours) = os.dup(0), os.pipe()
+    with open(data / "x.csv") as file:
+        shell = subprocess.Popen(["sh", "-c", f"read go </dev/fd/{theirs}; head -c 3"], stdin=file, pass_fds=(theirs,))
+        os.dup2(file.fileno(), 0)
+    os.close(theirs)
+    try:
+        with NoDataGuard("strict", {}, run_dir) as guard:
+            os.write(ours, b"go\n")
+            assert shell.wait() == 0
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(ours)
+    assert guard.violations == []
+    assert ("standard input, in which another process read on", str(data / "x.csv")) in [
+        (entry["what"], entry["name"]) for entry in guard.unwatched
+    ]
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="Linux tells what is mapped")
 def test_a_file_that_native_code_maps_is_noted(data, run_dir):
     view = torch._C._VariableFunctions.from_file(str(data / "x.bin"), size=1)  # not the name that is watched

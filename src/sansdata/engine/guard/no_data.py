@@ -70,6 +70,8 @@ class NoDataGuard:
         self.began_at: str | None = None
         self.sealed_at: str | None = None
         self._inherited: dict[int, kernel.Descriptor] = {}
+        self._kept: int | None = None
+        """The descriptor behind which standard input waits for the end of a strict run."""
         self._mapped_before: set[str] = set()
         self._bytes_before: int | None = None
         self._bytes_seen = 0
@@ -81,9 +83,9 @@ class NoDataGuard:
             events.arm(self)
             stack.callback(events.disarm)
             with events.own_reads():
-                kept = stack.enter_context(kernel.closed_input()) if self.mode == "strict" else None
+                self._kept = stack.enter_context(kernel.closed_input()) if self.mode == "strict" else None
                 stack.enter_context(watched_readers())
-                self._remember_what_is_open(kept)
+                self._remember_what_is_open()
             self.began_at = utc_now()
             self._stack = stack.pop_all()
         return self
@@ -229,7 +231,11 @@ class NoDataGuard:
             now, mapped = kernel.descriptors(), kernel.mapped_files() - self._mapped_before
             for number, before in self._inherited.items():
                 known = now.get(number)
-                if known is not None and known.target == before.target and known != before:
+                if known is None or known.target != before.target or known == before:
+                    continue
+                if number == self._kept:  # a shell that reads a list and starts a run for each line moves on in it
+                    self.not_followed("standard input, in which another process read on", known.target)
+                else:
                     self._note_file(known.target, "read through an inherited descriptor")
             inherited = {one.target for one in self._inherited.values()}
             for path in {one.target for one in now.values() if one.is_file} - inherited:
@@ -252,11 +258,10 @@ class NoDataGuard:
             return None
         return {"counted": now - self._bytes_before, "seen": self._bytes_seen}
 
-    def _remember_what_is_open(self, kept: int | None) -> None:
-        """kept: the descriptor behind which standard input waits for the end of the run."""
+    def _remember_what_is_open(self) -> None:
         self._inherited, self._mapped_before = kernel.descriptors(), kernel.mapped_files()
         for number, one in self._inherited.items():
-            if number == kept:
+            if number == self._kept:
                 continue
             if one.is_file and self.role_of(one.target) is None:
                 self.not_followed("a file that was open before the watch", f"descriptor {number}: {one.target}")
