@@ -95,6 +95,15 @@ def of_library(diffusers: Any, folder: Path, **parts: Any) -> Any:
     return pipeline
 
 
+def drawing(file: Path, folder: Path, diffusers: Any) -> Any:
+    """The teacher's own pipeline with what was exported in the place of its UNet and its scheduler."""
+    return of_library(
+        diffusers, folder,
+        unet=diffusers.UNet2DConditionModel.from_pretrained(file, subfolder="unet"),
+        scheduler=diffusers.DDIMScheduler.from_pretrained(file, subfolder="scheduler"),
+    )  # fmt: skip
+
+
 def test_prompts_are_read_as_the_library_reads_them(folder: Path, diffusers: Any) -> None:
     task = load_task(TASK)
     assert task.inputs.labels == 3
@@ -124,19 +133,30 @@ def test_the_teachers_own_pipeline_draws_with_the_student_in_one_step(
     )  # fmt: skip
     student = sansdata.load(tmp_path / "run").student.eval()
     assert isinstance(student, OneStep)
-    done = sansdata.export(tmp_path / "run", "diffusers")
-    pipeline = of_library(
-        diffusers, folder,
-        unet=diffusers.UNet2DConditionModel.from_pretrained(done.file, subfolder="unet"),
-        scheduler=diffusers.DDIMScheduler.from_pretrained(done.file, subfolder="scheduler"),
-    )  # fmt: skip
-    made = pipeline(
+    made = drawing(sansdata.export(tmp_path / "run", "diffusers").file, folder, diffusers)(
         list(PROMPTS), num_inference_steps=1, guidance_scale=1.0, latents=noise(), output_type="latent"
     ).images  # fmt: skip
     with torch.no_grad():
         assert torch.allclose(student(noise(), label=torch.arange(3)), made, atol=1e-4)
         other = student(noise(), label=torch.arange(3).flip(0))
     assert not torch.allclose(other[0], made[0], atol=1e-6)
+
+
+def test_guidance_of_a_range_is_the_pipelines_own_setting(folder: Path, diffusers: Any, tmp_path: Path) -> None:
+    options = {"warmup": 1, "guidance": [1.0, 5.0], "transfer": {"batch": 4, "lr": 0.01}}
+    sansdata.distill(
+        str(folder), "one-step", "boot", "4steps", tmp_path / "run", task=TASK, strict=True, options=options,
+        settings={"threads": 1, "device": "cpu"},
+    )  # fmt: skip
+    student = sansdata.load(tmp_path / "run").student.eval()
+    made = drawing(sansdata.export(tmp_path / "run", "diffusers").file, folder, diffusers)(
+        list(PROMPTS), num_inference_steps=1, guidance_scale=4.0, latents=noise(), output_type="latent"
+    ).images  # fmt: skip
+    with torch.no_grad():
+        told = {strength: torch.full((3,), strength) for strength in (2.0, 4.0)}
+        asked = {strength: student(noise(), label=torch.arange(3), guidance=told[strength]) for strength in told}
+    assert torch.allclose(asked[4.0], made, atol=1e-4)
+    assert not torch.allclose(asked[2.0], made, atol=1e-5)
 
 
 def test_adapters_stand_beside_its_attention_to_texts(folder: Path, diffusers: Any, tmp_path: Path) -> None:

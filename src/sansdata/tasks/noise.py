@@ -18,9 +18,8 @@ class NoiseSpec(Side):
     """Independent standard normal numbers. shape: of one noise, such as [64] for a latent or [3, 32, 32] for the start
     of a picture. labels: how many a generator can be asked for, one of which then travels beside the noise; 0 is a
     generator that takes none. label_names: one name per label, or empty; of a generator that reads texts these are the
-    texts. guidance: the range of strengths, where the
-    generator is told by an argument how far to push its answer towards the label; that is so of an exported student
-    which has learnt it, and not of a job."""
+    texts. guidance: the range of strengths, where the generator is told by an argument how far to push its answer
+    towards the label; that is so of an exported student which has learnt it, and not of a job."""
 
     kind: Literal["noise"] = "noise"
     shape: tuple[pydantic.PositiveInt, ...] = pydantic.Field(min_length=1, max_length=4)
