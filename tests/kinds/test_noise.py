@@ -106,13 +106,17 @@ def test_a_convolution_of_other_channels_is_named() -> None:
     assert FLAT.hint(reads_time_too) == ""
 
 
+def test_names_alone_say_how_many_labels_there_are() -> None:
+    assert NoiseSpec.model_validate({"shape": [2], "label_names": ["a cat", "a shoe"]}).labels == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"shape": []}, "shape"), ({"shape": [0, 3]}, "shape"), ({"shape": [100_000, 100_000]}, "numbers"),
         ({"shape": [2], "labels": 2, "label_names": ["x"]}, "1 names for 2 labels"),
         ({"shape": [2], "labels": -1}, "labels"),
-        ({"shape": [2], "label_names": ["x"]}, "1 names for 0 labels"),
+        ({"shape": [2], "labels": 0, "label_names": ["x"]}, "1 names for 0 labels"),
         ({}, "shape"), ({"shape": [2], "mean": 0}, "mean"),
     ],
 )  # fmt: skip
