@@ -95,7 +95,7 @@ def of_library(diffusers: Any, folder: Path, **parts: Any) -> Any:
     return pipeline
 
 
-def drawing(file: Path, folder: Path, diffusers: Any) -> Any:
+def drawing(file: str, folder: Path, diffusers: Any) -> Any:
     """The teacher's own pipeline with what was exported in the place of its UNet and its scheduler."""
     return of_library(
         diffusers, folder,
