@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from json_files import change
 from torch import Tensor
 
 import sansdata
@@ -127,10 +127,6 @@ def test_distilled_from_a_folder_it_leaves_as_a_pipeline(folder: Path, diffusers
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(batch_size=2, num_inference_steps=1, output_type="np").images
     assert made.shape == (2, 8, 8, 1)
-
-
-def change(file: Path, **fields: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
 @pytest.mark.parametrize(

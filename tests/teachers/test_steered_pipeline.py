@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from json_files import change
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -111,8 +111,7 @@ def test_several_calls_are_no_pipeline_and_this_is_said(diffusers: Any, tmp_path
 
 def test_a_network_that_reads_texts_is_refused(diffusers: Any, tmp_path: Path) -> None:
     folder = written(diffusers, "UNet2DConditionModel", tmp_path / "teacher")
-    config = folder / "unet/config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "mid_block_type": "UNetMidBlock2DCrossAttn"}))
+    change(folder / "unet/config.json", mid_block_type="UNetMidBlock2DCrossAttn")
     with pytest.raises(TeacherError, match="reads texts"):
         load_teacher(str(folder), load_task(TASK))
 

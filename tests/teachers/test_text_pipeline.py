@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from json_files import change
 from torch import Tensor
 
 import sansdata
@@ -178,10 +179,6 @@ def test_weights_in_half_precision_are_computed_with_in_full(copied: Path, trans
     ids = tokenizer([""], padding="max_length", max_length=LENGTH, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         assert torch.allclose(network.texts[3], whole(ids)[0][0], atol=1e-6)
-
-
-def change(file: Path, **fields: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
 @pytest.mark.parametrize(
